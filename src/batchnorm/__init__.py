@@ -1,0 +1,1 @@
+"""Batch normalization exactly as PyTorch, MindSpore and Keras define it, and the bridge between."""
