@@ -1,1 +1,22 @@
-"""Batch normalization exactly as PyTorch, MindSpore and Keras define it, and the bridge between."""
+"""Batch normalization exactly as PyTorch, MindSpore and Keras define it, and the bridge between.
+
+`torch`, `mindspore`, `tf_keras` and `keras` hold each framework's layers, in NumPy; no framework is
+needed or loaded.
+"""
+
+from batchnorm import core
+from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
+from batchnorm.errors import BatchNormError, CheckpointError
+
+__all__ = [
+    "BatchNormError",
+    "CheckpointError",
+    "core",
+    "keras",
+    "mindspore",
+    "mindspore_2_0",
+    "tf_keras",
+    "tf_keras_2_6",
+    "torch",
+]
+__version__ = "0.1.0"

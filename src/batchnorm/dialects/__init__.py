@@ -1,0 +1,1 @@
+"""One module per framework, each the declaration of its batch-norm layers."""

@@ -1,0 +1,227 @@
+"""keras.layers.BatchNormalization of Keras 3.
+
+Source: keras 3.15.1, keras/src/layers/normalization/batch_normalization.py; every behaviour here is
+compared with that release (TensorFlow backend) in tests/against. Deviations: a bad mask raises
+ValueError, never a backend's exception class; the numbers are right where a backend's are not;
+`synchronized=True` has one replica to synchronise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any, TypedDict, Unpack
+
+import numpy as np
+
+from batchnorm import core
+from batchnorm.dialects import policies
+from batchnorm.dialects.constraints import ConstraintLike
+from batchnorm.dialects.initializers import KerasInitializerLike
+from batchnorm.dialects.keras_layer import KerasLayer
+from batchnorm.dialects.policies import PolicyLike
+from batchnorm.dialects.regularizers import RegularizerLike
+from batchnorm.errors import InvalidIndex, InvalidType, InvalidValue
+from batchnorm.vocabulary import (
+    Array,
+    ChannelAxis,
+    Epsilon,
+    HasBeta,
+    HasGamma,
+    Housekeeping,
+    Meaning,
+    Mode,
+    Name,
+    Renorm,
+    RenormClipping,
+    RenormWeightOfRunning,
+    ShapeHint,
+    SizeHint,
+    Synchronized,
+    Trainable,
+    WeightOfRunning,
+    as_dtype,
+    complement,
+)
+
+__all__ = ["BatchNormalization"]
+
+BetaInit = Annotated[KerasInitializerLike, Meaning("init", "beta")]
+GammaInit = Annotated[KerasInitializerLike, Meaning("init", "gamma")]
+MeanInit = Annotated[KerasInitializerLike, Meaning("init", "running_mean")]
+VarInit = Annotated[KerasInitializerLike, Meaning("init", "running_var")]
+BetaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "beta")]
+GammaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "gamma")]
+BetaConstraint = Annotated[ConstraintLike, Meaning("constraint", "beta")]
+GammaConstraint = Annotated[ConstraintLike, Meaning("constraint", "gamma")]
+DtypePolicy = Annotated[PolicyLike, Meaning("dtype_policy")]
+
+MASK_EPSILON = 1e-7  # keras.backend.epsilon(), added to the number of unmasked values
+
+
+class Options(TypedDict, total=False):
+    """What the layer takes in `**kwargs`."""
+
+    trainable: Trainable
+    name: Name
+    dtype: DtypePolicy
+    input_dim: SizeHint
+    input_shape: ShapeHint
+    activity_regularizer: Housekeeping
+    autocast: Housekeeping
+
+
+class BatchNormalization(KerasLayer):
+    """Batch normalization over one axis of an input of any rank, as Keras 3 does it."""
+
+    FRAMEWORK, VERIFIED_WITH = "keras", "3.15.1"
+    KWARGS_DEFAULTS = {"trainable": True}
+
+    def __init__(
+        self,
+        axis: ChannelAxis = -1,
+        momentum: WeightOfRunning = 0.99,
+        epsilon: Epsilon = 1e-3,
+        center: HasBeta = True,
+        scale: HasGamma = True,
+        beta_initializer: BetaInit = "zeros",
+        gamma_initializer: GammaInit = "ones",
+        moving_mean_initializer: MeanInit = "zeros",
+        moving_variance_initializer: VarInit = "ones",
+        beta_regularizer: BetaRegularizer = None,
+        gamma_regularizer: GammaRegularizer = None,
+        beta_constraint: BetaConstraint = None,
+        gamma_constraint: GammaConstraint = None,
+        renorm: Renorm = False,
+        renorm_clipping: RenormClipping = None,
+        renorm_momentum: RenormWeightOfRunning = 0.99,
+        synchronized: Synchronized = False,
+        **kwargs: Unpack[Options],
+    ) -> None:
+        for key in kwargs:
+            if key not in Options.__annotations__:
+                raise InvalidValue(f"Unrecognized keyword argument of BatchNormalization: {key!r}")
+        name, trainable = kwargs.get("name"), kwargs.get("trainable", True)
+        if name is not None and (not isinstance(name, str) or "/" in name):
+            raise InvalidValue(f"'name' must be a string without '/', but got {name!r}")
+        if not isinstance(trainable, bool):
+            raise InvalidValue(f"'trainable' must be a bool, but got {trainable!r}")
+        objects = {key: value for key, value in locals().items() if key in self.OBJECTS}
+        self._start(objects, name, kwargs.get("dtype"))
+        self.axis = int(axis)
+        self.momentum = float(momentum)
+        self.epsilon = float(epsilon)
+        self.center = center
+        self.scale = scale
+        self.renorm = renorm
+        self.renorm_clipping = renorm_clipping
+        self.renorm_momentum = renorm_momentum
+        self.synchronized = synchronized
+        self.trainable = trainable
+        if renorm:
+            self.renorm_clipping = dict(renorm_clipping or {})
+            self._check_clipping()
+
+    @staticmethod
+    def mode(training: bool, trainable: bool) -> Mode:
+        """A frozen layer infers, whatever `training` says."""
+        return Mode.BATCH_AND_UPDATE if training and trainable else Mode.RUNNING
+
+    @staticmethod
+    def correction() -> int:
+        """The running variance gets the biased variance, at every rank and axis."""
+        return 0
+
+    def _check_clipping(self) -> None:
+        unknown = sorted(set(self.renorm_clipping) - {"rmax", "rmin", "dmax"})
+        rmax, rmin, dmax = (self.renorm_clipping.get(key) for key in ("rmax", "rmin", "dmax"))
+        if unknown:
+            raise InvalidValue(f"renorm_clipping takes rmax, rmin and dmax, but got {unknown}")
+        if rmax is not None and rmin is not None and rmax < rmin:
+            raise InvalidValue(f"renorm_clipping needs rmax >= rmin, but got {rmax} and {rmin}")
+        if dmax is not None and dmax < 0:
+            raise InvalidValue(f"renorm_clipping needs dmax >= 0, but got {dmax}")
+
+    def build(self, input_shape: Sequence[int]) -> None:
+        """Create the state for inputs of this shape; the first call does it by itself."""
+        shape = tuple(input_shape)
+        if not -len(shape) <= self.axis < len(shape):
+            raise InvalidIndex(f"axis {self.axis} lies outside the input's rank {len(shape)}")
+        self._input_spec = (len(shape), {self.axis: shape[self.axis]})
+        self._create_state((shape[self.axis],), as_dtype(self.dtype))
+
+    def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
+        """Normalize `inputs`, as `call` does, and build the layer first if need be."""
+        if not hasattr(inputs, "shape"):
+            raise InvalidValue(f"inputs must be an array, but got {type(inputs).__name__!r}")
+        given = np.asarray(inputs)
+        if self.built:
+            self._check_input_spec(given.shape)
+        else:
+            self.build(given.shape)
+        self._gradient_dtype = given.dtype if given.dtype.kind in "fV" else None
+        if given.dtype.kind in "fV":
+            with np.errstate(all="ignore"):
+                given = given.astype(as_dtype(self.compute_dtype), copy=False)
+        return self.call(given, training, mask)
+
+    def call(self, inputs: Array, training: Any = None, mask: Any = None) -> Array:
+        """Normalize inputs. `training=None` means inference; a mask has no channel axis."""
+        real = inputs.real if inputs.dtype.kind == "c" else inputs
+        x = real if real.dtype == np.float64 else real.astype(np.float32, copy=False)
+        weights = None if mask is None else self._mask_weights(np.asarray(mask), x)
+        settings = core.Settings(
+            channel_axes=(self.axis % x.ndim,),
+            mode=self.mode(bool(training), self.trainable),
+            epsilon=self.epsilon,
+            exponential_average_factor=complement(self.momentum),
+            correction=self.correction(),
+            renorm=self._renorm_settings(),
+            count_offset=0.0 if mask is None else MASK_EPSILON,
+        )
+        return self._compute(x, settings, weights=weights, dtype=as_dtype(self.compute_dtype))
+
+    def _renorm_settings(self) -> core.Renorm | None:
+        if not self.renorm:
+            return None
+        return core.Renorm(complement(self.renorm_momentum), **self.renorm_clipping)
+
+    def _mask_weights(self, mask: Array, x: Array) -> Array:
+        """0 and 1; anything but 0 counts as True, and 0.5 as much as 1."""
+        if mask.ndim != x.ndim - 1:
+            raise InvalidValue(
+                f"a mask must have one dimension less than the inputs, but its shape is "
+                f"{mask.shape} and theirs {x.shape}"
+            )
+        try:
+            return np.broadcast_to((mask[..., None] != 0).astype(np.float64), x.shape)
+        except ValueError:
+            raise InvalidValue(
+                f"a mask of shape {mask.shape}, with an axis appended, doesn't broadcast to "
+                f"inputs of shape {x.shape}"
+            ) from None
+
+    def backward(self, dy: Any) -> Array:
+        """The gradient of the inputs; see `Layer.backward`."""
+        dx = super().backward(dy)
+        return dx if self._gradient_dtype is None else dx.astype(self._gradient_dtype, copy=False)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments as Keras 3 writes them."""
+        return {
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": policies.serialize(self.dtype_policy, self.FRAMEWORK),
+            "axis": self.axis,
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "center": self.center,
+            "scale": self.scale,
+            **self._objects_config(),
+            "synchronized": self.synchronized,
+            "renorm": self.renorm,
+            "renorm_clipping": self.renorm_clipping,
+            "renorm_momentum": self.renorm_momentum,
+        }
+
+    def __repr__(self) -> str:
+        return f"<BatchNormalization name={self.name}, built={self.built}>"

@@ -1,0 +1,213 @@
+"""What the layers of both Keras dialects share: building, names, weights, losses, input checks.
+
+Not here: modes, update rules, dtype rules and signatures, which differ and stand in `tf_keras.py`
+and `keras.py`. Source: tf_keras 2.21.0, tf_keras/src/engine/base_layer.py, and keras 3.15.1,
+keras/src/layers/layer.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+
+from batchnorm.dialects import constraints, initializers, policies, regularizers
+from batchnorm.dialects.keras_objects import Dialect
+from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.layer import Entry, Layer
+from batchnorm.vocabulary import Array
+
+__all__ = ["KerasLayer"]
+
+
+class KerasLayer(Layer):
+    """A batch-norm layer that gets its state when it first sees an input's shape.
+
+    Attributes:
+        built: whether the state exists.
+        trainable: if false, the layer is in inference mode whatever `training` says.
+    """
+
+    FRAMEWORK: ClassVar[Dialect]
+    STATE = {
+        "gamma": Entry("gamma", needs=("scale",)),
+        "beta": Entry("beta", needs=("center",)),
+        "moving_mean": Entry("running_mean"),
+        "moving_variance": Entry("running_var"),
+        "moving_stddev": Entry("stddev", needs=("renorm",)),
+        "renorm_mean": Entry("renorm_mean", needs=("renorm",)),
+        "renorm_stddev": Entry("renorm_stddev", needs=("renorm",)),
+    }
+    OBJECTS: ClassVar[Mapping[str, Any]] = {
+        "beta_initializer": initializers,
+        "gamma_initializer": initializers,
+        "moving_mean_initializer": initializers,
+        "moving_variance_initializer": initializers,
+        "beta_regularizer": regularizers,
+        "gamma_regularizer": regularizers,
+        "beta_constraint": constraints,
+        "gamma_constraint": constraints,
+    }
+
+    _names_given: ClassVar[dict[str, int]] = {}
+
+    axis: Any
+    momentum: Any
+    epsilon: Any
+    center: bool
+    scale: bool
+    renorm: bool
+    renorm_clipping: Any
+    renorm_momentum: float
+    trainable: Any
+    name: str
+    gamma: Array | None
+    beta: Array | None
+    moving_mean: Array
+    moving_variance: Array
+
+    def _start(self, objects: Mapping[str, Any], name: Any, dtype: Any) -> None:
+        """Take over what both constructors take the same way."""
+        for key, module in self.OBJECTS.items():
+            setattr(self, key, module.get(objects[key], self.FRAMEWORK))
+        self.dtype_policy = policies.get(dtype, self.FRAMEWORK)
+        self.name = self._unique_name() if name is None else name
+        self.built = False
+        self.gamma = self.beta = None
+        self.gradients = {}
+
+    @classmethod
+    def _unique_name(cls) -> str:
+        given = KerasLayer._names_given.get(cls.FRAMEWORK, 0)
+        KerasLayer._names_given[cls.FRAMEWORK] = given + 1
+        return "batch_normalization" + (f"_{given}" if given else "")
+
+    @property
+    def compute_dtype(self) -> str:
+        """The type that the output has."""
+        return self.dtype_policy.compute_dtype
+
+    @property
+    def dtype(self) -> str:
+        """The type of the policy's variables."""
+        return self.dtype_policy.variable_dtype
+
+    def _create_state(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        def initial(key: str) -> Array:
+            initializer = getattr(self, key)
+            return np.array(initializers.initial_value(initializer, shape, dtype, self.FRAMEWORK))
+
+        self.gamma = initial("gamma_initializer") if self.scale else None
+        self.beta = initial("beta_initializer") if self.center else None
+        self.moving_mean = initial("moving_mean_initializer")
+        self.moving_variance = initial("moving_variance_initializer")
+        if self.renorm:
+            with np.errstate(invalid="ignore"):
+                self.moving_stddev = np.sqrt(initial("moving_variance_initializer"))
+                self.renorm_mean = initial("moving_mean_initializer")
+                self.renorm_stddev = np.sqrt(initial("moving_variance_initializer"))
+        self.built = True
+
+    def _check_input_spec(self, shape: tuple[int, ...]) -> None:
+        """A built layer keeps its rank and its number of channels."""
+        ndim, lengths = self._input_spec
+        if len(shape) != ndim:
+            raise InvalidValue(
+                f"Input of layer {self.name!r}: expected ndim={ndim}, as built, found "
+                f"ndim={len(shape)}. Shape received: {shape}"
+            )
+        for axis, length in lengths.items():
+            if shape[axis] != length:
+                raise InvalidValue(
+                    f"Input of layer {self.name!r}: expected axis {axis} to have length {length}, "
+                    f"as built, but got {shape[axis]}. Shape received: {shape}"
+                )
+
+    _input_spec: tuple[int, dict[int, int]]
+
+    @property
+    def weights(self) -> list[Array]:
+        """The layer's own arrays, trainable ones first."""
+        return [getattr(self, name) for name in self._present()] if self.built else []
+
+    @property
+    def trainable_weights(self) -> list[Array]:
+        """gamma and beta, as far as they exist; none when the layer is frozen."""
+        if not self.trainable:
+            return []
+        return [getattr(self, name) for name in self._present() if name in ("gamma", "beta")]
+
+    @property
+    def non_trainable_weights(self) -> list[Array]:
+        """The rest of `weights`."""
+        return self.weights[len(self.trainable_weights) :]
+
+    def get_weights(self) -> list[Array]:
+        """Copies of `weights`."""
+        return [np.array(weight) for weight in self.weights]
+
+    def set_weights(self, weights: Sequence[Any]) -> None:
+        """Copy values in, in the order of `weights`.
+
+        Raises:
+            ValueError: the number of arrays or a shape differs. Nothing is changed then.
+        """
+        own = self.weights
+        if len(weights) != len(own):
+            raise InvalidValue(
+                f"set_weights on layer {self.name!r} expected {len(own)} arrays "
+                f"({', '.join(self._present()) or 'none before the layer is built'}), "
+                f"but got {len(weights)}"
+            )
+        arrays = [np.asarray(value) for value in weights]
+        for name, array, weight in zip(self._present(), arrays, own, strict=True):
+            if array.shape != weight.shape:
+                raise InvalidValue(
+                    f"layer {self.name!r}: {name} has shape {weight.shape}, "
+                    f"but the given weight has shape {array.shape}"
+                )
+        for array, weight in zip(arrays, own, strict=True):
+            with np.errstate(all="ignore"):
+                weight[...] = array
+
+    @property
+    def losses(self) -> list[float]:
+        """What the regularizers of gamma and beta say of their present values."""
+        pairs = (("gamma", self.gamma), ("beta", self.beta))
+        regularized = [(getattr(self, f"{name}_regularizer"), value) for name, value in pairs]
+        return [
+            regularizer(value)
+            for regularizer, value in regularized
+            if regularizer is not None and value is not None
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments as the framework's own `get_config` writes them."""
+        raise NotImplementedError
+
+    def _objects_config(self) -> dict[str, Any]:
+        return {
+            key: module.serialize(getattr(self, key), self.FRAMEWORK)
+            for key, module in self.OBJECTS.items()
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """A new layer from what `get_config` gave.
+
+        Raises:
+            TypeError: a key is no argument of the constructor.
+        """
+        try:
+            return cls(**config)
+        except ValueError as error:
+            if set(config) <= set(cls.PARAMETERS):
+                raise
+            raise InvalidType(f"from_config: {error}") from error
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor arguments that would make a layer with the present settings."""
+        missing = {key: p.default for key, p in self.PARAMETERS.items() if not hasattr(self, key)}
+        present = {key: getattr(self, key) for key in self.PARAMETERS if key not in missing}
+        return {**present, **missing, "dtype": self.dtype_policy.name}

@@ -1,0 +1,178 @@
+"""The machine behind all dialects: state, forward, backward. Names no framework.
+
+A dialect subclasses `Layer`, declares its parameters and state, and calls `_compute` with the
+settings that its own rules give. Attributes are the truth: what the user changes after construction
+counts, and nothing keeps a second copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from batchnorm import core, declaration
+from batchnorm.errors import InvalidRuntime, InvalidValue
+from batchnorm.vocabulary import Array
+
+__all__ = ["Entry", "Layer"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One state entry of a dialect: its role in the core, and how a bare layer's file spells it.
+
+    `needs` names the constructor parameters that must be true for the entry to exist.
+    """
+
+    role: str
+    bare_name: str = ""
+    needs: tuple[str, ...] = ()
+
+
+class Layer:
+    """Base of every dialect's layer; not used by itself.
+
+    Attributes:
+        gradients: what the latest `backward` found, under the dialect's own parameter names.
+    """
+
+    FRAMEWORK: ClassVar[str]
+    VERIFIED_WITH: ClassVar[str]
+    STATE: ClassVar[Mapping[str, Entry]]
+    PARAMETERS: ClassVar[Mapping[str, declaration.Parameter]]
+
+    gradients: dict[str, Array]
+    _saved: core.Saved | None = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if "__init__" in vars(cls):
+            cls.PARAMETERS = declaration.read(cls)
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of every state entry, by attribute name, in the framework's order."""
+        return {name: np.array(getattr(self, name)) for name in self._present()}
+
+    def load_state(self, mapping: Mapping[str, Any]) -> None:
+        """Take the values of a mapping with exactly the names that `state` has.
+
+        Raises:
+            ValueError: a name is missing or unknown, or a shape differs. Nothing is changed then.
+        """
+        present = self._present()
+        if set(mapping) != set(present):
+            raise InvalidValue(
+                f"load_state expected exactly the names {present}, but got {list(mapping)}: "
+                f"missing {sorted(set(present) - set(mapping))}, "
+                f"unknown {sorted(set(mapping) - set(present))}"
+            )
+        values = {name: np.asarray(value) for name, value in mapping.items()}
+        for name, value in values.items():
+            own = getattr(self, name)
+            if value.shape != own.shape:
+                raise InvalidValue(f"{name} has shape {own.shape}, but got shape {value.shape}")
+        for name, value in values.items():
+            with np.errstate(all="ignore"):
+                getattr(self, name)[...] = value
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor arguments that would make a layer with the present settings."""
+        return {name: getattr(self, name) for name in self.PARAMETERS}
+
+    def backward(self, dy: Any) -> Array:
+        """The gradient of the input for the gradient `dy` of the output of the latest forward.
+
+        Fills `gradients`. Uses the input array of that forward itself, so it must not have been
+        changed since.
+
+        Raises:
+            RuntimeError: no forward came before.
+            ValueError: `dy` has another shape than that forward's output.
+        """
+        if self._saved is None:
+            raise InvalidRuntime("backward belongs to the latest forward, but there was none yet")
+        dy = np.asarray(dy)
+        if dy.shape != self._saved.x.shape:
+            raise InvalidValue(
+                f"dy must have the output's shape {self._saved.x.shape}, but got shape {dy.shape}"
+            )
+        dx, dgamma, dbeta = self._differentiate(dy)
+        self.gradients = {}
+        for role, gradient in (("gamma", dgamma), ("beta", dbeta)):
+            name = self._name_of(role)
+            if name is not None and self._trains(role):
+                own = getattr(self, name)
+                with np.errstate(all="ignore"):
+                    self.gradients[name] = gradient.reshape(own.shape).astype(own.dtype)
+        return dx
+
+    def _differentiate(self, dy: Array) -> tuple[Array, Array, Array]:
+        assert self._saved is not None
+        return core.backward(self._saved, dy, self._saved.x.dtype)
+
+    def _compute(
+        self,
+        x: Array,
+        settings: core.Settings,
+        *,
+        weights: Array | None = None,
+        dtype: np.dtype[Any] | None = None,
+        out: Array | None = None,
+    ) -> Array:
+        """One pure forward of the core on this layer's state; the new state is stored."""
+        y, running, self._saved = core.forward(
+            x,
+            self._value("gamma"),
+            self._value("beta"),
+            self._running(),
+            settings,
+            weights=weights,
+            dtype=dtype,
+            out=out,
+        )
+        if running is not None:
+            self._store(running)
+        return y
+
+    def _running(self) -> core.Running | None:
+        mean, var = self._value("running_mean"), self._value("running_var")
+        if mean is None or var is None:
+            return None
+        others = (self._value(role) for role in ("stddev", "renorm_mean", "renorm_stddev"))
+        return core.Running(mean, var, *others)
+
+    def _store(self, running: core.Running) -> None:
+        values = {
+            "running_mean": running.mean,
+            "running_var": running.var,
+            "stddev": running.stddev,
+            "renorm_mean": running.renorm_mean,
+            "renorm_stddev": running.renorm_stddev,
+        }
+        for role, value in values.items():
+            name = self._name_of(role)
+            if name is not None and value is not None:
+                own = getattr(self, name)
+                own[...] = value.reshape(own.shape)
+
+    def _present(self) -> list[str]:
+        return [name for name in self.STATE if getattr(self, name, None) is not None]
+
+    def _name_of(self, role: str) -> str | None:
+        """The attribute that plays a role, where the layer has it."""
+        for name, entry in self.STATE.items():
+            if entry.role == role and getattr(self, name, None) is not None:
+                return name
+        return None
+
+    def _value(self, role: str) -> Array | None:
+        name = self._name_of(role)
+        return None if name is None else np.asarray(getattr(self, name)).ravel()
+
+    def _trains(self, role: str) -> bool:
+        """Whether a gradient is reported for the parameter of this role."""
+        return True
