@@ -1,0 +1,196 @@
+"""Projections of gamma and beta, with Keras' names and signatures.
+
+A layer only keeps them: an optimizer applies them after its step, and here as in Keras nothing
+else does. Not here: how a name or a dictionary is read (`keras_objects`).
+
+Facts: tf_keras 2.21.0 (src/constraints.py), keras 3.15.1 (src/constraints), compared in
+tests/dialects. Listed deviations, beside `keras_objects`':
+- NonNeg of -inf is 0, as in Keras 3; Keras 2 multiplies it by 0, which is NaN. NonNeg of Keras 2
+  takes float32 only.
+- A min_value above max_value bounds the norm by min_value, as Keras 2 and Keras 3 on TensorFlow do;
+  on torch and JAX it is max_value.
+- An axis that the values don't have is `ValueError` (Keras 2: InvalidArgumentError).
+- Norms are computed in float64 and the result is rounded to the values' dtype.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from batchnorm.dialects.keras_objects import Dialect, Family, KerasObject, names_of
+from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.vocabulary import Array
+
+__all__ = [
+    "Constraint",
+    "ConstraintLike",
+    "MaxNorm",
+    "MinMaxNorm",
+    "NonNeg",
+    "RadialConstraint",
+    "UnitNorm",
+    "get",
+    "serialize",
+]
+
+Axis: TypeAlias = int | Sequence[int] | None
+
+# Keras' own stabiliser of a division by a norm, `backend.epsilon()`.
+FUZZ = 1e-7
+
+
+class Constraint(KerasObject):
+    """A projection: called with a parameter, returns a new array. This one changes nothing."""
+
+    MODULE = "keras.constraints"
+
+    def __call__(self, w: Any) -> Array:
+        """The projected values."""
+        return np.asarray(w)
+
+
+class NonNeg(Constraint):
+    """max(w, 0).
+
+    >>> NonNeg()([-1.0, 2.0])
+    array([0., 2.])
+    """
+
+    def __call__(self, w: Any) -> Array:
+        """The projected values."""
+        values = np.asarray(w)
+        return np.asarray(np.maximum(values, np.zeros((), values.dtype)))
+
+
+@dataclass(eq=False)
+class UnitNorm(Constraint):
+    """w / (norm + 1e-7): Euclidean norm 1 along the axis (an integer, several, None for all).
+
+    >>> UnitNorm()([3.0, 4.0]).round(6)
+    array([0.6, 0.8])
+    """
+
+    axis: Axis = 0
+
+    def __call__(self, w: Any) -> Array:
+        """The projected values."""
+        return _rescaled(w, self.axis, np.ones_like)
+
+
+@dataclass(eq=False)
+class MaxNorm(Constraint):
+    """w * min(norm, max_value) / (norm + 1e-7): norm at most max_value along the axis."""
+
+    max_value: float = 2
+    axis: Axis = 0
+
+    def __call__(self, w: Any) -> Array:
+        """The projected values."""
+        return _rescaled(w, self.axis, lambda norm: _clip(norm, 0, self.max_value))
+
+
+@dataclass(eq=False)
+class MinMaxNorm(Constraint):
+    """A norm between min_value and max_value along the axis, approached by `rate` of the way."""
+
+    min_value: float = 0.0
+    max_value: float = 1.0
+    rate: float = 1.0
+    axis: Axis = 0
+
+    def __call__(self, w: Any) -> Array:
+        """The projected values."""
+
+        def wanted(norm: Array) -> Array:
+            clipped = _clip(norm, self.min_value, self.max_value)
+            return np.asarray(self.rate * clipped + (1 - self.rate) * norm)
+
+        return _rescaled(w, self.axis, wanted)
+
+
+class RadialConstraint(Constraint):
+    """Square kernels (rank 4) that are constant on rings around their centre; Keras 2 only.
+
+    Ring i has the value of `w[n // 2 + i, n // 2 + i]`. For an odd size, Keras' innermost value
+    is that of the place before the centre, `w[n // 2 - 1, n // 2 - 1]`, which is kept here.
+    """
+
+    def __call__(self, w: Any) -> Array:
+        """The projected values."""
+        values = np.asarray(w)
+        if values.ndim != 4:
+            raise InvalidValue(f"The weight tensor must have rank 4, but got shape {values.shape}.")
+        size = values.shape[0]
+        if values.shape[1] != size or size < 2:
+            raise InvalidValue(
+                f"RadialConstraint expects square kernels of 2 x 2 or more in the first two axes, "
+                f"but got shape {values.shape}."
+            )
+        distance = np.abs(2 * np.arange(size) - (size - 1)) // 2
+        ring = np.maximum.outer(distance, distance)
+        source = size // 2 + np.where(ring == 0, -1, ring - size % 2)
+        return np.asarray(values[source, source])
+
+
+ConstraintLike: TypeAlias = (
+    str | Mapping[str, Any] | Constraint | type[Constraint] | Callable[..., Any] | None
+)
+"""What a Keras layer takes (Keras 2 takes no class)."""
+
+_KERAS_3: dict[str, type[Constraint]] = names_of(
+    [Constraint, MaxNorm, MinMaxNorm, NonNeg, UnitNorm]
+)
+_KERAS_2 = {name: cls for name, cls in _KERAS_3.items() if name != "constraint"}
+_KERAS_2 |= names_of([RadialConstraint])
+_KERAS_2 |= {"maxnorm": MaxNorm, "nonneg": NonNeg, "unitnorm": UnitNorm}
+_FAMILY = Family("constraint", {"tf_keras": _KERAS_2, "keras": _KERAS_3})
+
+
+def get(identifier: ConstraintLike, dialect: Dialect) -> Callable[..., Any] | None:
+    """The constraint that an argument of a Keras layer stands for.
+
+    Raises:
+        ValueError: an unknown name, or nothing that the dialect takes.
+        TypeError: a dictionary with arguments that the class doesn't have.
+        AttributeError: an old Keras 2 dictionary whose config is no dictionary.
+
+    >>> get("max_norm", "keras")
+    MaxNorm(max_value=2, axis=0)
+    """
+    return _FAMILY.get(identifier, dialect)
+
+
+def serialize(constraint: Callable[..., Any] | None, dialect: Dialect) -> Any:
+    """What the dialect's `get_config()` holds for a constraint.
+
+    >>> serialize(UnitNorm(), "keras")["config"]
+    {'axis': 0}
+    """
+    return _FAMILY.serialize(constraint, dialect)
+
+
+def _clip(norm: Array, low: float, high: float) -> Array:
+    for bound in (low, high):
+        if not isinstance(bound, numbers.Real):
+            raise InvalidType(f"A norm's bound must be a number, but got {bound!r}.")
+    return np.asarray(np.maximum(np.minimum(norm, high), low))
+
+
+def _rescaled(w: Any, axis: Axis, wanted: Callable[[Array], Array]) -> Array:
+    values = np.asarray(w)
+    dtype = np.dtype(np.float32) if values.dtype.kind in "biu" else values.dtype
+    wide = values.astype(np.float64)
+    axes = tuple(axis) if isinstance(axis, Sequence) else axis
+    with np.errstate(over="ignore", invalid="ignore"):
+        try:
+            norm = np.sqrt((wide**2).sum(axis=axes, keepdims=True))
+        except ValueError as error:
+            raise InvalidValue(
+                f"axis={axis!r} doesn't fit values of shape {values.shape}: {error}."
+            ) from None
+        return np.asarray(wide * (wanted(norm) / (FUZZ + norm))).astype(dtype)
