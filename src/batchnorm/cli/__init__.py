@@ -1,0 +1,55 @@
+"""The command `batchnorm`: one file per sub-command, each with a click command called `command`.
+
+Exit codes: 0 equal or nothing found, 1 findings, 2 usage or bad input. Here is only what all
+commands share.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from batchnorm import __version__
+from batchnorm.errors import BatchNormError
+
+__all__ = ["main"]
+
+COMMANDS = {
+    "explain": "how two frameworks' batch normalizations differ",
+    "translate": "write one framework's call in another's words and prove it",
+    "verify": "compare with the frameworks that are installed",
+}
+
+
+class Commands(click.Group):
+    """Sub-commands, each imported only when it is used."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        """Give the names, in the order of the table above."""
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """Import one."""
+        if name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"batchnorm.cli.{name}")
+        command: click.Command = module.command
+        return command
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="batchnorm")
+def group() -> None:
+    """Batch normalization as PyTorch, MindSpore and Keras define it, and the bridge between."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command; this package's own errors end it with their text and exit code 2."""
+    try:
+        return group.main(arguments, standalone_mode=True)
+    except BatchNormError as error:
+        click.echo(f"batchnorm: {error}", err=True)
+        sys.exit(2)

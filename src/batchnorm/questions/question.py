@@ -1,0 +1,60 @@
+"""What a question is: an experiment that any layer can be put to, and what its answer matters for.
+
+Not here: the experiments themselves (the other files of this folder), who answers (`subject.py`),
+and what the real frameworks answered (`answers/`, written by `batchnorm verify --record`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from batchnorm.questions.subject import Subject
+
+__all__ = ["Answer", "Category", "Question", "Text"]
+
+Answer: TypeAlias = str | int | float | bool | None | list[Any] | dict[str, Any]
+"""What an experiment found, as JSON can hold it."""
+
+Category: TypeAlias = Literal[
+    "updates", "modes", "parameters", "state", "dtypes", "numerics", "gradients", "devices"
+]
+
+
+class Text(NamedTuple):
+    """A sentence in both languages."""
+
+    en: str
+    zh: str
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that can be found out about a layer by running it.
+
+    Attributes:
+        id: stable name, the anchor in every difference page: "running-variance-denominator".
+        category: the section of the page.
+        text: the question itself.
+        consequence: what breaks for those who ignore a difference here, with a number.
+        experiment: runs on a subject and returns its answer; what a layer raises is an answer too.
+        asked_of: the dialects that it can be put to; for the others `absent` says why.
+        absent: what to print for a dialect that it can't be put to ("has no such parameter").
+        tolerance: how far apart two numbers of an answer may be and still be one answer.
+        item: the number of the measured difference in the list that the project began with.
+        unrecorded: why no framework's answer can be recorded here (a GPU, several processes).
+        source: a link to the source or the documentation, where no experiment can be run.
+    """
+
+    id: str
+    category: Category
+    text: Text
+    consequence: Text
+    experiment: Callable[[Subject], Answer] | None
+    asked_of: tuple[str, ...] = ("torch", "mindspore", "tf_keras", "keras")
+    absent: Text = Text("", "")
+    tolerance: float = 0.0
+    item: tuple[int, ...] = ()
+    unrecorded: Text = Text("", "")
+    source: str = ""
