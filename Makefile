@@ -1,0 +1,39 @@
+# `make run` sets up and does the main job; `make test` sets up and passes the tests;
+# `make check` lints, checks types and that generated files are current. See CONTRIBUTING.md.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: run test check generate clean
+
+run: $(VENV)/package
+	$(BIN)/batchnorm explain torch mindspore
+	$(BIN)/batchnorm translate "nn.BatchNorm2d(64, eps=0.001, momentum=0.01)" --from torch --to keras
+
+test: $(VENV)/test
+	$(BIN)/pytest
+
+check: $(VENV)/lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m batchnorm.explain.build --check docs/differences README.md
+
+generate: $(VENV)/package
+	$(BIN)/python -m batchnorm.explain.build docs/differences README.md
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/package: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --editable .
+	touch $@
+
+$(VENV)/test: $(VENV)/package
+	$(BIN)/pip install --quiet --editable ".[frameworks,test,lint]"
+	touch $@
+
+$(VENV)/lint: $(VENV)/package
+	$(BIN)/pip install --quiet --editable ".[lint]"
+	touch $@
