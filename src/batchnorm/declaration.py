@@ -50,7 +50,8 @@ def read(layer: type[Any]) -> Mapping[str, Parameter]:
                 meaning = _meaning(layer, key, hint)
                 found[key] = Parameter(key, "in **kwargs", defaults.get(key), meaning)
             continue
-        kind = "keyword-only" if parameter.kind is parameter.KEYWORD_ONLY else "positional or keyword"
+        keyword_only = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        kind = "keyword-only" if keyword_only else "positional or keyword"
         meaning = _meaning(layer, name, hints.get(name))
         found[name] = Parameter(name, kind, parameter.default, meaning)
     return found

@@ -1,6 +1,6 @@
 """Batch normalization as pure functions over arrays: no layer, no framework, no state kept.
 
-`forward` and `backward` are the whole computation; `reduce`, `merge`, `normalize`, `reduce_gradient`
+`forward` and `backward` are the whole; `reduce`, `merge`, `normalize`, `reduce_gradient`
 and `input_gradient` are its halves, for those who must do something between them (synchronise,
 recalibrate, use ghost batches). `kernel` holds the implementations, `reference` the NumPy one.
 """

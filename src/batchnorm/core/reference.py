@@ -139,6 +139,8 @@ def input_gradient(
     with np.errstate(all="ignore"):
         if constant is not None and slope is not None:
             x_hat = ((to_rows(x, axes) - mean[:, None]) - residual[:, None]) * inv_std[:, None]
-            dx -= _weighted(constant[:, None] + x_hat * slope[:, None], weight_rows(weights, x, axes))
+            dx -= _weighted(
+                constant[:, None] + x_hat * slope[:, None], weight_rows(weights, x, axes)
+            )
         dx *= (inv_std if gamma is None else inv_std * gamma)[:, None]
     return from_rows(dx, x.shape, axes, out)

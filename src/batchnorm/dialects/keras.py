@@ -20,7 +20,7 @@ from batchnorm.dialects.initializers import KerasInitializerLike
 from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.dialects.policies import PolicyLike
 from batchnorm.dialects.regularizers import RegularizerLike
-from batchnorm.errors import InvalidIndex, InvalidType, InvalidValue
+from batchnorm.errors import InvalidIndex, InvalidValue
 from batchnorm.vocabulary import (
     Array,
     ChannelAxis,

@@ -194,7 +194,9 @@ class BatchNorm(Layer):
         if not isinstance(eps, float):
             raise InvalidType(f"For {name!r}, 'eps' must be float, but got {type(eps).__name__}.")
         if batch and not isinstance(weight, float):
-            raise InvalidType(f"For {name!r}, 'momentum' must be float, not {type(weight).__name__}.")
+            raise InvalidType(
+                f"For {name!r}, 'momentum' must be float, not {type(weight).__name__}."
+            )
         dtypes = {"x": x.dtype, **{key: getattr(self, key).dtype for key in self.STATE}}
         for key, dtype in dtypes.items():
             if dtype not in RUNNABLE:

@@ -19,11 +19,11 @@ __all__ = ["load_param_into_net", "names"]
 
 
 def names(layer: Any, name: str = "") -> dict[str, str]:
-    """Attribute name -> name in a checkpoint, for a bare layer or for one called `name` in a net."""
+    """Attribute name -> name in a checkpoint, of a bare layer or of one called `name` in a net."""
     prefix = f"{name}.{layer.INNER}" if name else layer.INNER
-    return {
-        own: prefix + own if prefix else entry.bare_name or own for own, entry in layer.STATE.items()
-    }
+    if prefix:
+        return {own: prefix + own for own in layer.STATE}
+    return {own: entry.bare_name or own for own, entry in layer.STATE.items()}
 
 
 def load_param_into_net(
@@ -49,7 +49,7 @@ def load_param_into_net(
     values = {}
     for name, value in parameter_dict.items():
         if not isinstance(name, str) or not hasattr(value, "shape"):
-            raise InvalidType(f"'parameter_dict' must map str to arrays, but got {name!r}: {value!r}")
+            raise InvalidType(f"'parameter_dict' must map str to arrays, got {name!r}: {value!r}")
         if name in targets:
             values[name] = np.asarray(value)
             if values[name].shape != targets[name].shape:

@@ -192,7 +192,9 @@ class BatchNormalization(KerasLayer):
             parameter_shape = [shape[resolved[0]]]
         self.axis = resolved
         sixteen_bit = self.dtype in ("float16", "bfloat16")
-        self._create_state(tuple(parameter_shape), as_dtype("float32" if sixteen_bit else self.dtype))
+        self._create_state(
+            tuple(parameter_shape), as_dtype("float32" if sixteen_bit else self.dtype)
+        )
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
 
@@ -203,7 +205,9 @@ class BatchNormalization(KerasLayer):
         if size <= 0:
             raise InvalidValue(f"virtual_batch_size must be a positive integer, but got {size}")
         if 0 in axes:
-            raise InvalidValue(f"virtual_batch_size needs axis 0 for the batch, got axis={self.axis}")
+            raise InvalidValue(
+                f"virtual_batch_size needs axis 0 for the batch, got axis={self.axis}"
+            )
         if self.adjustment is not None:
             raise InvalidValue("virtual_batch_size can't be used together with adjustment")
 
