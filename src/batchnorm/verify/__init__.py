@@ -1,0 +1,1 @@
+"""The real frameworks as oracles, and the comparison of our layers with them."""

@@ -1,0 +1,259 @@
+"""The real frameworks as subjects: each answers from a worker process of its own.
+
+So frameworks can't disturb one another, may live in other environments, and may crash or hang:
+the asker gets an exception. `worker.py` is the other end; this file knows no framework.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import sys
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchnorm.errors import InvalidValue
+from batchnorm.questions.subject import Adjustment, Parameter, Raised, Run, mode_method
+from batchnorm.verify import worker
+from batchnorm.verify.process import Crashed, Hung, NotInstalled, OracleError, Process
+from batchnorm.vocabulary import Array
+
+__all__ = [
+    "FRAMEWORKS",
+    "Crashed",
+    "Found",
+    "Hung",
+    "NotInstalled",
+    "Oracle",
+    "OracleError",
+    "OracleLayer",
+    "find",
+    "parse_oracle",
+]
+
+FRAMEWORKS = tuple(worker.FRAMEWORKS)
+
+
+class Oracle:
+    """A real framework as a subject: `with Oracle("torch") as oracle: ...`.
+
+    Args:
+        framework: one of `FRAMEWORKS`; "keras" is Keras 3 on TensorFlow, "keras/torch" on torch.
+        python: the Python that runs the worker, whose environment holds the framework.
+        timeout: seconds that one answer may take.
+        start_timeout: seconds that starting Python and importing the framework may take.
+        restart: whether the first use after a crash starts a new worker. Layers of the old one
+            stay lost: they raise `Crashed`.
+
+    Raises:
+        NotInstalled: the environment doesn't hold the framework.
+        Crashed: the worker died; the text has the signal or exit code and its last words.
+        Hung: it didn't answer in time.
+    """
+
+    def __init__(
+        self,
+        framework: str,
+        python: str = sys.executable,
+        *,
+        timeout: float = 120.0,
+        start_timeout: float = 300.0,
+        restart: bool = False,
+    ) -> None:
+        if framework not in FRAMEWORKS:
+            raise InvalidValue(f"framework must be one of {FRAMEWORKS}, but got {framework!r}")
+        self.framework = framework
+        self.python = python
+        self.timeout = timeout
+        self.start_timeout = start_timeout
+        self.restart = restart
+        self.hello: dict[str, Any] = {}  # dialect, version, python, packages (name -> version)
+        self._process: Process | None = None
+        self._numbers = itertools.count()
+
+    @property
+    def dialect(self) -> str:
+        """Give torch, mindspore, tf_keras or keras."""
+        return self.framework.partition("/")[0]
+
+    @property
+    def version(self) -> str:
+        """Give the framework's version."""
+        return str(self.hello["version"])
+
+    @property
+    def label(self) -> str:
+        """Give framework and version, such as "keras/jax 3.15.1"."""
+        return f"{self.framework} {self.version}"
+
+    @property
+    def pid(self) -> int:
+        """Give the worker's process id."""
+        return self._ready().process.pid
+
+    def layer(self, class_name: str, *args: Any, **kwargs: Any) -> OracleLayer:
+        """Construct one of the framework's layers."""
+        ready, number = self._ready(), next(self._numbers)
+        if ready.dropped:
+            ready.ask("drop", layers=[ready.dropped.pop() for _ in range(len(ready.dropped))])
+        packed = {name: _pack(value) for name, value in kwargs.items()}
+        ready.ask(
+            "construct", layer=number, class_name=class_name, args=_pack(list(args)), kwargs=packed
+        )
+        return OracleLayer(self.dialect, ready, number)
+
+    def signature(self, class_name: str, method: str) -> list[Parameter]:
+        """Give the parameters of the constructor (`__init__`) or of the call (`call`)."""
+        found = self._ready().ask("signature", class_name=class_name, method=method)
+        return [Parameter(*parameter) for parameter in found]
+
+    def start(self) -> Oracle:
+        """Start the worker and wait until the framework is imported."""
+        self.close()
+        self._process = Process(self.framework, self.python, self.timeout)
+        try:
+            self.hello = self._process.ask("hello", timeout=self.start_timeout)
+        except Raised as error:
+            self.close()
+            kind = NotInstalled if error.name == "ModuleNotFoundError" else OracleError
+            raise kind(f"{self.framework} can't be imported by {self.python}: {error}") from None
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def close(self) -> None:
+        """End the worker."""
+        if self._process is not None:
+            self._process.close()
+        self._process = None
+
+    def __enter__(self) -> Oracle:
+        return self.start() if self._process is None else self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ready(self) -> Process:
+        if self._process is None:
+            raise OracleError(f"the {self.framework} oracle is not started: use it in a `with`")
+        if self._process.failure is not None and self.restart:
+            self.start()
+        return self._process
+
+
+class OracleLayer:
+    """A framework's own layer under test, in the worker."""
+
+    def __init__(self, dialect: str, process: Process, number: int) -> None:
+        self._dialect = dialect
+        self._process = process
+        self._number = number
+        weakref.finalize(self, process.dropped.append, number).atexit = False
+
+    def run(self, x: Any, dy: Any = None, **call: Any) -> Run:
+        """Call the layer once, and differentiate sum(y * dy) where there is a dy."""
+        packed = {name: _pack(value) for name, value in call.items()}
+        dy = None if dy is None else _pack(np.asarray(dy))
+        return Run(*self._ask("run", x=_pack(np.asarray(x)), dy=dy, call=packed))
+
+    def state(self) -> dict[str, Array]:
+        """Give parameters and statistics by attribute name."""
+        return dict(self._ask("state"))
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Overwrite the state; `state` has exactly the names that `state()` gives."""
+        arrays = {name: np.asarray(value) for name, value in state.items()}
+        self._ask("load_state", state=_pack(arrays))
+
+    def train(self, mode: bool) -> None:
+        """Set training (True) or inference mode; TypeError for Keras."""
+        mode_method(self._dialect)
+        self._ask("train", mode=mode)
+
+    def build(self, shape: Sequence[int | None]) -> None:
+        """Make a Keras layer's variables for an input shape."""
+        self._ask("build", shape=list(shape))
+
+    def get(self, name: str) -> Any:
+        """Give an attribute: a plain value or an array, else its repr."""
+        return self._ask("get", name=name)
+
+    def set(self, name: str, value: Any) -> None:
+        """Set an attribute."""
+        self._ask("set", name=name, value=_pack(value))
+
+    def repr(self) -> str:
+        """Give what repr prints."""
+        return str(self._ask("repr"))
+
+    def names(self, *, nested: bool = False) -> list[str]:
+        """Give the names that the framework saves: of the layer, or of a net with it as `bn1`."""
+        return list(self._ask("names", nested=nested))
+
+    def trainable(self) -> list[str]:
+        """Give the attribute names of what the framework counts as trainable."""
+        return list(self._ask("trainable"))
+
+    def _ask(self, operation: str, **arguments: Any) -> Any:
+        return self._process.ask(operation, layer=self._number, **arguments)
+
+
+class Found(NamedTuple):
+    """The oracles that `find` started, and why others are missing."""
+
+    oracles: list[Oracle]
+    missing: dict[str, OracleError]
+
+
+@contextlib.contextmanager
+def find(
+    frameworks: Iterable[str] = ("torch", "mindspore", "tf_keras", "keras"),
+    overrides: Mapping[str, str] | None = None,
+    **settings: Any,
+) -> Iterator[Found]:
+    """Start an oracle for every framework that can be imported; the end of the `with` ends them.
+
+    Args:
+        frameworks: the names to look for.
+        overrides: name -> Python, for frameworks that live in another environment.
+        settings: what else `Oracle` takes.
+
+    Raises:
+        OracleError: a framework isn't where `overrides` says.
+    """
+    overrides = overrides or {}
+    found = Found([], {})
+    with contextlib.ExitStack() as started:
+        for name in dict.fromkeys([*frameworks, *overrides]):
+            oracle = Oracle(name, overrides.get(name, sys.executable), **settings)
+            try:
+                found.oracles.append(started.enter_context(oracle))
+            except OracleError as error:
+                if name in overrides:
+                    raise
+                found.missing[name] = error
+        yield found
+
+
+def parse_oracle(text: str) -> tuple[str, str]:
+    """Read "mindspore=/path/to/python" as framework and Python."""
+    framework, _, python = text.partition("=")
+    if framework not in FRAMEWORKS or not python:
+        raise InvalidValue(
+            f"an oracle is given as FRAMEWORK=PYTHON with a framework of {', '.join(FRAMEWORKS)}, "
+            f"such as mindspore=/path/to/python; but got {text!r}"
+        )
+    return framework, str(Path(python).expanduser())
+
+
+def _pack(value: Any) -> Any:
+    """Write a value for the worker."""
+    if isinstance(value, Adjustment):
+        arrays = {"scale": np.asarray(value.scale), "bias": np.asarray(value.bias)}
+        return {"$adjustment": worker.pack(arrays)}
+    return worker.pack(value)
