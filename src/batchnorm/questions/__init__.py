@@ -1,1 +1,74 @@
-"""Questions: small experiments that ask a layer, a real framework's or ours, how it behaves."""
+"""Questions: small experiments that ask a layer, a real framework's or ours, how it behaves.
+
+`QUESTIONS` holds them all, `ask` puts one to a subject, `recorded` gives what a real framework
+answered. How answers are recorded stands in `record.py`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import get_args
+
+from batchnorm.errors import InvalidValue
+from batchnorm.questions import epsilon, modes, updates
+from batchnorm.questions.probe import error_name
+from batchnorm.questions.question import Answer, Category, Question, Text
+from batchnorm.questions.record import recorded
+from batchnorm.questions.subject import Raised, Subject
+
+__all__ = ["QUESTIONS", "Answer", "Question", "Text", "ask", "question", "recorded", "same"]
+
+FILES = (updates, modes, epsilon)
+QUESTIONS: tuple[Question, ...] = tuple(
+    sorted(
+        (question for file in FILES for question in file.QUESTIONS),
+        key=lambda question: get_args(Category).index(question.category),
+    )
+)
+BY_ID = {question.id: question for question in QUESTIONS}
+
+
+def question(id: str) -> Question:
+    """Give the question of an id.
+
+    Raises:
+        ValueError: there is no such question.
+    """
+    if id not in BY_ID:
+        raise InvalidValue(f"no question has the id {id!r}; known: {', '.join(BY_ID)}")
+    return BY_ID[id]
+
+
+def ask(question: Question, subject: Subject) -> Answer:
+    """Put a question to a subject; what its layer raises is an answer, by its class.
+
+    Raises:
+        ValueError: the question has no experiment, or can't be put to this dialect.
+    """
+    if question.experiment is None or subject.dialect not in question.asked_of:
+        raise InvalidValue(
+            f"{question.id} can be put to {question.asked_of if question.experiment else ()}, "
+            f"but the subject is {subject.label}"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a layer's warnings are no part of an answer
+        try:
+            return question.experiment(subject)
+        except Raised as raised:
+            return error_name(raised)
+
+
+def same(question: Question, a: Answer, b: Answer) -> bool:
+    """Whether two answers are one: numbers within the question's tolerance, the rest equal.
+
+    "error", for a class that a framework made itself, is ValueError, which our layers raise then.
+    """
+    if isinstance(a, dict) and isinstance(b, dict):
+        return set(a) == set(b) and all(same(question, a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(lambda x, y: same(question, x, y), a, b))
+    if isinstance(a, bool) or isinstance(b, bool):
+        return a is b
+    if isinstance(a, int | float) and isinstance(b, int | float):
+        return abs(a - b) <= question.tolerance
+    return {"error": "ValueError"}.get(str(a), a) == {"error": "ValueError"}.get(str(b), b)

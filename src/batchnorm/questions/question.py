@@ -14,7 +14,7 @@ from batchnorm.questions.subject import Subject
 
 __all__ = ["Answer", "Category", "Question", "Text"]
 
-Answer: TypeAlias = str | int | float | bool | None | list[Any] | dict[str, Any]
+Answer: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """What an experiment found, as JSON can hold it."""
 
 Category: TypeAlias = Literal[
@@ -27,6 +27,9 @@ class Text(NamedTuple):
 
     en: str
     zh: str
+
+
+NOTHING = Text("", "")
 
 
 @dataclass(frozen=True)
@@ -53,8 +56,8 @@ class Question:
     consequence: Text
     experiment: Callable[[Subject], Answer] | None
     asked_of: tuple[str, ...] = ("torch", "mindspore", "tf_keras", "keras")
-    absent: Text = Text("", "")
+    absent: Text = NOTHING
     tolerance: float = 0.0
     item: tuple[int, ...] = ()
-    unrecorded: Text = Text("", "")
+    unrecorded: Text = NOTHING
     source: str = ""

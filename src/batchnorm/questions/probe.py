@@ -1,0 +1,141 @@
+"""One layer of any dialect, made and called in the words of the core, for experiments to use.
+
+It is the shortest way from "a layer with this epsilon, in training" to the dialect's own words,
+and holds nothing about how a dialect behaves: that is what the experiments find out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from batchnorm.questions.question import Answer
+from batchnorm.questions.subject import Raised, Run, Subject
+from batchnorm.vocabulary import Array
+
+__all__ = ["KERAS", "SHAPE", "Probe", "attempt", "close", "draw", "error_name", "number"]
+
+KERAS = ("tf_keras", "keras")
+SHAPE = (4, 3, 2, 5)  # 40 values per channel: n / (n - 1) is 1.0256, far from rounding
+ROLES = {
+    "weight": "gamma",
+    "bias": "beta",
+    "num_batches_tracked": "count",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+class Probe:
+    """A layer whose channels are on axis 1, unless told otherwise.
+
+    `epsilon` and `weight_of_batch` are given to the layer under its own names and in its own
+    convention; everything in `own` goes to the constructor as it is.
+    """
+
+    def __init__(
+        self,
+        subject: Subject,
+        shape: tuple[int, ...] = SHAPE,
+        *,
+        axis: Any = 1,
+        epsilon: Any = None,
+        weight_of_batch: float | None = None,
+        **own: Any,
+    ) -> None:
+        self.keras = subject.dialect in KERAS
+        self.shape = shape
+        if epsilon is not None:
+            own["epsilon" if self.keras else "eps"] = epsilon
+        if weight_of_batch is not None:
+            torch = subject.dialect == "torch"
+            own["momentum"] = weight_of_batch if torch else 1 - weight_of_batch
+        if self.keras:
+            self.layer = subject.layer("BatchNormalization", axis=axis, **own)
+            self.layer.build(shape)
+        else:
+            class_name = f"BatchNorm{max(len(shape) - 2, 1)}d"
+            self.layer = subject.layer(class_name, shape[axis], **own)
+
+    def run(self, x: Array, training: Any = True, dy: Any = None, **call: Any) -> Run:
+        """Call the layer once in training or inference."""
+        if self.keras:
+            return self.layer.run(x, dy, training=training, **call)
+        self.layer.train(training)
+        return self.layer.run(x, dy, **call)
+
+    def state(self) -> dict[str, Array]:
+        """Give the state by role, in the layer's order: gamma, beta, running_mean, ..."""
+        return {ROLES.get(name, name): value for name, value in self.layer.state().items()}
+
+    def value(self, role: str) -> Array:
+        """Give one state entry, flat and in float64."""
+        return np.asarray(self.state()[role]).astype(np.float64).ravel()
+
+    def put(self, **values: float) -> Probe:
+        """Fill state entries, named by role, each with one number."""
+        state = self.layer.state()
+        for name, array in state.items():
+            if ROLES.get(name, name) in values:
+                state[name] = np.full_like(array, values[ROLES.get(name, name)])
+        self.layer.load_state(state)
+        return self
+
+    def normalizes_by(self, training: Any = True, **call: Any) -> str:
+        """Find which statistics normalize: "batch", "running" or "neither"; and call once."""
+        if "running_mean" in self.state():
+            self.put(running_mean=5.0, running_var=4.0)
+        x = draw(self.shape)
+        y = self.run(x, training, **call).y.astype(np.float64)
+        axes = tuple(axis for axis in range(x.ndim) if axis != 1)
+        mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+        # Epsilon, 1e-3 at most, plays no part at this tolerance.
+        if close(y, (x - mean) / np.sqrt(var), 1e-2):
+            return "batch"
+        return "running" if close(y, (x - 5) / 2, 1e-2) else "neither"
+
+    def behaviour(self, training: Any = True, **call: Any) -> Answer:
+        """Find which statistics normalize and whether the call moves the running ones."""
+        used = self.normalizes_by(training, **call)
+        state = self.state()
+        moves = "running_mean" in state and not close(state["running_mean"], 5.0, 1e-3)
+        return {"normalizes by": used, "updates": bool(moves)}
+
+    def epsilon(self) -> float:
+        """Measure the epsilon that normalizes in inference: 1 / sqrt(0 + epsilon) = y."""
+        self.put(running_mean=0.0, running_var=0.0)
+        y = float(self.run(np.ones(self.shape, np.float32), False).y.ravel()[0])
+        return math.inf if y == 0 else y**-2
+
+
+def draw(shape: tuple[int, ...] = SHAPE, seed: int = 0, dtype: Any = np.float32) -> Array:
+    """Draw numbers with mean 1 and standard deviation 2."""
+    return np.random.default_rng(seed).normal(1.0, 2.0, shape).astype(dtype)
+
+
+def close(a: Any, b: Any, tolerance: float = 1e-5) -> bool:
+    """Whether two arrays agree everywhere; NaN agrees with nothing."""
+    return bool(np.all(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)) <= tolerance))
+
+
+def number(value: Any, digits: int = 6) -> float | str:
+    """Round to significant digits; "nan", "inf" and "-inf" are words, for JSON has none of them."""
+    value = float(value)
+    return float(f"{value:.{digits}g}") if math.isfinite(value) else str(value)
+
+
+def error_name(raised: Raised) -> str:
+    """Give the nearest built-in class, or "error" for a class that a framework made itself."""
+    return raised.bases[0] if raised.bases and raised.bases[0] != "Exception" else "error"
+
+
+def attempt(trial: Callable[..., Any], *args: Any) -> Answer:
+    """Say "accepted", or what was raised."""
+    try:
+        trial(*args)
+    except Raised as raised:
+        return error_name(raised)
+    return "accepted"
