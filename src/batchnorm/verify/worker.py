@@ -38,8 +38,10 @@ with contextlib.suppress(ImportError):  # it teaches NumPy bfloat16, which is re
 
 # A call that hangs must not outlive the parent by more.
 SECONDS_AFTER_END_OF_INPUT = 60.0
-# Recorded answers are those of the CPU, and a log line is not an answer.
+# Recorded answers are those of the CPU, must not depend on how many it has, and are not log lines.
 ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",
+    "TF_NUM_INTRAOP_THREADS": "1",
     "CUDA_VISIBLE_DEVICES": "-1",
     "JAX_PLATFORMS": "cpu",
     "TF_CPP_MIN_LOG_LEVEL": "3",
