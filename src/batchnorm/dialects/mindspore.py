@@ -171,11 +171,12 @@ class BatchNorm(Layer):
         }
 
     def __repr__(self) -> str:
+        spelled = names(self)
         entries = ", ".join(
-            f"{own}=Parameter (name={spelled}, shape={getattr(self, own).shape}, "
-            f"dtype={getattr(self, own).dtype.name.capitalize()}, requires_grad={grad})"
-            for own, spelled in sorted(names(self).items(), key=lambda pair: pair[0])
-            for grad in [own in self.trainable_params()]
+            f"{own}=Parameter (name={spelled[own]}, shape={getattr(self, own).shape}, "
+            f"dtype={getattr(self, own).dtype.name.capitalize()}, "
+            f"requires_grad={own in self.trainable_params()})"
+            for own in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         return (
             f"{type(self).__name__}(num_features={self.num_features}, eps={self.eps}, "
