@@ -65,8 +65,10 @@ class Constant(Initializer):
     @classmethod
     def read(cls, config: Mapping[str, Any], dialect: Dialect) -> Constant:
         """Build it from a configuration; an array stands there as a `__numpy__` dictionary."""
-        if dialect == "keras" and "value" not in config:
-            raise InvalidValue("Constant of Keras 3 expects the key 'value' in its config.")
+        if dialect == "keras":  # reads this key, and no other
+            if "value" not in config:
+                raise InvalidValue("Constant of Keras 3 expects the key 'value' in its config.")
+            config = {"value": config["value"]}
         value = config.get("value")
         if isinstance(value, Mapping) and value.get("class_name") in ("__numpy__", "__tensor__"):
             inner = value["config"]

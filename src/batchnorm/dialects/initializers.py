@@ -10,7 +10,8 @@ Facts: tf_keras 2.21.0 and keras 3.15.1 (src/initializers), mindspore 2.10.0
   object returns the same values at every call.
 - `seed` is any integer: Keras 3 refuses NumPy's, and takes a SeedGenerator, which is not here.
 - Random ones need a floating dtype. Constant(2.5) for int32 gives 2 (Keras 2: TypeError), and an
-  array that doesn't fit is `ValueError` (Keras 2: TypeError).
+  array that doesn't fit is `ValueError` (Keras 2: TypeError). A Constant beyond the dtype's range
+  is inf, as in Keras 2 and MindSpore (Keras 3 on TensorFlow: ValueError), 1j is TypeError.
 - A function's values of a wrong shape are `ValueError`, as in Keras 2; Keras 3 lets them pass.
 - The names of the abstract Initializer and of STFT (rank 3 only) are unknown here: `ValueError` at
   construction instead of an error at build.

@@ -10,6 +10,8 @@ tests/dialects. Listed deviations, beside `keras_objects`':
   since Keras 2 takes it.
 - `L1(l=...)`, an old spelling in Keras 2, is `TypeError`.
 - The name of the abstract Regularizer is unknown here.
+- OrthogonalRegularizer takes a row shorter than 1e-6 as if it were that long, as Keras 2 does
+  (1e-7 in Keras 3, which has no layer with a matrix).
 - Sums are computed in float64 and rounded to the parameter's dtype.
 """
 
