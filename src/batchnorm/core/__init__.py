@@ -5,9 +5,11 @@ and `input_gradient` are its halves, for those who must do something between the
 recalibrate, use ghost batches). `kernel` holds the implementations, `reference` the NumPy one.
 """
 
-from batchnorm.core.forward import Renorm, Running, Saved, Settings, backward, forward
+from batchnorm.core.forward import Saved, backward, forward
 from batchnorm.core.kernel import input_gradient, normalize, reduce, reduce_gradient
 from batchnorm.core.moments import Moments, merge
+from batchnorm.core.running import Running
+from batchnorm.core.settings import Renorm, Settings
 
 __all__ = [
     "Moments",

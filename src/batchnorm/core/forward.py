@@ -1,72 +1,47 @@
 """The layer as two pure functions: forward, and the backward that belongs to it.
 
-    mean, var = moments of x per channel      (or the running ones, by mode)
-    x_hat     = (x - mean) / sqrt(var + epsilon)
-    y         = (x_hat * r + d) * gamma + beta                        r = 1, d = 0 without renorm
-    running   = (1 - factor) * running + factor * statistic
-
 State goes in and comes out; nothing is kept. What a framework calls its parameters, which mode it
-chooses and which variance it averages is not decided here.
+chooses and which variance it averages is not decided here, nor is how the sums are taken
+(`kernel.py`).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from batchnorm.core import kernel
+from batchnorm.core import kernel, renorm
 from batchnorm.core.moments import Moments
+from batchnorm.core.running import Running, update
+from batchnorm.core.settings import Settings
+from batchnorm.errors import InvalidValue
 from batchnorm.vocabulary import Array, Mode
 
-__all__ = ["Renorm", "Running", "Saved", "Settings", "backward", "forward"]
+__all__ = ["Saved", "backward", "forward"]
 
 
-@dataclass(frozen=True)
-class Renorm:
-    """Batch renormalization (Ioffe 2017): bounds of r and d, and the weight of the new batch."""
-
-    exponential_average_factor: float
-    rmin: float | None = None
-    rmax: float | None = None
-    dmax: float | None = None
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What one call is done with.
-
-    `count_offset` is added to the number of values wherever something is divided by it (Keras 3
-    does so under a mask); `correction` is c in the m2 / (n - c) that enters the running variance.
-    With `groups` > 1 the first channel axis counts ghost batches: each has statistics of its own,
-    while gamma, beta and the running statistics are shared and see the groups' average.
-    """
-
-    channel_axes: tuple[int, ...]
-    mode: Mode
-    epsilon: float
-    exponential_average_factor: float = 0.0
-    correction: int = 0
-    renorm: Renorm | None = None
-    count_offset: float = 0.0
-    groups: int = 1
-
-
-@dataclass(frozen=True)
-class Running:
-    """Running statistics per channel; the last three only with renorm, which averages stddevs."""
-
-    mean: Array
-    var: Array
-    stddev: Array | None = None
-    renorm_mean: Array | None = None
-    renorm_stddev: Array | None = None
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Saved:
-    """What backward needs: the input itself (not a copy) and a few values per channel."""
+    """What `backward` needs of a `forward`: the input itself (not a copy) and values per channel.
+
+    Args:
+        x: the input; backward is wrong if it has been changed meanwhile.
+        settings: those of the forward.
+        gamma: as given, in float64, once for each ghost batch.
+        mean: the statistic that normalized, without its `residual`.
+        residual: what rounding took from `mean`.
+        inv_std: 1 / sqrt(var + epsilon).
+        count: values per channel, None where running statistics normalized.
+        weights: as given.
+        r: renorm's factor, None without renorm.
+        d: renorm's shift, None without renorm.
+
+    Shape: (K,), K the number of channels times that of ghost batches, but for x and weights.
+    Dtypes: float64, but for x and weights.
+    """
 
     x: Array
     settings: Settings
@@ -91,17 +66,48 @@ def forward(
     dtype: np.dtype[Any] | None = None,
     out: Array | None = None,
 ) -> tuple[Array, Running | None, Saved]:
-    """Normalize x: the result, the new running statistics, and what backward needs.
+    """Normalize x: the result, the new running statistics, and what `backward` needs.
 
-    All per-channel arrays have shape (K,), K the product of the channel axes' lengths, or
-    K / groups where ghost batches share them.
+    mean, var = moments of x per channel      (or the running ones, by mode)
+    x_hat     = (x - mean) / sqrt(var + epsilon)
+    y         = (x_hat * r + d) * gamma + beta                        r = 1, d = 0 without renorm
+    running   = (1 - factor) * running + factor * statistic
+
+    Args:
+        x: real values; never changed.
+        gamma: scale, None for 1.
+        beta: shift, None for 0.
+        running: running statistics, None for none; never changed.
+        settings: what this call is done with.
+        weights: how much each value counts in the statistics, 0 to 1, broadcast against x.
+        dtype: type of the result, None for that of x.
+        out: array that becomes the result, of x's shape and without memory of x.
+
+    Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
+        by `settings.groups`.
+    Dtypes: any real type; computed in float64 and rounded once.
+
+    Raises:
+        ValueError: `Mode.RUNNING` without running statistics; a parameter with another number of
+            channels; an `out` of another shape or in x's memory.
+
+    >>> import numpy as np
+    >>> x = np.array([[1.0], [3.0]])
+    >>> running = Running(np.zeros(1), np.ones(1))
+    >>> settings = Settings((1,), Mode.BATCH_AND_UPDATE, 0.0, exponential_average_factor=0.5)
+    >>> y, running, saved = forward(x, None, None, running, settings)
+    >>> y.tolist(), running.mean.tolist(), running.var.tolist()
+    ([[-1.0], [1.0]], [1.0], [1.0])
+
+    Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
     groups = settings.groups
+    _check(x, settings, {"gamma": gamma, "beta": beta, **(vars(running) if running else {})}, out)
     gamma, beta = _spread(_wide(gamma), groups), _spread(_wide(beta), groups)
     count = r = d = None
     if settings.mode is Mode.RUNNING:
         if running is None:
-            raise ValueError("Mode.RUNNING needs running statistics, but got none")
+            raise InvalidValue("Mode.RUNNING needs running statistics, but got running=None")
         mean, var = _spread(_wide(running.mean), groups), _spread(_wide(running.var), groups)
         residual = np.zeros_like(mean)
     else:
@@ -110,7 +116,7 @@ def forward(
         mean, residual, var = _statistics(moments, count)
         batch_mean, batch_var = _pool(mean, groups), _pool(var, groups)
         if settings.renorm is not None and running is not None:
-            r, d = _renorm_correction(batch_mean, batch_var, running, settings)
+            r, d = renorm.correction(batch_mean, batch_var, running, settings)
             r, d = _spread(r, groups), _spread(d, groups)
         if settings.mode is Mode.BATCH_AND_UPDATE and running is not None:
             if settings.correction != 0:
@@ -118,7 +124,7 @@ def forward(
             running = update(running, batch_mean, batch_var, settings)
     with np.errstate(all="ignore"):
         inv_std = 1.0 / np.sqrt(var + settings.epsilon)
-    scale, shift = _compose(gamma, beta, r, d)
+    scale, shift = renorm.compose(gamma, beta, r, d)
     y = np.empty(x.shape, dtype or x.dtype) if out is None else out
     kernel.normalize(x, settings.channel_axes, mean, residual, inv_std, scale, shift, y)
     saved = Saved(x, settings, gamma, mean, residual, inv_std, count, weights, r, d)
@@ -133,10 +139,32 @@ def backward(
     dx     = gamma * r * inv_std * (dy - (mean(dy) + x_hat * mean(dy * x_hat)))
     dgamma = sum(dy * (x_hat * r + d)),  dbeta = sum(dy)
     The part in brackets is there only where batch statistics normalized.
+
+    Args:
+        saved: what `forward` gave.
+        dy: gradient of its result; never changed.
+        dtype: type of dx, None for that of dy.
+
+    Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
+    Dtypes: computed in float64; dgamma and dbeta stay so, dx is rounded once.
+
+    Raises:
+        ValueError: dy has another shape than x.
+
+    >>> import numpy as np
+    >>> settings = Settings((1,), Mode.BATCH, 0.0)
+    >>> _, _, saved = forward(np.array([[1.0], [3.0], [5.0]]), None, None, None, settings)
+    >>> dx, dgamma, dbeta = backward(saved, np.array([[1.0], [0.0], [0.0]]))
+    >>> print(np.round(dx.ravel(), 4), np.round(dgamma, 4), dbeta)
+    [ 0.1021 -0.2041  0.1021] [-1.2247] [1.]
+
+    Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
+    if dy.shape != saved.x.shape:
+        raise InvalidValue(f"dy must have x's shape {saved.x.shape}, but got shape {dy.shape}")
     axes, stats = saved.settings.channel_axes, (saved.mean, saved.residual, saved.inv_std)
     sum_dy, sum_dy_x_hat = kernel.reduce_gradient(saved.x, dy, axes, *stats)
-    constant = slope = None
+    constant = slope = epsilon_share = None
     if saved.count is not None:
         with np.errstate(all="ignore"):
             share = np.where(saved.count == 0, 0.0, 1.0 / saved.count)
@@ -145,44 +173,33 @@ def backward(
             pull = saved.inv_std * saved.settings.count_offset * saved.mean * share
             constant = (sum_dy - pull * sum_dy_x_hat) * share
             slope = sum_dy_x_hat * share
-    scale, _ = _compose(saved.gamma, None, saved.r, saved.d)
+            if saved.weights is None and saved.settings.count_offset == 0:
+                epsilon_share = saved.settings.epsilon * saved.inv_std * saved.inv_std
+    scale, _ = renorm.compose(saved.gamma, None, saved.r, saved.d)
     dx = np.empty(saved.x.shape, dtype or dy.dtype)
-    kernel.input_gradient(saved.x, dy, axes, *stats, scale, constant, slope, saved.weights, dx)
+    sums = (constant, slope, saved.weights)
+    kernel.input_gradient(saved.x, dy, axes, *stats, scale, *sums, dx, epsilon_share)
     if saved.r is not None and saved.d is not None:
         sum_dy_x_hat = sum_dy_x_hat * saved.r + sum_dy * saved.d
     groups = saved.settings.groups
     return dx, _pool(sum_dy_x_hat, groups) * groups, _pool(sum_dy, groups) * groups
 
 
-def update(running: Running, mean: Array, var: Array, settings: Settings) -> Running:
-    """Running statistics after one batch with these; with renorm, standard deviations averaged."""
-    factor, renorm = settings.exponential_average_factor, settings.renorm
-    new_mean = average(running.mean, mean, factor)
-    if renorm is None:
-        return Running(new_mean, average(running.var, var, factor))
-    assert running.stddev is not None
-    assert running.renorm_mean is not None
-    assert running.renorm_stddev is not None
-    own = renorm.exponential_average_factor
-    with np.errstate(all="ignore"):
-        stddev = np.sqrt(var + settings.epsilon)
-        new_stddev = average(running.stddev, stddev, factor)
-        new_var = _wide(new_stddev) ** 2 - settings.epsilon
-        new_var = np.where(new_var < 0, 0.0, new_var).astype(running.var.dtype)
-    return Running(
-        new_mean,
-        new_var,
-        new_stddev,
-        average(running.renorm_mean, mean, own),
-        average(running.renorm_stddev, stddev, own),
-    )
-
-
-def average(old: Array, new: Array, factor: float) -> Array:
-    """(1 - factor) * old + factor * new, in float64, rounded once to the type of `old`."""
-    with np.errstate(all="ignore"):
-        blended = (1.0 - factor) * np.asarray(old, np.float64) + factor * new
-        return np.asarray(blended.astype(old.dtype))
+def _check(
+    x: Array, settings: Settings, arrays: dict[str, Array | None], out: Array | None
+) -> None:
+    channels = math.prod(x.shape[axis] for axis in settings.channel_axes) // settings.groups
+    for name, array in arrays.items():
+        if array is not None and array.shape != (channels,):
+            raise InvalidValue(
+                f"{name} must have shape ({channels},) for x of shape {x.shape} and channel axes "
+                f"{settings.channel_axes}, but has {array.shape}"
+            )
+    if out is not None and (out.shape != x.shape or np.may_share_memory(x, out)):
+        raise InvalidValue(
+            f"out must be an array of x's shape {x.shape} in memory of its own, but has shape "
+            f"{out.shape}{' and shares memory' if np.may_share_memory(x, out) else ''}"
+        )
 
 
 def _wide(values: Array | None) -> Any:
@@ -208,31 +225,3 @@ def _statistics(moments: Moments, count: Array) -> tuple[Array, Array, Array]:
         mean = np.where(moments.count == 0, 0.0, moments.mean * (moments.count / count))
         off = np.where(moments.count == 0, 0.0, moments.mean - mean + moments.residual)
         return mean, np.zeros_like(mean), (moments.m2 + moments.count * off * off) / count
-
-
-def _renorm_correction(
-    mean: Array, var: Array, running: Running, settings: Settings
-) -> tuple[Array, Array]:
-    """r and d from the averages before this batch's update."""
-    renorm = settings.renorm
-    assert renorm is not None
-    assert running.renorm_mean is not None
-    assert running.renorm_stddev is not None
-    with np.errstate(all="ignore"):
-        stddev = np.maximum(_wide(running.renorm_stddev), np.sqrt(settings.epsilon))
-        r = np.sqrt(var + settings.epsilon) / stddev
-        d = (mean - _wide(running.renorm_mean)) / stddev
-    r = r if renorm.rmin is None else np.maximum(r, renorm.rmin)
-    r = r if renorm.rmax is None else np.minimum(r, renorm.rmax)
-    d = d if renorm.dmax is None else np.clip(d, -renorm.dmax, renorm.dmax)
-    return r, d
-
-
-def _compose(
-    gamma: Array | None, beta: Array | None, r: Array | None, d: Array | None
-) -> tuple[Array | None, Array | None]:
-    """(x_hat * r + d) * gamma + beta as one scale and one shift of x_hat."""
-    if r is None or d is None:
-        return gamma, beta
-    scale, shift = (r, d) if gamma is None else (r * gamma, d * gamma)
-    return scale, shift if beta is None else shift + beta

@@ -1,0 +1,291 @@
+"""The accuracy that the README promises, against 80-digit arithmetic on the same rounded input."""
+
+from decimal import Decimal, localcontext
+
+import numpy as np
+import pytest
+from exact_batchnorm import CONTEXT, Channel, error, ulp
+
+from batchnorm import core
+from batchnorm.vocabulary import Mode
+
+EPSILON = 1e-5
+GAMMA, BETA = np.float32(1.7), np.float32(-0.6)
+RATIOS = [2.0**k for k in range(0, 25, 4)]
+COUNTS = [2, 3, 5, 64, 2000]
+SINGLE, DOUBLE = np.float32, np.float64
+
+
+def normal(count, seed=0):
+    return np.random.default_rng(seed).standard_normal(count)
+
+
+def outlier_first(count):
+    x = normal(count) + 3
+    x[0] = 1e6
+    return x
+
+
+SHAPES = {
+    "sorted": lambda n: np.sort(normal(n) + 5),
+    "sorted downwards": lambda n: np.sort(normal(n) + 5)[::-1],
+    "alternating": lambda n: np.where(np.arange(n) % 2, 0.3, -0.1),
+    "alternating around 0": lambda n: np.where(np.arange(n) % 2, 0.3, -0.3),
+    "one outlier first": outlier_first,
+    "one outlier last": lambda n: outlier_first(n)[::-1],
+    "denormal": lambda n: normal(n) * 1e-41,
+    "tiny": lambda n: normal(n) * 1e-25,
+    "huge (var 1e36)": lambda n: normal(n) * 1e18,
+    "largest": lambda n: np.where(np.arange(n) % 3, 3.4e38, -3.4e38),
+    "whole numbers": lambda n: np.round(normal(n) * 100),
+    "few values": lambda n: np.round(normal(n)),
+}
+
+
+def run(x, dtype, dy=None, epsilon=EPSILON):
+    """One channel forward and backward, the running statistics replaced: what the layers see."""
+    rows = np.ascontiguousarray(x, dtype)[:, None]
+    zero = np.zeros(1, dtype)
+    settings = core.Settings((1,), Mode.BATCH_AND_UPDATE, epsilon, 1.0, 0)
+    gamma, beta = np.array([GAMMA], dtype), np.array([BETA], dtype)
+    y, running, saved = core.forward(rows, gamma, beta, core.Running(zero, zero), settings)
+    dx = None
+    if dy is not None:
+        dy = np.ascontiguousarray(dy, dtype)[:, None]
+        dx = core.backward(saved, dy, np.dtype(dtype))[0][:, 0]
+    return y[:, 0], running.mean[0], running.var[0], dx
+
+
+def check(x, dtype, dys=(), *, epsilon=EPSILON, y_bound=None):
+    """Every row of the table, in its own unit."""
+    x = np.ascontiguousarray(x, dtype)
+    truth = Channel(x, epsilon, GAMMA, BETA)
+    y, mean, var, _ = run(x, dtype, epsilon=epsilon)
+    ulps = 1 if dtype == SINGLE else 4
+    with localcontext(CONTEXT):
+        floor = truth.std * Decimal(2) ** -24
+        assert error(mean, truth.mean, ulp(max(abs(truth.mean), floor), dtype)) <= ulps
+        assert error(var, truth.var, ulp(truth.var, dtype)) <= ulps
+        assert var >= 0
+        if dtype == SINGLE:
+            smallest = abs(truth.gamma) * Decimal(2) ** -20
+            magnitudes = [max(abs(v), abs(v - truth.beta), smallest) for v in truth.y]
+            extra = Decimal(2) ** -149 * abs(truth.alpha)
+            unit = np.array([ulp(m, SINGLE) + extra / 4 for m in magnitudes], object)
+            assert error(y, truth.y, unit) <= (4 if y_bound is None else y_bound)
+        else:
+            assert error(y, truth.y, max(abs(truth.y))) <= 1e-13
+        for dy in dys:
+            dy = np.ascontiguousarray(dy, dtype)
+            expected = truth.dx(dy)
+            largest = max(max(abs(expected)), Decimal(float(np.finfo(dtype).smallest_subnormal)))
+            dx = run(x, dtype, dy, epsilon)[3]
+            bound = 4e-7 if dtype == SINGLE else 1e-13
+            # Where the largest is subnormal, half a step of its grid is all that rounding can do.
+            grid = Decimal(float(np.finfo(dtype).smallest_subnormal)) / 2 / largest
+            assert error(dx, expected, largest) <= max(bound, float(grid) * 1.01)
+
+
+def gradients(x, dtype):
+    """Ordinary ones, and those that batch statistics cancel nearly whole."""
+    n = len(x)
+    x = np.asarray(x, dtype).astype(DOUBLE)
+    centred = (x - x.mean()) / (np.abs(x - x.mean()).max() or 1)
+    return [
+        normal(n, 1),
+        normal(n, 2) + 100,
+        np.full(n, 0.1),
+        centred,  # as the loss sum(y * y) / 2 has it
+        np.where(np.arange(n) % 2, 0.7, -0.2),
+        np.eye(1, n)[0],
+    ]
+
+
+@pytest.mark.parametrize("ratio", RATIOS)
+@pytest.mark.parametrize("count", COUNTS)
+def test_float32_at_any_ratio_of_mean_to_deviation(count, ratio):
+    x = normal(count) + ratio
+    check(x, SINGLE, gradients(x, SINGLE))
+
+
+@pytest.mark.parametrize("ratio", [2.0**k for k in range(0, 21, 4)])
+@pytest.mark.parametrize("count", COUNTS)
+def test_float64_up_to_a_mean_of_a_million_deviations(count, ratio):
+    x = normal(count) + min(ratio, 1e6)
+    check(x, DOUBLE, gradients(x, DOUBLE))
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 1000])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_float32_on_hard_data(shape, count):
+    with np.errstate(over="ignore", under="ignore"):
+        x = SHAPES[shape](count).astype(SINGLE)
+    truth = Channel(x, EPSILON)
+    if float(truth.var) < float(np.finfo(SINGLE).max):
+        check(x, SINGLE, gradients(x, SINGLE))
+    else:  # the variance overflows when it is rounded; y and dx don't
+        y, mean, var, _ = run(x, SINGLE)
+        assert var == np.inf
+        assert error(mean, truth.mean, ulp(max(abs(truth.mean), truth.std), SINGLE)) <= 1
+        assert error(y, Channel(x, EPSILON, GAMMA, BETA).y, ulp(Decimal(2), SINGLE)) <= 4
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 1000])
+@pytest.mark.parametrize("shape", [name for name in SHAPES if name != "largest"])
+def test_float64_on_hard_data(shape, count):
+    x = SHAPES[shape](count)
+    check(x, DOUBLE, gradients(x, DOUBLE))
+
+
+@pytest.mark.parametrize("epsilon", [1e-12, 1e-3, 1.0])
+@pytest.mark.parametrize("count", [2, 3, 100])
+@pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
+def test_gradients_that_cancel_survive_any_epsilon(dtype, count, epsilon):
+    x = normal(count) * 100 + 30
+    check(x, dtype, gradients(x, dtype), epsilon=epsilon)
+
+
+def test_ordinary_data_stay_under_two_ulp():
+    x = normal(5000) * 2 + 1
+    check(x, SINGLE, y_bound=2)
+
+
+@pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
+def test_65536_values_per_channel(dtype):
+    x = normal(2**16) + 1000
+    check(x, dtype, [normal(2**16, 1)])
+
+
+@pytest.mark.parametrize("data", ["counting", "outlier first", "constant"])
+def test_sums_do_not_stop_growing_at_2_25_values(data):
+    """Where float32 sums stop, at 2^24, a fused kernel was seen to report variance 0.5 for 1."""
+    n = 2**25
+    x = np.empty((n, 1), np.float32)
+    x[:, 0] = np.where(np.arange(n, dtype=np.int32) % 2, 1, -1) + np.float32(1000)
+    if data == "outlier first":
+        x[0, 0] = 1e6
+    if data == "constant":
+        x[...] = 0.1
+    first = Decimal(float(x[0, 0]))
+    with localcontext(CONTEXT):  # all sums in closed form; only the first value is special
+        a, b = Decimal(float(x[1, 0])), Decimal(float(x[2, 0]))
+        half = Decimal(n // 2)
+        mean = (first + (half - 1) * b + half * a) / n
+        m2 = (first - mean) ** 2 + (half - 1) * (b - mean) ** 2 + half * (a - mean) ** 2
+    zero = np.zeros(1, np.float32)
+    settings = core.Settings((1,), Mode.BATCH_AND_UPDATE, EPSILON, 1.0, 0)
+    y, running, _ = core.forward(x, None, None, core.Running(zero, zero), settings)
+    assert error(running.mean, mean, ulp(abs(mean), SINGLE)) <= 1
+    assert error(running.var, m2 / n, ulp(m2 / n, SINGLE)) <= 1
+    if data == "constant":
+        assert not y.any()
+
+
+@pytest.mark.parametrize("dtype", [np.float16, SINGLE, DOUBLE])
+@pytest.mark.parametrize("value", [0.1, -7.0, 65504.0, 1e-7, 0.0])
+@pytest.mark.parametrize("beta", [0.0, -0.6])
+def test_a_constant_channel_becomes_exactly_beta(dtype, value, beta):
+    x = np.full((33, 2, 7), value, dtype)
+    shift = np.full(2, beta, SINGLE if dtype == np.float16 else dtype)
+    settings = core.Settings((1,), Mode.BATCH, EPSILON)
+    y, _, saved = core.forward(x, None, shift, None, settings)
+    np.testing.assert_array_equal(y, shift.astype(dtype)[:, None] + np.zeros_like(x))
+    assert saved.mean[0] == x[0, 0, 0]
+
+
+def test_a_constant_channel_under_a_mask_becomes_exactly_beta():
+    x = np.full((50, 1), 0.1, DOUBLE)
+    weights = np.ones((50, 1))
+    x[:7], weights[:7] = 12345.678, 0
+    settings = core.Settings((1,), Mode.BATCH, EPSILON)
+    y, _, _ = core.forward(x, None, None, None, settings, weights=weights)
+    assert not y[7:].any()
+
+
+@pytest.mark.parametrize("channels", [1, 4096])
+@pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
+def test_channels_first_and_last_give_the_same_bits(dtype, channels):
+    rng = np.random.default_rng(3)
+    first = (rng.standard_normal((5, channels, 3, 2)) + 1000).astype(dtype)
+    last = np.ascontiguousarray(np.moveaxis(first, 1, -1))
+    dy = rng.standard_normal(first.shape).astype(dtype)
+    results = []
+    for x, g, axis in ((first, dy, 1), (last, np.moveaxis(dy, 1, -1), 3)):
+        y, _, saved = core.forward(x, None, None, None, core.Settings((axis,), Mode.BATCH, EPSILON))
+        dx, dgamma, dbeta = core.backward(saved, g)
+        results.append((np.moveaxis(y, axis, 1), np.moveaxis(dx, axis, 1), dgamma, dbeta))
+    for ours, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(ours, other)
+
+
+def test_every_one_of_4096_channels_is_right():
+    rng = np.random.default_rng(5)
+    scale, shift = 10.0 ** rng.uniform(-6, 6, 4096), 10.0 ** rng.uniform(-3, 5, 4096)
+    x = (rng.standard_normal((20, 4096)) * scale + shift).astype(SINGLE)
+    moments = core.reduce(x, (1,))
+    for channel in range(0, 4096, 97):
+        truth = Channel(x[:, channel], EPSILON)
+        unit = ulp(max(abs(truth.mean), truth.std / 2**24), SINGLE)
+        assert error(moments.mean[channel], truth.mean, unit) <= 1e-3
+        assert error(moments.variance()[channel], truth.var, ulp(truth.var, SINGLE)) <= 1e-3
+
+
+def test_float16_near_its_limits():
+    x = np.array([65504, -65504, 65504, 60000, 6e-8, -65504], np.float16)[:, None]
+    settings = core.Settings((1,), Mode.BATCH_AND_UPDATE, EPSILON, 1.0, 0)
+    zero = np.zeros(1, SINGLE)
+    y, running, saved = core.forward(x, None, None, core.Running(zero, zero), settings)
+    truth = Channel(x[:, 0], EPSILON)
+    assert error(running.var, truth.var, ulp(truth.var, SINGLE)) <= 1
+    assert error(y[:, 0], truth.y, ulp(Decimal(1), np.float16)) <= 0.51
+    dy = np.array([1, 2, -1, 0.5, 3, 1], np.float16)
+    dx, _, _ = core.backward(saved, dy[:, None], np.dtype(SINGLE))
+    expected = truth.dx(dy)
+    assert error(dx[:, 0], expected, max(abs(expected))) <= 4e-7
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, SINGLE, DOUBLE])
+@pytest.mark.parametrize("place", [0, 5])
+def test_what_is_not_finite_stays_in_its_channel(bad, dtype, place):
+    x = normal(24).reshape(8, 3).astype(dtype)
+    spoilt = x.copy()
+    spoilt[place, 1] = bad
+    dy = normal(24, 1).reshape(8, 3).astype(dtype)
+    settings = core.Settings((1,), Mode.BATCH_AND_UPDATE, EPSILON, 0.1, 0)
+    running = core.Running(np.zeros(3, SINGLE), np.ones(3, SINGLE))
+
+    def outcome(values):
+        y, new, saved = core.forward(values, None, None, running, settings)
+        dx, dgamma, dbeta = core.backward(saved, dy)
+        return y.T, new.mean, new.var, dx.T, dgamma, dbeta
+
+    for ours, other in zip(outcome(x), outcome(spoilt), strict=True):
+        np.testing.assert_array_equal(ours[[0, 2]], other[[0, 2]])
+    y, mean, var, dx, dgamma, _ = outcome(spoilt)
+    assert np.isnan(y[1]).all()
+    assert np.isnan(dx[1]).all()
+    assert np.isnan(dgamma[1])
+    assert np.isnan(var[1])
+    assert mean[1] == bad or np.isnan(mean[1]) == np.isnan(bad)
+
+
+def test_inference_keeps_an_infinite_value_to_itself():
+    x = np.array([[1.0], [np.inf], [2.0]], SINGLE)
+    running = core.Running(np.zeros(1, SINGLE), np.ones(1, SINGLE))
+    y, _, _ = core.forward(x, None, None, running, core.Settings((1,), Mode.RUNNING, 0.0))
+    np.testing.assert_array_equal(y, x)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("shape", [(0, 3, 2), (4, 3, 0), (4, 0, 2)])
+def test_empty_batches_give_empty_results_and_no_gradient(mode, shape):
+    x = np.zeros(shape, SINGLE)
+    channels = shape[1]
+    running = core.Running(np.zeros(channels, SINGLE), np.ones(channels, SINGLE))
+    y, _, saved = core.forward(x, None, None, running, core.Settings((1,), mode, EPSILON))
+    dx, dgamma, dbeta = core.backward(saved, y)
+    assert y.shape == dx.shape == shape
+    assert not dgamma.any()
+    assert not dbeta.any()
+    assert dgamma.shape == dbeta.shape == (channels,)
