@@ -17,7 +17,7 @@ import numpy as np
 from batchnorm import core
 from batchnorm.dialects import policies
 from batchnorm.dialects.constraints import ConstraintLike
-from batchnorm.dialects.initializers import KerasInitializerLike
+from batchnorm.dialects.initializers import InitializerLike
 from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.dialects.policies import PolicyLike
 from batchnorm.dialects.regularizers import RegularizerLike
@@ -50,10 +50,10 @@ from batchnorm.vocabulary import (
 
 __all__ = ["BatchNormalization"]
 
-BetaInit = Annotated[KerasInitializerLike, Meaning("init", "beta")]
-GammaInit = Annotated[KerasInitializerLike, Meaning("init", "gamma")]
-MeanInit = Annotated[KerasInitializerLike, Meaning("init", "running_mean")]
-VarInit = Annotated[KerasInitializerLike, Meaning("init", "running_var")]
+BetaInit = Annotated[InitializerLike, Meaning("init", "beta")]
+GammaInit = Annotated[InitializerLike, Meaning("init", "gamma")]
+MeanInit = Annotated[InitializerLike, Meaning("init", "running_mean")]
+VarInit = Annotated[InitializerLike, Meaning("init", "running_var")]
 BetaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "beta")]
 GammaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "gamma")]
 BetaConstraint = Annotated[ConstraintLike, Meaning("constraint", "beta")]
