@@ -10,7 +10,24 @@ import warnings
 from typing import get_args
 
 from batchnorm.errors import InvalidValue
-from batchnorm.questions import epsilon, modes, updates
+from batchnorm.questions import (
+    batches,
+    channels,
+    devices,
+    dtypes,
+    epsilon,
+    gradients,
+    initial_values,
+    keras_only,
+    masks,
+    modes,
+    momentum,
+    numerics,
+    parameters,
+    state,
+    tracking,
+    updates,
+)
 from batchnorm.questions.probe import error_name
 from batchnorm.questions.question import Answer, Category, Question, Text
 from batchnorm.questions.record import recorded
@@ -18,7 +35,24 @@ from batchnorm.questions.subject import Raised, Subject
 
 __all__ = ["QUESTIONS", "Answer", "Question", "Text", "ask", "question", "recorded", "same"]
 
-FILES = (updates, modes, epsilon)
+FILES = (
+    momentum,
+    updates,
+    batches,
+    keras_only,
+    masks,
+    modes,
+    tracking,
+    parameters,
+    epsilon,
+    channels,
+    initial_values,
+    state,
+    dtypes,
+    numerics,
+    gradients,
+    devices,
+)
 QUESTIONS: tuple[Question, ...] = tuple(
     sorted(
         (question for file in FILES for question in file.QUESTIONS),

@@ -16,7 +16,7 @@ from batchnorm.questions.question import Answer
 from batchnorm.questions.subject import Raised, Run, Subject
 from batchnorm.vocabulary import Array
 
-__all__ = ["KERAS", "SHAPE", "Probe", "attempt", "close", "draw", "error_name", "number"]
+__all__ = ["KERAS", "ROLES", "SHAPE", "Probe", "attempt", "close", "draw", "error_name", "number"]
 
 KERAS = ("tf_keras", "keras")
 SHAPE = (4, 3, 2, 5)  # 40 values per channel: n / (n - 1) is 1.0256, far from rounding
