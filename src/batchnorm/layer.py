@@ -14,7 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from batchnorm import core, declaration
-from batchnorm.errors import InvalidRuntime, InvalidValue
+from batchnorm.arrays import as_array, converted
+from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue
 from batchnorm.vocabulary import Array
 
 __all__ = ["Entry", "Layer"]
@@ -61,7 +62,8 @@ class Layer:
         """Take the values of a mapping with exactly the names that `state` has.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape differs. Nothing is changed then.
+            ValueError: a name is missing or unknown, a shape differs, or a value isn't numeric.
+                Nothing is changed then.
         """
         present = self._present()
         if set(mapping) != set(present):
@@ -70,14 +72,10 @@ class Layer:
                 f"missing {sorted(set(present) - set(mapping))}, "
                 f"unknown {sorted(set(mapping) - set(present))}"
             )
-        values = {name: np.asarray(value) for name, value in mapping.items()}
+        # All of them first: nothing is changed by a bad one, nor by the layer's own arrays.
+        values = {name: converted(mapping[name], getattr(self, name), name) for name in present}
         for name, value in values.items():
-            own = getattr(self, name)
-            if value.shape != own.shape:
-                raise InvalidValue(f"{name} has shape {own.shape}, but got shape {value.shape}")
-        for name, value in values.items():
-            with np.errstate(all="ignore"):
-                getattr(self, name)[...] = value
+            getattr(self, name)[...] = value
 
     def arguments(self) -> dict[str, Any]:
         """The constructor arguments that would make a layer with the present settings."""
@@ -91,11 +89,14 @@ class Layer:
 
         Raises:
             RuntimeError: no forward came before.
+            TypeError: `dy` is no array of real numbers.
             ValueError: `dy` has another shape than that forward's output.
         """
         if self._saved is None:
             raise InvalidRuntime("backward belongs to the latest forward, but there was none yet")
-        dy = np.asarray(dy)
+        dy = as_array(dy, "dy")
+        if dy.dtype.kind == "c":
+            raise InvalidType(f"dy must be real, but got dtype {dy.dtype}")
         if dy.shape != self._saved.x.shape:
             raise InvalidValue(
                 f"dy must have the output's shape {self._saved.x.shape}, but got shape {dy.shape}"

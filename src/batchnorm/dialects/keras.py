@@ -14,6 +14,7 @@ from typing import Annotated, Any, TypedDict, Unpack
 import numpy as np
 
 from batchnorm import core
+from batchnorm.arrays import as_array, is_array
 from batchnorm.dialects import policies
 from batchnorm.dialects.constraints import ConstraintLike
 from batchnorm.dialects.initializers import KerasInitializerLike
@@ -151,9 +152,9 @@ class BatchNormalization(KerasLayer):
 
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
         """Normalize `inputs`, as `call` does, and build the layer first if need be."""
-        if not hasattr(inputs, "shape"):
+        if not is_array(inputs):
             raise InvalidValue(f"inputs must be an array, but got {type(inputs).__name__!r}")
-        given = np.asarray(inputs)
+        given = as_array(inputs)
         if self.built:
             self._check_input_spec(given.shape)
         else:

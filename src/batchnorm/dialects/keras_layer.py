@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
+from batchnorm.arrays import converted
 from batchnorm.dialects import constraints, initializers, policies, regularizers
 from batchnorm.dialects.keras_objects import Dialect
 from batchnorm.errors import InvalidType, InvalidValue
@@ -160,16 +161,13 @@ class KerasLayer(Layer):
                 f"({', '.join(self._present()) or 'none before the layer is built'}), "
                 f"but got {len(weights)}"
             )
-        arrays = [np.asarray(value) for value in weights]
-        for name, array, weight in zip(self._present(), arrays, own, strict=True):
-            if array.shape != weight.shape:
-                raise InvalidValue(
-                    f"layer {self.name!r}: {name} has shape {weight.shape}, "
-                    f"but the given weight has shape {array.shape}"
-                )
+        # All of them first: nothing is changed by a bad one, nor by the layer's own arrays.
+        arrays = [
+            converted(value, weight, f"layer {self.name!r}: {name}")
+            for name, value, weight in zip(self._present(), weights, own, strict=True)
+        ]
         for array, weight in zip(arrays, own, strict=True):
-            with np.errstate(all="ignore"):
-                weight[...] = array
+            weight[...] = array
 
     @property
     def losses(self) -> list[float]:

@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from batchnorm import core
+from batchnorm.arrays import as_array, is_array
 from batchnorm.dialects.initializers import MindSporeInitializerLike, get_mindspore
 from batchnorm.dialects.parameters_dict import load_param_into_net, names
 from batchnorm.errors import InvalidType, InvalidValue
@@ -133,9 +134,9 @@ class BatchNorm(Layer):
 
     def construct(self, x: Any) -> Array:
         """Normalize `x` of shape (N, C, ...), or (N, ..., C) with data_format="NHWC"."""
-        if not hasattr(x, "shape"):
+        if not is_array(x):
             raise InvalidType(f"the input must be an array, but got {type(x).__name__!r}.")
-        x = np.asarray(x)
+        x = as_array(x)
         mode = self.mode(self.training, self.use_batch_statistics)
         axis = 1 if self.format == "NCHW" else x.ndim - 1
         self._check_call(x, mode, axis)

@@ -51,7 +51,7 @@ def load_param_into_net(
         if not isinstance(name, str) or not hasattr(value, "shape"):
             raise InvalidType(f"'parameter_dict' must map str to arrays, got {name!r}: {value!r}")
         if name in targets:
-            values[name] = np.asarray(value)
+            values[name] = np.array(value)  # a copy, as it may be an array of the net itself
             if values[name].shape != targets[name].shape:
                 raise InvalidRuntime(
                     f"{name} has shape {targets[name].shape} in 'net' and {values[name].shape} "

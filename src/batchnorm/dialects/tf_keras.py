@@ -147,7 +147,7 @@ class BatchNormalization(KerasLayer):
 
     @staticmethod
     def correction(fused: bool, count: int) -> int:
-        """The fused kernel averages the unbiased variance n / max(n - 1, 1), the rest the biased."""
+        """The fused kernel averages the unbiased variance (guarded for n = 1), the rest the biased."""
         return 1 if fused and count > 1 else 0
 
     def _why_not_fused(self) -> str | None:

@@ -19,5 +19,5 @@ class BatchNormalization(tf_keras.BatchNormalization):
     def _effective_epsilon(self) -> float:
         """cuDNN's minimum, which TensorFlow 2.6 applies on CPU too: 1e-5 becomes 1.001e-5."""
         if not self.fused:
-            return self.epsilon
-        return self.epsilon if self.epsilon > 1.001e-5 else 1.001e-5
+            return super()._effective_epsilon()
+        return float(self.epsilon) if self.epsilon > 1.001e-5 else 1.001e-5

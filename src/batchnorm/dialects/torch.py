@@ -14,6 +14,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from batchnorm import core
+from batchnorm.arrays import as_array, is_array
 from batchnorm.dialects.state_dict import VERSION, IncompatibleKeys, StateDict, load
 from batchnorm.errors import (
     InvalidAttribute,
@@ -109,9 +110,9 @@ class BatchNorm(Layer):
 
     def forward(self, input: Any) -> Array:
         """Normalize `input` of shape (N, C, ...); in training the buffers and the counter move."""
-        if not hasattr(input, "shape"):
+        if not is_array(input):
             raise InvalidAttribute(f"expected an array, but got {type(input).__name__!r} object")
-        x = np.asarray(input)
+        x = as_array(input)
         self._check_input_dim(x)
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
