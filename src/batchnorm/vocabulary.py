@@ -131,6 +131,9 @@ def as_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     """NumPy's dtype, bfloat16 (of `ml_dtypes`) included, which NumPy doesn't know by name."""
     import ml_dtypes
 
+    found: np.dtype[Any]
     if isinstance(dtype, str) and dtype == "bfloat16":
-        return np.dtype(ml_dtypes.bfloat16)
-    return np.dtype(dtype)
+        found = np.dtype(ml_dtypes.bfloat16)
+    else:
+        found = np.dtype(dtype)
+    return found

@@ -15,6 +15,7 @@ from typing import Annotated, Any, TypedDict, Unpack
 import numpy as np
 
 from batchnorm import core
+from batchnorm.arrays import as_array, is_array
 from batchnorm.dialects import policies
 from batchnorm.dialects.constraints import ConstraintLike
 from batchnorm.dialects.initializers import InitializerLike
@@ -59,6 +60,8 @@ GammaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "gamma")]
 BetaConstraint = Annotated[ConstraintLike, Meaning("constraint", "beta")]
 GammaConstraint = Annotated[ConstraintLike, Meaning("constraint", "gamma")]
 DtypePolicy = Annotated[PolicyLike, Meaning("dtype_policy")]
+
+TINY = float(np.finfo(np.float64).tiny)  # what makes 0 / 0 zero and changes no other quotient
 
 
 class Options(TypedDict, total=False):
@@ -147,7 +150,7 @@ class BatchNormalization(KerasLayer):
 
     @staticmethod
     def correction(fused: bool, count: int) -> int:
-        """The fused kernel averages the unbiased variance (guarded for n = 1), the rest the biased."""
+        """Unbiased in the fused kernel, which guards n = 1; biased otherwise."""
         return 1 if fused and count > 1 else 0
 
     def _why_not_fused(self) -> str | None:
@@ -175,6 +178,7 @@ class BatchNormalization(KerasLayer):
             raise InvalidValue(f"'axis' must lie within rank {rank}, but got axis={self.axis}")
         if len(set(resolved)) != len(resolved):
             raise InvalidValue(f"Duplicate axis: {self.axis}")
+        self.axis = resolved  # stays so even when what follows is refused
         self._check_virtual_batches(resolved)
         if self.fused and rank not in (4, 5):
             raise InvalidValue(f"fused=True supports inputs of rank 4 or 5, but got shape {shape}")
@@ -213,9 +217,9 @@ class BatchNormalization(KerasLayer):
 
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
         """Normalize `inputs`, as `call` does, and build the layer first if need be."""
-        if not hasattr(inputs, "shape"):
+        if not is_array(inputs):
             raise InvalidType(f"inputs must be an array, but got {type(inputs).__name__!r}")
-        given = np.asarray(inputs)
+        given = as_array(inputs)
         if self.built:
             self._check_input_spec(given.shape)
         else:
@@ -237,6 +241,8 @@ class BatchNormalization(KerasLayer):
         if self.virtual_batch_size is not None:
             x = self._into_ghost_batches(x, mode)
             groups = x.shape[1] if mode is not Mode.RUNNING else 1
+        if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
+            raise InvalidValue("renorm=True trains in float32 or 16 bits only, but dtype is float64")
         axes = tuple(sorted(self.axis))
         settings = core.Settings(
             channel_axes=(1, *axes) if groups > 1 else axes,
@@ -246,8 +252,10 @@ class BatchNormalization(KerasLayer):
             correction=self.correction(bool(self.fused), x.size // max(self.moving_mean.size, 1)),
             renorm=self._renorm_settings(),
             groups=groups,
+            # Masked or synchronised statistics of no values at all are 0, the others NaN.
+            count_offset=TINY if mask is not None or self.synchronized else 0.0,
         )
-        weights = self._mask_weights(mask, x)
+        weights = self._mask_weights(mask, x) if mode is not Mode.RUNNING else None
         if self.adjustment is not None and mode is not Mode.RUNNING:
             return self._call_adjusted(x, settings, weights)
         self._adjusted = None
@@ -325,7 +333,7 @@ class BatchNormalization(KerasLayer):
 
     def backward(self, dy: Any) -> Array:
         """The gradient of the inputs; see `Layer.backward`."""
-        dy = np.asarray(dy)
+        dy = as_array(dy, "dy")
         if self.virtual_batch_size is None or self._saved is None or dy.ndim == 0:
             dx = super().backward(dy)
         else:
