@@ -64,7 +64,7 @@ QUESTIONS = (
         Text(
             "A raised epsilon (1.001e-5) divides the outputs of a dead channel, variance 0, by 10 "
             "compared with the given 1e-7; at variance 1 it changes 5e-6.",
-            "若被抬高到 1.001e-5,方差为 0 的通道的输出是按 1e-7 计算时的十分之一;"
+            "若被抬高到 1.001e-5,方差为 0 的通道的输出是按 1e-7 计算时的 1/10;"
             "方差为 1 时只变 5e-6。",
         ),
         tiny,

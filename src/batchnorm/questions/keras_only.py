@@ -57,7 +57,7 @@ def ghost_batches(subject: Subject) -> Answer:
         return (x[0] - group.mean(0)) / np.sqrt(group.var(0) + EPSILON)
 
     if close(y[0], normalized([0, 2]), 1e-4):
-        return "every second sample"
+        return "interleaved"
     return "neighbours" if close(y[0], normalized([0, 1]), 1e-4) else "other"
 
 
