@@ -177,9 +177,15 @@ class BatchNormalization(KerasLayer):
             exponential_average_factor=complement(self.momentum),
             correction=self.correction(),
             renorm=self._renorm_settings(),
-            count_offset=0.0 if mask is None else MASK_EPSILON,
+            count_offset=self._count_offset(mask),
         )
         return self._compute(x, settings, weights=weights, dtype=as_dtype(self.compute_dtype))
+
+    def _count_offset(self, mask: Any) -> float:
+        """Under a mask, a mean of nothing is 0; synchronised too, by a division that says so."""
+        if mask is not None:
+            return MASK_EPSILON
+        return float(np.finfo(np.float64).tiny) if self.synchronized else 0.0
 
     def _renorm_settings(self) -> core.Renorm | None:
         if not self.renorm:
@@ -204,7 +210,17 @@ class BatchNormalization(KerasLayer):
     def backward(self, dy: Any) -> Array:
         """The gradient of the inputs; see `Layer.backward`."""
         dx = super().backward(dy)
-        return dx if self._gradient_dtype is None else dx.astype(self._gradient_dtype, copy=False)
+        if self._gradient_dtype is None:
+            return dx
+        # Back through both casts: of the inputs to the compute dtype, and of that to float32.
+        with np.errstate(all="ignore"):
+            dx = dx.astype(as_dtype(self.compute_dtype), copy=False)
+            return dx.astype(self._gradient_dtype, copy=False)
+
+    @property
+    def losses(self) -> list[float]:
+        """What the regularizers say; nothing of a frozen layer."""
+        return super().losses if self.trainable else []
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as Keras 3 writes them."""

@@ -13,11 +13,13 @@ from typing import Annotated, Any, ClassVar
 import numpy as np
 
 from batchnorm import core
-from batchnorm.arrays import as_array, is_array
+from batchnorm.arrays import as_array
 from batchnorm.dialects.initializers import MindSporeInitializerLike, get_mindspore
-from batchnorm.dialects.parameters_dict import load_param_into_net, names
-from batchnorm.errors import InvalidType, InvalidValue
-from batchnorm.layer import Entry, Layer
+from batchnorm.dialects.mindspore_cell import Cell
+from batchnorm.dialects.mindspore_checks import check_arguments, check_call, parameter_dtype
+from batchnorm.dialects.parameters_dict import load_param_into_net
+from batchnorm.errors import InvalidType
+from batchnorm.layer import Entry
 from batchnorm.vocabulary import (
     Array,
     DataFormat,
@@ -29,7 +31,6 @@ from batchnorm.vocabulary import (
     ParameterDtype,
     TrainAffine,
     WeightOfRunning,
-    as_dtype,
     complement,
 )
 
@@ -40,15 +41,12 @@ BetaInit = Annotated[MindSporeInitializerLike, Meaning("init", "beta")]
 MeanInit = Annotated[MindSporeInitializerLike, Meaning("init", "running_mean")]
 VarInit = Annotated[MindSporeInitializerLike, Meaning("init", "running_var")]
 
-RUNNABLE = (np.dtype(np.float16), np.dtype(np.float32))
 
-
-class BatchNorm(Layer):
-    """What the three classes share."""
+class BatchNorm(Cell):
+    """What the three classes share; `BatchNorm2d` describes it."""
 
     FRAMEWORK, VERIFIED_WITH = "mindspore", "2.10.0"
     RANKS: ClassVar[tuple[int, ...]]
-    INNER: ClassVar[str] = ""  # the inner layer that holds the parameters, with a dot
     STATE = {
         "moving_mean": Entry("running_mean", bare_name="mean"),
         "moving_variance": Entry("running_var", bare_name="variance"),
@@ -71,26 +69,7 @@ class BatchNorm(Layer):
         dtype: ParameterDtype = "float32",
     ) -> None:
         name = type(self).__name__
-        if type(num_features) is not int:
-            got = type(num_features).__name__
-            raise InvalidType(f"For {name!r}, 'num_features' should be 'int', but got {got!r}.")
-        if num_features < 1:
-            raise InvalidValue(
-                f"For {name!r}, 'num_features' must be at least 1, but got {num_features}."
-            )
-        if momentum < 0 or momentum > 1:
-            raise InvalidValue(
-                f"For {name!r}, 'momentum' must be a number in range [0, 1], but got {momentum}."
-            )
-        if data_format not in ("NCHW", "NHWC"):
-            raise InvalidValue(
-                f"For {name!r}, 'data_format' must be 'NCHW' or 'NHWC', but got {data_format!r}."
-            )
-        if use_batch_statistics is not None and not isinstance(use_batch_statistics, bool):
-            raise InvalidValue(
-                f"For {name!r}, 'use_batch_statistics' must be a boolean value or None, "
-                f"but got {use_batch_statistics!r}."
-            )
+        check_arguments(name, num_features, momentum, data_format, use_batch_statistics)
         self.num_features = num_features
         self.eps = eps
         self.momentum = complement(momentum)  # MindSpore stores the other convention's number
@@ -102,9 +81,11 @@ class BatchNorm(Layer):
         self.training = False
         # The operators are made here, so a later `eps` or `momentum` of the layer changes nothing.
         self._operator_epsilon, self._operator_momentum = eps, momentum
+        self._dtype = parameter_dtype(dtype)
         inits = (moving_mean_init, moving_var_init, gamma_init, beta_init)
         self.moving_mean, self.moving_variance, self.gamma, self.beta = (
-            _parameter(init, num_features, dtype) for init in inits
+            np.array(get_mindspore(init, (num_features,))((num_features,), self._dtype))
+            for init in inits
         )
         if not isinstance(affine, bool):
             raise InvalidType(f"For {name!r}, 'affine' must be bool, but got {affine!r}.")
@@ -121,115 +102,93 @@ class BatchNorm(Layer):
         """Unbiased, unguarded: one value per channel makes the running variance 0/0 = NaN."""
         return 1
 
-    def set_train(self, mode: bool = True) -> BatchNorm:
-        """Training or inference; a new layer is in inference mode."""
-        if not isinstance(mode, bool):
-            raise InvalidType(f"set_train takes True or False, but got {mode!r}.")
-        self.training = mode
-        return self
-
-    def __call__(self, x: Any) -> Array:
-        """Normalize `x`, as `construct` does."""
-        return self.construct(x)
-
     def construct(self, x: Any) -> Array:
         """Normalize `x` of shape (N, C, ...), or (N, ..., C) with data_format="NHWC"."""
-        if not is_array(x):
-            raise InvalidType(f"the input must be an array, but got {type(x).__name__!r}.")
         x = as_array(x)
         mode = self.mode(self.training, self.use_batch_statistics)
         axis = 1 if self.format == "NCHW" else x.ndim - 1
-        self._check_call(x, mode, axis)
-        if x.size == 0 or self.moving_mean.dtype != np.float32:
+        epsilon, factor = self._operator_epsilon, complement(self._operator_momentum)
+        batch, name = mode is not Mode.RUNNING, type(self).__name__
+        parameters = {key: getattr(self, key) for key in self.STATE}
+        check_call(name, self.RANKS, x, axis, parameters, epsilon, factor, batch)
+        if batch and (x.size == 0 or self.moving_mean.dtype != np.float32):
             # Nothing moves: an empty batch (a deviation), and statistics that aren't float32,
             # whose update MindSpore's CPU kernel writes into a copy that it drops.
-            mode = Mode.BATCH if mode is Mode.BATCH_AND_UPDATE else mode
-        factor = complement(self._operator_momentum)
+            mode = Mode.BATCH
         correction = self.correction(x.size // x.shape[axis])
-        settings = core.Settings((axis,), mode, self._operator_epsilon, factor, correction)
-        return self._compute(x, settings)
-
-    def parameters_dict(self, name: str = "") -> dict[str, Array]:
-        """The layer's own arrays (not copies) as a checkpoint spells them.
-
-        Bare (no `name`) the statistics are called `mean` and `variance`; as attribute `name` of a
-        net they are `name.moving_mean` and `name.moving_variance`.
-        """
-        return {spelled: getattr(self, own) for own, spelled in names(self, name).items()}
-
-    def trainable_params(self) -> list[str]:
-        """Names of the parameters that an optimizer gets: none with affine=False."""
-        return ["gamma", "beta"] if self.affine else []
+        return self._compute(x, core.Settings((axis,), mode, epsilon, factor, correction))
 
     def arguments(self) -> dict[str, Any]:
         """The constructor arguments that would make a layer that behaves as this one does."""
-        return {
-            **{name: getattr(self, name, None) for name in self.PARAMETERS},
-            "eps": self._operator_epsilon,
-            "momentum": self._operator_momentum,
-            **({"data_format": self.format} if "data_format" in self.PARAMETERS else {}),
-            "dtype": self.gamma.dtype.name,
-        }
-
-    def __repr__(self) -> str:
-        spelled = names(self)
-        entries = ", ".join(
-            f"{own}=Parameter (name={spelled[own]}, shape={getattr(self, own).shape}, "
-            f"dtype={getattr(self, own).dtype.name.capitalize()}, "
-            f"requires_grad={own in self.trainable_params()})"
-            for own in ("gamma", "beta", "moving_mean", "moving_variance")
-        )
-        return (
-            f"{type(self).__name__}(num_features={self.num_features}, eps={self.eps}, "
-            f"momentum={complement(self.momentum)}, {entries})"
-        )
-
-    def _trains(self, role: str) -> bool:
-        return self.affine
-
-    def _check_call(self, x: Array, mode: Mode, axis: int) -> None:
-        name, batch = type(self).__name__, mode is not Mode.RUNNING
-        if x.ndim not in self.RANKS:
-            expected = " or ".join(str(rank) for rank in self.RANKS)
-            raise InvalidValue(f"For {name!r}, the input must have {expected} dims, got {x.ndim}.")
-        eps, weight = self._operator_epsilon, complement(self._operator_momentum)
-        if not isinstance(eps, float):
-            raise InvalidType(f"For {name!r}, 'eps' must be float, but got {type(eps).__name__}.")
-        if batch and not isinstance(weight, float):
-            raise InvalidType(
-                f"For {name!r}, 'momentum' must be float, not {type(weight).__name__}."
-            )
-        dtypes = {"x": x.dtype, **{key: getattr(self, key).dtype for key in self.STATE}}
-        for key, dtype in dtypes.items():
-            if dtype not in RUNNABLE:
-                raise InvalidType(
-                    f"For {name!r}, {key!r} must be float16 or float32, but got {dtype.name}."
-                )
-        if not 0 < np.float32(eps) <= 1:
-            raise InvalidValue(f"For {name!r}, 'eps' must be in (0, 1] (float32), but got {eps}.")
-        if batch and np.isnan(weight):
-            raise InvalidValue(f"For {name!r}, 'momentum' must be in [0, 1], but got {weight}.")
-        if x.shape[axis] != self.num_features:
-            raise InvalidValue(
-                f"For {name!r}, 'num_features' is {self.num_features}, but the input has "
-                f"{x.shape[axis]} channels (axis {axis} of shape {x.shape})."
-            )
-
-
-class BatchNorm1d(BatchNorm):
-    """Batch normalization of (N, C) or (N, C, L)."""
-
-    RANKS = (2, 3)
+        found = {name: getattr(self, name, None) for name in self.PARAMETERS}
+        found |= {"eps": self._operator_epsilon, "momentum": self._operator_momentum}
+        if "data_format" in found:
+            found["data_format"] = self.format
+        return {**found, "dtype": self._dtype.name}
 
 
 class BatchNorm2d(BatchNorm):
-    """Batch normalization of (N, C, H, W)."""
+    """Batch normalization of (N, C, H, W), as mindspore.nn.BatchNorm2d has it.
+
+    y = (x - mean) / sqrt(var + eps) * gamma + beta, with biased batch statistics in training
+    moving_* = momentum * moving_* + (1 - momentum) * {mean, var * n / (n - 1)}, n = N * H * W
+
+    Args:
+        num_features: C, an int of at least 1.
+        eps: added to the variance, a float in (0, 1]; a later change of the attribute is ignored.
+        momentum: weight of the old value, 0 to 1: one minus torch's. The attribute holds one minus
+            this, and a later change of it is ignored.
+        affine: whether gamma and beta are trained; False keeps, applies and saves them.
+        gamma_init, beta_init, moving_mean_init, moving_var_init: a number, an array of shape
+            (C,), or the name of an initializer.
+        use_batch_statistics: None: batch statistics in training, moving ones in inference. True:
+            batch statistics, and the moving ones move, in inference too. False: moving ones.
+        data_format: "NCHW" or "NHWC".
+        dtype: type of the parameters; with float16 the moving ones never move.
+
+    Shape: (N, C, H, W), or (N, H, W, C) with data_format="NHWC"; the output is shaped alike.
+    Dtypes: float16 and float32, the output has the input's; computed in float64.
+    State: moving_mean (0), moving_variance (1), gamma (1), beta (0), each (C,); a bare layer saves
+        the first two as `mean` and `variance`.
+
+    Raises:
+        TypeError: an argument, input or parameter of another type.
+        ValueError: an argument out of range; an input of another rank or number of channels.
+
+    >>> layer = BatchNorm2d(2).set_train()
+    >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    >>> layer(x)[0, 0].round(3).tolist()
+    [[-1.342, -0.447], [0.447, 1.342]]
+    >>> layer.state["moving_variance"]  # unbiased: 5/3, of which a tenth enters
+    array([1.0666667, 1.0666667], dtype=float32)
+
+    Source: MindSpore 2.10.0, mindspore/nn/layer/normalization.py.
+    """
 
     RANKS = (4,)
 
 
+class BatchNorm1d(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L); all else is as in `BatchNorm2d`.
+
+    Shape: (N, C) or (N, C, L); the output is shaped alike.
+
+    >>> BatchNorm1d(2).set_train()(np.float32([[0, 1], [2, 1]])).round(3).tolist()
+    [[-1.0, 0.0], [1.0, 0.0]]
+    """
+
+    RANKS = (2, 3)
+
+
 class BatchNorm3d(BatchNorm):
-    """Batch normalization of (N, C, D, H, W); MindSpore keeps its parameters in `bn2d`."""
+    """Batch normalization of (N, C, D, H, W); all else is as in `BatchNorm2d`.
+
+    Shape: (N, C, D, H, W); the output is shaped alike. There is no `data_format`.
+    State: as `BatchNorm2d`, saved as `bn2d.moving_mean` and so on: MindSpore holds it inside.
+
+    >>> list(BatchNorm3d(2).parameters_dict())
+    ['bn2d.moving_mean', 'bn2d.moving_variance', 'bn2d.gamma', 'bn2d.beta']
+    """
 
     RANKS, INNER = (5,), "bn2d."
 
@@ -255,13 +214,3 @@ class BatchNorm3d(BatchNorm):
     def bn2d(self) -> BatchNorm3d:
         """The layer that holds the parameters in MindSpore: here the layer itself."""
         return self
-
-
-def _parameter(init: Any, num_features: int, dtype: Any) -> Array:
-    if dtype is None:
-        raise InvalidValue("'dtype' must have a value: a NumPy dtype or its name, but got None.")
-    try:
-        resolved = as_dtype(dtype)
-    except TypeError:
-        raise InvalidType(f"'dtype' must be a dtype or its name, but got {dtype!r}.") from None
-    return np.array(get_mindspore(init, (num_features,))((num_features,), resolved))

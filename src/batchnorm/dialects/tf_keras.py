@@ -242,7 +242,7 @@ class BatchNormalization(KerasLayer):
             x = self._into_ghost_batches(x, mode)
             groups = x.shape[1] if mode is not Mode.RUNNING else 1
         if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
-            raise InvalidValue("renorm=True trains in float32 or 16 bits only, but dtype is float64")
+            raise InvalidValue("renorm=True trains in 32 or 16 bits only, but dtype is float64")
         axes = tuple(sorted(self.axis))
         settings = core.Settings(
             channel_axes=(1, *axes) if groups > 1 else axes,

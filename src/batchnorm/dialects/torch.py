@@ -18,6 +18,7 @@ from batchnorm.arrays import as_array, is_array
 from batchnorm.dialects.state_dict import VERSION, IncompatibleKeys, StateDict, load
 from batchnorm.errors import (
     InvalidAttribute,
+    InvalidIndex,
     InvalidRuntime,
     InvalidType,
     InvalidValue,
@@ -122,8 +123,9 @@ class BatchNorm(Layer):
         has_mean, has_var = self.running_mean is not None, self.running_var is not None
         mode = self.mode(self.training, self._tracks(), has_mean or has_var)
         self._check_call(x, factor, mode)
-        if x.size == 0 and mode is Mode.BATCH_AND_UPDATE:
-            mode = Mode.BATCH  # an empty batch leaves the buffers alone
+        if x.size == 0:
+            return self._pass_empty(x)
+        self._check_arrays(x)
         settings = core.Settings((1,), mode, self.eps, factor, self.correction())
         return self._compute(x, settings, out=_empty_like(x))
 
@@ -194,6 +196,9 @@ class BatchNorm(Layer):
             raise InvalidValue(f"batch_norm eps must be non-negative, but got {self.eps}")
         if not isinstance(factor, int | float | np.floating | np.integer):
             raise InvalidType(f"momentum must be float or None, not {type(factor).__name__}")
+
+    def _check_arrays(self, x: Array) -> None:
+        """What torch's kernels check, in their order; an empty batch doesn't come this far."""
         used = ["running_mean", "running_var"] if not self.training or self._tracks() else []
         present = [name for name in used if getattr(self, name) is not None]
         if len(present) == 1 and not self.training:
@@ -219,6 +224,28 @@ class BatchNorm(Layer):
                 f"and the parameters be float32; got input {x.dtype.name} and parameters "
                 f"{sorted(d.name for d in dtypes)}"
             )
+
+    def _pass_empty(self, x: Array) -> Array:
+        """An empty batch of any dtype and number of channels: the buffers stay, gradients are 0.
+
+        As torch multiplies it by the first weight and adds the first bias, an empty batch of
+        integers comes out in their dtype, and without channels there is no first one.
+        """
+        dtype = x.dtype
+        for parameter in (self.weight, self.bias):
+            if parameter is not None and parameter.size == 0:
+                raise InvalidIndex(f"an input without channels needs affine=False, got {x.shape}")
+            if parameter is not None and _category(dtype) < _category(parameter.dtype):
+                dtype = parameter.dtype
+        settings = core.Settings((1,), Mode.BATCH, self.eps)
+        y, _, self._saved = core.forward(x.real, None, None, None, settings, dtype=dtype)
+        return y
+
+    def _differentiate(self, dy: Array) -> tuple[Array, Array, Array]:
+        dx, *gradients = super()._differentiate(dy)
+        if dy.size == 0:
+            gradients = [np.zeros(1 if p is None else p.size) for p in (self.weight, self.bias)]
+        return dx, gradients[0], gradients[1]
 
     def _tracks(self) -> bool:
         return bool(self.track_running_stats)
@@ -264,6 +291,11 @@ def _filled(num_features: Any, value: float, dtype: Any) -> Array:
             f"only floating point and complex dtypes can require gradients, got {resolved.name}"
         )
     return np.full([int(size) for size in sizes], value, resolved)
+
+
+def _category(dtype: np.dtype[Any]) -> int:
+    """Boolean, integer, floating, complex: what a scalar parameter can promote across."""
+    return 2 if dtype in FLOATING else {"b": 0, "i": 1, "u": 1}.get(dtype.kind, 3)
 
 
 def _empty_like(x: Array) -> Array:

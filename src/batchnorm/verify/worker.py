@@ -196,6 +196,8 @@ class Torch(Framework):
             return forward(x), None, {}
         x.requires_grad_(x.is_floating_point() or x.is_complex())
         y, wanted = forward(x), {**parameters, **({"x": x} if x.requires_grad else {})}
+        if not wanted:
+            return y, None, {}
         dy = self.tensor(dy).to(y.dtype)
         found = self.torch.autograd.grad(y, list(wanted.values()), dy, allow_unused=True)
         gradients = dict(zip(wanted, found))
@@ -364,6 +366,8 @@ class Keras(TfKeras):
         self.keras.utils.set_random_seed(0)
 
     def array(self, tensor: Any) -> Any:
+        if self.packages[0] == "tensorflow" and len(tensor.shape) == 0:  # Keras fails on bfloat16
+            return np.asarray(tensor.numpy())
         return np.asarray(self.keras.ops.convert_to_numpy(tensor))
 
     def run(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:

@@ -1,0 +1,111 @@
+"""A case played on a subject: what it is made to do, and every observation in order.
+
+The same function plays it on the real framework and on ours; it knows neither, and compares
+nothing (`compare.py` does).
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchnorm.questions.subject import LayerUnderTest, Raised, Subject
+from batchnorm.verify.draw import Case, data, initial
+
+__all__ = ["Observation", "play"]
+
+# What a user may read from a layer, after everything has happened to it.
+ATTRIBUTES = {
+    "torch": ("num_features", "eps", "momentum", "affine", "track_running_stats", "training"),
+    "mindspore": ("num_features", "eps", "momentum", "use_batch_statistics", "training"),
+    "tf_keras": ("axis", "momentum", "epsilon", "fused", "trainable", "compute_dtype", "losses"),
+    "keras": ("axis", "momentum", "epsilon", "trainable", "compute_dtype", "losses"),
+}
+PRINTED = ("torch", "mindspore")  # a Keras layer's repr holds a counted name or an address
+
+
+class Observation(NamedTuple):
+    """Something seen: where ("step 2: y"), and what: an array, a plain value or `Raised`."""
+
+    place: str
+    value: Any
+
+
+def play(subject: Subject, case: Case) -> list[Observation]:
+    """Play a case; what is raised is observed, and ends only what can't go on."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of ours; a framework's stay in its process
+        return list(_observations(subject, case))
+
+
+def _observations(subject: Subject, case: Case) -> Iterator[Observation]:
+    try:
+        layer = subject.layer(case.class_name, *case.positional, **case.arguments)
+    except Raised as raised:
+        yield Observation("constructor", raised)
+        return
+    if case.loaded and case.dialect.endswith("keras"):  # otherwise the first call builds it
+        try:
+            layer.build(case.steps[0].shape)
+        except Raised as raised:
+            yield Observation("build", raised)
+            return
+    yield from _state(layer, "new layer")
+    if case.loaded:
+        names = layer.state()
+        layer.load_state({name: initial(case, name, value) for name, value in names.items()})
+        yield from _state(layer, "loaded layer")
+    for number in range(len(case.steps)):
+        yield from _step(layer, case, number)
+    for name in ATTRIBUTES[case.dialect]:
+        path = inner(case, name)
+        yield _observed(f"attribute {path}", functools.partial(layer.get, path))
+    if case.dialect in PRINTED:
+        yield _observed("repr", layer.repr)
+
+
+def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observation]:
+    step, at = case.steps[number], f"step {number + 1}"
+    for name, value in step.changes:
+        try:
+            layer.set(inner(case, name), value)
+        except Raised as raised:
+            yield Observation(f"{at}: setting {name}", raised)
+    x, dy, mask = data(case, number)
+    call: dict[str, Any] = {} if mask is None else {"mask": mask}
+    try:
+        if case.dialect.endswith("keras"):
+            call["training"] = step.training
+        else:
+            layer.train(step.training)
+        run = layer.run(x, dy, **call)
+    except Raised as raised:
+        yield Observation(f"{at}: call", raised)
+    else:
+        yield Observation(f"{at}: y", run.y)
+        if dy is not None:
+            yield Observation(f"{at}: dx", run.dx)
+            for name in sorted(run.gradients):
+                yield Observation(f"{at}: gradient of {name}", run.gradients[name])
+    yield from _state(layer, at)
+
+
+def inner(case: Case, name: str) -> str:
+    """Say where a layer keeps an attribute: BatchNorm3d of MindSpore has a layer inside."""
+    return f"bn2d.{name}" if case.dialect == "mindspore" and "3d" in case.class_name else name
+
+
+def _state(layer: LayerUnderTest, at: str) -> Iterator[Observation]:
+    for name, value in layer.state().items():
+        yield Observation(f"{at}: state {name}", np.asarray(value))
+
+
+def _observed(place: str, look: Callable[[], Any]) -> Observation:
+    try:
+        return Observation(place, look())
+    except Raised as raised:
+        return Observation(place, raised)

@@ -1,0 +1,233 @@
+"""How far a framework's own arithmetic may put it from the exact result, for one step of a case.
+
+Our layers compute in float64 and round once; a framework computes in float32 (float64 where the
+layer is float64 throughout) and rounds at every operation. These bounds are what such rounding can
+do, to first order, from the framework's own formulas:
+
+    mean    u S |x|                                  S roundings of the sums and what follows
+    var     u S var  (two passes), u S x² (one pass, E[x²] - E[x]²)
+    x_hat   u S (K + X rho)                          K = |x| / std, X = |x_hat|, rho = |var| / std²
+    dx      |gamma| |dy| / std · u S (1 + X) (1 + K + X rho), three terms
+    dgamma  n |dy| u S (K + X (1 + rho))
+
+with u the unit roundoff and S = OPERATIONS, plus SUM · √n where sums of n terms are accumulated in
+the same precision: rounding errors are independent of one another, so they grow with the root of
+their number (Higham and Mary 2019). Results in 16 bits may differ by one unit in the last place:
+two numbers that are nearly equal can round to neighbours.
+
+The quantities come from the data, never from the layer that is judged. Not here: what a framework
+does wrong. That is a deviation.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from batchnorm.questions.subject import Adjustment
+from batchnorm.verify.draw import Case, Data
+from batchnorm.vocabulary import Array, as_dtype
+
+__all__ = ["SUM", "arithmetic", "bounds", "compute_dtype", "roundoff"]
+
+OPERATIONS = 8  # subtract, square, divide, add epsilon, root, reciprocal, scale, shift
+# What a sum of n terms adds, in units of √n. PyTorch's CPU kernel sums float32 in double
+# (at::acc_type<float, false>); the others accumulate in float32.
+SUM = {"torch": 0.0, "mindspore": 2.0, "tf_keras": 2.0, "keras": 2.0}
+
+
+def roundoff(dtype: Any) -> float:
+    """Give the unit roundoff of a floating type: 2^-24 for float32; 0 for any other type."""
+    name = as_dtype(dtype).name
+    digits = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}.get(name)
+    return 0.0 if digits is None else 2.0**-digits
+
+
+def arithmetic(case: Case) -> str:
+    """Name the type that the framework computes in: float64 or float32, never less."""
+    if case.dialect == "keras" and roundoff(case.dtype) == 0.0:
+        return "float32"  # integers are not cast to the compute dtype
+    name = compute_dtype(case) if case.dialect.endswith("keras") else case.dtype
+    return "float64" if name == "float64" else "float32"
+
+
+def compute_dtype(case: Case) -> str:
+    """Name the type through which a Keras layer's input and output pass."""
+    dtype = case.arguments.get("dtype")
+    if dtype is None:
+        return "float32"
+    return dtype.removeprefix("mixed_") if isinstance(dtype, str) else as_dtype(dtype).name
+
+
+def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) -> dict[str, float]:
+    """Bound the distance of each quantity of one step, absolutely.
+
+    Args:
+        case: the case.
+        given: what the step was given.
+        number: of the step, from 0; rounding errors of the state add up from step to step.
+        before: the state before it, as the real layer had it.
+
+    Returns:
+        By quantity: "y", "dx", "gradient of gamma" (or weight), "gradient of beta" (or bias),
+        and "mean", "var" and "stddev" for the entries of the state.
+    """
+    data = _measure(case, given, number, before)
+    per_channel = given.x.size / max(1, math.prod(given.x.shape[a] for a in case.channel_axes))
+    steps = OPERATIONS + SUM[case.dialect] * math.sqrt(max(per_channel, 1.0))
+    weights = [m for m in _values(case, number, "momentum") if isinstance(m, int | float)]
+    blend = max((abs(m) + abs(1 - m) for m in weights), default=1.0)
+    u = roundoff(arithmetic(case)) * steps * (number + 1) * blend**number
+    gamma, beta = _affine(case, before)
+    lost = data.size**2 if _one_pass(case) else 0.0
+    k, x_hat, rho = data.size / data.std, data.deviation / data.std, (data.var + lost) / data.std**2
+    kept = _kept_roundoff(case, number, before)
+    forward = u * (1 + k + x_hat * rho)
+    backward = forward + 2 * kept * (k + x_hat)
+    if case.dialect == "torch":  # computes y, too, from what it keeps; MindSpore doesn't
+        forward = backward
+    # With renorm, epsilon is inside the averaged deviation and is subtracted again.
+    within = max(_epsilons(case, number)) if case.arguments.get("renorm") else 0.0
+    dy, dy_sum = _gradient(case, given)
+    summed = u + (_sixteen_bit(case.dtype) if case.dialect == "torch" else 0.0)
+    return {
+        "y": gamma * forward + u * beta,
+        "dx": 3 * gamma * dy / data.std * (1 + x_hat) * (summed * (1 + x_hat) + u * rho + backward),
+        "gradient of gamma": dy_sum * (backward + summed * x_hat),
+        "gradient of beta": dy_sum * summed,
+        "mean": blend * (u + 2 * kept) * data.size,
+        "var": blend * ((u + 2 * kept) * data.var + u * (lost + within)),
+        "stddev": blend * u * (math.sqrt(data.var + within) + (data.var + lost) / data.std),
+    }
+
+
+class _Measured(NamedTuple):
+    """Largest magnitudes over all channels, and the smallest standard deviation (with epsilon)."""
+
+    size: float  # of inputs and running means
+    deviation: float  # of an input from the mean that is subtracted
+    var: float
+    std: float
+
+
+def _measure(case: Case, given: Data, number: int, before: Mapping[str, Array]) -> _Measured:
+    """Measure the data, with every statistic that may have been used: batch, masked, running."""
+    epsilon = min(_epsilons(case, number))
+    size, deviation, variances, stds = _largest(given.x), 0.0, [0.0], []
+    for rows, mean, var in _batch_statistics(case, given, number):
+        deviation = max(deviation, _largest(rows - mean[:, None]))
+        variances.append(_largest(var))
+        stds.append(_smallest(np.sqrt(np.abs(var + epsilon))))
+    for name, value in before.items():
+        wide = value.astype(np.float64)
+        if name.endswith("mean"):
+            size = max(size, _largest(wide))
+        elif "var" in name:
+            variances.append(_largest(wide))
+            stds.append(_smallest(np.sqrt(np.abs(wide + epsilon))))
+        elif "stddev" in name:
+            variances.append(_largest(wide) ** 2)
+            stds.append(max(_smallest(np.abs(wide)), math.sqrt(max(epsilon, 0.0))))
+    deviation = max(deviation, 2 * size if before else 0.0)
+    std = min((s for s in stds if s > 0), default=1.0)
+    return _Measured(size, deviation, max(variances), std)
+
+
+def _batch_statistics(case: Case, given: Data, number: int) -> Iterator[tuple[Array, Array, Array]]:
+    """Give (values, mean, variance) by channel and ghost batch; under the mask too."""
+    x, axes = _wide(given.x), case.channel_axes
+    size = case.arguments.get("virtual_batch_size")
+    if size and 0 not in axes and case.steps[number].training and len(x) % size == 0:
+        x, axes = x.reshape(size, -1, *x.shape[1:]), (1, *(axis + 1 for axis in axes))
+    weights = [np.ones(x.shape)]
+    if given.mask is not None and given.mask.ndim == given.x.ndim - 1 and x.ndim == given.x.ndim:
+        weights.append(np.broadcast_to(_wide(given.mask)[..., None], x.shape))
+    for weight in weights:
+        rows, w = _rows(x, axes), _rows(weight, axes)
+        with np.errstate(all="ignore"):
+            mean = np.nan_to_num((rows * w).sum(1) / w.sum(1))
+            yield rows, mean, np.nan_to_num((w * (rows - mean[:, None]) ** 2).sum(1) / w.sum(1))
+
+
+def _rows(x: Array, axes: tuple[int, ...]) -> Array:
+    moved = np.moveaxis(x, axes, range(len(axes)))
+    channels = math.prod(moved.shape[: len(axes)])
+    return moved.reshape(channels, -1) if x.size else np.zeros((channels, 0))
+
+
+def _affine(case: Case, before: Mapping[str, Array]) -> tuple[float, float]:
+    """Give the largest scale and shift, an adjustment's included."""
+    gammas = [before[name] for name in ("weight", "gamma") if name in before]
+    betas = [before[name] for name in ("bias", "beta") if name in before]
+    gamma, beta = (max(map(_largest, v), default=d) for v, d in ((gammas, 1.0), (betas, 0.0)))
+    adjustment = case.arguments.get("adjustment")
+    if isinstance(adjustment, Adjustment):
+        beta += gamma * _largest(adjustment.bias)
+        gamma *= max(1.0, _largest(adjustment.scale))
+    return gamma, beta
+
+
+def _values(case: Case, number: int, *names: str) -> list[Any]:
+    """Give every value that a setting had so far."""
+    given = [case.arguments[name] for name in names if name in case.arguments]
+    later = [v for step in case.steps[: number + 1] for name, v in step.changes if name in names]
+    return given + later
+
+
+def _gradient(case: Case, given: Data) -> tuple[float, float]:
+    """Give the largest |dy|, and the largest sum of |dy| over a channel."""
+    if given.dy is None:
+        return 0.0, 0.0
+    sums = _rows(np.abs(_wide(given.dy)), case.channel_axes).sum(1)
+    return _largest(given.dy), _largest(sums)
+
+
+def _kept_roundoff(case: Case, number: int, before: Mapping[str, Array]) -> float:
+    """Give the roundoff of the type in which batch mean and 1/std are kept between their uses.
+
+    PyTorch keeps them in the input's type unless float32 parameters or buffers make it a mixed
+    call (aten/src/ATen/native/Normalization.cpp, `is_mixed_type`), blends running statistics of
+    16 bits in 16 bits, and sums the gradient of a 16-bit output in 16 bits. MindSpore's kernel
+    gives mean and 1/std in the parameters' type.
+    """
+    names = set(before) - {"num_batches_tracked"}
+    if case.dialect == "torch":
+        tracks = [True, *_values(case, number, "track_running_stats")][-1]
+        if case.steps[number].training and not tracks:  # the call doesn't see the buffers
+            names &= {"weight", "bias"}
+        wide = {"float32", "float64"} & {before[name].dtype.name for name in names}
+        return 0.0 if wide else _sixteen_bit(case.dtype)
+    dtypes = {before[name].dtype.name for name in names}
+    return _sixteen_bit("float16") if case.dialect == "mindspore" and "float16" in dtypes else 0.0
+
+
+def _sixteen_bit(dtype: str) -> float:
+    return roundoff(dtype) if dtype in ("float16", "bfloat16") else 0.0
+
+
+def _epsilons(case: Case, number: int) -> list[float]:
+    """Give every epsilon that the layer had so far, its default if it wasn't given one."""
+    default = 1e-3 if case.dialect.endswith("keras") else 1e-5
+    found = [e for e in _values(case, number, "eps", "epsilon") if isinstance(e, int | float)]
+    return found or [default]
+
+
+def _one_pass(case: Case) -> bool:
+    """Whether the framework computes E[x²] - E[x]²: Keras does so where replicas synchronise."""
+    return bool(case.arguments.get("synchronized"))
+
+
+def _wide(x: Array) -> Array:
+    return np.asarray((x.real if x.dtype.kind == "c" else x).astype(np.float64))
+
+
+def _largest(x: Array) -> float:
+    finite = np.abs(_wide(x))
+    return float(finite[np.isfinite(finite)].max(initial=0.0))
+
+
+def _smallest(x: Array) -> float:
+    return float(x[np.isfinite(x)].min(initial=np.inf))
