@@ -157,8 +157,9 @@ class BatchNorm2d(BatchNorm):
 
     >>> layer = BatchNorm2d(2).set_train()
     >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
-    >>> layer(x)[0, 0].round(3).tolist()
-    [[-1.342, -0.447], [0.447, 1.342]]
+    >>> print(layer(x)[0, 0].round(3))
+    [[-1.342 -0.447]
+     [ 0.447  1.342]]
     >>> layer.state["moving_variance"]  # unbiased: 5/3, of which a tenth enters
     array([1.0666667, 1.0666667], dtype=float32)
 

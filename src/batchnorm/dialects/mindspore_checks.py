@@ -1,0 +1,108 @@
+"""What MindSpore refuses, at construction and at the call, in its order.
+
+Source: MindSpore 2.10.0 (CPU), mindspore/nn/layer/normalization.py and the checks of its operator.
+Not here: what the layer does with what is accepted (`mindspore.py`).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.vocabulary import Array, as_dtype
+
+__all__ = ["check_arguments", "check_call", "parameter_dtype"]
+
+RUNNABLE = (np.dtype(np.float16), np.dtype(np.float32))
+
+
+def check_arguments(
+    name: str, num_features: Any, momentum: Any, data_format: Any, use_batch_statistics: Any
+) -> None:
+    """What the constructor of the class called `name` checks; epsilon is checked at the call."""
+    if type(num_features) is not int:
+        got = type(num_features).__name__
+        raise InvalidType(f"For {name!r}, 'num_features' should be 'int', but got {got!r}.")
+    if num_features < 1:
+        raise InvalidValue(
+            f"For {name!r}, 'num_features' must be at least 1, but got {num_features}."
+        )
+    if momentum < 0 or momentum > 1:
+        raise InvalidValue(
+            f"For {name!r}, 'momentum' must be a number in range [0, 1], but got {momentum}."
+        )
+    if data_format not in ("NCHW", "NHWC"):
+        raise InvalidValue(
+            f"For {name!r}, 'data_format' must be 'NCHW' or 'NHWC', but got {data_format!r}."
+        )
+    if use_batch_statistics is not None and not isinstance(use_batch_statistics, bool):
+        raise InvalidValue(
+            f"For {name!r}, 'use_batch_statistics' must be a boolean value or None, "
+            f"but got {use_batch_statistics!r}."
+        )
+
+
+def parameter_dtype(dtype: Any) -> np.dtype[Any]:
+    """The type of the parameters, named or given as NumPy's."""
+    if dtype is None:
+        raise InvalidValue("'dtype' must have a value: a NumPy dtype or its name, but got None.")
+    try:
+        return as_dtype(dtype)
+    except TypeError:
+        raise InvalidType(f"'dtype' must be a dtype or its name, but got {dtype!r}.") from None
+
+
+def check_call(
+    name: str,
+    ranks: tuple[int, ...],
+    x: Array,
+    axis: int,
+    parameters: dict[str, Array],
+    epsilon: Any,
+    weight_of_batch: Any,
+    batch: bool,
+) -> None:
+    """What a call checks; `batch` says whether batch statistics will normalize."""
+    if x.ndim not in ranks:
+        expected = " or ".join(str(rank) for rank in ranks)
+        raise InvalidValue(f"For {name!r}, the input must have {expected} dims, got {x.ndim}.")
+    if not isinstance(epsilon, float):
+        got = type(epsilon).__name__
+        raise InvalidType(f"For {name!r}, 'eps' must be float, but got {got}.")
+    if batch and not isinstance(weight_of_batch, float):
+        got = type(weight_of_batch).__name__
+        raise InvalidType(f"For {name!r}, 'momentum' must be float, not {got}.")
+    dtypes = {key: parameter.dtype.name for key, parameter in parameters.items()}
+    if batch:  # a parameter that is written can't be converted, so these pairs come first
+        _check_one_dtype(name, {key: dtypes[key] for key in ("gamma", "beta")})
+        _check_one_dtype(name, {key: dtypes[key] for key in ("moving_mean", "moving_variance")})
+    with np.errstate(over="ignore"):
+        in_range = 0 < np.float32(epsilon) <= 1
+    if not in_range:
+        raise InvalidValue(f"For {name!r}, 'eps' must be in (0, 1] (float32), but got {epsilon}.")
+    if batch and np.isnan(weight_of_batch):
+        raise InvalidValue(
+            f"For {name!r}, 'momentum' must be in [0, 1], but got {weight_of_batch}."
+        )
+    channels = parameters["gamma"].size
+    if x.shape[axis] != channels:
+        raise InvalidValue(
+            f"For {name!r}, 'num_features' is {channels}, but the input has "
+            f"{x.shape[axis]} channels (axis {axis} of shape {x.shape})."
+        )
+    _check_one_dtype(name, dtypes)
+    for key, dtype in (("x", x.dtype), ("gamma", parameters["gamma"].dtype)):
+        if dtype not in RUNNABLE:
+            raise InvalidType(
+                f"For {name!r}, {key!r} must be float16 or float32, but got {dtype.name}."
+            )
+
+
+def _check_one_dtype(name: str, dtypes: dict[str, str]) -> None:
+    if len(set(dtypes.values())) > 1:
+        raise InvalidType(
+            f"For {name!r}, parameters must share one dtype, but got {dtypes}: an array as initial "
+            "value keeps its own, whatever 'dtype' says."
+        )
