@@ -7,13 +7,13 @@ from typing import get_args
 import pytest
 
 from batchnorm.errors import InvalidValue
-from batchnorm.questions import QUESTIONS, ask, question, recorded, same
+from batchnorm.questions import QUESTIONS, ask, ask_all, question, record_answers, recorded, same
+from batchnorm.questions import record as record_file
 from batchnorm.questions.question import Category
-from batchnorm.questions.record import ANSWERS
 from batchnorm.questions.subject import Ours
 
 DIALECTS = ("torch", "mindspore", "tf_keras", "keras")
-FILES = sorted(ANSWERS.glob("*.json"))
+FILES = sorted(record_file.ANSWERS.glob("*.json"))
 ASKED = [
     pytest.param(item, dialect, id=f"{item.id}-{dialect}")
     for item in QUESTIONS
@@ -91,3 +91,27 @@ def test_answers_are_compared_within_the_tolerance():
     assert not same(item, "TypeError", "ValueError")
     assert not same(item, True, 1)
     assert not same(item, None, "None")
+
+
+def test_recording_keeps_answers_that_are_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_file, "ANSWERS", tmp_path)
+    ours = Ours("torch")
+    path = record_answers(ours, "torch")
+    assert path.parent == tmp_path
+    assert recorded("torch", ours.version) == ask_all(ours)
+
+    noisy = ask_all(ours) | {"default-epsilon": 1.0000001e-5, "batch-counter": 7}
+    record_file.save("torch", ours.version, noisy)
+    record_answers(ours, "torch")
+    assert recorded("torch")["default-epsilon"] == 1.0000001e-5
+    assert recorded("torch")["batch-counter"] == 2
+
+
+def test_a_backend_records_what_differs(tmp_path, monkeypatch):
+    monkeypatch.setattr(record_file, "ANSWERS", tmp_path)
+    ours = Ours("keras")
+    record_file.save("keras", ours.version, ask_all(ours) | {"training-mode": "other"})
+    content = json.loads(record_answers(ours, "keras/jax").read_text(encoding="utf-8"))
+    assert content["like"] == "keras"
+    assert list(content["answers"]) == ["training-mode"]
+    assert recorded("keras/jax") == ask_all(ours)

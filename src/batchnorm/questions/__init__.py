@@ -7,6 +7,7 @@ answered. How answers are recorded stands in `record.py`.
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import get_args
 
 from batchnorm.errors import InvalidValue
@@ -30,10 +31,21 @@ from batchnorm.questions import (
 )
 from batchnorm.questions.probe import error_name
 from batchnorm.questions.question import Answer, Category, Question, Text
-from batchnorm.questions.record import recorded
+from batchnorm.questions.record import recorded, save, versions
 from batchnorm.questions.subject import Raised, Subject
 
-__all__ = ["QUESTIONS", "Answer", "Question", "Text", "ask", "question", "recorded", "same"]
+__all__ = [
+    "QUESTIONS",
+    "Answer",
+    "Question",
+    "Text",
+    "ask",
+    "ask_all",
+    "question",
+    "record_answers",
+    "recorded",
+    "same",
+]
 
 FILES = (
     momentum,
@@ -90,6 +102,30 @@ def ask(question: Question, subject: Subject) -> Answer:
             return question.experiment(subject)
         except Raised as raised:
             return error_name(raised)
+
+
+def ask_all(subject: Subject) -> dict[str, Answer]:
+    """Put every question to a subject that can be put to it; the answers are by id."""
+    asked = [q for q in QUESTIONS if q.experiment and subject.dialect in q.asked_of]
+    return {q.id: ask(q, subject) for q in asked}
+
+
+def record_answers(subject: Subject, framework: str) -> Path:
+    """Ask everything and write the file of the framework's version; give its path.
+
+    What is recorded already and the same stays as it is, so that noise changes no file. A
+    framework with a backend ("keras/jax") records what differs from the one without.
+    """
+    answers, version = ask_all(subject), subject.version
+    old = recorded(framework, version) if version in versions(framework) else {}
+    for id, answer in answers.items():
+        if id in old and same(BY_ID[id], answer, old[id]):
+            answers[id] = old[id]
+    if "/" not in framework:
+        return save(framework, version, answers)
+    base = recorded(subject.dialect, version)
+    differ = {id: a for id, a in answers.items() if not same(BY_ID[id], a, base[id])}
+    return save(framework, version, differ, like=subject.dialect)
 
 
 def same(question: Question, a: Answer, b: Answer) -> bool:

@@ -140,9 +140,9 @@ QUESTIONS = (
             "4 个样本、virtual_batch_size=2 时,哪些样本共用统计量?",
         ),
         Text(
-            "Translated as two calls on neighbouring halves, each sample but by accident is "
-            "normalized with another partner: outputs differ by whole standard deviations.",
-            "若翻译成对前后两半分别调用,每个样本的同组样本就变了:输出会差若干个标准差。",
+            "Translated as one call for each half of the batch, all 4 samples get other partners: "
+            "outputs differ by whole standard deviations.",
+            "若翻译成对前后两半分别调用,4 个样本的同组样本都变了:输出会差若干个标准差。",
         ),
         ghost_batches,
         asked_of=("tf_keras",),
