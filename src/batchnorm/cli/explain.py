@@ -1,0 +1,81 @@
+"""`batchnorm explain A B`: the page on how two frameworks' batch normalizations differ."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from batchnorm.errors import InvalidValue
+from batchnorm.explain import FORMATS, page
+from batchnorm.explain.renderers.text import print_page
+from batchnorm.explain.words import LANGUAGES
+
+__all__ = ["command"]
+
+SUFFIXES = {".md": "md", ".markdown": "md", ".json": "json", ".html": "html", ".htm": "html"}
+
+
+@click.command
+@click.argument("a")
+@click.argument("b")
+@click.option(
+    "--format",
+    type=click.Choice(list(FORMATS)),
+    help="Default: by the suffix of FILE; else text on a terminal, md into a pipe.",
+)
+@click.option("--lang", type=click.Choice(LANGUAGES), default="en", show_default=True)
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+def command(
+    a: str, b: str, format: str | None, lang: str, output: Path | None, force: bool
+) -> None:
+    """Explain how the batch normalizations of A and B differ.
+
+    A and B are torch, mindspore, tf_keras or keras, with a version where it matters:
+    mindspore@2.0, tf_keras@2.6.
+    """
+    if format is None:
+        format = _format(output)
+    if output is not None and output.exists() and not force:
+        raise InvalidValue(f"{output} exists; pass --force to replace it")
+    found = page(a, b, lang)
+    if output is not None:
+        _write(output, FORMATS[format](found))
+    elif format == "text" and sys.stdout.isatty():
+        print_page(found, Console())
+    else:
+        click.echo(FORMATS[format](found), nl=False)
+
+
+def _format(output: Path | None) -> str:
+    if output is None:
+        return "text" if sys.stdout.isatty() else "md"
+    return SUFFIXES.get(output.suffix.lower(), "text")
+
+
+def _write(path: Path, text: str) -> None:
+    """The old file or the new one, never a part: written beside, then renamed."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        mask = os.umask(0)
+        os.umask(mask)
+        Path(name).chmod(0o666 & ~mask)  # mkstemp's files are private, a page isn't
+        Path(name).replace(path)
+    except OSError as error:
+        Path(name).unlink(missing_ok=True)
+        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise

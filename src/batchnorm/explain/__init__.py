@@ -1,0 +1,55 @@
+"""Difference pages: how two frameworks' batch normalizations differ, generated from what is known.
+
+`compose` makes a page's data from the declarations and the recorded answers, `renderers` print it.
+No sentence about a framework is written here that could be generated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from batchnorm.errors import InvalidValue
+from batchnorm.explain.compose import compose
+from batchnorm.explain.page import Page
+from batchnorm.explain.renderers import html, json, markdown, text
+from batchnorm.explain.sides import resolve
+from batchnorm.explain.words import language
+
+__all__ = ["FORMATS", "explain", "page"]
+
+FORMATS: Mapping[str, Callable[[Page], str]] = {
+    "md": markdown.render,
+    "json": json.render,
+    "html": html.render,
+    "text": text.render,
+}
+
+
+def explain(a: str, b: str, format: str = "md", lang: str = "en") -> str:
+    """How the batch normalizations of two frameworks differ, as a page.
+
+    Args:
+        a: torch, mindspore, tf_keras or keras, with a version where it matters: `mindspore@2.0`.
+        b: the same, for the other side.
+        format: md, json, html or text.
+        lang: en or zh.
+
+    Raises:
+        ValueError: an unknown dialect, version, format or language, or twice the same side.
+
+    >>> "momentum" in explain("torch", "keras", format="text")
+    True
+    """
+    if format not in FORMATS:
+        raise InvalidValue(f"there is no format {format!r}; known: {', '.join(FORMATS)}")
+    return FORMATS[format](page(a, b, lang))
+
+
+def page(a: str, b: str, lang: str = "en") -> Page:
+    """The same page as data."""
+    sides = resolve(a), resolve(b)
+    if sides[0] == sides[1]:
+        raise InvalidValue(
+            f"{a!r} and {b!r} are the same; expected two dialects or two versions of one"
+        )
+    return compose(*sides, language(lang))

@@ -1,0 +1,1 @@
+"""One module per format, each turning a page's data into that format's text; none adds a fact."""

@@ -1,0 +1,142 @@
+"""A page as one HTML file that needs nothing else: no script, no font, no request."""
+
+from __future__ import annotations
+
+from html import escape
+
+from batchnorm.explain.page import Block, Code, Page, Paragraph, Row, Section, Table, spans
+
+__all__ = ["render"]
+
+LANGUAGE_TAGS = {"en": "en", "zh": "zh-Hans"}
+
+STYLE = """
+:root { color-scheme: light dark; --ink: #1f2328; --soft: #59636e; --paper: #ffffff;
+  --wash: #f6f8fa; --line: #d1d9e0; --link: #0756b8; --mark: #fff3bf; }
+@media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117;
+  --wash: #161b22; --line: #3d444d; --link: #6cb0ff; --mark: #3b3000; } }
+* { box-sizing: border-box; }
+html { scroll-behavior: smooth; }
+body { margin: 0; color: var(--ink); background: var(--paper);
+  font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans CJK SC",
+    "PingFang SC", "Microsoft YaHei", sans-serif; }
+a { color: var(--link); text-decoration: none; }
+a:hover { text-decoration: underline; }
+.page { display: grid; grid-template-columns: 17rem minmax(0, 60rem); gap: 3rem;
+  max-width: 84rem; margin: 0 auto; padding: 0 1.5rem; }
+nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y: auto;
+  padding: 2rem 0; font-size: .875rem; line-height: 1.4; }
+nav ol { list-style: none; margin: 0; padding: 0; }
+nav li { margin: .35rem 0; }
+nav ol ol { margin-left: .9rem; font-size: .8125rem; }
+nav ol ol a { color: var(--soft); }
+main { padding: 2rem 0 6rem; }
+h1 { font-size: 1.9rem; line-height: 1.25; margin: 0 0 1.5rem; }
+h2 { font-size: 1.4rem; margin: 3rem 0 1rem; padding-bottom: .3rem;
+  border-bottom: 1px solid var(--line); }
+h3 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
+h4 { font-size: 1rem; margin: 1.6rem 0 .5rem; }
+.anchor { margin-left: .4em; color: var(--soft); opacity: 0; }
+:is(h2, h3, h4):hover .anchor, .anchor:focus { opacity: 1; }
+tr:target, section:target > :first-child { background: var(--mark); }
+code, pre { font: .875em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
+code { background: var(--wash); padding: .1em .3em; border-radius: .3em;
+  overflow-wrap: break-word; }
+pre { background: var(--wash); border: 1px solid var(--line); border-radius: .5rem;
+  padding: .9rem 1rem; overflow-x: auto; }
+pre code { padding: 0; background: none; overflow-wrap: normal; }
+.table { overflow-x: auto; margin: 1rem 0; }
+table { border-collapse: collapse; width: 100%; font-size: .875rem; line-height: 1.45; }
+th, td { text-align: left; vertical-align: top; padding: .45rem .7rem;
+  border-bottom: 1px solid var(--line); }
+th { background: var(--wash); white-space: nowrap; }
+tbody tr:hover { background: var(--wash); }
+td { font-variant-numeric: tabular-nums; min-width: 4.5rem; }
+@media (max-width: 60rem) { .page { display: block; } nav { position: static; max-height: none;
+  padding-bottom: 0; } nav ol ol { display: none; } }
+@media print { nav { display: none; } .page { display: block; } }
+"""
+
+DOCUMENT = """<!doctype html>
+<html lang="{lang}">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{plain}</title>
+<style>{style}</style>
+</head>
+<body>
+<div class="page">
+<nav>
+{contents}
+</nav>
+<main>
+<h1>{title}</h1>
+{sections}
+</main>
+</div>
+</body>
+</html>
+"""
+
+
+def render(page: Page) -> str:
+    """The whole document."""
+    return DOCUMENT.format(
+        lang=LANGUAGE_TAGS[page.lang],
+        title=inline(page.title),
+        plain=escape("".join(span.text for span in spans(page.title))),
+        style=STYLE,
+        contents=_contents(page.sections),
+        sections="\n".join(_section(section, 2) for section in page.sections),
+    )
+
+
+def inline(text: str) -> str:
+    """Text with code and links."""
+    found = []
+    for span in spans(text):
+        if span.kind == "code":
+            found.append(f"<code>{escape(span.text)}</code>")
+        elif span.kind == "link":
+            found.append(f'<a href="{escape(span.target)}">{escape(span.text)}</a>')
+        else:
+            found.append(escape(span.text))
+    return "".join(found)
+
+
+def _contents(sections: tuple[Section, ...]) -> str:
+    items = []
+    for section in sections:
+        inner = f"\n{_contents(section.sections)}\n" if section.sections else ""
+        items.append(f'<li><a href="#{section.id}">{inline(section.title)}</a>{inner}</li>')
+    return "<ol>\n" + "\n".join(items) + "\n</ol>"
+
+
+def _section(section: Section, level: int) -> str:
+    anchor = f'<a class="anchor" href="#{section.id}" aria-hidden="true">#</a>'
+    heading = f"<h{level}>{inline(section.title)}{anchor}</h{level}>"
+    parts = [f'<section id="{section.id}">', heading]
+    parts += [_block(block) for block in section.blocks]
+    parts += [_section(inner, level + 1) for inner in section.sections]
+    return "\n".join([*parts, "</section>"])
+
+
+def _block(block: Block) -> str:
+    if isinstance(block, Paragraph):
+        return f"<p>{inline(block.text)}</p>"
+    if isinstance(block, Code):
+        return f"<pre><code>{escape(block.text)}</code></pre>"
+    assert isinstance(block, Table)
+    head = "".join(f"<th>{inline(column.title)}</th>" for column in block.columns)
+    rows = "\n".join(_row(row) for row in block.rows)
+    return (
+        f'<div class="table"><table>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{rows}\n</tbody></table></div>"
+    )
+
+
+def _row(row: Row) -> str:
+    name = f' id="{row.id}"' if row.id else ""
+    cells = ("<br>".join(map(inline, cell.splitlines())) for cell in row.cells)
+    return f"<tr{name}>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"

@@ -1,0 +1,84 @@
+"""A page for the terminal, with rich's tables."""
+
+from __future__ import annotations
+
+import io
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.syntax import Syntax
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table, spans
+
+__all__ = ["print_page", "render"]
+
+WIDTH = 100
+
+
+def render(page: Page) -> str:
+    """The page without colours, 100 columns wide."""
+    out = io.StringIO()
+    print_page(page, Console(file=out, width=WIDTH, color_system=None, legacy_windows=False))
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def print_page(page: Page, console: Console) -> None:
+    """Print the page as wide as the console is."""
+    title = inline(page.title)
+    title.stylize("bold underline")
+    console.print(title)
+    for section in page.sections:
+        _print_section(section, console, 0)
+
+
+def _print_section(section: Section, console: Console, level: int) -> None:
+    console.print()
+    if level == 0:
+        console.print(Rule(inline(section.title), align="left", style="dim"))
+    else:
+        heading = inline(section.title)
+        heading.stylize("bold")
+        console.print(heading)
+    for block in section.blocks:
+        _print_block(block, console)
+    for inner in section.sections:
+        _print_section(inner, console, level + 1)
+
+
+def _print_block(block: Block, console: Console) -> None:
+    if isinstance(block, Paragraph):
+        console.print(inline(block.text))
+    elif isinstance(block, Code):
+        code = Syntax(block.text, block.language, background_color="default", word_wrap=True)
+        console.print(Padding(code, (0, 0, 0, 2)))
+    else:
+        assert isinstance(block, Table)
+        console.print(_table(block))
+
+
+def _table(block: Table) -> RichTable:
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    for column in block.columns:
+        made.add_column(
+            inline(column.title), overflow="fold", min_width=38 if column.wide else None
+        )
+    for row in block.rows:
+        made.add_row(*(Text("\n").join(map(inline, cell.splitlines())) for cell in row.cells))
+    return made
+
+
+def inline(text: str) -> Text:
+    """Code in colour; of a link its label, and its address where it leads elsewhere."""
+    found = Text()
+    for span in spans(" ".join(text.split())):
+        if span.kind == "code":
+            found.append(span.text, style="cyan")
+        elif span.kind == "link" and not span.target.startswith("#"):
+            found.append(f"{span.text} <{span.target}>")
+        else:
+            found.append(span.text)
+    return found

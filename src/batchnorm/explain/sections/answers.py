@@ -1,0 +1,170 @@
+"""Recorded answers of a side, its version's and its other backends', and how an answer is shown.
+
+Not here: which answers a page shows (`behaviours`), and how answers are recorded
+(`batchnorm.questions.record`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from batchnorm.errors import InvalidValue
+from batchnorm.explain.sides import DIALECTS, Side
+from batchnorm.explain.words import Lang, say
+from batchnorm.questions import Answer, Question, recorded
+from batchnorm.questions.question import Text
+from batchnorm.questions.record import load
+
+__all__ = ["ABSENT", "Witness", "flat", "show", "witnesses", "word"]
+
+ABSENT = "not asked"
+# Other files of one dialect: the same layer on another backend.
+BACKENDS: Mapping[str, tuple[str, ...]] = {"keras": ("keras/torch", "keras/jax")}
+
+YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
+NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
+OWN_CLASS = Text("an exception class of its own", "框架自己的异常类")
+CHINESE: Mapping[str, str] = {
+    "accepted": "接受",
+    "adds a variance of 0": "加入方差 0",
+    "all nan": "全部为 NaN",
+    "batch": "批统计量",
+    "biased": "有偏(除以 n)",
+    "booleans": "布尔值",
+    "call": "调用",
+    "channels first": "通道在前",
+    "channels last": "通道在后",
+    "count": "计数",
+    "decays as if by a variance of 0": "如同方差为 0 那样衰减",
+    "exactly 0": "恰好为 0",
+    "finite": "有限",
+    "gradients": "梯度",
+    "holds the last batch only": "只保留最后一个批次",
+    "ignored": "被忽略",
+    "inference": "推理",
+    "interleaved": "交错",
+    "mean and variance 0": "均值和方差为 0",
+    "mean of the batches' means": "各批次均值的平均",
+    "never moves": "从不移动",
+    "no counter": "没有计数器",
+    "normalizes by": "归一化使用",
+    "not 0": "不为 0",
+    "not updated": "未更新",
+    "nowhere": "不会被拒绝",
+    "one is not finite": "其中一个不是有限值",
+    "output": "输出",
+    "output shape": "输出形状",
+    "outputs of its channel": "该通道的输出",
+    "outputs of the others": "其他通道的输出",
+    "random": "随机值",
+    "running": "滑动统计量",
+    "running mean": "滑动均值",
+    "running variance": "滑动方差",
+    "running variance of 2": "两个值的滑动方差",
+    "square of the averaged standard deviation": "平均标准差的平方",
+    "state": "状态",
+    "training": "训练",
+    "unbiased": "无偏(除以 n − 1)",
+    "unchanged": "不变",
+    "updates": "更新",
+    "values": "值",
+    "weights": "权重",
+}
+
+
+@dataclass(frozen=True)
+class Witness:
+    """One framework in one version whose answers are recorded; `name` is as it is recorded."""
+
+    name: str
+    version: str
+
+    @property
+    def backend(self) -> str:
+        """Which backend, where that isn't the dialect's usual one."""
+        return self.name.partition("/")[2]
+
+    @property
+    def from_recording(self) -> bool:
+        """Whether the answers were derived from recorded arrays instead of asked."""
+        return bool(load(self.name, self.version).get("from") == "recording")
+
+    def answer(self, question: Question) -> Answer:
+        """What it answered; `ABSENT` where the question isn't put to it or isn't recorded."""
+        return _recorded(self.name, self.version).get(question.id, ABSENT)
+
+
+def witnesses(side: Side) -> list[Witness]:
+    """The side's framework first, then its other backends."""
+    names = (side.dialect, *(BACKENDS.get(side.name, ())))
+    return [Witness(name, side.version) for name in names if _recorded(name, side.version)]
+
+
+@cache
+def _recorded(name: str, version: str) -> Mapping[str, Answer]:
+    try:
+        return recorded(name, version)
+    except InvalidValue:
+        return {}
+
+
+def flat(answer: Answer) -> dict[str, Answer]:
+    """An answer by case: a mapping's keys, joined where nested; else one case without name."""
+    if not isinstance(answer, dict):
+        return {"": answer}
+    found: dict[str, Answer] = {}
+    for key, value in answer.items():
+        for inner, one in flat(value).items():
+            found[f"{key}, {inner}" if inner else key] = one
+    return found
+
+
+def word(text: str, lang: Lang) -> str:
+    """A word of an answer, or the name of a case, in the page's language."""
+    if text == "error":
+        return say(OWN_CLASS, lang)
+    if _is_code(text):
+        return f"`{text}`"
+    return CHINESE.get(text, text) if lang == "zh" else text
+
+
+def show(answer: Answer, lang: Lang) -> str:
+    """One case of an answer as text."""
+    if answer is None:
+        return "`None`"
+    if isinstance(answer, bool):
+        return say(YES if answer else NO, lang)
+    if isinstance(answer, int | float):
+        return f"`{answer!r}`"
+    if isinstance(answer, str):
+        return word(answer, lang)
+    if isinstance(answer, list):
+        if answer and all(isinstance(one, int | float) for one in answer):
+            return f"`{answer!r}`"
+        return ", ".join(show(one, lang) for one in answer) or say(NONE, lang)
+    return "; ".join(f"{word(key, lang)}: {show(one, lang)}" for key, one in answer.items())
+
+
+def _is_code(text: str) -> bool:
+    """Names of exception classes, dtypes and state entries, numbers, and what Python prints."""
+    names = all(part.isidentifier() for part in text.split("."))
+    dtypes = text.startswith(("float", "bfloat", "int")) and text[-1:].isdigit()
+    return (
+        dtypes
+        or text in _state_names()
+        or NUMBER.fullmatch(text) is not None
+        or text in ("None", "True", "False")
+        or (names and ("_" in text or "." in text or text.endswith(("Error", "Warning"))))
+        or text.startswith(("<", "[", "(", "'"))
+        or "=" in text
+        or text.endswith(")")
+    )
+
+
+@cache
+def _state_names() -> frozenset[str]:
+    entries = (pair for name in DIALECTS for pair in Side(name).layer_class.STATE.items())
+    return frozenset(name for own, entry in entries for name in (own, entry.bare_name) if name)

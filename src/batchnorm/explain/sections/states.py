@@ -1,0 +1,140 @@
+"""The state entries of both sides beside each other: names, order, and how files spell them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from batchnorm.explain.page import Column, Paragraph, Row, Section, Table
+from batchnorm.explain.sides import Side
+from batchnorm.explain.words import Lang, label, say
+from batchnorm.layer import Entry
+from batchnorm.questions.question import Text
+
+__all__ = ["entries", "make", "spelled"]
+
+TITLE = Text("State", "状态")
+INTRO = Text(
+    "Names of the entries with their place in the layer's own order, and when an entry exists.",
+    "各状态项的名字、在该层自身顺序中的位置,以及何时存在。",
+)
+FILES = Text(
+    "How parameter files spell them: for a layer saved by itself, and for the attribute `bn1` of "
+    "a network.",
+    "参数文件中的写法:单独保存的层,以及网络中名为 `bn1` 的层。",
+)
+ROLE, NEW = Text("role", "作用"), Text("in a new layer", "新建层中")
+EXISTS_IF, ALWAYS = Text("{side}: exists", "{side}:何时存在"), Text("always", "始终")
+IF = Text("if {names}", "当 {names} 为真")
+BARE, NESTED = Text("{side}, alone", "{side},单独"), Text("{side}, in `bn1`", "{side},在 `bn1` 中")
+ROLES: Mapping[str, Text] = {
+    "gamma": Text("scale (gamma)", "缩放(gamma)"),
+    "beta": Text("shift (beta)", "平移(beta)"),
+    "running_mean": Text("running mean", "滑动均值"),
+    "running_var": Text("running variance", "滑动方差"),
+    "count": Text("number of batches seen", "已见批次数"),
+    "stddev": Text("running standard deviation", "滑动标准差"),
+    "renorm_mean": Text("renorm's running mean", "renorm 的滑动均值"),
+    "renorm_stddev": Text("renorm's running standard deviation", "renorm 的滑动标准差"),
+}
+
+
+def make(a: Side, b: Side, lang: Lang) -> Section:
+    """Both tables; ids are `state-` and the role."""
+    return Section(
+        "state",
+        say(TITLE, lang),
+        (
+            Paragraph(say(INTRO, lang)),
+            _names(a, b, lang),
+            Paragraph(say(FILES, lang)),
+            _files(a, b, lang),
+        ),
+    )
+
+
+def entries(side: Side) -> dict[str, tuple[int, str, Entry]]:
+    """The state by role: place (from 1), attribute name, and the declaration's entry."""
+    state = enumerate(side.layer_class.STATE.items(), 1)
+    return {entry.role: (place, name, entry) for place, (name, entry) in state}
+
+
+def spelled(side: Side, net: str = "") -> dict[str, str]:
+    """Attribute name -> name in a file, for a bare layer or one called `net` in a network.
+
+    Keras writes files by place, so there the place in `get_weights()` is what counts.
+    """
+    layer = side.layer()
+    if hasattr(layer, "parameters_dict"):
+        return dict(zip(layer.state, layer.parameters_dict(net), strict=True))
+    if hasattr(layer, "state_dict"):
+        prefix = f"{net}." if net else ""
+        return dict(zip(layer.state, layer.state_dict(prefix), strict=True))
+    return {name: f"get_weights()[{i}]" for i, name in enumerate(_built(side).state)}
+
+
+def _built(side: Side) -> Any:
+    layer = side.layer()
+    if hasattr(layer, "build"):
+        layer.build((2, 2, 2, 3))
+    return layer
+
+
+def _names(a: Side, b: Side, lang: Lang) -> Table:
+    ours, theirs = entries(a), entries(b)
+    layers = {side: _built(side).state for side in (a, b)}
+    rows = []
+    for role in ROLES:
+        if role not in ours and role not in theirs:
+            continue
+        cells, new = [], []
+        for side, found in ((a, ours), (b, theirs)):
+            if role not in found:
+                cells += ["-", "-"]
+                continue
+            place, name, entry = found[role]
+            needs = " and ".join(f"`{need}`" for need in entry.needs)
+            if lang == "zh":
+                needs = needs.replace(" and ", " 且 ")
+            exists = say(IF, lang, names=needs) if needs else say(ALWAYS, lang)
+            cells += [f"{place}. `{name}`", exists]
+            if name in layers[side]:
+                new.append(_value(layers[side][name]))
+        values = ", ".join(dict.fromkeys(new)) or "-"
+        rows.append(Row((say(ROLES[role], lang), *cells, values), f"state-{role}"))
+    columns = [Column("role", say(ROLE, lang))]
+    for key, side, other in (("a", a, b), ("b", b, a)):
+        name = label(side, other)
+        columns.append(Column(key, name))
+        columns.append(Column(f"{key}_exists", say(EXISTS_IF, lang, side=name)))
+    columns.append(Column("new", say(NEW, lang)))
+    return Table(tuple(columns), tuple(rows))
+
+
+def _value(array: np.ndarray[Any, Any]) -> str:
+    shape = "(C,)" if array.ndim else "()"
+    return f"{array.ravel()[0]:g}, `{array.dtype.name}`, `{shape}`"
+
+
+def _files(a: Side, b: Side, lang: Lang) -> Table:
+    columns, by_role = [Column("role", say(ROLE, lang))], []
+    for key, side, other in (("a", a, b), ("b", b, a)):
+        name = label(side, other)
+        found = {role: own for role, (_, own, _) in entries(side).items()}
+        bare, nested = spelled(side), spelled(side, "bn1")
+        if bare == nested:
+            columns.append(Column(key, name))
+            by_role.append((found, bare))
+        else:
+            columns.append(Column(f"{key}_alone", say(BARE, lang, side=name)))
+            columns.append(Column(f"{key}_in_bn1", say(NESTED, lang, side=name)))
+            by_role += [(found, bare), (found, nested)]
+    rows = []
+    for role in ROLES:
+        cells = [names.get(found.get(role, ""), "") for found, names in by_role]
+        if any(cells):
+            shown = (f"`{cell}`" if cell else "-" for cell in cells)
+            rows.append(Row((say(ROLES[role], lang), *shown)))
+    return Table(tuple(columns), tuple(rows))

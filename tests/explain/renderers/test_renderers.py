@@ -1,0 +1,119 @@
+"""Each format holds the whole page, well-formed."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from batchnorm.explain import FORMATS, explain, page
+from batchnorm.explain.page import Code, Column, Page, Paragraph, Row, Section, Table
+from batchnorm.explain.renderers import html, markdown, text
+from batchnorm.explain.renderers.json import as_data
+
+VOID = {"meta", "br"}
+AWKWARD = Page(
+    "Title with `code`",
+    "en",
+    {"name": "a"},
+    {"name": "b"},
+    (
+        Section(
+            "one",
+            "A | B < C",
+            (
+                Paragraph("x_1 * y_2 * `a|b` [link](#one) <b>"),
+                Code("if a < b:\n    pass"),
+                Table((Column("k", "K"),), (Row(("a|b\n`c|d`",), "row"),)),
+            ),
+        ),
+    ),
+)
+
+
+class Balanced(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.ids, self.requests = [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        if "id" in attrs:
+            self.ids.append(attrs["id"])
+        self.requests += [value for key, value in attrs.items() if key in ("src", "srcset")]
+        assert tag not in ("link", "script", "img", "iframe")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("found", [AWKWARD, None], ids=["awkward", "torch-mindspore"])
+def test_html_is_balanced_has_every_anchor_and_asks_for_nothing(found, lang):
+    found = found or page("torch", "mindspore", lang)
+    parser = Balanced()
+    document = html.render(found)
+    parser.feed(document)
+    parser.close()
+    assert parser.open == []
+    assert parser.ids == found.ids()
+    assert parser.requests == []
+    assert "url(" not in document
+    assert "@import" not in document
+
+
+def test_html_escapes():
+    document = html.render(AWKWARD)
+    assert "<b>" not in document
+    assert "if a &lt; b:" in document
+    assert "<title>Title with code</title>" in document
+
+
+def test_markdown_escapes_and_keeps_tables_whole():
+    document = markdown.render(AWKWARD)
+    assert "x_1 \\* y_2 \\* `a\\|b` [link](#one) \\<b\\>" in document
+    assert '| <a id="row"></a>a\\|b<br>`c\\|d` |' in document
+    assert "```python\nif a < b:\n    pass\n```" in document
+
+
+@pytest.mark.parametrize("pair", [("torch", "mindspore"), ("tf_keras", "keras")])
+def test_markdown_rows_have_as_many_cells_as_their_header(pair):
+    width = 0
+    for line in explain(*pair).splitlines():
+        cells = len(re.findall(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+        assert cells in (0, width) or not width
+        width = cells
+
+
+def test_json_has_a_version_and_every_anchor():
+    found = page("torch", "mindspore", "zh")
+    data = json.loads(FORMATS["json"](found))
+    assert data == json.loads(json.dumps(as_data(found)))
+    assert data["schema"] == 1
+    assert (data["a"]["name"], data["b"]["version"]) == ("torch", "2.10.0")
+
+    def ids(sections):
+        for section in sections:
+            yield section["id"]
+            for block in section["blocks"]:
+                yield from (row["id"] for row in block.get("rows", []) if row["id"])
+            yield from ids(section["sections"])
+
+    assert list(ids(data["sections"])) == found.ids()
+
+
+def test_json_carries_the_recorded_answers():
+    data = json.loads(explain("torch", "mindspore", "json"))
+    differences = next(s for s in data["sections"] if s["id"] == "differences")
+    asked = [q for category in differences["sections"] for q in category["sections"]]
+    (found,) = (q["data"] for q in asked if q["id"] == "weight-of-the-new-batch")
+    assert found["answers"] == {"torch@2.13.0": 0.9, "mindspore@2.10.0": 0.1}
+
+
+def test_text_fits_and_has_no_markup():
+    shown = text.render(page("torch", "mindspore"))
+    assert max(map(len, shown.splitlines())) <= text.WIDTH
+    assert "`" not in shown
+    assert "\x1b" not in shown

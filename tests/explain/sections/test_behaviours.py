@@ -1,0 +1,71 @@
+"""Which questions a page lists as differing, and with which answers."""
+
+import pytest
+
+from batchnorm.explain import page
+from batchnorm.explain.sections.answers import flat, show
+from batchnorm.questions import QUESTIONS, question, recorded, same
+
+
+def section(found, id):
+    return next(section for section in found.walk() if section.id == id)
+
+
+@pytest.mark.parametrize(("a", "b"), [("torch", "mindspore"), ("tf_keras", "keras")])
+def test_differing_answers_are_sections_and_equal_ones_rows(a, b):
+    found = page(a, b)
+    headed = {inner.id for inner in found.walk()}
+    backends = ["keras/torch", "keras/jax"] if b == "keras" else []
+    every = [recorded(name) for name in (a, b, *backends)]
+    for asked in QUESTIONS:
+        answers = [one[asked.id] for one in every if asked.id in one]
+        if asked.id in every[0] and asked.id in every[1]:
+            differ = not all(same(asked, answers[0], answer) for answer in answers)
+            assert (asked.id in headed) == differ, asked.id
+
+
+def test_a_backend_that_answers_otherwise_has_its_column():
+    table = section(page("torch", "keras"), "error-at-a-large-mean").blocks[0]
+    assert "Keras 3.15.1 on torch" in [column.title for column in table.columns]
+
+
+def test_a_section_shows_the_recorded_answers_with_versions():
+    found = section(page("torch", "mindspore"), "momentum-of-one")
+    table = found.blocks[0]
+    assert [column.title for column in table.columns] == ["PyTorch 2.13.0", "MindSpore 2.10.0"]
+    assert table.rows[0].cells == (
+        recorded("torch")["momentum-of-one"],
+        recorded("mindspore")["momentum-of-one"],
+    )
+    assert question("momentum-of-one").consequence.en in found.blocks[-1].text
+
+
+def test_the_running_variance_has_its_anchor_in_every_pair_of_dialects():
+    assert "running-variance-denominator" in page("torch", "mindspore").ids()
+    assert section(page("torch", "keras"), "running-variance-denominator")
+
+
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        (True, "yes"),
+        (None, "`None`"),
+        (1e-05, "`1e-05`"),
+        ("ValueError", "`ValueError`"),
+        ("moving_mean", "`moving_mean`"),
+        ("nan", "`nan`"),
+        ("never moves", "never moves"),
+        ([1, 2], "`[1, 2]`"),
+        ([], "none"),
+        ({"updates": False}, "updates: no"),
+    ],
+)
+def test_an_answer_is_shown_without_python_in_it(answer, shown):
+    assert show(answer, "en") == shown
+
+
+def test_nested_answers_become_cases():
+    assert flat({"training": {"updates": True}, "inference": 1}) == {
+        "training, updates": True,
+        "inference": 1,
+    }

@@ -1,0 +1,65 @@
+"""`batchnorm explain`: formats, files, exit codes."""
+
+import json
+
+import pytest
+
+from batchnorm import cli
+from batchnorm.explain import explain
+
+
+def run_main(capsys, *arguments):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["explain", *map(str, arguments)])
+    return caught.value.code, capsys.readouterr()
+
+
+def test_into_a_pipe_it_prints_markdown(capsys):
+    code, shown = run_main(capsys, "torch", "mindspore")
+    assert (code, shown.err) == (0, "")
+    assert shown.out == explain("torch", "mindspore")
+
+
+@pytest.mark.parametrize(
+    ("name", "start"),
+    [("a.md", "<!--"), ("a.html", "<!doctype"), ("a.json", "{"), ("a.txt", "How")],
+)
+def test_a_file_gets_the_format_of_its_suffix(tmp_path, capsys, name, start):
+    code, shown = run_main(capsys, "torch", "keras", "-o", tmp_path / name)
+    assert (code, shown.out) == (0, "")
+    assert (tmp_path / name).read_text(encoding="utf-8").startswith(start)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_format_and_language_can_be_given(tmp_path, capsys):
+    file = tmp_path / "a.md"
+    run_main(capsys, "torch", "keras", "--format", "json", "--lang", "zh", "-o", file)
+    assert json.loads(file.read_text(encoding="utf-8"))["lang"] == "zh"
+
+
+def test_a_file_is_replaced_only_by_force(tmp_path, capsys):
+    file = tmp_path / "a.md"
+    file.write_text("mine")
+    code, shown = run_main(capsys, "torch", "keras", "-o", file)
+    assert code == 2
+    assert "--force" in shown.err
+    assert file.read_text() == "mine"
+    code, _ = run_main(capsys, "torch", "keras", "-o", file, "--force")
+    assert code == 0
+    assert file.read_text(encoding="utf-8") == explain("torch", "keras")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("torch", "kears"), "did you mean 'keras'"),
+        (("torch", "mindspore@1.0"), "known versions"),
+        (("torch",), "Missing argument"),
+        (("torch", "keras", "--format", "pdf"), "pdf"),
+        (("torch", "keras", "-o", "no/such/folder/a.md"), "can't be written"),
+    ],
+)
+def test_usage_errors_exit_with_2(capsys, arguments, text):
+    code, shown = run_main(capsys, *arguments)
+    assert code == 2
+    assert text in shown.err
