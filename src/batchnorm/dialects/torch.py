@@ -7,24 +7,23 @@ dtypes are taken where torch wants its own; the numbers are right where torch's 
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
-from batchnorm.dialects.state_dict import VERSION, IncompatibleKeys, StateDict, load
-from batchnorm.errors import (
-    InvalidAttribute,
-    InvalidIndex,
-    InvalidRuntime,
-    InvalidType,
-    InvalidValue,
-    NotSupported,
+from batchnorm.dialects.torch_checks import (
+    FLOATING,
+    check_arrays,
+    check_call,
+    check_device,
+    empty_like,
+    new_parameter,
 )
-from batchnorm.layer import Entry, Layer
+from batchnorm.dialects.torch_module import Module
+from batchnorm.errors import InvalidAttribute, InvalidIndex, InvalidValue
+from batchnorm.layer import Entry
 from batchnorm.vocabulary import (
     Affine,
     Array,
@@ -36,16 +35,14 @@ from batchnorm.vocabulary import (
     ParameterDtype,
     Tracking,
     WeightOfBatch,
-    as_dtype,
 )
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
 
-SIXTEEN_BIT = (np.dtype(np.float16), as_dtype("bfloat16"))
-FLOATING = (np.dtype(np.float32), np.dtype(np.float64), *SIXTEEN_BIT)
 
+class BatchNorm(Module):
+    """What the three classes share; `BatchNorm2d` describes it."""
 
-class BatchNorm(Layer):
     FRAMEWORK, VERIFIED_WITH = "torch", "2.13.0"
     RANKS: ClassVar[tuple[int, ...]]
     STATE = {
@@ -68,17 +65,17 @@ class BatchNorm(Layer):
         *,
         bias: BetaIfAffine = True,
     ) -> None:
-        _check_device(device)
+        check_device(device)
         self.num_features = num_features
         self.eps = eps
         self.momentum = momentum
         self.affine = affine
         self.track_running_stats = track_running_stats
         self.training = True
-        self.weight = _filled(num_features, 1, dtype) if affine else None
-        self.bias = _filled(num_features, 0, dtype) if affine and bias else None
-        self.running_mean = _filled(num_features, 0, dtype) if track_running_stats else None
-        self.running_var = _filled(num_features, 1, dtype) if track_running_stats else None
+        self.weight = new_parameter(num_features, 1, dtype) if affine else None
+        self.bias = new_parameter(num_features, 0, dtype) if affine and bias else None
+        self.running_mean = new_parameter(num_features, 0, dtype) if track_running_stats else None
+        self.running_var = new_parameter(num_features, 1, dtype) if track_running_stats else None
         self.num_batches_tracked = np.array(0, np.int64) if track_running_stats else None
         self.gradients = {}
 
@@ -94,64 +91,30 @@ class BatchNorm(Layer):
         """The running variance gets the unbiased variance, n / (n - 1) of the biased one."""
         return 1
 
-    def train(self, mode: bool = True) -> BatchNorm:
-        """Training mode, in which a new layer is; `requires_grad` has no say in this."""
-        if not isinstance(mode, bool):
-            raise InvalidValue(f"training mode is expected to be boolean, but got {mode!r}")
-        self.training = mode
-        return self
-
-    def eval(self) -> BatchNorm:
-        """Evaluation mode: `train(False)`."""
-        return self.train(False)
-
-    def __call__(self, input: Any) -> Array:
-        """Normalize `input` of shape (N, C, ...), as `forward` does."""
-        return self.forward(input)
-
     def forward(self, input: Any) -> Array:
         """Normalize `input` of shape (N, C, ...); in training the buffers and the counter move."""
         if not is_array(input):
             raise InvalidAttribute(f"expected an array, but got {type(input).__name__!r} object")
         x = as_array(input)
-        self._check_input_dim(x)
+        if x.ndim not in self.RANKS:  # before anything is counted
+            expected = " or ".join(f"{rank}D" for rank in self.RANKS)
+            raise InvalidValue(f"expected {expected} input (got {x.ndim}D input)")
         factor = 0.0 if self.momentum is None else self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked += 1  # also when the call fails further down, as in torch
             if self.momentum is None:  # cumulative average over batches
                 factor = 1.0 / float(self.num_batches_tracked)
         has_mean, has_var = self.running_mean is not None, self.running_var is not None
-        mode = self.mode(self.training, self._tracks(), has_mean or has_var)
-        self._check_call(x, factor, mode)
+        mode = self.mode(self.training, bool(self.track_running_stats), has_mean or has_var)
+        check_call(x, self.eps, factor, mode is not Mode.RUNNING)
         if x.size == 0:
             return self._pass_empty(x)
-        self._check_arrays(x)
+        used = not self.training or self.track_running_stats
+        buffers = {"running_mean": self.running_mean, "running_var": self.running_var}
+        parameters = {"weight": self.weight, "bias": self.bias}
+        check_arrays(x, buffers if used else {}, parameters, self.training)
         settings = core.Settings((1,), mode, self.eps, factor, self.correction())
-        return self._compute(x, settings, out=_empty_like(x))
-
-    def state_dict(self, prefix: str = "") -> StateDict:
-        """The layer's own arrays (not copies) by name, with torch's version metadata."""
-        found = StateDict({prefix + name: getattr(self, name) for name in self._present()})
-        found._metadata = {prefix.removesuffix("."): {"version": VERSION}}
-        return found
-
-    def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
-    ) -> IncompatibleKeys:
-        """Copy values in, converted to the layer's types (with `assign`, keeping their own).
-
-        `num_batches_tracked` may be missing where the mapping's metadata has no version or one
-        below 2. Raises RuntimeError for missing or unexpected names (if `strict`) and for other
-        shapes; nothing is changed then.
-        """
-        own = {name: getattr(self, name) for name in self._present()}
-        values, incompatible = load(type(self).__name__, own, state_dict, strict)
-        for name, value in values.items():
-            if assign:
-                setattr(self, name, np.array(state_dict.get(name, value)))
-            else:
-                own[name][...] = value
-        return incompatible
+        return self._compute(x, settings, out=empty_like(x))
 
     def reset_running_stats(self) -> None:
         """Mean 0, variance 1, no batches tracked."""
@@ -178,53 +141,6 @@ class BatchNorm(Layer):
             f"track_running_stats={self.track_running_stats})"
         )
 
-    def _check_input_dim(self, x: Array) -> None:
-        if x.ndim not in self.RANKS:
-            expected = " or ".join(f"{rank}D" for rank in self.RANKS)
-            raise InvalidValue(f"expected {expected} input (got {x.ndim}D input)")
-
-    def _check_call(self, x: Array, factor: Any, mode: Mode) -> None:
-        """What torch's function checks, in its order."""
-        batch = mode is not Mode.RUNNING
-        if batch and math.prod(x.shape[:1] + x.shape[2:]) == 1:
-            raise InvalidValue(
-                f"Expected more than 1 value per channel when training, got input size {x.shape}"
-            )
-        if batch and self.eps <= 0.0:
-            raise InvalidValue(f"batch_norm eps must be positive during training, got {self.eps}")
-        if self.eps < 0.0:
-            raise InvalidValue(f"batch_norm eps must be non-negative, but got {self.eps}")
-        if not isinstance(factor, int | float | np.floating | np.integer):
-            raise InvalidType(f"momentum must be float or None, not {type(factor).__name__}")
-
-    def _check_arrays(self, x: Array) -> None:
-        """What torch's kernels check, in their order; an empty batch doesn't come this far."""
-        used = ["running_mean", "running_var"] if not self.training or self._tracks() else []
-        present = [name for name in used if getattr(self, name) is not None]
-        if len(present) == 1 and not self.training:
-            other = next(name for name in used if name not in present)
-            raise InvalidRuntime(f"{other} must be defined in evaluation mode")
-        if len(present) == 1:
-            raise InvalidValue(
-                "running_mean and running_var must either both be None or neither be None, "
-                f"but only {present[0]} is there"
-            )
-        present += [name for name in ("weight", "bias") if getattr(self, name) is not None]
-        for name in present:
-            size = getattr(self, name).size
-            if size != x.shape[1]:
-                raise InvalidRuntime(f"{name} should contain {x.shape[1]} elements not {size}")
-        if x.dtype not in FLOATING:
-            raise NotSupported(f'"batch_norm" not implemented for {x.dtype.name!r}')
-        dtypes = {getattr(self, name).dtype for name in present}
-        mixed = x.dtype in SIXTEEN_BIT and dtypes == {np.dtype(np.float32)}
-        if dtypes - {x.dtype} and not mixed:
-            raise InvalidRuntime(
-                "mixed dtype: input and parameters must share one dtype, or the input have 16 bits "
-                f"and the parameters be float32; got input {x.dtype.name} and parameters "
-                f"{sorted(d.name for d in dtypes)}"
-            )
-
     def _pass_empty(self, x: Array) -> Array:
         """An empty batch of any dtype and number of channels: the buffers stay, gradients are 0.
 
@@ -247,60 +163,76 @@ class BatchNorm(Layer):
             gradients = [np.zeros(1 if p is None else p.size) for p in (self.weight, self.bias)]
         return dx, gradients[0], gradients[1]
 
-    def _tracks(self) -> bool:
-        return bool(self.track_running_stats)
-
-
-class BatchNorm1d(BatchNorm):
-    """Batch normalization of (N, C) or (N, C, L)."""
-
-    RANKS = (2, 3)
-
 
 class BatchNorm2d(BatchNorm):
-    """Batch normalization of (N, C, H, W)."""
+    """Batch normalization of (N, C, H, W), as torch.nn.BatchNorm2d has it.
+
+    y = (x - mean) / sqrt(var + eps) * weight + bias, with biased batch statistics in training
+    running_* = (1 - momentum) * running_* + momentum * {mean, var * n / (n - 1)}, n = N * H * W
+
+    Args:
+        num_features: C, an int of at least 0.
+        eps: added to the variance, above 0 in training, at least 0 in evaluation.
+        momentum: weight of the new batch, any float; None makes running_* the mean over batches.
+        affine: whether weight and bias exist.
+        track_running_stats: whether buffers exist; without them batch statistics normalize in
+            evaluation too. Set later, it decides in training only: in evaluation the buffers do.
+        device: None or "cpu".
+        dtype: floating type of parameters and buffers, None for float32.
+        bias: whether bias exists, where weight does.
+
+    Shape: (N, C, H, W); the output is shaped and laid out alike.
+    Dtypes: float16, bfloat16, float32, float64, as the parameters have; a 16-bit input may have
+        float32 parameters. The output has the input's; computed in float64.
+    State: weight (1), bias (0), running_mean (0), running_var (1), each (C,), and
+        num_batches_tracked (0), an int64.
+
+    Raises:
+        ValueError: an input of another rank, one value per channel in training, eps out of range.
+        RuntimeError: another number of channels, mixed dtypes, one of the two buffers missing.
+        NotImplementedError: an input that isn't floating.
+        AttributeError: an input that is no array.
+        TypeError: num_features, dtype or momentum of another type.
+
+    >>> layer = BatchNorm2d(2)
+    >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    >>> print(layer(x)[0, 0].round(3))
+    [[-1.342 -0.447]
+     [ 0.447  1.342]]
+    >>> layer.state["running_var"]  # unbiased: 5/3, of which a tenth enters
+    array([1.0666667, 1.0666667], dtype=float32)
+
+    Source: PyTorch 2.13.0, torch/nn/modules/batchnorm.py.
+    """
 
     RANKS = (4,)
 
 
+class BatchNorm1d(BatchNorm):
+    """Batch normalization of (N, C) or (N, C, L); all else is as in `BatchNorm2d`.
+
+    Shape: (N, C) or (N, C, L); the output is shaped alike.
+
+    >>> print(BatchNorm1d(2)(np.float32([[0, 1], [2, 1]])).round(3))
+    [[-1.  0.]
+     [ 1.  0.]]
+    """
+
+    RANKS = (2, 3)
+
+
 class BatchNorm3d(BatchNorm):
-    """Batch normalization of (N, C, D, H, W)."""
+    """Batch normalization of (N, C, D, H, W); all else is as in `BatchNorm2d`.
+
+    Shape: (N, C, D, H, W); the output is shaped and laid out alike.
+
+    >>> BatchNorm3d(2)(np.zeros((4, 2, 3, 5, 5), np.float32)).shape
+    (4, 2, 3, 5, 5)
+    """
 
     RANKS = (5,)
-
-
-def _check_device(device: Any) -> None:
-    if device is not None and str(device) != "cpu":
-        raise InvalidRuntime(f"device must be None or 'cpu' (arrays are NumPy's), got {device!r}")
-
-
-def _filled(num_features: Any, value: float, dtype: Any) -> Array:
-    """A parameter of the given size, checked as torch.empty checks it."""
-    sizes = num_features if isinstance(num_features, tuple | list) else (num_features,)
-    for size in sizes:
-        if isinstance(size, bool) or not hasattr(size, "__index__"):
-            raise InvalidType(f"num_features must be an int, not {type(size).__name__}: {size!r}")
-        if int(size) < 0:
-            raise InvalidRuntime(f"num_features must not be negative, but got {size}")
-    try:
-        resolved = np.dtype(np.float32) if dtype is None else as_dtype(dtype)
-    except TypeError:
-        raise InvalidType(f"dtype must be a NumPy dtype or its name, but got {dtype!r}") from None
-    if resolved.kind not in "fc" and resolved not in FLOATING:
-        raise InvalidRuntime(
-            f"only floating point and complex dtypes can require gradients, got {resolved.name}"
-        )
-    return np.full([int(size) for size in sizes], value, resolved)
 
 
 def _category(dtype: np.dtype[Any]) -> int:
     """Boolean, integer, floating, complex: what a scalar parameter can promote across."""
     return 2 if dtype in FLOATING else {"b": 0, "i": 1, "u": 1}.get(dtype.kind, 3)
-
-
-def _empty_like(x: Array) -> Array:
-    """An output laid out as torch lays it out: channels last stays so, all else is contiguous."""
-    moved = np.moveaxis(x, 1, -1)
-    if x.ndim > 3 and moved.flags.c_contiguous and not x.flags.c_contiguous:
-        return np.moveaxis(np.empty(moved.shape, x.dtype), -1, 1)
-    return np.empty(x.shape, x.dtype)
