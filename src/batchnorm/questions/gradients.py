@@ -6,7 +6,7 @@ import contextlib
 
 import numpy as np
 
-from batchnorm.questions.probe import ROLES, Probe, attempt, close, draw
+from batchnorm.questions.probe import ROLES, Probe, attempt, close, draw, number
 from batchnorm.questions.question import Answer, Question, Text
 from batchnorm.questions.subject import Raised, Subject
 
@@ -68,7 +68,7 @@ def of_an_empty_batch(subject: Subject) -> Answer:
     shape = (0, 3, 2, 2)
     run = Probe(subject, shape).run(np.zeros(shape, np.float32), True, np.zeros(shape, np.float32))
     sums = {ROLES.get(name, name): value for name, value in run.gradients.items()}
-    return {role: "0" if close(value, 0, 0) else "not 0" for role, value in sums.items()}
+    return {role: number(np.abs(value).max(), 3) for role, value in sums.items()}
 
 
 def of_running_statistics(subject: Subject) -> Answer:
@@ -146,8 +146,8 @@ QUESTIONS = (
         "gradients-of-an-empty-batch",
         "gradients",
         Text(
-            "What are the parameters' gradients for an empty batch?",
-            "空批次时,参数的梯度是什么?",
+            "How large are the parameters' gradients for an empty batch?",
+            "空批次时,参数的梯度有多大?",
         ),
         Text(
             "Where they aren't 0, one empty batch spoils the accumulated gradients of a step.",
