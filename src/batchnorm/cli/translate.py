@@ -1,0 +1,122 @@
+"""`batchnorm translate`: one framework's call in another's words, with its proof."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import click
+from rich.console import Console
+
+from batchnorm.translate.form import DIALECTS, dialect
+from batchnorm.translate.proof import Proof
+from batchnorm.translate.report import SCHEMA, as_data, print_translation
+from batchnorm.translate.translation import Translation, translate
+
+__all__ = ["command"]
+
+_NAMES = ", ".join(DIALECTS)
+
+
+@click.command("translate", short_help="write one framework's call in another's words")
+@click.argument("call")
+@click.option("--from", "from_", metavar="FRAMEWORK", help=f"The call's framework: {_NAMES}.")
+@click.option("--to", required=True, metavar="FRAMEWORK", help="The other one, or `all` others.")
+@click.option("--num-features", type=click.IntRange(1), help="Channels, which Keras doesn't name.")
+@click.option("--rank", type=click.IntRange(2, 5), help="Rank of the inputs of a Keras layer: 4.")
+@click.option(
+    "--data-format",
+    type=click.Choice(["NCHW", "NHWC"]),
+    help="NHWC keeps channels last for MindSpore, which has that on GPU only.",
+)
+@click.option("--real", is_flag=True, help="Prove it on the installed frameworks too.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--strict", is_flag=True, help="Exit 1 for predicted differences too.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing but the call.")
+@click.option("--no-color", is_flag=True, help="Print without colours.")
+def command(
+    call: str,
+    from_: str | None,
+    to: str,
+    num_features: int | None,
+    rank: int | None,
+    data_format: str | None,
+    real: bool,
+    as_json: bool,
+    strict: bool,
+    quiet: bool,
+    no_color: bool,
+) -> None:
+    """Write CALL, such as "nn.BatchNorm2d(64, momentum=0.01)", in another framework's words.
+
+    The call is parsed, never evaluated; - reads it from standard input. Exit code: 0 if equal or
+    different only as predicted, 1 if something can't be expressed or differs unpredicted, 2 for
+    a call that can't be read.
+    """
+    if call == "-":
+        call = sys.stdin.read()
+
+    def one(name: str, source: str | None) -> Translation:
+        return translate(
+            call,
+            to=name,
+            from_=source,
+            num_features=num_features,
+            rank=rank,
+            data_format=data_format,
+        )
+
+    if to == "all":
+        source = _source(one, from_)
+        names = [n for n in DIALECTS if "@" not in n and n != dialect(source).framework]
+        found = [one(name, source) for name in names]
+    else:
+        found = [one(to, from_)]
+    proofs = [_real(translation) if real else None for translation in found]
+    if as_json:
+        click.echo(json.dumps(_data(found, proofs, strict), indent=2, ensure_ascii=False))
+    elif quiet:
+        for translation in found:
+            click.echo(translation.text)
+    else:
+        console = Console(no_color=no_color)
+        for translation, proof in zip(found, proofs, strict=True):
+            if len(found) > 1:
+                console.rule(translation.plan.target.form.dialect.name, align="left")
+            print_translation(translation, console, real=proof)
+    sys.exit(_exit_code(found, proofs, strict))
+
+
+def _source(one: Any, from_: str | None) -> str:
+    """The source's dialect, inferred if need be."""
+    if from_ is not None:
+        return dialect(from_).name
+    name: str = one("torch", None).plan.source.form.dialect.name
+    return name
+
+
+def _exit_code(found: list[Translation], proofs: list[Proof | None], strict: bool) -> int:
+    unpredicted = any(proof is not None and not proof.holds for proof in proofs)
+    return max([int(unpredicted), *(t.exit_code(strict=strict) for t in found)])
+
+
+def _data(found: list[Translation], proofs: list[Proof | None], strict: bool) -> dict[str, Any]:
+    source = found[0].plan.source
+    return {
+        "schema": SCHEMA,
+        "source": {
+            "call": source.text,
+            "dialect": source.form.dialect.name,
+            "class": source.form.class_name,
+            "inferred_from": found[0].inferred or None,
+        },
+        "translations": [as_data(t, real=p) for t, p in zip(found, proofs, strict=True)],
+        "exit_code": _exit_code(found, proofs, strict),
+    }
+
+
+def _real(translation: Translation) -> Proof:
+    from batchnorm.translate.real import prove_on_frameworks
+
+    return prove_on_frameworks(translation.plan)

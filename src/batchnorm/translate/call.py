@@ -1,0 +1,173 @@
+"""A call in source text: which class of which dialect, and its arguments by parameter name.
+
+The text is parsed, never evaluated. Not here: what the arguments mean (`reading`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from batchnorm.errors import InvalidValue
+from batchnorm.translate.argument import Argument
+from batchnorm.translate.form import DIALECTS, Dialect, Form, did_you_mean, forms
+from batchnorm.translate.objects import read_argument
+
+__all__ = ["Call", "CallError", "bind", "parse_call"]
+
+# What a dotted prefix says about the framework. `nn.`, `layers.` and `keras.` say nothing: torch
+# and MindSpore both are imported as nn, and `from tensorflow import keras` may be Keras 2.
+_PREFIXES = {
+    "torch": "torch",
+    "mindspore": "mindspore",
+    "ms": "mindspore",
+    "tf": "tf_keras",
+    "tensorflow": "tf_keras",
+    "tf_keras": "tf_keras",
+}
+
+
+class CallError(InvalidValue):
+    """A call that can't be read: says what was given and what was expected."""
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call's class and arguments, as far as they were written."""
+
+    form: Form
+    arguments: Mapping[str, Argument]
+    inferred: str = ""
+    """How the dialect was found, where nobody named it."""
+
+
+def parse_call(text: str, of: Dialect | None = None) -> Call:
+    """Read a call such as "nn.BatchNorm2d(64, eps=0.001)".
+
+    Args:
+        text: the call, with any prefix before the class name.
+        of: the dialect; without it, what the prefix, the class or the parameters say.
+
+    Raises:
+        ValueError: no call, an unknown class or parameter, a missing, doubled or starred argument,
+            or a dialect that can't be told or contradicts the prefix.
+    """
+    text = text.strip().rstrip(",")
+    try:
+        node = ast.parse(text, mode="eval").body
+    except (SyntaxError, ValueError) as error:
+        raise CallError(
+            f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but {text!r} does not "
+            f"parse: {getattr(error, 'msg', error)}"
+        ) from None
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
+        raise CallError(
+            f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but got {text!r}"
+        )
+    *prefix, class_name = ast.unparse(node.func).split(".")
+    positional, keywords = _split(node)
+    found, inferred = _form(prefix, class_name, keywords, of)
+    return Call(found, bind(found, positional, keywords, text), inferred)
+
+
+def bind(
+    found: Form, positional: Sequence[ast.expr], keywords: Mapping[str, ast.expr], whole: str
+) -> dict[str, Argument]:
+    """Give each argument its parameter, as Python would.
+
+    Raises:
+        ValueError: too many positional arguments, an unknown parameter, or one given twice.
+    """
+    name, parameters = found.class_name, found.parameters
+    by_place = [key for key, p in parameters.items() if p.kind == "positional or keyword"]
+    if len(positional) > len(by_place):
+        raise CallError(
+            f"{name} of {found.dialect.name} takes {len(by_place)} positional arguments "
+            f"({', '.join(by_place)}), but got {len(positional)}"
+        )
+    given = dict(zip(by_place, positional, strict=False))
+    for key, node in keywords.items():
+        if key not in parameters:
+            raise CallError(
+                f"{name} of {found.dialect.name} has no parameter {key!r}"
+                f"{did_you_mean(key, parameters)}; it has {', '.join(parameters)}"
+            )
+        if key in given:
+            raise CallError(f"{name} got {key!r} twice: by place and by name")
+        given[key] = node
+    missing = [key for key, p in parameters.items() if p.required and key not in given]
+    if missing:
+        raise CallError(f"{name} of {found.dialect.name} needs {', '.join(missing)}")
+    return {
+        key: read_argument(given[key], whole, parameter, found.dialect)
+        for key, parameter in parameters.items()
+        if key in given
+    }
+
+
+def _split(node: ast.Call) -> tuple[list[ast.expr], dict[str, ast.expr]]:
+    """Positional and keyword arguments; a literal dictionary after ** is taken apart."""
+    for argument in node.args:
+        if isinstance(argument, ast.Starred):
+            raise CallError(
+                f"{ast.unparse(argument)} hides which arguments are given, and the call is not "
+                "evaluated: write them out"
+            )
+    pairs: list[tuple[str, ast.expr]] = []
+    for keyword in node.keywords:
+        if keyword.arg is not None:
+            pairs.append((keyword.arg, keyword.value))
+            continue
+        value = keyword.value
+        keys = value.keys if isinstance(value, ast.Dict) else [None]
+        names = [key.value for key in keys if isinstance(key, ast.Constant)]
+        if not isinstance(value, ast.Dict) or not all(isinstance(n, str) for n in names):
+            names = []
+        if not isinstance(value, ast.Dict) or len(names) != len(keys):
+            raise CallError(
+                f"**{ast.unparse(value)} hides which arguments are given, and the call is not "
+                "evaluated: write them out, as keywords or as a literal dictionary"
+            )
+        pairs += zip(map(str, names), value.values, strict=True)
+    keywords = dict(pairs)
+    if len(keywords) != len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise CallError(f"{ast.unparse(node.func)} got {twice!r} twice")
+    return node.args, keywords
+
+
+def _form(
+    prefix: list[str], class_name: str, keywords: Mapping[str, ast.expr], of: Dialect | None
+) -> tuple[Form, str]:
+    said = next((_PREFIXES[part] for part in prefix if part in _PREFIXES), None)
+    dotted = ".".join(prefix)
+    if of is not None:
+        if said is not None and said != of.framework and not (said == "tf_keras" and of.is_keras):
+            raise CallError(f"the prefix {dotted!r} says {said}, but the call is read as {of.name}")
+        known = forms(of)
+        if class_name not in known:
+            raise CallError(
+                f"{of.name} has no class {class_name!r}{did_you_mean(class_name, known)}; "
+                f"expected one of {', '.join(known)}"
+            )
+        return known[class_name], ""
+    current = [d for d in DIALECTS.values() if "@" not in d.name]
+    having = {d.name: forms(d)[class_name] for d in current if class_name in forms(d)}
+    if not having:
+        known = {name: found for d in current for name, found in forms(d).items()}
+        raise CallError(
+            f"unknown class {class_name!r}{did_you_mean(class_name, known)}; expected one of "
+            f"{', '.join(known)}"
+        )
+    if said in having:
+        return having[said], f"the prefix {dotted!r}"
+    fitting = {name: f for name, f in having.items() if set(keywords) <= set(f.parameters)}
+    if len(fitting) == 1:
+        (found,) = fitting.values()
+        why = "the class" if len(having) == 1 else "the parameters"
+        return found, f"{why} of {class_name}"
+    raise CallError(
+        f"{'.'.join([*prefix, class_name])} can be {' or '.join(fitting or having)}: say which "
+        "with --from"
+    )

@@ -1,0 +1,162 @@
+"""What is lost of the arguments that stand alone: axis, initial values, dtypes, Keras' options.
+
+One rule per slot; `losses` calls it where the written call doesn't say what the slot says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from batchnorm.dialects import initializers
+from batchnorm.translate.canonical import Canonical
+from batchnorm.translate.difference import Difference
+from batchnorm.translate.objects import write_object
+from batchnorm.translate.writing import Task, channel_position
+
+__all__ = ["RULES"]
+
+Rule: TypeAlias = Callable[[Task, str, Canonical], Iterator[Difference]]
+
+_NAMES = {"gamma": "weight", "beta": "bias"}
+
+
+def _axis(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
+    ours, theirs = task.arguments[slot], again[slot]
+    target, rank = task.target.dialect.name, task.rank
+    place, other = channel_position(ours.value, rank), channel_position(theirs.value, rank)
+    if ours.expression:
+        yield Difference(
+            "channel-axis",
+            "around",
+            f"the channels are on axis {ours.text}; {target} has them on axis {theirs.text}",
+            "permute the data wherever these differ",
+            slots=(slot,),
+        )
+    elif place is None:
+        yield Difference(
+            "channel-axis",
+            "inexpressible",
+            f"axis={ours.text} is not one axis of an input of rank {rank}; {target} has one "
+            "channel axis",
+            slots=(slot,),
+        )
+    elif place != other:
+        gpu = task.target.dialect.framework == "mindspore" and rank == 4 and place == 3
+        yield Difference(
+            "channel-axis",
+            "around",
+            f"the channels are on axis {place} of rank {rank}; {target} has them on axis {other}",
+            f"permute the data, moving axis {place} to {other}"
+            + ('; or, on GPU only, data_format="NHWC" (--data-format NHWC)' if gpu else ""),
+            slots=(slot,),
+        )
+
+
+def _init(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
+    ours, role = task.arguments[slot], slot.removeprefix("init of ")
+    shown = (
+        write_object(ours, "initializers", task.source.dialect).text if not ours.text else ours.text
+    )
+    yield Difference(
+        "initial-value",
+        "inexpressible",
+        f"{role} starts as {shown}; {task.target.dialect.name} can't say so and starts with "
+        f"{again[slot].text}",
+        _fill(task, role),
+        slots=(slot,),
+    )
+
+
+def _fill(task: Task, role: str) -> str:
+    if task.target.dialect.framework != "torch":
+        return f"set {role} after construction"
+    name, value = f"bn.{_NAMES.get(role, role)}", task.value(f"init of {role}")
+    match value:
+        case initializers.Zeros():
+            return f"nn.init.zeros_({name})"
+        case initializers.Ones():
+            return f"nn.init.ones_({name})"
+        case initializers.Constant(value=constant):
+            return f"nn.init.constant_({name}, {constant!r})"
+        case initializers.RandomNormal(mean=mean, stddev=stddev):
+            return f"nn.init.normal_({name}, {mean!r}, {stddev!r})"
+        case initializers.RandomUniform(minval=low, maxval=high):
+            return f"nn.init.uniform_({name}, {low!r}, {high!r})"
+    return f"fill {name} after construction"
+
+
+def _dtype(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
+    ours, theirs, target = task.arguments[slot], again[slot], task.target.dialect.name
+    if slot == "parameter_dtype":
+        yield Difference(
+            "parameter-dtype",
+            "inexpressible",
+            f"the parameters are {ours.text}; {target} has them as {theirs.text} here",
+            slots=("parameter_dtype", "compute_dtype"),
+        )
+    elif task.arguments["parameter_dtype"].same(again["parameter_dtype"]):
+        yield Difference(
+            "compute-dtype",
+            "around",
+            f"the source computes in {ours.text}; {target} computes in its input's type",
+            f"give it {ours.text} data",
+            slots=(slot,),
+        )
+
+
+def _lost(key: str, text: str, remedy: str = "", *, always: bool = True) -> Rule:
+    def rule(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
+        ours = task.arguments[slot]
+        if ours.literal and ours.value in (None, False):
+            return
+        said = text.format(
+            argument=ours.text, target=task.target.dialect.name, of=slot.rpartition(" ")[2]
+        )
+        yield Difference(key, "inexpressible" if always else "around", said, remedy, slots=(slot,))
+
+    return rule
+
+
+RULES: Mapping[str, Rule] = {
+    "channel_axis": _axis,
+    "init": _init,
+    "parameter_dtype": _dtype,
+    "compute_dtype": _dtype,
+    "regularizer": _lost(
+        "regularizer",
+        "the loss has a penalty {argument} on {of}; a {target} layer has none",
+        "add it to the loss yourself",
+    ),
+    "constraint": _lost(
+        "constraint",
+        "{of} is projected by {argument} after each step; a {target} layer has no constraints",
+        "apply it after the optimizer's step yourself",
+    ),
+    "renorm": _lost("renorm", "batch renormalization is nothing that {target} has"),
+    "virtual_batch_size": _lost(
+        "virtual-batch-size",
+        "{target} normalizes the whole batch, not groups of {argument} samples",
+        "split the batch and call the layer on each part",
+    ),
+    "adjustment": _lost("adjustment", "{target} has no adjustment of the normalized values"),
+    "initial_weights": _lost(
+        "initial-weights", "{target} takes no initial weights", "load them after construction"
+    ),
+    "synchronized": _lost(
+        "synchronized", "{target} has no statistics over all replicas in this class"
+    ),
+    "fused": _lost("fused", "{target} has no choice of kernel", always=False),
+    "device": _lost(
+        "device", "{target} takes no device here", "place the layer as {target} does", always=False
+    ),
+    "name": _lost(
+        "layer-name",
+        "the name {argument} is part of the names in Keras' files; in {target} the attribute that "
+        "holds the layer names it",
+        always=False,
+    ),
+    "hint": _lost("input-shape", "{target} needs no {of}", always=False),
+    "option": _lost("option", "{target} has no {of}", always=False),
+}
+"""Slot, or its first word -> what is lost with it."""

@@ -1,0 +1,211 @@
+"""The proof of a translation: both sides run from one state, and are compared with theory.
+
+Five training steps (forward, gradients, update of the running statistics) and one inference, on
+data laid out as each side wants them. What the plan says is equal must agree within the bounds of
+rounding; what it says differs must differ by as much as `theory` predicts. Whoever runs (our
+layers, or the real frameworks) is behind the interface of `batchnorm.questions.subject`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from batchnorm.questions.subject import Ours, Raised, Subject
+from batchnorm.translate.data import make_data
+from batchnorm.translate.plan import Plan
+from batchnorm.translate.run import STEPS, Run, roundoff
+from batchnorm.translate.theory import Value
+from batchnorm.vocabulary import Array, as_dtype
+
+__all__ = ["STEPS", "Proof", "Row", "prove"]
+
+# Where the target can't say these, the sides have states that don't fit each other, ...
+_INCOMPARABLE = {"channel_axis", "virtual_batch_size"}
+# ... or compute what theory doesn't model, so that their difference is only measured.
+_UNMODELLED = {"renorm", "adjustment"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared quantity, over all steps.
+
+    Attributes:
+        name: what it is.
+        largest: the largest difference of the two sides.
+        predicted: the largest difference that theory predicts; None where it can't.
+        bound: what rounding may add to the prediction, where the measured one comes nearest to it.
+        share: the largest |measured - predicted| / bound; at most 1 in a proof that holds.
+        equal: whether the sides are equal within their bounds, without any prediction.
+        scale: the largest magnitude of the quantity.
+    """
+
+    name: str
+    largest: float
+    predicted: float | None
+    bound: float
+    share: float
+    equal: bool
+    scale: float
+
+    @property
+    def holds(self) -> bool:
+        """Whether the sides differ as predicted: not at all, or by what theory says."""
+        return self.predicted is None or self.share <= 1
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What the two sides did.
+
+    Attributes:
+        rows: the comparisons.
+        problems: what went wrong otherwise: a side that raised, or has state that the other lacks
+            and no difference says so.
+        ran: who ran, source first.
+        stand_ins: expression -> value that stood for it.
+        shape: of the source's data.
+        skipped: why nothing was run; empty if it was.
+    """
+
+    rows: tuple[Row, ...]
+    problems: tuple[str, ...]
+    ran: tuple[str, str]
+    stand_ins: Mapping[str, Any]
+    shape: tuple[int, ...]
+    skipped: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything that ran is equal, or different only as predicted."""
+        return not self.problems and all(row.holds for row in self.rows)
+
+    @property
+    def equal(self) -> bool:
+        """Whether both sides were run and are equal within the bounds of rounding."""
+        return bool(self.rows) and not self.problems and all(row.equal for row in self.rows)
+
+
+def prove(
+    plan: Plan, subjects: tuple[Subject, Subject] | None = None, *, arithmetic: float = 2.0**-53
+) -> Proof:
+    """Run both sides of a plan and compare them.
+
+    Args:
+        plan: what is to be proved.
+        subjects: who runs the source and the target; our own layers if None.
+        arithmetic: the unit roundoff in which they compute.
+    """
+    data = make_data(plan, STEPS + 1)
+    sides = (plan.source, plan.target)
+    ours = subjects or (Ours(sides[0].form.dialect.name), Ours(sides[1].form.dialect.name))
+    ran = (ours[0].label, ours[1].label)
+    shape = data.shape_for(plan.axes[0])
+    stand_ins = {
+        argument.expression: argument.value
+        for side in sides
+        for argument in side.arguments.values()
+        if argument.expression and (side is plan.source or argument.expression.isupper())
+    }
+    lost = {s for d in plan.differences if d.kind == "inexpressible" for s in d.slots}
+    if lost & _INCOMPARABLE:
+        why = f"the sides' states don't fit each other without {', '.join(lost & _INCOMPARABLE)}"
+        return Proof((), (), ran, stand_ins, shape, why)
+    excused = {slot for difference in plan.differences for slot in difference.slots}
+    target = {
+        slot: plan.target.canonical[slot] if slot in excused else argument
+        for slot, argument in plan.source.canonical.items()
+        if slot in plan.target.canonical
+    }
+    runs, problems = [], []
+    for side, arguments, axis, subject in zip(
+        sides,
+        (plan.source.canonical, target),
+        (plan.axes[0], plan.axes[1] if "channel_axis" in excused else plan.axes[0]),
+        ours,
+        strict=True,
+    ):
+        try:
+            run = Run(plan, side, arguments, axis, subject, data, arithmetic)
+            run.run()
+            runs.append(run)
+        except Raised as error:
+            problems.append(f"{subject.label} raised {error}")
+    if len(runs) < 2:
+        return Proof((), tuple(problems), ran, stand_ins, shape)
+    problems += _one_sided(runs[0], runs[1], plan, excused)
+    rows = _compare(*runs, modelled=not lost & _UNMODELLED)
+    return Proof(tuple(rows), tuple(problems), ran, stand_ins, shape)
+
+
+def _smallest(dtype: Any) -> float:
+    """Half the spacing of a dtype's subnormal numbers, below which relative rounding ends."""
+    return {"bfloat16": 2.0**-134, "float16": 2.0**-25, "float32": 2.0**-150}.get(
+        as_dtype(dtype).name, 0.0
+    )
+
+
+def _compare(ours: Run, theirs: Run, *, modelled: bool) -> list[Row]:
+    rows = []
+    for name in ours.measured:
+        if name in theirs.measured:
+            zipped = zip(
+                *(run.measured[name] for run in (ours, theirs)),
+                *(run.expected[name] for run in (ours, theirs)),
+                strict=True,
+            )
+            rows.append(_row(name, [_Pair(*pair) for pair in zipped], modelled))
+    return rows
+
+
+class _Pair:
+    """One quantity at one step: its difference, theory's, and the bound."""
+
+    def __init__(self, a: Array, b: Array, expected_a: Value, expected_b: Value) -> None:
+        wide = a.astype(np.float64), b.astype(np.float64)
+        self.difference = wide[0] - wide[1]
+        self.predicted = expected_a.value - expected_b.value
+        self.bound = expected_a.error + expected_b.error
+        for array, side in zip((a, b), wide, strict=True):
+            unit = roundoff(array.dtype) if array.dtype != np.float64 else 2.0**-53
+            self.bound = self.bound + unit * np.abs(side) + _smallest(array.dtype)
+        self.scale = float(np.max(np.abs(wide[0]), initial=0.0))
+        apart = np.abs(self.difference - self.predicted)
+        with np.errstate(all="ignore"):
+            share = np.where(apart == 0, 0.0, apart / self.bound)
+            raw = np.where(self.difference == 0, 0.0, np.abs(self.difference) / self.bound)
+        both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
+        self.share = np.where(both_nan, 0.0, np.where(np.isnan(share), np.inf, share))
+        self.equal = bool(np.all(both_nan | (raw <= 1)))
+
+
+def _row(name: str, pairs: list[_Pair], modelled: bool) -> Row:
+    worst = max(pairs, key=lambda pair: float(np.max(pair.share, initial=0.0)))
+    place = int(np.argmax(worst.share))
+    largest = [float(np.max(np.abs(pair.difference), initial=0.0)) for pair in pairs]
+    predicted = [float(np.max(np.abs(pair.predicted), initial=0.0)) for pair in pairs]
+    return Row(
+        name,
+        float("nan") if any(map(np.isnan, largest)) else max(largest),
+        max(predicted) if modelled else None,
+        float(worst.bound.ravel()[place]),
+        float(worst.share.ravel()[place]),
+        all(pair.equal for pair in pairs),
+        max(pair.scale for pair in pairs),
+    )
+
+
+def _one_sided(ours: Run, theirs: Run, plan: Plan, excused: set[str]) -> list[str]:
+    """State and gradients that one side has alone, and no difference of the plan mentions."""
+    problems = []
+    for name in sorted(set(ours.measured) ^ set(theirs.measured)):
+        role = next((r for r in ("gamma", "beta") if f" {r}" in f" {name}"), None)
+        slots = {"tracks", "renorm"} if role is None else {f"has_{role}", "trained"}
+        frozen = role is not None and not plan.source.canonical["trained"].value
+        if not (slots & excused) and not frozen:
+            having = ours if name in ours.measured else theirs
+            problems.append(f"only {having.label} has {name}")
+    return problems

@@ -1,0 +1,33 @@
+"""The proof of a translation on the installed frameworks themselves, each in its own process."""
+
+from __future__ import annotations
+
+from batchnorm.errors import InvalidValue
+from batchnorm.translate.plan import Plan
+from batchnorm.translate.proof import Proof, prove
+from batchnorm.verify.oracle import Oracle
+
+__all__ = ["prove_on_frameworks"]
+
+# They compute in float32, float64 layers of Keras 2 and torch excepted, which are nearer then.
+_ARITHMETIC = 2.0**-24
+
+
+def prove_on_frameworks(plan: Plan) -> Proof:
+    """Run both sides of a plan on the real frameworks and compare them, as `prove` does.
+
+    Raises:
+        ValueError: a side is a version that can't be installed beside the rest.
+        batchnorm.verify.oracle.OracleError: a framework isn't installed, or its process crashed.
+    """
+    sides = (plan.source.form.dialect, plan.target.form.dialect)
+    for side in sides:
+        if "@" in side.name:
+            raise InvalidValue(
+                f"{side.name} can't be run here: its behaviour is recorded; leave --real out"
+            )
+    with Oracle(sides[0].framework) as first:
+        if sides[0].framework == sides[1].framework:
+            return prove(plan, (first, first), arithmetic=_ARITHMETIC)
+        with Oracle(sides[1].framework) as second:
+            return prove(plan, (first, second), arithmetic=_ARITHMETIC)

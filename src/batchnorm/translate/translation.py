@@ -1,0 +1,151 @@
+"""The result of a translation, and `translate`, which makes it from a call or from a live layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from batchnorm.layer import Layer
+from batchnorm.read import read as read_layer
+from batchnorm.translate.call import parse_call
+from batchnorm.translate.difference import Difference
+from batchnorm.translate.form import dialect
+from batchnorm.translate.live import live
+from batchnorm.translate.plan import Plan, Side, plan
+from batchnorm.translate.proof import Proof, prove
+from batchnorm.translate.state import StateName, carry, names_side_by_side
+
+__all__ = ["Translation", "translate"]
+
+
+@dataclass(frozen=True)
+class Translation:
+    """A call in another framework's words.
+
+    Attributes:
+        plan: how it was made: both sides' arguments and what they mean.
+        given: the live layer that was translated, if it was one.
+        inferred: how the source's dialect was found, where nobody named it.
+    """
+
+    plan: Plan
+    given: Layer | None = None
+    inferred: str = ""
+
+    @property
+    def text(self) -> str:
+        """The target's call."""
+        return self.plan.target.text
+
+    @property
+    def lazy(self) -> str | None:
+        """torch's form that finds the number of channels by itself, where none is known."""
+        return self.plan.lazy
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The target's arguments as values; stand-ins for what is no literal."""
+        return {name: a.value for name, a in self.plan.target.arguments.items()}
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """What remains different."""
+        return self.plan.differences
+
+    @cached_property
+    def state(self) -> list[StateName]:
+        """The state names side by side."""
+        return names_side_by_side(*(self._built(s) for s in (self.plan.source, self.plan.target)))
+
+    @cached_property
+    def proof(self) -> Proof:
+        """Both sides run and compared; made when first asked for."""
+        return prove(self.plan)
+
+    def layer(self) -> Layer:
+        """Our layer of the target dialect, with the state and mode of the layer translated."""
+        layer = self._built(self.plan.target)
+        if self.given is not None:
+            carry(self.given, layer)
+            if hasattr(self.given, "training") and hasattr(layer, "training"):
+                layer.training = self.given.training
+        return layer
+
+    @property
+    def status(self) -> Literal["equal", "predicted", "different"]:
+        """Equal, different only as predicted, or different in what can't be said or explained."""
+        kinds = {difference.kind for difference in self.differences}
+        if "inexpressible" in kinds or not self.proof.holds:
+            return "different"
+        return "equal" if self.proof.equal and "predicted" not in kinds else "predicted"
+
+    def exit_code(self, *, strict: bool = False) -> int:
+        """0 for equal or different only as predicted (with `strict`, for equal), else 1."""
+        return int(self.status == "different" or (strict and self.status == "predicted"))
+
+    def _built(self, side: Side) -> Layer:
+        layer = side.layer()
+        if side.form.dialect.is_keras:
+            axis = side.canonical["channel_axis"].value
+            axes = [axis] if isinstance(axis, int) else list(axis)
+            size = self.plan.source.canonical["num_features"].value or 6
+            shape = [2] * self.plan.rank
+            for place in axes:
+                shape[place] = int(size)
+            layer.build(tuple(shape))  # type: ignore[attr-defined]
+        return layer
+
+
+def translate(
+    source: Any,
+    *,
+    to: str,
+    from_: str | None = None,
+    num_features: int | None = None,
+    rank: int | None = None,
+    data_format: str | None = None,
+) -> Translation:
+    """Write a batch-norm layer of one framework in another's words.
+
+    Args:
+        source: a call as text, such as "nn.BatchNorm2d(64, momentum=0.01)", which is parsed and
+            never evaluated; or a layer, ours or a real framework's, whose state is carried along.
+        to: the target: "torch", "mindspore", "tf_keras", "keras", or with a version,
+            "mindspore@2.0", "tf_keras@2.6".
+        from_: the source's framework, where the call doesn't say it.
+        num_features: the number of channels, which a Keras call doesn't name.
+        rank: of the inputs, where the class doesn't say it; 4 if None.
+        data_format: "NHWC" to keep channels last for MindSpore on GPU.
+
+    Raises:
+        ValueError: the call can't be read, or its own framework refuses it.
+        TypeError: `source` is neither a call nor a layer.
+
+    >>> found = translate("nn.BatchNorm2d(64, eps=0.001, momentum=0.01)", from_="torch", to="keras")
+    >>> print(found.text)
+    keras.layers.BatchNormalization(axis=1, momentum=0.99, epsilon=0.001)
+    """
+    target = dialect(to)
+    if isinstance(source, str):
+        call = parse_call(source, None if from_ is None else dialect(from_))
+        made = plan(
+            call.form,
+            call.arguments,
+            target,
+            rank=rank,
+            num_features=num_features,
+            data_format=data_format,
+        )
+        return Translation(made, None, call.inferred)
+    layer = source if isinstance(source, Layer) else read_layer(source)
+    known = live(layer)
+    made = plan(
+        known.form,
+        known.arguments,
+        target,
+        rank=known.rank or rank,
+        num_features=known.num_features or num_features,
+        data_format=data_format,
+    )
+    return Translation(made, layer)
