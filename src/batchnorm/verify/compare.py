@@ -56,7 +56,7 @@ def compare(case: Case, theirs: Sequence[Observation], ours: Sequence[Observatio
     worst = Distance(0.0, 0.0, "")
     state: dict[str, Array] = {}  # theirs, before the step that is looked at
     upcoming: dict[str, Array] = {}
-    allowed: dict[str, float] = {}
+    allowed: dict[str, float] = {}  # by the latest call that went well
     raised = any(isinstance(observation.value, Raised) for observation in theirs)
     at = ""
     keras = case.dialect.endswith("keras")
@@ -69,10 +69,9 @@ def compare(case: Case, theirs: Sequence[Observation], ours: Sequence[Observatio
         step, _, what = their.place.partition(": ")
         if step != at:
             at, state, upcoming = step, upcoming, {}
-            allowed = {}
-            if step.startswith("step "):
-                number = int(step.removeprefix("step ")) - 1
-                allowed = bounds(case, data(case, number), number, state)
+        if what == "y" and not isinstance(their.value, Raised):
+            number = int(step.removeprefix("step ")) - 1
+            allowed = bounds(case, data(case, number), number, state)
         if what.startswith("state ") and isinstance(their.value, np.ndarray):
             upcoming[what.removeprefix("state ")] = their.value
         coarse = passed if what == "dx" or their.place == "attribute losses" else 0.0

@@ -70,9 +70,11 @@ class Step:
         shape: of the input.
         training: the mode that torch and MindSpore are set to; what Keras gets as `training`.
         changes: attributes set before the call, in order.
-        mask: "" for none, else what its values are: "some", "all", "none" or "weights".
+        mask: "" for none, else what it holds: "some", "all", "none" or "weights"; or how it
+            doesn't fit: "another length", "a dimension more".
         layout: how the input lies in memory.
         gradient: whether the call is differentiated.
+        call: further keywords of the call.
     """
 
     shape: tuple[int, ...]
@@ -81,6 +83,7 @@ class Step:
     mask: str = ""
     layout: str = "contiguous"
     gradient: bool = True
+    call: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -194,6 +197,8 @@ def _mask(step: Step, rng: np.random.Generator) -> Array | None:
         "some": lambda: rng.uniform(size=shape) < 0.7,
         "all": lambda: np.ones(shape, bool),
         "none": lambda: np.zeros(shape, bool),
+        "another length": lambda: np.ones([n + 1 for n in shape], bool),
+        "a dimension more": lambda: np.ones(step.shape, bool),
         "weights": lambda: rng.choice([0, 0.5, 1, 2], shape).astype(np.float32),
     }
     return makers[step.mask]()
@@ -209,5 +214,6 @@ def _describe(step: Step) -> str:
     words = [f"{name} = {value!r}" for name, value in step.changes]
     words += [str(step.shape), f"training={step.training!r}"]
     words += [f"mask {step.mask!r}"] if step.mask else []
+    words += [f"{name}={value!r}" for name, value in step.call]
     words += [step.layout] if step.layout != "contiguous" else []
     return " ".join(words)

@@ -76,7 +76,7 @@ def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observatio
         except Raised as raised:
             yield Observation(f"{at}: setting {name}", raised)
     x, dy, mask = data(case, number)
-    call: dict[str, Any] = {} if mask is None else {"mask": mask}
+    call: dict[str, Any] = {**dict(step.call), **({} if mask is None else {"mask": mask})}
     try:
         if case.dialect.endswith("keras"):
             call["training"] = step.training
@@ -89,7 +89,7 @@ def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observatio
         yield Observation(f"{at}: y", run.y)
         if dy is not None:
             yield Observation(f"{at}: dx", run.dx)
-            for name in sorted(run.gradients):
+            for name in sorted(n for n, value in run.gradients.items() if value is not None):
                 yield Observation(f"{at}: gradient of {name}", run.gradients[name])
     yield from _state(layer, at)
 

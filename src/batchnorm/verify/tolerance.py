@@ -40,8 +40,11 @@ SUM = {"torch": 0.0, "mindspore": 2.0, "tf_keras": 2.0, "keras": 2.0}
 
 
 def roundoff(dtype: Any) -> float:
-    """Give the unit roundoff of a floating type: 2^-24 for float32; 0 for any other type."""
-    name = as_dtype(dtype).name
+    """Give the unit roundoff of a floating type: 2^-24 for float32; 0 for anything else."""
+    try:
+        name = as_dtype(dtype).name
+    except TypeError:
+        return 0.0
     digits = {"bfloat16": 8, "float16": 11, "float32": 24, "float64": 53}.get(name)
     return 0.0 if digits is None else 2.0**-digits
 
@@ -59,7 +62,7 @@ def compute_dtype(case: Case) -> str:
     dtype = case.arguments.get("dtype")
     if dtype is None:
         return "float32"
-    return dtype.removeprefix("mixed_") if isinstance(dtype, str) else as_dtype(dtype).name
+    return str(dtype).removeprefix("mixed_")
 
 
 def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) -> dict[str, float]:
@@ -122,7 +125,7 @@ def _measure(case: Case, given: Data, number: int, before: Mapping[str, Array]) 
         variances.append(_largest(var))
         stds.append(_smallest(np.sqrt(np.abs(var + epsilon))))
     for name, value in before.items():
-        wide = value.astype(np.float64)
+        wide = _wide(value)
         if name.endswith("mean"):
             size = max(size, _largest(wide))
         elif "var" in name:
@@ -143,7 +146,7 @@ def _batch_statistics(case: Case, given: Data, number: int) -> Iterator[tuple[Ar
     if size and 0 not in axes and case.steps[number].training and len(x) % size == 0:
         x, axes = x.reshape(size, -1, *x.shape[1:]), (1, *(axis + 1 for axis in axes))
     weights = [np.ones(x.shape)]
-    if given.mask is not None and given.mask.ndim == given.x.ndim - 1 and x.ndim == given.x.ndim:
+    if given.mask is not None and given.mask.shape == x.shape[:-1]:
         weights.append(np.broadcast_to(_wide(given.mask)[..., None], x.shape))
     for weight in weights:
         rows, w = _rows(x, axes), _rows(weight, axes)
