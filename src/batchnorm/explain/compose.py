@@ -11,6 +11,7 @@ from batchnorm.explain.sections import (
     official,
     parameters,
     states,
+    summary,
     updates,
 )
 from batchnorm.explain.sides import Side
@@ -29,7 +30,7 @@ TITLE = Text(
 def compose(a: Side, b: Side, lang: Lang) -> Page:
     """Make the page in one language."""
     sections: list[Section] = [
-        section.make(a, b, lang) for section in (calls, parameters, states, modes, updates)
+        section.make(a, b, lang) for section in (summary, calls, parameters, states, modes, updates)
     ]
     sections += behaviours.make(a, b, lang)
     about_the_page = (section.make(a, b, lang) for section in (official, examples))

@@ -47,7 +47,8 @@ def full_width(text: str) -> str:
 
 def _brackets(found: re.Match[str]) -> str:
     before = found.string[max(found.start() - 1, 0) : found.start()]
-    if HAN.search(before + found[1]):
+    after = found.string[found.end() : found.end() + 1]
+    if HAN.search(before + found[1] + after):
         return f"\uff08{found[1]}\uff09"
     return found[0]
 

@@ -64,8 +64,13 @@ def test_an_answer_is_shown_without_python_in_it(answer, shown):
     assert show(answer, "en") == shown
 
 
+def test_cases_that_are_code_stay_whole():
+    found = section(page("tf_keras", "keras"), "channel-axis-values").blocks[0]
+    assert "`[1, 3]`" in [row.cells[0] for row in found.rows]
+
+
 def test_nested_answers_become_cases():
     assert flat({"training": {"updates": True}, "inference": 1}) == {
-        "training, updates": True,
-        "inference": 1,
+        ("training", "updates"): True,
+        ("inference",): 1,
     }

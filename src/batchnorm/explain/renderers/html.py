@@ -16,7 +16,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6edf3; --soft: #9198a1; --paper: #0d1117;
   --wash: #161b22; --line: #3d444d; --link: #6cb0ff; --mark: #3b3000; } }
 * { box-sizing: border-box; }
-html { scroll-behavior: smooth; }
+html { scroll-padding-top: 1rem; }
 body { margin: 0; color: var(--ink); background: var(--paper);
   font: 16px/1.6 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans CJK SC",
     "PingFang SC", "Microsoft YaHei", sans-serif; }
@@ -29,7 +29,9 @@ nav { position: sticky; top: 0; align-self: start; max-height: 100vh; overflow-y
 nav ol { list-style: none; margin: 0; padding: 0; }
 nav li { margin: .35rem 0; }
 nav ol ol { margin-left: .9rem; font-size: .8125rem; }
-nav ol ol a { color: var(--soft); }
+nav ol ol a, nav summary { color: var(--soft); }
+nav summary { cursor: pointer; }
+nav details[open] > summary { color: var(--ink); }
 main { padding: 2rem 0 6rem; }
 h1 { font-size: 1.9rem; line-height: 1.25; margin: 0 0 1.5rem; }
 h2 { font-size: 1.4rem; margin: 3rem 0 1rem; padding-bottom: .3rem;
@@ -105,11 +107,16 @@ def inline(text: str) -> str:
     return "".join(found)
 
 
-def _contents(sections: tuple[Section, ...]) -> str:
+def _contents(sections: tuple[Section, ...], level: int = 1) -> str:
+    """Nested lists; from the second level on, what lies below is folded."""
     items = []
     for section in sections:
-        inner = f"\n{_contents(section.sections)}\n" if section.sections else ""
-        items.append(f'<li><a href="#{section.id}">{inline(section.title)}</a>{inner}</li>')
+        link = f'<a href="#{section.id}">{inline(section.title)}</a>'
+        inner = f"\n{_contents(section.sections, level + 1)}\n" if section.sections else ""
+        if inner and level > 1:
+            items.append(f"<li><details><summary>{link}</summary>{inner}</details></li>")
+        else:
+            items.append(f"<li>{link}{inner}</li>")
     return "<ol>\n" + "\n".join(items) + "\n</ol>"
 
 

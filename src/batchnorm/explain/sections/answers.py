@@ -111,15 +111,13 @@ def _recorded(name: str, version: str) -> Mapping[str, Answer]:
         return {}
 
 
-def flat(answer: Answer) -> dict[str, Answer]:
-    """An answer by case: a mapping's keys, joined where nested; else one case without name."""
+def flat(answer: Answer) -> dict[tuple[str, ...], Answer]:
+    """An answer by case: the keys that lead to it; none where the answer is no mapping."""
     if not isinstance(answer, dict):
-        return {"": answer}
-    found: dict[str, Answer] = {}
-    for key, value in answer.items():
-        for inner, one in flat(value).items():
-            found[f"{key}, {inner}" if inner else key] = one
-    return found
+        return {(): answer}
+    return {
+        (key, *inner): one for key, value in answer.items() for inner, one in flat(value).items()
+    }
 
 
 def word(text: str, lang: Lang) -> str:

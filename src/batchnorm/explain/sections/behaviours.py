@@ -104,11 +104,11 @@ def differing(question: Question, a: Side, b: Side) -> bool:
 def table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
     """The answers, a row per case, a column per framework."""
     columns: list[Column] = []
-    answers: list[dict[str, str]] = []
+    answers: list[dict[tuple[str, ...], str]] = []
     for key, side, other in (("a", a, b), ("b", b, a)):
         if side.dialect not in question.asked_of:
             columns.append(Column(key, label(side, other)))
-            answers.append({"*": say(question.absent, lang)})
+            answers.append({(): say(question.absent, lang)})
             continue
         shown: list[Answer] = []
         for witness in witnesses(side):
@@ -123,15 +123,13 @@ def table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
             columns.append(Column(f"{key}_ours", say(OURS, lang, side=label(side, other))))
             ours = ask(question, Ours(side.name))
             answers.append({case: show(one, lang) for case, one in flat(ours).items()})
-    cases = list(dict.fromkeys(case for found in answers for case in found if case != "*"))
-    if cases != [""]:  # an answer without cases beside one that has them holds for all of them
-        answers = [{"*": found[""]} if "" in found else found for found in answers]
-        cases = [case for case in cases if case]
+    # An answer without cases beside one that has them holds for all of them.
+    cases = list(dict.fromkeys(case for found in answers for case in found if case)) or [()]
     rows = []
     for case in cases:
-        cells = [found.get(case, found.get("*", "-")) for found in answers]
-        rows.append(Row((case_words(case, lang), *cells)) if any(cases) else Row(tuple(cells)))
-    head = [Column("case", say(CASE, lang))] if any(cases) else []
+        cells = [found.get(case, found.get((), "-")) for found in answers]
+        rows.append(Row((case_words(case, lang), *cells) if case else tuple(cells)))
+    head = [Column("case", say(CASE, lang))] if cases != [()] else []
     return Table((*head, *columns), tuple(rows))
 
 
@@ -147,9 +145,9 @@ def _title(side: Side, witness: Witness, lang: Lang) -> str:
     return say(BACKEND, lang, title=side.versioned, backend=witness.backend)
 
 
-def case_words(case: str, lang: Lang) -> str:
+def case_words(case: tuple[str, ...], lang: Lang) -> str:
     """The name of a case in the page's language."""
-    return ", ".join(word(part, lang) for part in case.split(", "))
+    return ", ".join(word(part, lang) for part in case)
 
 
 def _question(question: Question, a: Side, b: Side, lang: Lang) -> Section:

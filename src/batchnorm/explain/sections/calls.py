@@ -13,7 +13,7 @@ from batchnorm.questions.question import Text
 __all__ = ["make", "signature"]
 
 TITLE = Text("The two calls", "两个调用")
-CAPTION = Text("`{path}`, {version}:", "`{path}`,{version}:")
+CAPTION = Text("`{path}`, {version}:", "{version} 的 `{path}`:")
 SIBLING = Text(
     "`{name}` is the same layer for inputs of rank {ranks}{without}.",
     "`{name}` 是用于 {ranks} 维输入的同一个层{without}。",

@@ -273,7 +273,7 @@ def _evidence(question: Question, a: Side, b: Side, lang: Lang) -> str:
 
 def _one_line(answer: Answer, lang: Lang) -> str:
     cases = flat(answer)
-    if list(cases) == [""]:
+    if list(cases) == [()]:
         return show(answer, lang)
     inner = (
         f"{behaviours.case_words(case, lang)} {show(one, lang)}" for case, one in cases.items()

@@ -1,0 +1,116 @@
+"""What goes wrong most often, one row each: the top of every page and README's table.
+
+Each cell is made from a declaration, a mode rule, a call of a new layer, or a recorded answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from batchnorm.declaration import Parameter
+from batchnorm.explain.page import Column, Row, Section, Table
+from batchnorm.explain.sections.answers import ABSENT, flat, show, witnesses
+from batchnorm.explain.sections.modes import cases, starts_in_training
+from batchnorm.explain.sides import Side
+from batchnorm.explain.words import Lang, label, say
+from batchnorm.questions import question
+from batchnorm.questions.question import Text
+from batchnorm.vocabulary import Mode
+
+__all__ = ["make", "rows"]
+
+TITLE = Text("In short", "概要")
+NEW_BATCH, OLD_VALUE = Text("new batch", "新批次"), Text("old value", "旧值")
+AT_RANK = Text("{word} at rank {ranks}", "{ranks} 维时{word}")
+TRAINING, INFERENCE = Text("training", "训练"), Text("inference", "推理")
+BY_METHOD = Text("{mode}; set by {method}", "{mode};由 {method} 设置")
+BY_CALL = Text("{mode}; set by each call's `training=`", "{mode};由每次调用的 `training=` 设置")
+ONLY_INFERENCE = Text("inference mode only", "仅推理模式")
+
+
+def make(a: Side, b: Side, lang: Lang) -> Section:
+    """The table of two sides."""
+    columns = (Column("fact", ""), Column("a", label(a, b)), Column("b", label(b, a)))
+    return Section("summary", say(TITLE, lang), (Table(columns, rows((a, b), lang)),))
+
+
+def rows(sides: tuple[Side, ...], lang: Lang) -> tuple[Row, ...]:
+    """A row per fact, a cell per side."""
+    return tuple(
+        Row((say(title, lang), *(fact(side, lang) for side in sides)))
+        for title, fact in FACTS.items()
+    )
+
+
+def _layer(side: Side, lang: Lang) -> str:
+    return f"`{side.path}`"
+
+
+def _version(side: Side, lang: Lang) -> str:
+    return side.versioned
+
+
+def _momentum(side: Side, lang: Lang) -> str:
+    return _default(side.named("weight_of_batch", "weight_of_running"))
+
+
+def _epsilon(side: Side, lang: Lang) -> str:
+    return _default(side.named("epsilon"))
+
+
+def _default(parameter: Parameter | None) -> str:
+    assert parameter is not None
+    return f"`{parameter.name}={parameter.default!r}`"
+
+
+def _weight(side: Side, lang: Lang) -> str:
+    return say(NEW_BATCH if side.named("weight_of_batch") else OLD_VALUE, lang)
+
+
+def _variance(side: Side, lang: Lang) -> str:
+    """By rank where that is recorded and decides, else in one word."""
+    (witness, *_) = witnesses(side)
+    answer = witness.answer(question("running-variance-denominator-by-rank"))
+    if answer == ABSENT:
+        return show(witness.answer(question("running-variance-denominator")), lang)
+    shown = {" ".join(case): show(one, lang) for case, one in flat(answer).items()}
+    words = list(dict.fromkeys(shown.values()))
+    if len(words) == 1:
+        return words[0]
+    ranks = {word: "/".join(rank for rank in shown if shown[rank] == word) for word in words}
+    return ", ".join(say(AT_RANK, lang, word=word, ranks=ranks[word]) for word in words)
+
+
+def _start(side: Side, lang: Lang) -> str:
+    mode = say(TRAINING if starts_in_training(side) else INFERENCE, lang)
+    if side.mode_method:
+        return say(BY_METHOD, lang, mode=mode, method=f"`{side.mode_method}()`")
+    return say(BY_CALL, lang, mode=mode)
+
+
+def _still(side: Side, lang: Lang) -> str:
+    """What keeps the running statistics unused and still, although the layer is to train."""
+    found = [
+        ", ".join(f"`{name}={value}`" for name, value in arguments.items() if name != "training")
+        for arguments, mode in cases(side)
+        if arguments["training"] and mode is Mode.RUNNING
+    ]
+    return "; ".join(found) or say(ONLY_INFERENCE, lang)
+
+
+def _state(side: Side, lang: Lang) -> str:
+    state = side.layer_class.STATE.items()
+    return ", ".join(f"`{name}`" for name, entry in state if "renorm" not in entry.needs)
+
+
+FACTS: dict[Text, Callable[[Side, Lang], str]] = {
+    Text("layer", "层"): _layer,
+    Text("measured with", "实测版本"): _version,
+    Text("momentum", "momentum"): _momentum,
+    Text("momentum is the weight of the", "momentum 是谁的权重"): _weight,
+    Text("epsilon", "epsilon"): _epsilon,
+    Text("variance that enters the running one", "进入滑动方差的方差"): _variance,
+    Text("a new layer is in", "新建层处于"): _start,
+    Text("statistics frozen in training by", "训练时冻结统计量的设置"): _still,
+    Text("state, in order", "状态,按顺序"): _state,
+}
