@@ -97,11 +97,10 @@ class Layer:
         dy = as_array(dy, "dy")
         if dy.dtype.kind == "c":
             raise InvalidType(f"dy must be real, but got dtype {dy.dtype}")
-        if dy.shape != self._saved.x.shape:
-            raise InvalidValue(
-                f"dy must have the output's shape {self._saved.x.shape}, but got shape {dy.shape}"
-            )
-        dx, dgamma, dbeta = self._differentiate(dy)
+        shape = self._output_shape()
+        if dy.shape != shape:
+            raise InvalidValue(f"dy must have the output's shape {shape}, but got shape {dy.shape}")
+        dx, dgamma, dbeta = self._differentiate(dy.reshape(self._saved.x.shape))
         self.gradients = {}
         for role, gradient in (("gamma", dgamma), ("beta", dbeta)):
             name = self._name_of(role)
@@ -109,7 +108,12 @@ class Layer:
                 own = getattr(self, name)
                 with np.errstate(all="ignore"):
                     self.gradients[name] = gradient.reshape(own.shape).astype(own.dtype)
-        return dx
+        return dx.reshape(shape)
+
+    def _output_shape(self) -> tuple[int, ...]:
+        """The shape of the latest output; a dialect may have computed in another."""
+        assert self._saved is not None
+        return self._saved.x.shape
 
     def _differentiate(self, dy: Array) -> tuple[Array, Array, Array]:
         assert self._saved is not None

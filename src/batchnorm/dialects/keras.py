@@ -9,19 +9,27 @@ ValueError, never a backend's exception class; the numbers are right where a bac
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, TypedDict, Unpack
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
 from batchnorm.dialects import policies
-from batchnorm.dialects.constraints import ConstraintLike
-from batchnorm.dialects.initializers import KerasInitializerLike
+from batchnorm.dialects.keras_arguments import (
+    BetaConstraint,
+    BetaInit,
+    BetaRegularizer,
+    DtypePolicy,
+    GammaConstraint,
+    GammaInit,
+    GammaRegularizer,
+    MeanInit,
+    VarInit,
+)
 from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.dialects.policies import PolicyLike
-from batchnorm.dialects.regularizers import RegularizerLike
-from batchnorm.errors import InvalidIndex, InvalidValue
+from batchnorm.dialects.keras_masks import keras_weights
+from batchnorm.errors import InvalidIndex, InvalidType, InvalidValue
 from batchnorm.vocabulary import (
     Array,
     ChannelAxis,
@@ -29,7 +37,6 @@ from batchnorm.vocabulary import (
     HasBeta,
     HasGamma,
     Housekeeping,
-    Meaning,
     Mode,
     Name,
     Renorm,
@@ -45,16 +52,6 @@ from batchnorm.vocabulary import (
 )
 
 __all__ = ["BatchNormalization"]
-
-BetaInit = Annotated[KerasInitializerLike, Meaning("init", "beta")]
-GammaInit = Annotated[KerasInitializerLike, Meaning("init", "gamma")]
-MeanInit = Annotated[KerasInitializerLike, Meaning("init", "running_mean")]
-VarInit = Annotated[KerasInitializerLike, Meaning("init", "running_var")]
-BetaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "beta")]
-GammaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "gamma")]
-BetaConstraint = Annotated[ConstraintLike, Meaning("constraint", "beta")]
-GammaConstraint = Annotated[ConstraintLike, Meaning("constraint", "gamma")]
-DtypePolicy = Annotated[PolicyLike, Meaning("dtype_policy")]
 
 MASK_EPSILON = 1e-7  # keras.backend.epsilon(), added to the number of unmasked values
 
@@ -117,10 +114,19 @@ class BatchNormalization(KerasLayer):
         self.renorm_clipping = renorm_clipping
         self.renorm_momentum = renorm_momentum
         self.synchronized = synchronized
-        self.trainable = trainable
+        self.trainable = trainable  # any later value becomes a bool
         if renorm:
             self.renorm_clipping = dict(renorm_clipping or {})
             self._check_clipping()
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the layer trains; if not, it is in inference mode whatever `training` says."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
 
     @staticmethod
     def mode(training: bool, trainable: bool) -> Mode:
@@ -159,7 +165,7 @@ class BatchNormalization(KerasLayer):
             self._check_input_spec(given.shape)
         else:
             self.build(given.shape)
-        self._gradient_dtype = given.dtype if given.dtype.kind in "fV" else None
+        self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
         if given.dtype.kind in "fV":
             with np.errstate(all="ignore"):
                 given = given.astype(as_dtype(self.compute_dtype), copy=False)
@@ -169,11 +175,12 @@ class BatchNormalization(KerasLayer):
         """Normalize inputs. `training=None` means inference; a mask has no channel axis."""
         real = inputs.real if inputs.dtype.kind == "c" else inputs
         x = real if real.dtype == np.float64 else real.astype(np.float32, copy=False)
-        weights = None if mask is None else self._mask_weights(np.asarray(mask), x)
+        mode = self.mode(bool(training), self.trainable)
+        weights = None if mask is None else keras_weights(mask, x, mode is not Mode.RUNNING)
         settings = core.Settings(
             channel_axes=(self.axis % x.ndim,),
-            mode=self.mode(bool(training), self.trainable),
-            epsilon=self.epsilon,
+            mode=mode,
+            epsilon=self._number("epsilon"),
             exponential_average_factor=complement(self.momentum),
             correction=self.correction(),
             renorm=self._renorm_settings(),
@@ -190,22 +197,12 @@ class BatchNormalization(KerasLayer):
     def _renorm_settings(self) -> core.Renorm | None:
         if not self.renorm:
             return None
-        return core.Renorm(complement(self.renorm_momentum), **self.renorm_clipping)
-
-    def _mask_weights(self, mask: Array, x: Array) -> Array:
-        """0 and 1; anything but 0 counts as True, and 0.5 as much as 1."""
-        if mask.ndim != x.ndim - 1:
-            raise InvalidValue(
-                f"a mask must have one dimension less than the inputs, but its shape is "
-                f"{mask.shape} and theirs {x.shape}"
-            )
-        try:
-            return np.broadcast_to((mask[..., None] != 0).astype(np.float64), x.shape)
-        except ValueError:
-            raise InvalidValue(
-                f"a mask of shape {mask.shape}, with an axis appended, doesn't broadcast to "
-                f"inputs of shape {x.shape}"
-            ) from None
+        for key, bound in self.renorm_clipping.items():
+            if bound is not None and not isinstance(bound, int | float | np.number):
+                raise InvalidValue(f"renorm_clipping needs numbers, but {key!r} is {bound!r}")
+        if isinstance(self.renorm_momentum, str):
+            raise InvalidType(f"'renorm_momentum' must be a number, got {self.renorm_momentum!r}")
+        return core.Renorm(complement(self._number("renorm_momentum")), **self.renorm_clipping)
 
     def backward(self, dy: Any) -> Array:
         """The gradient of the inputs; see `Layer.backward`."""
@@ -216,6 +213,11 @@ class BatchNormalization(KerasLayer):
         with np.errstate(all="ignore"):
             dx = dx.astype(as_dtype(self.compute_dtype), copy=False)
             return dx.astype(self._gradient_dtype, copy=False)
+
+    def _trains(self, role: str) -> bool:
+        """A parameter of integers has no gradient."""
+        value = self._value(role)
+        return value is not None and value.dtype.kind not in "iub"
 
     @property
     def losses(self) -> list[float]:

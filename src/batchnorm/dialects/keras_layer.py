@@ -125,6 +125,13 @@ class KerasLayer(Layer):
                     f"as built, but got {shape[axis]}. Shape received: {shape}"
                 )
 
+    def _number(self, name: str) -> float:
+        """The value of a setting that must be a number by the time it is used."""
+        value = getattr(self, name)
+        if not isinstance(value, int | float | np.number):
+            raise InvalidValue(f"{name!r} of layer {self.name!r} must be a number, got {value!r}")
+        return float(value)
+
     _input_spec: tuple[int, dict[int, int]]
 
     @property

@@ -10,40 +10,40 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Annotated, Any, TypedDict, Unpack
+from typing import Any, Unpack
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
-from batchnorm.dialects import policies
-from batchnorm.dialects.constraints import ConstraintLike
-from batchnorm.dialects.initializers import InitializerLike
+from batchnorm.dialects import (
+    policies,
+    tf_keras_adjustment,
+    tf_keras_fused,
+    tf_keras_ghost_batches,
+)
+from batchnorm.dialects.keras_arguments import (
+    BetaConstraint,
+    BetaInit,
+    BetaRegularizer,
+    GammaConstraint,
+    GammaInit,
+    GammaRegularizer,
+    MeanInit,
+    VarInit,
+)
 from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.dialects.policies import PolicyLike
-from batchnorm.dialects.regularizers import RegularizerLike
+from batchnorm.dialects.keras_masks import tf_keras_weights
+from batchnorm.dialects.tf_keras_options import Options
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.vocabulary import (
-    Adjustment,
     Array,
     ChannelAxes,
     Epsilon,
-    Fused,
     HasBeta,
     HasGamma,
-    Housekeeping,
-    InitialWeights,
-    Meaning,
     Mode,
-    Name,
-    Renorm,
-    RenormClipping,
-    RenormWeightOfRunning,
-    ShapeHint,
-    SizeHint,
     Synchronized,
-    Trainable,
-    VirtualBatchSize,
     WeightOfRunning,
     as_dtype,
     complement,
@@ -51,40 +51,7 @@ from batchnorm.vocabulary import (
 
 __all__ = ["BatchNormalization"]
 
-BetaInit = Annotated[InitializerLike, Meaning("init", "beta")]
-GammaInit = Annotated[InitializerLike, Meaning("init", "gamma")]
-MeanInit = Annotated[InitializerLike, Meaning("init", "running_mean")]
-VarInit = Annotated[InitializerLike, Meaning("init", "running_var")]
-BetaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "beta")]
-GammaRegularizer = Annotated[RegularizerLike, Meaning("regularizer", "gamma")]
-BetaConstraint = Annotated[ConstraintLike, Meaning("constraint", "beta")]
-GammaConstraint = Annotated[ConstraintLike, Meaning("constraint", "gamma")]
-DtypePolicy = Annotated[PolicyLike, Meaning("dtype_policy")]
-
 TINY = float(np.finfo(np.float64).tiny)  # what makes 0 / 0 zero and changes no other quotient
-
-
-class Options(TypedDict, total=False):
-    """What the layer takes in `**kwargs`."""
-
-    renorm: Renorm
-    renorm_clipping: RenormClipping
-    renorm_momentum: RenormWeightOfRunning
-    fused: Fused
-    trainable: Trainable
-    virtual_batch_size: VirtualBatchSize
-    adjustment: Adjustment
-    name: Name
-    dtype: DtypePolicy
-    dynamic: Housekeeping
-    input_dim: SizeHint
-    input_shape: ShapeHint
-    batch_input_shape: ShapeHint
-    batch_size: SizeHint
-    weights: InitialWeights
-    activity_regularizer: Housekeeping
-    autocast: Housekeeping
-    implementation: Housekeeping
 
 
 class BatchNormalization(KerasLayer):
@@ -116,6 +83,8 @@ class BatchNormalization(KerasLayer):
                 raise InvalidType(f"Keyword argument not understood: {key!r}")
         if not isinstance(axis, int | list | tuple):
             raise InvalidType(f"'axis' must be an int or a list of ints, but got {axis!r}")
+        if not isinstance(kwargs.get("name"), str | None):
+            raise InvalidType(f"'name' must be a string, but got {kwargs.get('name')!r}")
         objects = {key: value for key, value in locals().items() if key in self.OBJECTS}
         self._start(objects, kwargs.get("name"), kwargs.get("dtype"))
         self.axis = axis if isinstance(axis, int) else list(axis)
@@ -131,14 +100,15 @@ class BatchNormalization(KerasLayer):
         self.adjustment = kwargs.get("adjustment")
         self.trainable = kwargs.get("trainable", True)
         self._initial_weights = kwargs.get("weights")
-        self._adjusted: tuple[Array, Array, Array] | None = None
-        fused = kwargs.get("fused")
-        if synchronized and fused:
-            raise InvalidValue("fused=True is not supported when synchronized=True")
-        reason = self._why_not_fused()
-        if fused and reason:
-            raise InvalidValue(f"fused=True is not supported with {reason}")
-        self.fused: bool | None = False if synchronized or (fused is None and reason) else fused
+        self._adjusted: tf_keras_adjustment.Adjusted | None = None
+        lacks = {
+            "renorm": bool(self.renorm),
+            "virtual_batch_size": self.virtual_batch_size,
+            "adjustment": self.adjustment,
+        }
+        self.fused: bool | None = tf_keras_fused.at_construction(
+            kwargs.get("fused"), self.axis, self.compute_dtype, synchronized, lacks
+        )
         unknown = sorted(set(self.renorm_clipping) - {"rmax", "rmin", "dmax"})
         if self.renorm and unknown:
             raise InvalidValue(f"renorm_clipping takes rmax, rmin and dmax, but got {unknown}")
@@ -153,21 +123,6 @@ class BatchNormalization(KerasLayer):
         """Unbiased in the fused kernel, which guards n = 1; biased otherwise."""
         return 1 if fused and count > 1 else 0
 
-    def _why_not_fused(self) -> str | None:
-        """What the fused kernel can't do, as far as that is known before the rank is."""
-        axes = [self.axis] if isinstance(self.axis, int) else self.axis
-        if self.renorm:
-            return "renorm=True"
-        if len(axes) > 1 or axes[0] not in (-4, -3, -1, 1, 3, 4):
-            return f"axis={self.axis} (1 or the last axis of rank 4 or 5)"
-        if self.virtual_batch_size is not None:
-            return "virtual_batch_size"
-        if self.adjustment is not None:
-            return "adjustment"
-        if self.compute_dtype not in ("float16", "bfloat16", "float32"):
-            return f"compute dtype {self.compute_dtype}"
-        return None
-
     def build(self, input_shape: Sequence[int]) -> None:
         """Create the state for inputs of this shape; the first call does it by itself."""
         shape = tuple(input_shape)
@@ -179,14 +134,9 @@ class BatchNormalization(KerasLayer):
         if len(set(resolved)) != len(resolved):
             raise InvalidValue(f"Duplicate axis: {self.axis}")
         self.axis = resolved  # stays so even when what follows is refused
-        self._check_virtual_batches(resolved)
-        if self.fused and rank not in (4, 5):
-            raise InvalidValue(f"fused=True supports inputs of rank 4 or 5, but got shape {shape}")
-        self.fused = rank in (4, 5) if self.fused is None else self.fused
-        if self.fused and resolved not in ([1], [rank - 1]):
-            if rank == 4:
-                raise InvalidValue(f"fused=True with rank 4 needs axis 1 or 3, got {self.axis}")
-            self.fused = False
+        if self.virtual_batch_size is not None:
+            tf_keras_ghost_batches.check(self.virtual_batch_size, resolved, self.adjustment)
+        self.fused = tf_keras_fused.at_rank(self.fused, resolved, rank)
         self._input_spec = (rank, {axis: shape[axis] for axis in resolved})
         parameter_shape = [shape[i] if i in resolved else 1 for i in range(rank)]
         if self.virtual_batch_size is not None:  # a ghost-batch axis comes after the batch axis
@@ -202,19 +152,6 @@ class BatchNormalization(KerasLayer):
         if self._initial_weights is not None:
             self.set_weights(self._initial_weights)
 
-    def _check_virtual_batches(self, axes: list[int]) -> None:
-        size = self.virtual_batch_size
-        if size is None:
-            return
-        if size <= 0:
-            raise InvalidValue(f"virtual_batch_size must be a positive integer, but got {size}")
-        if 0 in axes:
-            raise InvalidValue(
-                f"virtual_batch_size needs axis 0 for the batch, got axis={self.axis}"
-            )
-        if self.adjustment is not None:
-            raise InvalidValue("virtual_batch_size can't be used together with adjustment")
-
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
         """Normalize `inputs`, as `call` does, and build the layer first if need be."""
         if not is_array(inputs):
@@ -224,7 +161,7 @@ class BatchNormalization(KerasLayer):
             self._check_input_spec(given.shape)
         else:
             self.build(given.shape)
-        self._gradient_dtype = given.dtype if given.dtype.kind in "fV" else None
+        self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
         real = given.real if given.dtype.kind == "c" else given
         with np.errstate(all="ignore"):
             return self.call(real.astype(as_dtype(self.compute_dtype), copy=False), training, mask)
@@ -232,6 +169,8 @@ class BatchNormalization(KerasLayer):
     def call(self, inputs: Array, training: Any = None, mask: Any = None) -> Array:
         """Normalize inputs of the compute dtype. `training=None` means inference."""
         mode = self.mode(self._training(training), bool(self.trainable))
+        if as_dtype(self.compute_dtype).kind in "iub":
+            raise InvalidValue(f"a layer needs a floating dtype, but its is {self.compute_dtype}")
         if self.fused and mask is not None:
             warnings.warn(
                 "fused=True ignores the mask; pass fused=False to have it honoured", stacklevel=3
@@ -239,8 +178,9 @@ class BatchNormalization(KerasLayer):
         x = inputs
         groups = 1
         if self.virtual_batch_size is not None:
-            x = self._into_ghost_batches(x, mode)
-            groups = x.shape[1] if mode is not Mode.RUNNING else 1
+            size = self.virtual_batch_size if mode is not Mode.RUNNING else None
+            x = tf_keras_ghost_batches.split(x, size)
+            groups = x.shape[1]  # 1 in inference
         if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
             raise InvalidValue("renorm=True trains in 32 or 16 bits only, but dtype is float64")
         axes = tuple(sorted(self.axis))
@@ -255,11 +195,19 @@ class BatchNormalization(KerasLayer):
             # Masked or synchronised statistics of no values at all are 0, the others NaN.
             count_offset=TINY if mask is not None or self.synchronized else 0.0,
         )
-        weights = self._mask_weights(mask, x) if mode is not Mode.RUNNING else None
-        if self.adjustment is not None and mode is not Mode.RUNNING:
-            return self._call_adjusted(x, settings, weights)
-        self._adjusted = None
-        return self._compute(x, settings, weights=weights).reshape(inputs.shape)
+        masked = mask is not None and not self.fused and mode is not Mode.RUNNING
+        weights = tf_keras_weights(mask, x) if masked else None
+        if self.adjustment is None or mode is Mode.RUNNING:
+            self._adjusted = None
+            return self._compute(x, settings, weights=weights).reshape(inputs.shape)
+        state = (self._value("gamma"), self._value("beta"), self._running())
+        y, running, self._adjusted = tf_keras_adjustment.forward(
+            x, self.adjustment, *state, settings, weights
+        )
+        self._saved = self._adjusted.saved
+        if running is not None:
+            self._store(running)
+        return y
 
     @staticmethod
     def _training(training: Any) -> bool:
@@ -274,87 +222,40 @@ class BatchNormalization(KerasLayer):
         if mode is Mode.RUNNING:
             return 0.0
         if self.momentum is None:
-            raise InvalidValue("'momentum' must be a number in training, but got None")
+            error = InvalidValue if self.fused else InvalidType
+            raise error("'momentum' must be a number in training, but got None")
         return _weight_of_batch(self.momentum)
 
     def _effective_epsilon(self) -> float:
         """Given to the fused kernel, None means that kernel's own default."""
-        return 1e-4 if self.fused and self.epsilon is None else self.epsilon
+        if not self.fused:
+            return self._number("epsilon")
+        return 1e-4 if self.epsilon is None else self.epsilon
 
     def _renorm_settings(self) -> core.Renorm | None:
         if not self.renorm:
             return None
         return core.Renorm(_weight_of_batch(self.renorm_momentum), **self.renorm_clipping)
 
-    def _mask_weights(self, mask: Any, x: Array) -> Array | None:
-        """The mask as weights; a NaN or inf that it leaves out still spoils its channel."""
-        if mask is None or self.fused:
-            return None
-        weights = np.asarray(mask, x.dtype)[..., None]
-        try:
-            weights = np.broadcast_to(weights, x.shape)
-        except ValueError:
-            raise InvalidValue(
-                f"a mask of shape {np.shape(mask)}, with an axis appended, doesn't broadcast "
-                f"against inputs of shape {x.shape}"
-            ) from None
-        return np.where(np.isfinite(x) | (weights != 0), weights, np.nan)
-
-    def _into_ghost_batches(self, x: Array, mode: Mode) -> Array:
-        """Sample i goes to ghost batch i modulo their number: (size, number, ...), not blocks."""
-        size = self.virtual_batch_size if mode is not Mode.RUNNING else None
-        if size is None:
-            return x[:, None]
-        if len(x) % int(size):
-            raise InvalidValue(f"virtual_batch_size={size} doesn't divide the batch of {len(x)}")
-        return x.reshape(int(size), -1, *x.shape[1:])
-
-    def _call_adjusted(self, x: Array, settings: core.Settings, weights: Array | None) -> Array:
-        """y = (x_hat * scale + bias) * gamma + beta with the adjustment's scale and bias."""
-        assert self.adjustment is not None
-        scale, bias = (np.asarray(value, np.float64) for value in self.adjustment(x.shape))
-        x_hat, running, self._saved = core.forward(
-            x, None, None, self._running(), settings, weights=weights, dtype=np.dtype(np.float64)
-        )
-        if running is not None:
-            self._store(running)
-        adjusted = x_hat * scale + bias
-        self._adjusted = (adjusted, scale, self._broadcast(self.gamma, 1.0, x.ndim))
-        y = adjusted * self._adjusted[2] + self._broadcast(self.beta, 0.0, x.ndim)
-        return y.astype(x.dtype)
-
-    def _broadcast(self, parameter: Array | None, default: float, rank: int) -> Array:
-        if parameter is None:
-            return np.asarray(default)
-        if parameter.ndim == rank:
-            return parameter.astype(np.float64)
-        shape = [parameter.size if axis in self.axis else 1 for axis in range(rank)]
-        return parameter.astype(np.float64).reshape(shape)
-
     def backward(self, dy: Any) -> Array:
         """The gradient of the inputs; see `Layer.backward`."""
-        dy = as_array(dy, "dy")
-        if self.virtual_batch_size is None or self._saved is None or dy.ndim == 0:
-            dx = super().backward(dy)
-        else:
-            expected = (-1, *self._saved.x.shape[2:])
-            if dy.shape != self._saved.x.reshape(expected).shape:
-                raise InvalidValue(
-                    f"dy must have the output's shape {self._saved.x.reshape(expected).shape}, "
-                    f"but got shape {dy.shape}"
-                )
-            dx = super().backward(dy.reshape(self._saved.x.shape)).reshape(dy.shape)
+        dx = super().backward(dy)
         return dx if self._gradient_dtype is None else dx.astype(self._gradient_dtype, copy=False)
 
+    def _output_shape(self) -> tuple[int, ...]:
+        shape = super()._output_shape()
+        ghosts = len(shape) > self._input_spec[0]  # then (size, number of ghost batches, ...)
+        return (shape[0] * shape[1], *shape[2:]) if ghosts else shape
+
     def _differentiate(self, dy: Array) -> tuple[Array, Array, Array]:
-        if self._adjusted is None:
-            return super()._differentiate(dy)
-        assert self._saved is not None
-        adjusted, scale, gamma = self._adjusted
-        axes = tuple(i for i in range(dy.ndim) if i not in self.axis)
-        wide = dy.astype(np.float64)
-        dx, _, _ = core.backward(self._saved, wide * gamma * scale, self._saved.x.dtype)
-        return dx, (wide * adjusted).sum(axis=axes), wide.sum(axis=axes)
+        return super()._differentiate(dy) if self._adjusted is None else self._adjusted.backward(dy)
+
+    def arguments(self) -> dict[str, Any]:
+        """The constructor arguments that would make a layer with the present settings."""
+        found = {**super().arguments(), "weights": None}
+        if self.built and self.virtual_batch_size is not None:
+            found["axis"] = [axis - 1 for axis in self.axis]  # without the ghost batches' axis
+        return found
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as Keras 2 writes them; `adjustment` can't be among them."""
