@@ -10,7 +10,7 @@ from batchnorm.explain.sides import NAMES
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "docs" / "differences"
-REGENERATE = "run: python -m batchnorm.explain.build docs/differences"
+REGENERATE = "run: make generate"
 
 
 @pytest.fixture(scope="module")
@@ -44,23 +44,52 @@ def test_every_side_and_every_pair_of_dialects_has_a_page():
 
 def test_readme_table_is_current():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert build.readme(text) == text, "run: python -m batchnorm.explain.build --readme README.md"
+    assert build.readme(text) == text, REGENERATE
 
 
-def test_readme_keeps_what_is_around_the_table(tmp_path):
+def run(*arguments):
+    return CliRunner().invoke(build.main, [str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def readme(tmp_path):
     file = tmp_path / "README.md"
     file.write_text("before\n<!-- dialects -->\nstale\n<!-- /dialects -->\nafter\n")
-    result = CliRunner().invoke(build.main, ["--readme", str(file)])
-    assert result.exit_code == 0, result.output
-    text = file.read_text()
+    return file
+
+
+def test_readme_keeps_what_is_around_the_table(readme):
+    assert run(readme).exit_code == 0
+    text = readme.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- dialects -->\n|")
     assert text.endswith("\n<!-- /dialects -->\nafter\n")
     assert "stale" not in text
 
 
-def test_readme_without_marks_is_refused(tmp_path):
-    file = tmp_path / "README.md"
-    file.write_text("no marks")
-    result = CliRunner().invoke(build.main, ["--readme", str(file)])
-    assert result.exit_code == 2
-    assert file.read_text() == "no marks"
+def test_readme_without_marks_is_refused(readme):
+    readme.write_text("no marks")
+    assert run(readme).exit_code == 2
+    assert readme.read_text() == "no marks"
+
+
+def test_check_writes_nothing_and_names_what_is_stale(readme, tmp_path, pages):
+    folder = tmp_path / "pages"
+    before = readme.read_text()
+    result = run("--check", folder, readme)
+    assert result.exit_code == 1
+    assert "README.md" in result.output
+    assert not folder.exists()
+    assert readme.read_text() == before
+    assert run(folder, readme).exit_code == 0
+    assert {path.name for path in folder.iterdir()} == set(pages)
+    assert run("--check", folder, readme).exit_code == 0
+
+
+def test_pages_of_a_former_build_go_and_other_files_stay(tmp_path):
+    old, own = tmp_path / "old-pair.en.md", tmp_path / "notes.md"
+    old.write_text(build.markdown.GENERATED + "\n")
+    own.write_text("mine")
+    assert run("--check", tmp_path).exit_code == 1
+    assert run(tmp_path).exit_code == 0
+    assert not old.exists()
+    assert own.read_text() == "mine"

@@ -1,7 +1,8 @@
-"""Writes the committed pages, `python -m batchnorm.explain.build docs/differences`.
+"""Writes what is committed: `python -m batchnorm.explain.build docs/differences README.md`.
 
-With `--readme README.md` it rewrites the README's table of the dialects instead. Every pair has
-one page per language, whichever way round it is asked for; versions have pages beside them.
+A folder gets the pages, a file the table of the dialects between its two marks. `--check` writes
+nothing and exits with 1 where something isn't current. Every pair of dialects has one page per
+language, whichever way round it is asked for; versions have pages beside them.
 """
 
 from __future__ import annotations
@@ -92,19 +93,43 @@ def _links(a: str, b: str) -> str:
 
 
 @click.command
-@click.argument("folder", type=click.Path(path_type=Path), required=False)
-@click.option("--readme", "readme_file", type=click.Path(path_type=Path, exists=True))
-def main(folder: Path | None, readme_file: Path | None) -> None:
-    """Write the pages into FOLDER, or the table of the dialects into the README."""
-    if (folder is None) == (readme_file is None):
-        raise click.UsageError("expected either FOLDER or --readme README.md")
-    if readme_file is not None:
-        text = readme_file.read_text(encoding="utf-8")
-        readme_file.write_text(readme(text), encoding="utf-8")
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, text in pages().items():
-            (folder / name).write_text(text, encoding="utf-8")
+@click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
+@click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file isn't current.")
+def main(paths: tuple[Path, ...], check: bool) -> None:
+    """Write the pages into a folder, and the table of the dialects into a README."""
+    wanted: dict[Path, str | None] = {}
+    for path in paths:
+        wanted |= _readme_file(path) if path.is_file() else _folder(path)
+    stale = [path for path, text in wanted.items() if _current(path) != text]
+    if check and stale:
+        names = "\n".join(f"  {path}" for path in stale)
+        click.echo(f"not current, run `make generate`:\n{names}", err=True)
+        sys.exit(1)
+    for path in stale:
+        text = wanted[path]
+        if text is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+
+
+def _readme_file(path: Path) -> dict[Path, str | None]:
+    return {path: readme(path.read_text(encoding="utf-8"))}
+
+
+def _folder(folder: Path) -> dict[Path, str | None]:
+    """The pages, and None for those that a former build has left there."""
+    found: dict[Path, str | None] = {
+        path: None
+        for path in folder.glob("*.md")
+        if path.read_text(encoding="utf-8").startswith(markdown.GENERATED)
+    }
+    return found | {folder / name: text for name, text in pages().items()}
+
+
+def _current(path: Path) -> str | None:
+    return path.read_text(encoding="utf-8") if path.exists() else None
 
 
 if __name__ == "__main__":
