@@ -15,7 +15,6 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
-from batchnorm.dialects import policies
 from batchnorm.dialects.keras_arguments import (
     BetaConstraint,
     BetaInit,
@@ -69,7 +68,49 @@ class Options(TypedDict, total=False):
 
 
 class BatchNormalization(KerasLayer):
-    """Batch normalization over one axis of an input of any rank, as Keras 3 does it."""
+    """Batch normalization as keras.layers.BatchNormalization of Keras 3 has it.
+
+    y = (x - mean) / sqrt(var + epsilon) * gamma + beta, with biased batch statistics in training
+    moving_* = momentum * moving_* + (1 - momentum) * {mean, var}, biased at any rank
+
+    Args:
+        axis: the channel axis; becomes an int.
+        momentum: weight of the old value, any float: one minus torch's.
+        epsilon: added to the variance, any float.
+        center: whether beta exists.
+        scale: whether gamma exists.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: a
+            name, configuration, callable or initializer.
+        beta_regularizer, gamma_regularizer: what `losses` says of beta and gamma, or None.
+        beta_constraint, gamma_constraint: kept for an optimizer, which applies them; or None.
+        renorm, renorm_clipping, renorm_momentum: batch renormalization, bounds {"rmax", "rmin",
+            "dmax"} of its r and d, and momentum of its averages.
+        synchronized: as one process has it.
+        trainable: False means inference whatever `training` says.
+        name, dtype: as every layer has them; `dtype` may be a policy.
+        input_dim, input_shape, activity_regularizer, autocast: understood, without influence.
+
+    Shape: any of rank 1 and more; the output is shaped alike. A mask lacks the last axis.
+    Dtypes: any, floating ones cast to the policy's compute dtype, which the output has; computed in
+        float64.
+    State: gamma (1), beta (0), moving_mean (0), moving_variance (1), each (C,); with renorm
+        moving_stddev (1), renorm_mean (0) and renorm_stddev (1). They have the policy's type.
+
+    Raises:
+        ValueError: an unknown argument, one out of range, another shape than built for, a bad mask.
+        IndexError: an axis outside the input's rank.
+        TypeError: an argument of another type.
+
+    >>> layer = BatchNormalization(axis=1)
+    >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    >>> print(layer(x, training=True)[0, 0].round(3))
+    [[-1.341 -0.447]
+     [ 0.447  1.341]]
+    >>> layer.state["moving_variance"]  # biased: 5/4, of which a hundredth enters
+    array([1.0025, 1.0025], dtype=float32)
+
+    Source: keras 3.15.1, keras/src/layers/normalization/batch_normalization.py.
+    """
 
     FRAMEWORK, VERIFIED_WITH = "keras", "3.15.1"
     KWARGS_DEFAULTS = {"trainable": True}
@@ -227,15 +268,7 @@ class BatchNormalization(KerasLayer):
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as Keras 3 writes them."""
         return {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": policies.serialize(self.dtype_policy, self.FRAMEWORK),
-            "axis": self.axis,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            **self._objects_config(),
+            **self._common_config(),
             "synchronized": self.synchronized,
             "renorm": self.renorm,
             "renorm_clipping": self.renorm_clipping,

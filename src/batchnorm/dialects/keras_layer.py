@@ -191,10 +191,18 @@ class KerasLayer(Layer):
         """The constructor arguments as the framework's own `get_config` writes them."""
         raise NotImplementedError
 
-    def _objects_config(self) -> dict[str, Any]:
+    def _common_config(self) -> dict[str, Any]:
+        """What both write first, in this order."""
+        plain = ("axis", "momentum", "epsilon", "center", "scale")
         return {
-            key: module.serialize(getattr(self, key), self.FRAMEWORK)
-            for key, module in self.OBJECTS.items()
+            "name": self.name,
+            "trainable": self.trainable,
+            "dtype": policies.serialize(self.dtype_policy, self.FRAMEWORK),
+            **{key: getattr(self, key) for key in plain},
+            **{
+                key: module.serialize(getattr(self, key), self.FRAMEWORK)
+                for key, module in self.OBJECTS.items()
+            },
         }
 
     @classmethod

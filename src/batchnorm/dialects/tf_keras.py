@@ -16,12 +16,7 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
-from batchnorm.dialects import (
-    policies,
-    tf_keras_adjustment,
-    tf_keras_fused,
-    tf_keras_ghost_batches,
-)
+from batchnorm.dialects import tf_keras_adjustment, tf_keras_fused, tf_keras_ghost_batches
 from batchnorm.dialects.keras_arguments import (
     BetaConstraint,
     BetaInit,
@@ -55,7 +50,53 @@ TINY = float(np.finfo(np.float64).tiny)  # what makes 0 / 0 zero and changes no 
 
 
 class BatchNormalization(KerasLayer):
-    """Batch normalization over any axis or axes of an input of any rank, as Keras 2 does it."""
+    """Batch normalization as tf.keras.layers.BatchNormalization of Keras 2 has it.
+
+    y = (x - mean) / sqrt(var + epsilon) * gamma + beta, with biased batch statistics in training
+    moving_* = momentum * moving_* + (1 - momentum) * {mean, var * n / (n - 1) if fused else var}
+
+    Args:
+        axis: the channel axis, or a list of axes.
+        momentum: weight of the old value, any float: one minus torch's.
+        epsilon: added to the variance, any float; None, fused, is 1e-4.
+        center: whether beta exists.
+        scale: whether gamma exists.
+        beta_initializer, gamma_initializer, moving_mean_initializer, moving_variance_initializer: a
+            name, configuration, callable or initializer.
+        beta_regularizer, gamma_regularizer: what `losses` says of beta and gamma, or None.
+        beta_constraint, gamma_constraint: kept for an optimizer, which applies them; or None.
+        synchronized: as one process has it: it rules out `fused`.
+        fused: whether TensorFlow's fused kernel is meant, which averages the unbiased variance and
+            ignores masks. None: for rank 4 and 5, axis 1 or last, 32 and 16 bits, none of the next.
+        renorm, renorm_clipping, renorm_momentum: batch renormalization, bounds {"rmax", "rmin",
+            "dmax"} of its r and d, and momentum of its averages.
+        virtual_batch_size: samples per ghost batch, each normalized by its own statistics.
+        adjustment: from the input's shape to a (scale, bias) on the normalized values.
+        trainable: False means inference whatever `training` says.
+        name, dtype, weights: as every layer has them; `dtype` may be a policy.
+        dynamic, input_dim, input_shape, batch_input_shape, batch_size, activity_regularizer,
+            autocast, implementation: understood, without influence.
+
+    Shape: any of rank 1 and more with a channel axis; the output is shaped alike.
+    Dtypes: any, cast to the policy's compute dtype, which the output has; computed in float64.
+    State: gamma (1), beta (0), moving_mean (0), moving_variance (1), each (C,), with ghost batches
+        or several axes of the input's rank; with renorm moving_stddev (1), renorm_mean (0) and
+        renorm_stddev (1). float32 where the dtype has 16 bits.
+
+    Raises:
+        ValueError: an axis out of range, `fused` with what it lacks, another shape than built for.
+        TypeError: an unknown argument, or one of another type.
+
+    >>> layer = BatchNormalization(axis=1)
+    >>> x = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+    >>> print(layer(x, training=True)[0, 0].round(3))
+    [[-1.341 -0.447]
+     [ 0.447  1.341]]
+    >>> layer.state["moving_variance"]  # fused, so unbiased: 5/3, of which a hundredth enters
+    array([1.0066667, 1.0066667], dtype=float32)
+
+    Source: tf_keras 2.21.0, tf_keras/src/layers/normalization/batch_normalization.py.
+    """
 
     FRAMEWORK, VERIFIED_WITH = "tf_keras", "2.21.0"
     KWARGS_DEFAULTS = {"renorm": False, "renorm_momentum": 0.99, "trainable": True}
@@ -259,17 +300,7 @@ class BatchNormalization(KerasLayer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as Keras 2 writes them; `adjustment` can't be among them."""
-        config = {
-            "name": self.name,
-            "trainable": self.trainable,
-            "dtype": policies.serialize(self.dtype_policy, self.FRAMEWORK),
-            "axis": self.axis,
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "center": self.center,
-            "scale": self.scale,
-            **self._objects_config(),
-        }
+        config = self._common_config()
         if self.renorm:
             config["renorm"] = True
             config["renorm_clipping"] = self.renorm_clipping
