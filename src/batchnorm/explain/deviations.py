@@ -29,5 +29,7 @@ def deviation(dialect: str, question: str) -> Mapping[str, Any] | None:
 def _entries() -> list[dict[str, Any]]:
     if not FILE.exists():
         return []
-    found: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8"))["deviation"]
+    found: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8")).get(
+        "deviation", []
+    )
     return found

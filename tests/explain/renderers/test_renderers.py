@@ -1,10 +1,14 @@
 """Each format holds the whole page, well-formed."""
 
+import io
 import json
 import re
+from collections import Counter
 from html.parser import HTMLParser
 
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from batchnorm.explain import FORMATS, explain, page
 from batchnorm.explain.page import Code, Column, Page, Paragraph, Row, Section, Table
@@ -117,3 +121,20 @@ def test_text_fits_and_has_no_markup():
     assert max(map(len, shown.splitlines())) <= text.WIDTH
     assert "`" not in shown
     assert "\x1b" not in shown
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("width", [60, 80, 100, 140])
+def test_text_loses_no_character_at_any_width(width, lang):
+    found = page("torch", "keras", lang)
+    out = io.StringIO()
+    text.print_page(found, Console(file=out, width=width, color_system=None))
+    lines = out.getvalue().splitlines()
+    assert max(map(cell_len, lines)) <= width
+    shown = Counter("".join(lines))
+    for section in found.walk():
+        for block in section.blocks:
+            rows = block.rows if isinstance(block, Table) else ()
+            for character in "".join(text.inline(c).plain for row in rows for c in row.cells):
+                shown[character] -= not character.isspace()
+    assert not [character for character, left in shown.items() if left < 0]

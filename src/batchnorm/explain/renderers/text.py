@@ -17,6 +17,7 @@ from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table,
 __all__ = ["print_page", "render"]
 
 WIDTH = 100
+PADDING = 3  # of a column, at most
 
 
 def render(page: Page) -> str:
@@ -57,18 +58,44 @@ def _print_block(block: Block, console: Console) -> None:
         console.print(Padding(code, (0, 0, 0, 2)))
     else:
         assert isinstance(block, Table)
-        console.print(_table(block))
+        console.print(_table(block, console.width))
 
 
-def _table(block: Table) -> RichTable:
+def _table(block: Table, width: int) -> RichTable:
     made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
-    for column in block.columns:
-        made.add_column(
-            inline(column.title), overflow="fold", min_width=38 if column.wide else None
-        )
-    for row in block.rows:
-        made.add_row(*(Text("\n").join(map(inline, cell.splitlines())) for cell in row.cells))
+    cells = [[_cell(cell) for cell in row.cells] for row in block.rows]
+    widths = _widths(block, cells, width)
+    for i, column in enumerate(block.columns):
+        made.add_column(inline(column.title), overflow="fold", max_width=widths[i])
+    for row in cells:
+        made.add_row(*row)
     return made
+
+
+def _cell(text: str) -> Text:
+    return Text("\n").join(map(inline, text.splitlines()))
+
+
+def _widths(block: Table, cells: list[list[Text]], width: int) -> list[int]:
+    """Natural widths, the widest cut until two fifths of the width are left for sentences."""
+    heads = [inline(column.title).cell_len for column in block.columns]
+    natural = [
+        max([head, *(line.cell_len for row in cells for line in row[i].split())])
+        for i, head in enumerate(heads)
+    ]
+    widths = [
+        min(own, 2 * width // 5) if column.wide else own
+        for own, column in zip(natural, block.columns, strict=True)
+    ]
+    room = max(width - PADDING * len(widths), len(widths))
+    while sum(widths) > room:
+        narrow = [w for w, c in zip(widths, block.columns, strict=True) if not c.wide] or widths
+        widths[widths.index(max(narrow))] -= 1
+    spare = room - sum(widths)
+    return [
+        min(own + spare, whole) if column.wide else own
+        for own, whole, column in zip(widths, natural, block.columns, strict=True)
+    ]
 
 
 def inline(text: str) -> Text:
