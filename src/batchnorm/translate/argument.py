@@ -223,7 +223,7 @@ def _taken_from_one(node: ast.expr) -> ast.expr | None:
 def _decimal(node: ast.expr, text: str) -> Decimal | None:
     """The number that a literal spells, exactly."""
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.UAdd):
-        inner = _decimal(node.operand, ast.get_source_segment(text, node.operand) or "")
+        inner = _decimal(node.operand, text)
         return inner if inner is None or isinstance(node.op, ast.UAdd) else -inner
     value = node.value if isinstance(node, ast.Constant) else None
     if isinstance(value, float):

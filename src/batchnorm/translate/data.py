@@ -53,7 +53,7 @@ class Data:
 def make_data(plan: Plan, steps: int) -> Data:
     """Draw the data for a plan."""
     random = np.random.default_rng(20150211)  # the day that the paper appeared
-    channels = _channels(plan)
+    channels = plan.channels
     count = COUNT if channels <= _MANY_CHANNELS else COUNT // 4
     group = plan.source.canonical["virtual_batch_size"].value
     batch = 2 * group if isinstance(group, int) and group > 0 else 8
@@ -87,14 +87,6 @@ def make_data(plan: Plan, steps: int) -> Data:
         "renorm_stddev": stddev * random.uniform(0.9, 1.1, channels),
     }
     return Data(x, dy, {role: values.astype(state_dtype) for role, values in state.items()})
-
-
-def _channels(plan: Plan) -> int:
-    for side in (plan.source, plan.target):
-        size = side.values().get("num_features", side.canonical["num_features"].value)
-        if isinstance(size, int):
-            return size
-    return 6
 
 
 def _dtypes(plan: Plan) -> tuple[np.dtype[np.generic], np.dtype[np.generic]]:

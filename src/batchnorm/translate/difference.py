@@ -43,6 +43,28 @@ class Difference:
 
 
 REFERENCES: Mapping[str, str] = {
+    "adjustment": "adjustment",
+    "batch-statistics-in-inference": "layer-without-statistics",
+    "channel-axis": "default-channel-axis",
+    "compute-dtype": "mixed-float16",
+    "constraint": "regularizers-and-constraints",
+    "cumulative-average": "momentum-of-none",
+    "epsilon-clamp": "smallest-epsilon",
+    "extra-parameter": "gamma-without-beta",
+    "float16-statistics": "float16-statistics-move",
+    "frozen-affine": "without-affine",
+    "frozen-parameters": "frozen-layer",
+    "initial-value": "initial-value-parameters",
+    "layer-name": "names-in-weight-files",
+    "mode": "mode-of-a-new-layer",
+    "num-features": "number-of-channels",
+    "parameter-dtype": "sixteen-bit-layer",
+    "regularizer": "regularizers-and-constraints",
+    "renorm": "running-variance-with-renorm",
+    "running-statistics-in-training": "forced-running-statistics",
     "running-variance-denominator": "running-variance-denominator",
+    "statistics-kept": "forced-batch-statistics",
+    "synchronized": "replicas-with-synchronization",
+    "virtual-batch-size": "virtual-batches",
 }
 """Key of a difference -> id of the question (`batchnorm.questions`) that the pages explain."""

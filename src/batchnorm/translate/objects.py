@@ -136,6 +136,8 @@ def _object(node: ast.Call, word: str, of: Dialect) -> Any:
         if not of.is_keras:
             maker = _MINDSPORE.get(name)
             return maker(*args, **keywords) if maker else None
+        if name in ("Constant", "constant"):  # which has no default value in Keras 3
+            return initializers.Constant(*args, **keywords)
         found: Any = _FAMILIES[word].get(name, of.framework)
         if name == "l1_l2":  # Keras 2's function has other defaults than the class
             keywords = {**vars(found), **dict(zip(vars(found), args, strict=False)), **keywords}

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from batchnorm.errors import BatchNormError, InvalidValue
 from batchnorm.layer import Layer
@@ -19,6 +20,7 @@ from batchnorm.translate.difference import Difference
 from batchnorm.translate.facts import facts
 from batchnorm.translate.form import Dialect, Form, form, forms
 from batchnorm.translate.losses import losses
+from batchnorm.translate.objects import STAND_INS
 from batchnorm.translate.reading import read
 from batchnorm.translate.writing import Task, channel_position, write
 
@@ -57,7 +59,7 @@ class Side:
         known = {name: a.value for name, a in self.arguments.items() if name in own}
         known.pop("device", None)  # arrays are NumPy's, on the CPU
         if "num_features" in own and "num_features" not in known:
-            known["num_features"] = 6
+            known["num_features"] = STAND_INS["num_features"]
         if self.form.dialect.is_keras:
             known.pop("name", None)
         return known
@@ -65,6 +67,17 @@ class Side:
     def layer(self) -> Layer:
         """Our layer with these arguments."""
         return self.form.layer(**self.values())
+
+    def built(self, rank: int, channels: int) -> Layer:
+        """Our layer with its state, for inputs of a rank and with so many channels."""
+        layer: Any = self.layer()
+        if self.form.dialect.is_keras:
+            axis = self.canonical["channel_axis"].value
+            shape = [2] * rank
+            for place in [axis] if isinstance(axis, int) else axis:
+                shape[place] = channels
+            layer.build(tuple(shape))
+        return layer  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
@@ -82,6 +95,15 @@ class Plan:
     target: Side
     rank: int
     differences: tuple[Difference, ...]
+
+    @property
+    def channels(self) -> int:
+        """The number of channels; what stands in for it where nobody says it."""
+        for side in (self.target, self.source):
+            size = side.values().get("num_features", side.canonical["num_features"].value)
+            if isinstance(size, int):
+                return size
+        return int(STAND_INS["num_features"])
 
     @property
     def axes(self) -> tuple[int, int]:

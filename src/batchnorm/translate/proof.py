@@ -18,6 +18,7 @@ from batchnorm.questions.subject import Ours, Raised, Subject
 from batchnorm.translate.data import make_data
 from batchnorm.translate.plan import Plan
 from batchnorm.translate.run import STEPS, Run, roundoff
+from batchnorm.translate.state import names_side_by_side
 from batchnorm.translate.theory import Value
 from batchnorm.vocabulary import Array, as_dtype
 
@@ -129,7 +130,8 @@ def prove(
         strict=True,
     ):
         try:
-            run = Run(plan, side, arguments, axis, subject, data, arithmetic)
+            roles = {} if side is plan.source else _carried(plan)
+            run = Run(plan, side, arguments, axis, subject, data, arithmetic, roles)
             run.run()
             runs.append(run)
         except Raised as error:
@@ -191,11 +193,20 @@ def _row(name: str, pairs: list[_Pair], modelled: bool) -> Row:
         name,
         float("nan") if any(map(np.isnan, largest)) else max(largest),
         max(predicted) if modelled else None,
-        float(worst.bound.ravel()[place]),
+        float(worst.bound.ravel()[place] if worst.share.any() else worst.bound.max(initial=0)),
         float(worst.share.ravel()[place]),
         all(pair.equal for pair in pairs),
         max(pair.scale for pair in pairs),
     )
+
+
+def _carried(plan: Plan) -> dict[str, str]:
+    """The target's state names -> the role of the source's entry whose values they get."""
+    entries = plan.source.form.layer.STATE
+    names = names_side_by_side(
+        *(s.built(plan.rank, plan.channels) for s in (plan.source, plan.target))
+    )
+    return {n.target: entries[n.source].role for n in names if n.source and n.target}
 
 
 def _one_sided(ours: Run, theirs: Run, plan: Plan, excused: set[str]) -> list[str]:

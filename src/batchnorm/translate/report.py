@@ -126,21 +126,21 @@ def _print_state(translation: Translation, console: Console) -> None:
     source, target = (
         side.form.dialect.name for side in (translation.plan.source, translation.plan.target)
     )
-    title = "State (saved: in a net as bn1 / by a bare layer)"
+    title = "State (saved in a net as bn1; after / by a bare layer, where it isn't the same)"
     table = Table(box=box.SIMPLE, pad_edge=False, title=title, title_justify="left")
-    for heading in (source, target, f"saved by {source}", f"saved by {target}"):
-        table.add_column(heading, overflow="fold")
+    for heading in (source, target):
+        table.add_column(heading, no_wrap=True)
+    for heading in (source, target):
+        table.add_column(f"saved by {heading}", overflow="fold")
     for names in translation.state:
-        table.add_row(
-            names.source or "—",
-            names.target or "—",
-            *(" / ".join(dict.fromkeys(saved)) or "—" for saved in _saved(names)),
-        )
+        saved = (_saved(names.source_saved), _saved(names.target_saved))
+        table.add_row(names.source or "—", names.target or "—", *saved)
     console.print(table)
 
 
-def _saved(names: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    return names.source_saved, names.target_saved
+def _saved(names: tuple[str, ...]) -> str:
+    shown = [name for name in names if not names[0].endswith(f".{name}")]
+    return " / ".join(dict.fromkeys(shown)) or "—"
 
 
 def _print_differences(translation: Translation, console: Console) -> None:
@@ -170,11 +170,11 @@ def _print_proof(proof: Proof, console: Console) -> None:
     for text, value in proof.stand_ins.items():
         caption += f"; `{text}` stands as {value!r}"
     console.print(Text(title), Text(caption, "dim"), sep="\n", highlight=False)
-    table = Table(box=box.SIMPLE, pad_edge=False)
+    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
     table.add_column("", no_wrap=True)
     for heading in ("difference", "predicted", "bound", "used"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("")
+    table.add_column("", no_wrap=True)
     for row in _merged(proof.rows):
         table.add_row(row.name, *_numbers(row), _verdict(row))
     if proof.rows:

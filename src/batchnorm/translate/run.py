@@ -46,6 +46,7 @@ class Run:
         subject: Subject,
         data: Data,
         arithmetic: float,
+        roles: Mapping[str, str],
     ) -> None:
         self.data, self.axis, self.side, self.label = data, axis, side, subject.label
         values = side.values()
@@ -58,7 +59,7 @@ class Run:
         entries = side.form.layer.STATE
         self.roles = {name: entries[name].role for name in self.layer.state()}
         initial = {self.roles[n]: np.ravel(v) for n, v in self.layer.state().items()}
-        self.theory = self._theory(plan, arguments, arithmetic)
+        self.theory = self._theory(plan, arguments, arithmetic, roles)
         self.measured: dict[str, list[Array]] = {}
         self.expected: dict[str, list[Value]] = {}
         for role, value in initial.items():
@@ -68,7 +69,10 @@ class Run:
                 self.measured[f"{role} at first"] = [value]
                 self.expected[f"{role} at first"] = [Value(start, np.zeros_like(start))]
 
-    def _theory(self, plan: Plan, arguments: Canonical, arithmetic: float) -> Theory:
+    def _theory(
+        self, plan: Plan, arguments: Canonical, arithmetic: float, roles: Mapping[str, str]
+    ) -> Theory:
+        """Load the common state, where `roles` says which entry gets which, and tell theory."""
         state = dict(self.data.state)
         for role, neutral in _NEUTRAL.items():
             slot = f"has_{role}"
@@ -78,7 +82,7 @@ class Run:
         given = {
             name: np.asarray(self.data.batches)
             if self.roles[name] == "count"
-            else state[self.roles[name]].reshape(value.shape).astype(value.dtype)
+            else state[roles.get(name, self.roles[name])].reshape(value.shape).astype(value.dtype)
             for name, value in own.items()
         }
         self.layer.load_state(given)

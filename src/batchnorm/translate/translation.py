@@ -12,7 +12,7 @@ from batchnorm.translate.call import parse_call
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.form import dialect
 from batchnorm.translate.live import live
-from batchnorm.translate.plan import Plan, Side, plan
+from batchnorm.translate.plan import Plan, plan
 from batchnorm.translate.proof import Proof, prove
 from batchnorm.translate.state import StateName, carry, names_side_by_side
 
@@ -56,7 +56,8 @@ class Translation:
     @cached_property
     def state(self) -> list[StateName]:
         """The state names side by side."""
-        return names_side_by_side(*(self._built(s) for s in (self.plan.source, self.plan.target)))
+        size = (self.plan.rank, self.plan.channels)
+        return names_side_by_side(self.plan.source.built(*size), self.plan.target.built(*size))
 
     @cached_property
     def proof(self) -> Proof:
@@ -65,12 +66,18 @@ class Translation:
 
     def layer(self) -> Layer:
         """Our layer of the target dialect, with the state and mode of the layer translated."""
-        layer = self._built(self.plan.target)
+        layer = self.plan.target.built(self.plan.rank, self._channels)
         if self.given is not None:
             carry(self.given, layer)
             if hasattr(self.given, "training") and hasattr(layer, "training"):
                 layer.training = self.given.training
         return layer
+
+    @property
+    def _channels(self) -> int:
+        if self.given is not None and self.given.state:
+            return max(value.size for value in self.given.state.values())
+        return self.plan.channels
 
     @property
     def status(self) -> Literal["equal", "predicted", "different"]:
@@ -83,18 +90,6 @@ class Translation:
     def exit_code(self, *, strict: bool = False) -> int:
         """0 for equal or different only as predicted (with `strict`, for equal), else 1."""
         return int(self.status == "different" or (strict and self.status == "predicted"))
-
-    def _built(self, side: Side) -> Layer:
-        layer = side.layer()
-        if side.form.dialect.is_keras:
-            axis = side.canonical["channel_axis"].value
-            axes = [axis] if isinstance(axis, int) else list(axis)
-            size = self.plan.source.canonical["num_features"].value or 6
-            shape = [2] * self.plan.rank
-            for place in axes:
-                shape[place] = int(size)
-            layer.build(tuple(shape))  # type: ignore[attr-defined]
-        return layer
 
 
 def translate(
