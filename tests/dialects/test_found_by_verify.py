@@ -100,6 +100,66 @@ def test_tf_keras_resolves_the_axis_even_where_build_fails():
     assert layer.axis == [1]
 
 
+def test_tf_keras_virtual_batches_of_an_empty_batch():
+    layer = bn.tf_keras.BatchNormalization(virtual_batch_size=4)
+    assert layer(np.zeros((0, 3), F32), training=True).shape == (0, 3)
+    assert np.isnan(layer.moving_mean).all()
+
+
+def test_tf_keras_mask_that_the_fused_kernel_ignores_changes_no_statistics_of_nothing():
+    layer = bn.tf_keras.BatchNormalization()
+    with pytest.warns(UserWarning, match="ignores the mask"):
+        layer(np.zeros((0, 2, 2, 3), F32), training=True, mask=np.ones((0, 2, 2), bool))
+    assert np.isnan(layer.moving_mean).all()
+
+
+def test_tf_keras_checks_an_adjustment_before_it_moves_the_state():
+    layer = bn.tf_keras.BatchNormalization(adjustment=lambda shape: (np.ones(7), np.zeros(7)))
+    with pytest.raises(ValueError, match="adjustment"):
+        layer(np.ones((4, 3), F32), training=True)
+    np.testing.assert_array_equal(layer.moving_mean, 0)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_tf_keras_layer_of_integers_does_not_run(training):
+    with pytest.raises(ValueError, match="floating"):
+        bn.tf_keras.BatchNormalization(dtype="int32")(np.ones((4, 3), F32), training=training)
+
+
+def test_tf_keras_wants_a_string_as_name_and_an_integer_as_virtual_batch_size():
+    with pytest.raises(TypeError, match="name"):
+        bn.tf_keras.BatchNormalization(name=3)
+    with pytest.raises(ValueError, match="integer"):
+        bn.tf_keras.BatchNormalization(virtual_batch_size=2.0)(np.ones((4, 3), F32), training=True)
+
+
+def test_keras_inference_looks_at_the_rank_of_a_mask_only():
+    layer = bn.keras.BatchNormalization()
+    layer(np.ones((4, 3), F32), mask=np.ones(7, bool))
+    with pytest.raises(ValueError, match="one dimension less"):
+        layer(np.ones((4, 3), F32), mask=np.ones((4, 3), bool))
+
+
+def test_keras_makes_a_bool_of_trainable():
+    layer = bn.keras.BatchNormalization()
+    layer.trainable = "x"
+    assert layer.trainable is True
+
+
+def test_keras_parameters_of_integers_have_no_gradient():
+    layer = bn.keras.BatchNormalization(dtype="int32")
+    layer(np.ones((4, 3), F32), training=True)
+    layer.backward(np.ones((4, 3), F32))
+    assert layer.gradients == {}
+
+
+@pytest.mark.parametrize("module", [bn.tf_keras, bn.keras])
+def test_gradient_of_a_complex_input_is_complex(module):
+    layer = module.BatchNormalization()
+    layer(np.ones((4, 3), np.complex64))
+    assert layer.backward(np.ones((4, 3), F32)).dtype == np.complex64
+
+
 def test_keras_gradient_of_a_float32_input_passes_the_compute_dtype():
     layer = bn.keras.BatchNormalization(dtype="mixed_bfloat16")
     rng = np.random.default_rng(0)

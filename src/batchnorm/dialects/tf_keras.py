@@ -177,7 +177,8 @@ class BatchNormalization(KerasLayer):
         self.axis = resolved  # stays so even when what follows is refused
         if self.virtual_batch_size is not None:
             tf_keras_ghost_batches.check(self.virtual_batch_size, resolved, self.adjustment)
-        self.fused = tf_keras_fused.at_rank(self.fused, resolved, rank)
+        asked, self.fused = self.fused, rank in (4, 5) if self.fused is None else self.fused
+        self.fused = tf_keras_fused.at_rank(asked, resolved, rank)
         self._input_spec = (rank, {axis: shape[axis] for axis in resolved})
         parameter_shape = [shape[i] if i in resolved else 1 for i in range(rank)]
         if self.virtual_batch_size is not None:  # a ghost-batch axis comes after the batch axis
@@ -219,12 +220,14 @@ class BatchNormalization(KerasLayer):
         x = inputs
         groups = 1
         if self.virtual_batch_size is not None:
-            size = self.virtual_batch_size if mode is not Mode.RUNNING else None
+            # An empty batch has no ghost batches, and inference knows none.
+            size = self.virtual_batch_size if mode is not Mode.RUNNING and x.size else None
             x = tf_keras_ghost_batches.split(x, size)
             groups = x.shape[1]  # 1 in inference
         if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
             raise InvalidValue("renorm=True trains in 32 or 16 bits only, but dtype is float64")
         axes = tuple(sorted(self.axis))
+        masked = mask is not None and not self.fused and mode is not Mode.RUNNING
         settings = core.Settings(
             channel_axes=(1, *axes) if groups > 1 else axes,
             mode=mode,
@@ -234,9 +237,8 @@ class BatchNormalization(KerasLayer):
             renorm=self._renorm_settings(),
             groups=groups,
             # Masked or synchronised statistics of no values at all are 0, the others NaN.
-            count_offset=TINY if mask is not None or self.synchronized else 0.0,
+            count_offset=TINY if masked or self.synchronized else 0.0,
         )
-        masked = mask is not None and not self.fused and mode is not Mode.RUNNING
         weights = tf_keras_weights(mask, x) if masked else None
         if self.adjustment is None or mode is Mode.RUNNING:
             self._adjusted = None

@@ -6,6 +6,7 @@ the real layer and on ours, and both must raise the same built-in class or give 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -124,6 +125,7 @@ TOGETHER: Mapping[str, tuple[dict[str, Any], ...]] = {
     ),
 }
 VALUES = {"torch": TORCH, "mindspore": MINDSPORE, "tf_keras": TF_KERAS, "keras": KERAS}
+MISFITS = ("another length", "a dimension more")
 INPUTS = ("float64", "float16", "bfloat16", "int32", "uint8", "bool", "complex64")
 
 
@@ -177,9 +179,7 @@ def _inputs(dialect: str) -> Iterator[Case]:
         for shape in shapes:
             axes = (1,) if len(shape) > 1 else ()
             name = f"{class_name} on {shape}"
-            yield _case(
-                dialect, name, (Step(shape),), class_name=class_name, channel_axes=axes
-            )
+            yield _case(dialect, name, (Step(shape),), class_name=class_name, channel_axes=axes)
     for training in (True, False):
         steps = (Step((1, 3, 1, 1), training=training),)
         yield _case(dialect, f"one value per channel, training={training}", steps)
@@ -199,7 +199,7 @@ def _torch_states() -> Iterator[Case]:
         yield _case("torch", name, steps, arguments=arguments)
     for parameters in ("float16", "bfloat16", "float64"):
         for dtype in ("float16", "bfloat16", "float32", "float64"):
-            arguments = {"num_features": 3, "dtype": as_dtype(parameters)}
+            arguments: dict[str, Any] = {"num_features": 3, "dtype": as_dtype(parameters)}
             name = f"parameters of {parameters}, input of {dtype}"
             yield _case("torch", name, arguments=arguments, dtype=dtype)
 
@@ -210,19 +210,16 @@ def _keras_inputs(dialect: str) -> Iterator[Case]:
     for shape in ((), (3,), (2, 3), (2, 4, 2, 2), (2, 3, 2, 2, 2)):
         steps = (Step(SHAPE), Step(shape))
         yield _case(dialect, f"built for {SHAPE}, given {shape}", steps)
-        last = {"arguments": {}, "channel_axes": (len(shape) - 1,) if shape else ()}
+        last: dict[str, Any] = {"arguments": {}, "channel_axes": (len(shape) - 1,) if shape else ()}
         yield _case(dialect, f"axis=-1 on {shape}", (Step(shape),), **last)
-    for training in ("x", "", [], 1.0, 0.5, -1, (True,)):
-        yield _case(dialect, f"training={training!r}", (Step(SHAPE, training=training),))
-    for mask in ("another length", "a dimension more"):
-        for training in (True, False):
-            for fused in (None, False) if dialect == "tf_keras" else (None,):
-                arguments = {"axis": -1, **({} if fused is None else {"fused": fused})}
-                steps = (Step(SHAPE, training=training, mask=mask),)
-                name = f"a mask of {mask}, training={training}" + f", fused={fused}" * (
-                    fused is not None
-                )
-                yield _case(dialect, name, steps, arguments=arguments, channel_axes=(3,))
-    yield _case(dialect, "momentum = 'x' later", (Step(SHAPE, changes=(("momentum", "x"),)),))
-    yield _case(dialect, "epsilon = 'x' later", (Step(SHAPE, changes=(("epsilon", "x"),)),))
-    yield _case(dialect, "trainable = 'x' later", (Step(SHAPE, changes=(("trainable", "x"),)),))
+    modes: tuple[Any, ...] = ("x", "", [], 1.0, 0.5, -1, (True,))
+    for mode in modes:
+        yield _case(dialect, f"training={mode!r}", (Step(SHAPE, training=mode),))
+    fused: tuple[bool | None, ...] = (None, False) if dialect == "tf_keras" else (None,)
+    for mask, training, choice in itertools.product(MISFITS, (True, False), fused):
+        arguments = {"axis": -1, **({} if choice is None else {"fused": choice})}
+        name = f"a mask of {mask}, training={training}, {arguments}"
+        misfit = (Step(SHAPE, training=training, mask=mask),)
+        yield _case(dialect, name, misfit, arguments=arguments, channel_axes=(3,))
+    for name in ("momentum", "epsilon", "trainable"):
+        yield _case(dialect, f"{name} = 'x' later", (Step(SHAPE, changes=((name, "x"),)),))

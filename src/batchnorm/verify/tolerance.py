@@ -94,6 +94,7 @@ def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) ->
         forward = backward
     # With renorm, epsilon is inside the averaged deviation and is subtracted again.
     within = max(_epsilons(case, number)) if case.arguments.get("renorm") else 0.0
+    stored = max((2 * roundoff(v.dtype) for n, v in before.items() if "stddev" in n), default=0.0)
     dy, dy_sum = _gradient(case, given)
     summed = u + (_sixteen_bit(case.dtype) if case.dialect == "torch" else 0.0)
     return {
@@ -102,7 +103,7 @@ def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) ->
         "gradient of gamma": dy_sum * (backward + summed * x_hat),
         "gradient of beta": dy_sum * summed,
         "mean": blend * (u + 2 * kept) * data.size,
-        "var": blend * ((u + 2 * kept) * data.var + u * (lost + within)),
+        "var": blend * ((u + 2 * kept + stored) * data.var + (u + stored) * within + u * lost),
         "stddev": blend * u * (math.sqrt(data.var + within) + (data.var + lost) / data.std),
     }
 

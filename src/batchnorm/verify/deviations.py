@@ -1,0 +1,150 @@
+"""The listed deviations: where a real framework and our layer differ, known and with a reason.
+
+They are data, in `deviations.toml`, whose head says what an entry holds. Here they are read and
+matched with what a comparison found. `CLASSES` names the kinds of drawn cases that an entry can
+speak of; a class says which steps it holds for, never what happens there.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from batchnorm.errors import InvalidValue
+from batchnorm.verify.draw import Case, Step
+
+__all__ = ["CLASSES", "FILE", "Deviation", "find", "read"]
+
+FILE = Path(__file__).with_name("deviations.toml")
+KEYS = {"signature", "question", "call", "drawn"}
+
+
+def _one_channel(case: Case, step: Step) -> bool:
+    return math.prod(step.shape[axis] for axis in case.channel_axes) == 1
+
+
+def _masked(case: Case, step: Step) -> bool:
+    """Whether a mask takes part: in training, unless the fused kernel ignores it."""
+    return bool(step.mask) and bool(step.training)
+
+
+CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
+    "an empty batch": lambda case, step: 0 in step.shape,
+    "a mask on one channel": lambda case, step: _masked(case, step) and _one_channel(case, step),
+    "one value in one channel": lambda case, step: math.prod(step.shape) == len(step.shape) == 1,
+    "a fractional mask, synchronized": lambda case, step: (
+        bool(case.arguments.get("synchronized")) and step.mask == "weights"
+    ),
+    "a mask beside virtual batches": lambda case, step: (
+        _masked(case, step) and case.arguments.get("virtual_batch_size") is not None
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """One entry: where it is, and why.
+
+    Attributes:
+        dialect: torch, mindspore, tf_keras or keras.
+        kind: "signature", "question", "call" or "drawn".
+        names: parameters, ids of questions, bad calls (with * for anything), or classes.
+        at: for calls and drawn cases, the beginnings of the places where it shows; all if empty.
+        frameworks: the oracles that it is true of, such as keras/jax; all of the dialect if empty.
+        versions: the framework's versions that it was seen with.
+        reason: why it is so, in English; `reason_zh` in Chinese.
+        link: to what shows it.
+    """
+
+    dialect: str
+    kind: str
+    names: tuple[str, ...]
+    at: tuple[str, ...]
+    frameworks: tuple[str, ...]
+    versions: tuple[str, ...]
+    reason: str
+    reason_zh: str
+    link: str
+
+    def __str__(self) -> str:
+        return f"{self.dialect} {self.kind} {', '.join(self.names)}: {self.reason}"
+
+    def covers(self, framework: str, kind: str, name: str, place: str = "") -> bool:
+        """Whether the entry speaks of this comparison; the version is not asked for."""
+        if framework.partition("/")[0] != self.dialect or kind != self.kind:
+            return False
+        if self.frameworks and framework not in self.frameworks:
+            return False
+        where = place.partition(": ")[2] or place
+        if self.at and not where.startswith(self.at):
+            return False
+        # A name with brackets is a name: only * stands for something else.
+        return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in self.names)
+
+
+@cache
+def read(path: Path = FILE) -> tuple[Deviation, ...]:
+    """Read the file.
+
+    Raises:
+        ValueError: an entry lacks something, or has a key or a class that means nothing.
+    """
+    entries = tomllib.loads(path.read_text(encoding="utf-8")).get("deviation", [])
+    return tuple(_entry(entry) for entry in entries)
+
+
+def find(
+    listed: Iterable[Deviation], framework: str, kind: str, names: Iterable[str], place: str = ""
+) -> Deviation | None:
+    """Find the first entry that covers one of the names."""
+    known = tuple(listed)
+    for name in names:
+        for deviation in known:
+            if deviation.covers(framework, kind, name, place):
+                return deviation
+    return None
+
+
+def classes(case: Case, place: str) -> list[str]:
+    """Name the classes that the step at a place belongs to, or one before it."""
+    last = len(case.steps)
+    if place.startswith("step "):
+        last = int(place.removeprefix("step ").partition(":")[0])
+    return [
+        name
+        for name, holds in CLASSES.items()
+        if any(holds(case, step) for step in case.steps[:last])
+    ]
+
+
+def _entry(entry: dict[str, Any]) -> Deviation:
+    kinds = KEYS & set(entry)
+    allowed = KEYS | {"dialect", "at", "frameworks", "versions", "reason", "reason_zh", "link"}
+    missing = {"dialect", "versions", "reason", "reason_zh", "link"} - set(entry)
+    if len(kinds) != 1 or missing or set(entry) - allowed:
+        raise InvalidValue(
+            f"a deviation has one of {sorted(KEYS)}, all of dialect, versions, reason, reason_zh "
+            f"and link, and perhaps at and frameworks; but got {entry}"
+        )
+    (kind,) = kinds
+    names = (entry[kind],) if isinstance(entry[kind], str) else tuple(entry[kind])
+    unknown = [name for name in names if kind == "drawn" and name not in CLASSES]
+    if unknown:
+        raise InvalidValue(f"no class of drawn cases is called {unknown}; known: {list(CLASSES)}")
+    return Deviation(
+        dialect=str(entry["dialect"]),
+        kind=kind,
+        names=names,
+        at=tuple(entry.get("at", ())),
+        frameworks=tuple(entry.get("frameworks", ())),
+        versions=tuple(entry["versions"]),
+        reason=str(entry["reason"]),
+        reason_zh=str(entry["reason_zh"]),
+        link=str(entry["link"]),
+    )

@@ -1,0 +1,178 @@
+"""The comparison of our layers with the real frameworks: signatures, questions, calls, drawn cases.
+
+Each framework answers from a process of its own (`oracle.py`); a crash ends the row it happens in
+and no other. How cases are drawn, played and compared stands in the other files of this folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+from batchnorm.questions import QUESTIONS, ask, same
+from batchnorm.questions.subject import Ours
+from batchnorm.verify import deviations, draw_keras, draw_mindspore, draw_torch
+from batchnorm.verify.bad_calls import bad_calls
+from batchnorm.verify.compare import Disagreement, Distance, compare
+from batchnorm.verify.deviations import Deviation
+from batchnorm.verify.draw import Case, Chooser, Seeded
+from batchnorm.verify.oracle import Oracle, OracleError, find
+from batchnorm.verify.play import play
+from batchnorm.verify.report import Finding, Report, Row
+from batchnorm.verify.signatures import signatures
+
+__all__ = ["FRAMEWORKS", "Progress", "compare_case", "draw", "verify", "verify_oracle"]
+
+FRAMEWORKS = ("torch", "mindspore", "tf_keras", "keras")
+Progress = Callable[[str, str, int], None]  # framework, what is compared, how many so far
+
+
+def draw(choose: Chooser, dialect: str) -> Case:
+    """Draw a case of any dialect."""
+    if dialect == "torch":
+        return draw_torch.draw(choose)
+    if dialect == "mindspore":
+        return draw_mindspore.draw(choose)
+    return draw_keras.draw(choose, dialect)
+
+
+def verify(
+    frameworks: Iterable[str] = FRAMEWORKS,
+    oracles: Mapping[str, str] | None = None,
+    *,
+    examples: int = 100,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Report:
+    """Compare our layers with every framework that is found.
+
+    Args:
+        frameworks: torch, mindspore, tf_keras, keras, keras/torch, keras/jax.
+        oracles: framework -> Python, for frameworks that live in another environment.
+        examples: number of drawn cases per framework.
+        seed: of the drawn cases; the same seed draws the same.
+        progress: is told what is being compared.
+
+    Raises:
+        OracleError: a framework isn't where `oracles` says.
+    """
+    rows: list[Row] = []
+    stale: list[Deviation] = []
+    with find(frameworks, oracles, restart=True) as found:
+        for oracle in found.oracles:
+            new = list(verify_oracle(oracle, examples, seed, progress))
+            rows += new
+            stale += _stale(oracle, new)
+        missing = {name: str(error) for name, error in found.missing.items()}
+    return Report(tuple(rows), missing, tuple(stale), seed, examples)
+
+
+def verify_oracle(
+    oracle: Oracle, examples: int, seed: int = 0, progress: Progress | None = None
+) -> Iterator[Row]:
+    """Compare with one framework: a row for each kind of comparison."""
+    ours = Ours(oracle.dialect)
+    told = progress or (lambda framework, what, count: None)
+    kinds: dict[str, Callable[[Row], Iterator[None]]] = {
+        "signatures": lambda row: _signatures(row, oracle, ours),
+        "questions": lambda row: _questions(row, oracle, ours),
+        "calls at the edge": lambda row: _cases(row, oracle, ours, bad_calls(oracle.dialect)),
+        "drawn cases": lambda row: _cases(
+            row,
+            oracle,
+            ours,
+            (draw(Seeded(seed, oracle.dialect, n), oracle.dialect) for n in range(examples)),
+        ),
+    }
+    for what, run in kinds.items():
+        row = Row(oracle.framework, oracle.version, what)
+        with _crash_in(row):
+            for _ in run(row):
+                row.compared += 1
+                told(oracle.framework, what, row.compared)
+        yield row
+
+
+def compare_case(oracle: Any, ours: Any, case: Case) -> tuple[Finding | None, Distance, bool]:
+    """Play one case on both: the finding, the worst distance, whether the real layer refused."""
+    outcome = compare(case, play(oracle, case), play(ours, case))
+    if outcome.disagreement is None:
+        return None, outcome.worst, outcome.raised
+    place = outcome.disagreement.where
+    kind, names = ("call", [case.name]) if case.name else ("drawn", deviations.classes(case, place))
+    listed = deviations.find(deviations.read(), oracle.framework, kind, names, place)
+    finding = Finding(
+        oracle.framework,
+        oracle.version,
+        kind,
+        case.name or str(case),
+        outcome.disagreement,
+        listed,
+    )
+    return finding, outcome.worst, outcome.raised
+
+
+def _cases(row: Row, oracle: Oracle, ours: Ours, cases: Iterable[Case]) -> Iterator[None]:
+    for case in cases:
+        try:
+            finding, distance, raised = compare_case(oracle, ours, case)
+        except OracleError as error:
+            row.crash = f"{error} (while playing {case.name or case})"
+            return
+        row.raised += raised
+        row.findings += [] if finding is None else [finding]
+        row.worst = distance if row.worst is None else max(row.worst, distance)
+        yield
+
+
+def _signatures(row: Row, oracle: Oracle, ours: Ours) -> Iterator[None]:
+    for name, disagreement in signatures(oracle, ours):
+        _note(row, oracle, "signature", name, disagreement)
+        yield
+
+
+def _questions(row: Row, oracle: Oracle, ours: Ours) -> Iterator[None]:
+    for question in QUESTIONS:
+        if question.experiment is None or oracle.dialect not in question.asked_of:
+            continue
+        theirs, own = ask(question, oracle), ask(question, ours)
+        if same(question, theirs, own):
+            _note(row, oracle, "question", question.id, None)
+        else:
+            found = Disagreement(question.id, repr(theirs), repr(own))
+            _note(row, oracle, "question", question.id, found)
+        yield
+
+
+def _note(row: Row, oracle: Oracle, kind: str, name: str, found: Disagreement | None) -> None:
+    if found is not None:
+        listed = deviations.find(deviations.read(), oracle.framework, kind, [name])
+        row.findings.append(Finding(oracle.framework, oracle.version, kind, name, found, listed))
+
+
+@contextlib.contextmanager
+def _crash_in(row: Row) -> Iterator[None]:
+    try:
+        yield
+    except OracleError as error:
+        row.crash = str(error)
+
+
+def _stale(oracle: Oracle, rows: list[Row]) -> list[Deviation]:
+    """Give the deviations of this framework and version that did not occur.
+
+    Drawn ones are left out: that a class was not drawn, or agreed by chance, says nothing.
+    """
+    occurred = {finding.deviation for row in rows for finding in row.findings}
+    crashed = any(row.crash for row in rows)
+    return [
+        listed
+        for listed in deviations.read()
+        if listed.dialect == oracle.dialect
+        and listed.kind != "drawn"
+        and not crashed
+        and (not listed.frameworks or oracle.framework in listed.frameworks)
+        and oracle.version in listed.versions
+        and listed not in occurred
+    ]
