@@ -18,7 +18,45 @@ from typing import Annotated, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["GLOSSARY", "Array", "Meaning", "Mode", "Statistics"]
+__all__ = [
+    "GLOSSARY",
+    "Adjust",
+    "Adjustment",
+    "Affine",
+    "Array",
+    "BetaIfAffine",
+    "ChannelAxes",
+    "ChannelAxis",
+    "DataFormat",
+    "Device",
+    "Epsilon",
+    "ForcedStatistics",
+    "Fused",
+    "HasBeta",
+    "HasGamma",
+    "Housekeeping",
+    "InitialWeights",
+    "Meaning",
+    "Mode",
+    "Name",
+    "NumFeatures",
+    "ParameterDtype",
+    "Renorm",
+    "RenormClipping",
+    "RenormWeightOfRunning",
+    "ShapeHint",
+    "SizeHint",
+    "Statistics",
+    "Synchronized",
+    "Tracking",
+    "TrainAffine",
+    "Trainable",
+    "VirtualBatchSize",
+    "WeightOfBatch",
+    "WeightOfRunning",
+    "as_dtype",
+    "complement",
+]
 
 Array: TypeAlias = npt.NDArray[Any]
 

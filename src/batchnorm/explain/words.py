@@ -13,7 +13,7 @@ from batchnorm.explain.sides import Side
 from batchnorm.questions.question import Text
 from batchnorm.vocabulary import GLOSSARY, Meaning, Mode
 
-__all__ = ["LANGUAGES", "Lang", "gloss", "label", "language", "mode_words", "say"]
+__all__ = ["LANGUAGES", "ONLY", "Lang", "gloss", "label", "language", "mode_words", "say"]
 
 Lang: TypeAlias = Literal["en", "zh"]
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)

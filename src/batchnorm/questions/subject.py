@@ -19,7 +19,18 @@ import numpy as np
 
 from batchnorm.vocabulary import Array
 
-__all__ = ["Adjustment", "LayerUnderTest", "Ours", "Parameter", "Raised", "Run", "Subject"]
+__all__ = [
+    "MODE_METHODS",
+    "Adjustment",
+    "LayerUnderTest",
+    "OurLayer",
+    "Ours",
+    "Parameter",
+    "Raised",
+    "Run",
+    "Subject",
+    "mode_method",
+]
 
 # How each framework says which mode a layer is in. Keras has no such method: it is asked per call.
 MODE_METHODS = {"torch": "train", "mindspore": "set_train"}

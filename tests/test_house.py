@@ -1,0 +1,250 @@
+"""The rules of the house that no linter holds: who imports whom, what is public, how long it is."""
+
+import ast
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "src" / "batchnorm"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+TIERS = [  # each may import those above it, and its own
+    {"errors"},
+    {"vocabulary"},
+    {"arrays", "core", "declaration", "checkpoints"},
+    {"layer"},
+    {"dialects"},
+    {"questions", "read"},
+    {"verify"},
+    {"translate", "hosts"},
+    {"explain", "convert"},
+    {"cli"},
+]
+ALONE = {  # may import less than their tier
+    "core": {"errors", "vocabulary"},
+    "checkpoints": {"errors", "vocabulary"},
+    "arrays": {"errors", "vocabulary"},
+    "declaration": {"errors", "vocabulary"},
+}
+DIALECTS = {"torch", "mindspore", "tf_keras", "keras"}
+VARIANTS = {"mindspore_2_0": "mindspore", "tf_keras_2_6": "tf_keras"}
+FRAMEWORKS = {"torch", "mindspore", "tensorflow", "tf_keras", "keras", "jax", "flax"}
+LONGEST = 400
+LONGER = {"verify/worker.py"}  # sent as one file to an interpreter that has no batchnorm
+
+
+@cache
+def tree(path):
+    return ast.parse(path.read_text())
+
+
+def imports(path, nodes=None):
+    """(module, name or None) of every import statement; inside functions too, if not told else."""
+    for node in ast.walk(tree(path)) if nodes is None else nodes:
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, None) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}:{node.lineno}: import by full name"
+            yield from ((node.module, alias.name) for alias in node.names)
+
+
+def own_imports(path):
+    """The package's modules that a file imports, as dotted paths inside the package."""
+    for module, name in imports(path):
+        if module == "batchnorm" or module.startswith("batchnorm."):
+            parts = module.split(".")[1:] + ([name] if name else [])
+            if parts and not parts[0].startswith("__"):
+                yield tuple(parts)
+
+
+def part_of(path):
+    return path.relative_to(PACKAGE).with_suffix("").parts[0]
+
+
+def tier(part):
+    found = [index for index, names in enumerate(TIERS) if part in names]
+    assert found, f"{part}: put it into a tier of this test, and into the README's picture"
+    return found[0]
+
+
+def in_every_file(rule):
+    """A test that lists every breach of a rule, which yields them for one file."""
+
+    def test():
+        breaches = [f"{p.relative_to(PACKAGE)}: {text}" for p in FILES for text in rule(p)]
+        assert not breaches, "\n".join(breaches)
+
+    test.__doc__ = rule.__doc__
+    return test
+
+
+@in_every_file
+def test_imports_go_one_way(path):
+    part = part_of(path)
+    for other in {parts[0] for parts in own_imports(path)} - {part} if part != "__init__" else ():
+        if tier(other) >= tier(part) or (part in ALONE and other not in ALONE[part]):
+            yield f"imports {other}"
+
+
+@in_every_file
+def test_dialects_do_not_import_each_other(path):
+    if part_of(path) == "dialects":
+        for parts in own_imports(path):
+            name = parts[1] if parts[0] == "dialects" and len(parts) > 1 else ""
+            if name in DIALECTS | set(VARIANTS) and VARIANTS.get(path.stem) != name:
+                yield f"imports {name}"
+
+
+@in_every_file
+def test_a_dialects_own_files_serve_no_other(path):
+    """`tf_keras_fused` is Keras 2's alone; `keras_layer` is of both Keras dialects."""
+    users = {"torch": {"torch"}, "mindspore": {"mindspore"}, "tf_keras": {"tf_keras"}}
+    users["keras"] = {"tf_keras", "keras"}
+    prefixes = ("tf_keras", "keras", "torch", "mindspore")
+    owner = next((p for p in prefixes if path.stem == p or path.stem.startswith(p + "_")), None)
+    if part_of(path) != "dialects" or owner is None:
+        return
+    for parts in own_imports(path):
+        used = next((p for p in prefixes if len(parts) > 1 and parts[1].startswith(p + "_")), None)
+        if parts[0] == "dialects" and used is not None and owner not in users[used]:
+            yield f"imports {parts[1]}"
+
+
+@in_every_file
+def test_only_the_worker_and_the_hosts_import_a_framework_and_only_in_functions(path):
+    allowed = path == PACKAGE / "verify" / "worker.py" or part_of(path) == "hosts"
+    nodes = tree(path).body if allowed else None
+    yield from {module.split(".")[0] for module, _ in imports(path, nodes)} & FRAMEWORKS
+
+
+@in_every_file
+def test_libcst_is_for_rewriting_source_only(path):
+    if part_of(path) != "translate":
+        yield from {module.split(".")[0] for module, _ in imports(path)} & {"libcst"}
+
+
+def test_the_worker_needs_only_the_standard_library_and_numpy():
+    worker = PACKAGE / "verify" / "worker.py"
+    allowed = set(sys.stdlib_module_names) | {"numpy"} | FRAMEWORKS
+    at_import = {module.split(".")[0] for module, _ in imports(worker, tree(worker).body)}
+    assert at_import <= allowed - FRAMEWORKS
+
+
+def test_importing_the_package_loads_no_framework_and_nothing_of_the_command():
+    unwanted = FRAMEWORKS | {"click", "rich", "libcst", "h5py", "hypothesis", "pytest"}
+    code = (
+        "import sys, batchnorm\n"
+        "batchnorm.tf_keras.BatchNormalization(dtype='bfloat16').build((2, 3))\n"
+        "print(*{name.split('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not set(done.stdout.split()) & unwanted
+
+
+def exported(path):
+    for node in tree(path).body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return ast.literal_eval(node.value)
+    return None
+
+
+def defined(nodes):
+    for node in nodes:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Assign):
+            yield from (t.id for t in node.targets if isinstance(t, ast.Name))
+        elif isinstance(node, ast.AnnAssign):
+            yield node.target.id
+        elif isinstance(node, ast.Import | ast.ImportFrom):
+            yield from (alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.If):
+            yield from defined([*node.body, *node.orelse])
+
+
+@in_every_file
+def test_all_is_sorted_and_names_what_is_there(path):
+    names = exported(path) or []
+    if names != sorted(set(names), key=lambda n: (not n.isupper(), not n[0].isupper(), n)):
+        yield "not sorted: CONSTANTS, Classes, functions"
+    modules = {child.stem for child in path.parent.iterdir()} if path.stem == "__init__" else set()
+    yield from set(names) - set(defined(tree(path).body)) - modules
+
+
+def file_of(parts):
+    """The file of the package that a dotted path names, and what is taken from it."""
+    for length in range(len(parts), 0, -1):
+        base = PACKAGE.joinpath(*parts[:length])
+        for path in (base.with_suffix(".py"), base / "__init__.py"):
+            if path.exists():
+                return path, parts[length:]
+    return None, ()
+
+
+@in_every_file
+def test_what_is_imported_is_public_where_it_comes_from(path):
+    for parts in own_imports(path):
+        source, rest = file_of(parts)
+        if source is None:
+            yield f"{'.'.join(parts)} is not there"
+        elif rest and (rest[0].startswith("_") or rest[0] not in (exported(source) or rest)):
+            yield f"{'.'.join(parts)} is not in __all__"
+
+
+@in_every_file
+def test_every_module_and_public_thing_says_what_it_is(path):
+    if path.stat().st_size and not ast.get_docstring(tree(path)):
+        yield "no module docstring"
+    names = set(exported(path) or ())
+    for node in tree(path).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name in names:
+            if not ast.get_docstring(node):
+                yield node.name
+            for method in node.body if isinstance(node, ast.ClassDef) else ():
+                if isinstance(method, ast.FunctionDef) and not method.name.startswith("_"):
+                    setter = any(isinstance(d, ast.Attribute) for d in method.decorator_list)
+                    if not setter and not ast.get_docstring(method):
+                        yield f"{node.name}.{method.name}"
+
+
+@in_every_file
+def test_files_stay_short(path):
+    lines = len(path.read_text().splitlines())
+    if (lines > LONGEST) != (str(path.relative_to(PACKAGE)) in LONGER):
+        yield f"{lines} lines; about 250 are wanted, and exceptions are listed"
+
+
+@in_every_file
+def test_names_say_what_a_file_is(path):
+    if path.stem in {"utils", "util", "helpers", "common", "misc", "base"}:
+        yield path.stem
+
+
+def test_momentum_is_no_word_of_the_core():
+    """It means opposite things in the frameworks; the core says exponential_average_factor."""
+    for path in (PACKAGE / "core").glob("*.py"):
+        names = {node.id for node in ast.walk(tree(path)) if isinstance(node, ast.Name)}
+        names |= {node.arg for node in ast.walk(tree(path)) if isinstance(node, ast.arg)}
+        names |= {node.attr for node in ast.walk(tree(path)) if isinstance(node, ast.Attribute)}
+        assert not {name for name in names if "momentum" in name}
+
+
+def tracked():
+    try:
+        done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("not a git work tree")
+    return [ROOT / name for name in done.stdout.decode().split("\0") if name]
+
+
+def test_no_file_names_a_place_of_the_machine_it_was_written_on():
+    homes = re.compile(rb"(?<![\w.-])/(?:work|root|home)/\w")
+    for path in tracked():
+        if path.is_file() and path != Path(__file__):
+            found = homes.search(path.read_bytes())
+            assert found is None, f"{path.relative_to(ROOT)}: {found}"
