@@ -1,35 +1,56 @@
 """The listed deviations: where this package answers otherwise than a framework, on purpose.
 
-Read from the data file that `batchnorm verify` accepts them by; written by hand there, with a
-reason and a link each.
+Read from the data file of `batchnorm verify`, which accepts a disagreement only if it stands there
+with a reason and a link, and which checks the file itself. Its head says what an entry holds.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-__all__ = ["deviation"]
+from batchnorm.questions.question import Text
+
+__all__ = ["Deviation", "deviation"]
 
 FILE = Path(__file__).parents[1] / "verify" / "deviations.toml"
 
 
-def deviation(dialect: str, question: str) -> Mapping[str, Any] | None:
-    """The entry for a question of a dialect, if we deviate there."""
-    for entry in _entries():
-        if entry.get("question") == question and dialect in (entry.get("dialect"), "all"):
+@dataclass(frozen=True)
+class Deviation:
+    """Why we deviate from a framework in the answers to some questions."""
+
+    dialect: str
+    frameworks: tuple[str, ...]  # those of the dialect's backends that it is true of; all if empty
+    questions: tuple[str, ...]
+    reason: Text
+    link: str
+
+
+def deviation(framework: str, question: str) -> Deviation | None:
+    """The entry for a question that was put to a framework (`torch`, `keras/jax`), if any."""
+    for entry in _entries(FILE):
+        own = framework.partition("/")[0] == entry.dialect
+        if own and question in entry.questions and framework in (entry.frameworks or [framework]):
             return entry
     return None
 
 
 @cache
-def _entries() -> list[dict[str, Any]]:
-    if not FILE.exists():
-        return []
-    found: list[dict[str, Any]] = tomllib.loads(FILE.read_text(encoding="utf-8")).get(
-        "deviation", []
+def _entries(file: Path) -> tuple[Deviation, ...]:
+    if not file.exists():
+        return ()
+    entries = tomllib.loads(file.read_text(encoding="utf-8")).get("deviation", [])
+    return tuple(
+        Deviation(
+            entry["dialect"],
+            tuple(entry.get("frameworks", ())),
+            (asked,) if isinstance(asked := entry["question"], str) else tuple(asked),
+            Text(entry["reason"], entry["reason_zh"]),
+            entry["link"],
+        )
+        for entry in entries
+        if "question" in entry
     )
-    return found

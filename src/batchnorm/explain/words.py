@@ -13,7 +13,7 @@ from batchnorm.explain.sides import Side
 from batchnorm.questions.question import Text
 from batchnorm.vocabulary import GLOSSARY, Meaning, Mode
 
-__all__ = ["LANGUAGES", "ONLY", "Lang", "gloss", "label", "language", "mode_words", "say"]
+__all__ = ["LANGUAGES", "ONLY", "Lang", "as_is", "gloss", "label", "language", "mode_words", "say"]
 
 Lang: TypeAlias = Literal["en", "zh"]
 LANGUAGES: tuple[Lang, ...] = get_args(Lang)
@@ -76,7 +76,12 @@ def language(lang: str) -> Lang:
 
 def say(text: Text, lang: Lang, **values: object) -> str:
     """The sentence in one language, with values in its braces."""
-    return (text.zh if lang == "zh" else text.en).format(**values)
+    return as_is(text, lang).format(**values)
+
+
+def as_is(text: Text, lang: Lang) -> str:
+    """A text that is no template: its braces are its own."""
+    return text.zh if lang == "zh" else text.en
 
 
 def gloss(meaning: Meaning, lang: Lang) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from batchnorm.explain import page
+from batchnorm.explain import deviations, page
 from batchnorm.explain.sections.answers import flat, show
 from batchnorm.questions import QUESTIONS, question, recorded, same
 
@@ -74,3 +74,59 @@ def test_nested_answers_become_cases():
         ("training", "updates"): True,
         ("inference",): 1,
     }
+
+
+@pytest.fixture
+def listed(tmp_path, monkeypatch):
+    file = tmp_path / "deviations.toml"
+    file.write_text(
+        """
+[[deviation]]
+dialect = "torch"
+question = ["momentum-of-one", "default-epsilon"]
+reason = "A reason."
+reason_zh = "一个原因。"
+link = "https://example.org/why"
+
+[[deviation]]
+dialect = "keras"
+frameworks = ["keras/jax"]
+question = "momentum-of-one"
+reason = "Another reason."
+reason_zh = "另一个原因。"
+link = "https://example.org/jax"
+
+[[deviation]]
+dialect = "torch"
+signature = "device"
+reason = "Not about a question."
+reason_zh = ""
+link = ""
+"""
+    )
+    monkeypatch.setattr(deviations, "FILE", file)
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_listed_deviation_shows_ours_and_the_reason():
+    found = section(page("torch", "mindspore"), "momentum-of-one")
+    table, reason = found.blocks[:2]
+    titles = [column.title for column in table.columns]
+    assert titles == ["PyTorch 2.13.0", "batchnorm as PyTorch", "MindSpore 2.10.0"]
+    assert table.rows[0].cells[0] == table.rows[0].cells[1]
+    assert "on purpose: A reason ([evidence](https://example.org/why))" in reason.text
+    assert found.data["ours"] == {"torch": "holds the last batch only"}
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_deviation_from_one_backend_names_it():
+    found = section(page("torch", "keras"), "momentum-of-one")
+    assert "keras/jax" in found.blocks[2].text
+    assert not deviations.deviation("keras", "momentum-of-one")
+
+
+@pytest.mark.usefixtures("listed")
+def test_a_deviation_where_both_frameworks_agree_is_shown_too():
+    (_, table) = section(page("torch", "mindspore"), "same").blocks
+    (cell,) = (row.cells[1] for row in table.rows if row.id == "default-epsilon")
+    assert cell.startswith("`1e-05`\nbatchnorm as PyTorch: `1e-05`\nbatchnorm deviates")

@@ -3,7 +3,7 @@
 import pytest
 
 from batchnorm.explain import page
-from batchnorm.explain.sections.official import CLAIMS
+from batchnorm.explain.sections.claims import CLAIMS
 from batchnorm.questions import QUESTIONS
 
 ALL = [claim for claims in CLAIMS.values() for claim in claims]

@@ -51,7 +51,6 @@ CHINESE: Mapping[str, str] = {
     "never moves": "从不移动",
     "no counter": "没有计数器",
     "normalizes by": "归一化使用",
-    "not 0": "不为 0",
     "not updated": "未更新",
     "nowhere": "不会被拒绝",
     "one is not finite": "其中一个不是有限值",

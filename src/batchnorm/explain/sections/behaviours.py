@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from batchnorm.explain.deviations import deviation
-from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
-from batchnorm.explain.sections.answers import ABSENT, Witness, flat, show, witnesses, word
+from batchnorm.explain.page import Column, Paragraph, Row, Section, Table
+from batchnorm.explain.sections import asked
+from batchnorm.explain.sections.answers import ABSENT, witnesses
 from batchnorm.explain.sides import Side
-from batchnorm.explain.words import Lang, label, say
-from batchnorm.questions import QUESTIONS, Answer, Question, ask, same
+from batchnorm.explain.words import Lang, as_is, label, say
+from batchnorm.questions import QUESTIONS, Question, same
 from batchnorm.questions.question import Text
-from batchnorm.questions.subject import Ours
 
-__all__ = ["case_words", "differing", "known", "make", "say_as_is", "table"]
+__all__ = ["differing", "make"]
 
 DIFFER = Text("What differs, as measured", "实测的差异")
 DIFFER_INTRO = Text(
@@ -37,14 +36,8 @@ OPEN_INTRO = Text(
     "Differences that no experiment here can show, with the reason and a source.",
     "此处无法用实验展示的差异,附原因与出处。",
 )
-BREAKS = Text("What breaks if you ignore this: {consequence}", "忽视它的后果:{consequence}")
-OURS = Text("batchnorm as {side}", "batchnorm 的 {side}")
-ON_PURPOSE = Text(
-    "batchnorm deviates from {side} on purpose: {reason}", "batchnorm 有意不同于 {side}:{reason}"
-)
 NOT_RECORDED = Text("not recorded for {sides}", "没有 {sides} 的记录")
-BACKEND = Text("{title} on {backend}", "{title}({backend} 后端)")
-CASE, QUESTION, ANSWER = Text("case", "情形"), Text("question", "问题"), Text("answer", "答案")
+QUESTION, ANSWER = Text("question", "问题"), Text("answer", "答案")
 REASON, SOURCE = Text("why not", "原因"), Text("source", "出处")
 CATEGORIES = {
     "updates": Text("Statistics and updates", "统计量与更新"),
@@ -60,11 +53,11 @@ CATEGORIES = {
 
 def make(a: Side, b: Side, lang: Lang) -> list[Section]:
     """Up to three sections: what differs, what doesn't, what wasn't measured."""
-    asked = [q for q in QUESTIONS if {a.dialect, b.dialect} & set(q.asked_of)]
-    answered = [q for q in asked if q.experiment and not _missing(q, a, b)]
+    put = [q for q in QUESTIONS if {a.dialect, b.dialect} & set(q.asked_of)]
+    answered = [q for q in put if q.experiment and not _missing(q, a, b)]
     differ = [q for q in answered if differing(q, a, b)]
     equal = [q for q in answered if q not in differ]
-    opened = [q for q in asked if q not in answered]
+    opened = [q for q in put if q not in answered]
     intro = [Paragraph(say(DIFFER_INTRO, lang))]
     for side in (a, b):
         if any(witness.from_recording for witness in witnesses(side)):
@@ -73,13 +66,13 @@ def make(a: Side, b: Side, lang: Lang) -> list[Section]:
         Section(
             f"asked-{category}",
             say(CATEGORIES[category], lang),
-            sections=tuple(_question(q, a, b, lang) for q in group),
+            sections=tuple(asked.make(q, a, b, lang) for q in group),
         )
         for category, group in groupby(differ, key=lambda q: q.category)
     )
     sections = [Section("differences", say(DIFFER, lang), tuple(intro), groups)]
     if equal:
-        blocks = (Paragraph(say(EQUAL_INTRO, lang)), _equal(equal, a, lang))
+        blocks = (Paragraph(say(EQUAL_INTRO, lang)), _equal(equal, a, b, lang))
         sections.append(Section("same", say(EQUAL, lang), blocks))
     if opened:
         blocks = (Paragraph(say(OPEN_INTRO, lang)), _open(opened, a, b, lang))
@@ -89,7 +82,7 @@ def make(a: Side, b: Side, lang: Lang) -> list[Section]:
 
 def _missing(question: Question, a: Side, b: Side) -> list[Side]:
     """The sides that could be asked but have no answer recorded."""
-    return [s for s in (a, b) if s.dialect in question.asked_of and not known(question, s)]
+    return [s for s in (a, b) if s.dialect in question.asked_of and not asked.known(question, s)]
 
 
 def differing(question: Question, a: Side, b: Side) -> bool:
@@ -101,90 +94,17 @@ def differing(question: Question, a: Side, b: Side) -> bool:
     return not all(same(question, answers[0], answer) for answer in answers)
 
 
-def table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
-    """The answers, a row per case, a column per framework."""
-    columns: list[Column] = []
-    answers: list[dict[tuple[str, ...], str]] = []
-    for key, side, other in (("a", a, b), ("b", b, a)):
-        if side.dialect not in question.asked_of:
-            columns.append(Column(key, label(side, other)))
-            answers.append({(): say(question.absent, lang)})
-            continue
-        shown: list[Answer] = []
-        for witness in witnesses(side):
-            answer = witness.answer(question)
-            if answer == ABSENT or any(same(question, answer, before) for before in shown):
-                continue
-            shown.append(answer)
-            suffix = f"_{witness.backend}" if witness.backend else ""
-            columns.append(Column(key + suffix, _title(side, witness, lang)))
-            answers.append({case: show(one, lang) for case, one in flat(answer).items()})
-        if deviation(side.dialect, question.id):
-            columns.append(Column(f"{key}_ours", say(OURS, lang, side=label(side, other))))
-            ours = ask(question, Ours(side.name))
-            answers.append({case: show(one, lang) for case, one in flat(ours).items()})
-    # An answer without cases beside one that has them holds for all of them.
-    cases = list(dict.fromkeys(case for found in answers for case in found if case)) or [()]
-    rows = []
-    for case in cases:
-        cells = [found.get(case, found.get((), "-")) for found in answers]
-        rows.append(Row((case_words(case, lang), *cells) if case else tuple(cells)))
-    head = [Column("case", say(CASE, lang))] if cases != [()] else []
-    return Table((*head, *columns), tuple(rows))
-
-
-def known(question: Question, side: Side) -> bool:
-    """Whether the side's answer is recorded."""
-    found = witnesses(side)
-    return bool(found) and found[0].answer(question) != ABSENT
-
-
-def _title(side: Side, witness: Witness, lang: Lang) -> str:
-    if not witness.backend:
-        return side.versioned
-    return say(BACKEND, lang, title=side.versioned, backend=witness.backend)
-
-
-def case_words(case: tuple[str, ...], lang: Lang) -> str:
-    """The name of a case in the page's language."""
-    return ", ".join(word(part, lang) for part in case)
-
-
-def _question(question: Question, a: Side, b: Side, lang: Lang) -> Section:
-    blocks: list[Block] = [table(question, a, b, lang)]
-    for side, other in ((a, b), (b, a)):
-        listed = deviation(side.dialect, question.id)
-        if listed:
-            reason = f"{listed['reason']} ([link]({listed['link']}))"
-            blocks.append(Paragraph(say(ON_PURPOSE, lang, side=label(side, other), reason=reason)))
-    blocks.append(Paragraph(say(BREAKS, lang, consequence=say_as_is(question.consequence, lang))))
-    data = {
-        "question": question.id,
-        "items": list(question.item),
-        "answers": {
-            f"{witness.name}@{witness.version}": witness.answer(question)
-            for side in dict.fromkeys((a, b))
-            for witness in witnesses(side)
-            if witness.answer(question) != ABSENT
-        },
-    }
-    return Section(question.id, say_as_is(question.text, lang), tuple(blocks), data=data)
-
-
-def say_as_is(text: Text, lang: Lang) -> str:
-    """A text that isn't a template: its braces are its own."""
-    return text.zh if lang == "zh" else text.en
-
-
-def _equal(questions: list[Question], a: Side, lang: Lang) -> Table:
+def _equal(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
     rows = []
     for question in questions:
         answer = witnesses(a)[0].answer(question)
-        shown = [
-            f"{case_words(case, lang)}: {show(one, lang)}" if case else show(one, lang)
-            for case, one in flat(answer).items()
-        ]
-        cells = (say_as_is(question.text, lang), "; ".join(shown))
+        lines = [asked.one_line(answer, lang)]
+        for side, other in ((a, b), (b, a)):
+            if asked.deviations(question, side):
+                own = asked.one_line(asked.ours(question, side), lang)
+                lines.append(f"{say(asked.OURS, lang, side=label(side, other))}: {own}")
+        lines += asked.reasons(question, a, b, lang)
+        cells = (as_is(question.text, lang), "\n".join(lines))
         rows.append(Row(cells, question.id, {"answer": answer}))
     columns = (Column("question", say(QUESTION, lang)), Column("answer", say(ANSWER, lang)))
     return Table(columns, tuple(rows))
@@ -197,9 +117,9 @@ def _open(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
         reason = say(NOT_RECORDED, lang, sides=missing) if question.experiment else ""
         source = f"[{say(SOURCE, lang)}]({question.source})" if question.source else "-"
         cells = (
-            say_as_is(question.text, lang),
-            say_as_is(question.consequence, lang),
-            reason or say_as_is(question.unrecorded, lang),
+            as_is(question.text, lang),
+            as_is(question.consequence, lang),
+            reason or as_is(question.unrecorded, lang),
             source,
         )
         rows.append(Row(cells, question.id, {"items": list(question.item)}))

@@ -1,24 +1,20 @@
 """Where MindSpore's official difference pages are wrong or silent, with the measured evidence.
 
-The pages: mindspore-ai/docs, note/api_mapping/pytorch_diff/BatchNorm2d.md and
-tensorflow_diff/BatchNorm2d.md, r2.0. A few words of each are quoted; whether they are right is
-shown by the recorded answers beside them, never argued here.
+What the pages say stands in `claims`; the recorded answers beside it are the only argument.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 from batchnorm.explain.page import Column, Paragraph, Row, Section, Table
-from batchnorm.explain.sections import behaviours, examples
-from batchnorm.explain.sections.answers import flat, show, witnesses
+from batchnorm.explain.sections import asked, examples
+from batchnorm.explain.sections.answers import witnesses
+from batchnorm.explain.sections.claims import CLAIMS
 from batchnorm.explain.sides import Side, resolve
-from batchnorm.explain.words import Lang, label, say
+from batchnorm.explain.words import Lang, as_is, label, say
 from batchnorm.questions import QUESTIONS, Answer, Question, same
 from batchnorm.questions.question import Text
 
-__all__ = ["CLAIMS", "Claim", "make"]
+__all__ = ["make"]
 
 TITLE = Text("Where the official page is wrong or silent", "官方页面的错误与遗漏")
 INTRO = Text(
@@ -27,8 +23,6 @@ INTRO = Text(
 )
 SAYS, VERDICT = Text("the page", "页面"), Text("verdict", "判断")
 EVIDENCE = Text("measured", "实测")
-WRONG, MISLEADING = Text("wrong", "错误"), Text("misleading", "误导")
-SILENT = Text("silent", "遗漏")
 DOCS = (
     "https://github.com/mindspore-ai/docs/blob/r2.0/docs/mindspore/source_zh_cn/note/api_mapping/"
 )
@@ -36,190 +30,6 @@ VERSIONS = ("mindspore@2.0", "tf_keras@2.6")  # what the pages are about
 PAGES = {
     ("torch", "mindspore"): "pytorch_diff/BatchNorm2d.md",
     ("tf_keras", "mindspore"): "tensorflow_diff/BatchNorm2d.md",
-}
-
-
-@dataclass(frozen=True)
-class Claim:
-    """What a page says in a few words, or is silent about, and the questions that answer it."""
-
-    id: str
-    says: Text
-    verdict: Text
-    questions: tuple[str, ...]
-    example: bool = False  # whether the page's own examples show it
-
-
-CLAIMS: Mapping[tuple[str, str], tuple[Claim, ...]] = {
-    ("torch", "mindspore"): (
-        Claim(
-            "loads-from-checkpoint",
-            Text(
-                "in inference mode, parameters are “loaded from the checkpoint”",
-                "推理模式下,参数会“从checkpoint去加载”",
-            ),
-            WRONG,
-            ("inference-mode", "initial-running-statistics", "mode-of-a-new-layer"),
-        ),
-        Claim(
-            "does-not-learn",
-            Text(
-                "with track_running_stats=False, inference “does not learn weight and bias”",
-                "track_running_stats=False 时的推理“不会学习 weight 和 bias”",
-            ),
-            WRONG,
-            ("gradients-without-statistics",),
-        ),
-        Claim(
-            "tracking-same-function",
-            Text(
-                "track_running_stats and use_batch_statistics: “same function”",
-                "track_running_stats 与 use_batch_statistics:“功能一致”",
-            ),
-            WRONG,
-            ("forced-batch-statistics", "forced-running-statistics", "tracking-switched-off-later"),
-        ),
-        Claim(
-            "redundant-states",
-            Text("MindSpore lacks “two redundant states”", "MindSpore“少了两种冗余的状态”"),
-            MISLEADING,
-            ("layer-without-statistics", "forced-batch-statistics"),
-        ),
-        Claim(
-            "affine-no-difference",
-            Text("affine: “-”", "affine:“-”"),
-            WRONG,
-            ("without-affine", "initial-gamma-without-affine"),
-        ),
-        Claim(
-            "eps-no-difference",
-            Text("eps: “-”", "eps:“-”"),
-            MISLEADING,
-            ("zero-epsilon", "integer-epsilon", "epsilon-above-one"),
-        ),
-        Claim(
-            "running-variance",
-            Text("which variance is averaged", "平均的是哪种方差"),
-            SILENT,
-            ("running-variance-denominator", "one-value-per-channel"),
-        ),
-        Claim(
-            "counter",
-            Text("the counter of batches, and momentum=None", "批次计数器与 momentum=None"),
-            SILENT,
-            ("batch-counter", "momentum-of-none"),
-        ),
-        Claim(
-            "momentum-range",
-            Text("the range of momentum", "momentum 的取值范围"),
-            SILENT,
-            ("momentum-out-of-range",),
-        ),
-        Claim("empty-batches", Text("empty batches", "空批次"), SILENT, ("empty-batch",)),
-        Claim(
-            "data-format",
-            Text("data_format can be “NHWC”", "data_format 可为“NHWC”"),
-            MISLEADING,
-            ("channels-last-on-cpu",),
-        ),
-        Claim(
-            "names",
-            Text("names in checkpoints", "检查点中的名字"),
-            SILENT,
-            ("checkpoint-names-of-a-bare-layer", "checkpoint-names-in-a-net"),
-        ),
-    ),
-    ("tf_keras", "mindspore"): (
-        Claim(
-            "momentum-no-difference",
-            Text("momentum: “-”", "momentum:“-”"),
-            WRONG,
-            ("default-weight-of-the-new-batch", "weight-of-the-new-batch"),
-        ),
-        Claim(
-            "epsilon-same-function",
-            Text(
-                "epsilon and eps: “same function, other name”",
-                "epsilon 与 eps:“功能一致,参数名不同”",
-            ),
-            WRONG,
-            ("default-epsilon", "zero-epsilon", "integer-epsilon"),
-        ),
-        Claim(
-            "training-not-involved",
-            Text("training: “not involved”", "training:“不涉及”"),
-            WRONG,
-            ("training-argument", "training-mode"),
-        ),
-        Claim(
-            "kwargs-not-involved",
-            Text("**kwargs: “not involved”", "**kwargs:“不涉及”"),
-            WRONG,
-            ("output-with-renorm", "virtual-batches", "adjustment", "frozen-layer"),
-        ),
-        Claim(
-            "same-usage",
-            Text("“same function, used the same way”", "“功能相同,使用方法相同”"),
-            WRONG,
-            ("running-variance-denominator-by-rank", "one-array-in-two-layouts", "frozen-layer"),
-            example=True,
-        ),
-        Claim(
-            "example-momentum",
-            Text(
-                "the examples set momentum=0.1 and momentum=0.9 as if they were equal",
-                "示例使用 momentum=0.1 与 momentum=0.9,似乎两者等价",
-            ),
-            MISLEADING,
-            ("weight-of-the-new-batch",),
-        ),
-        Claim(
-            "epsilon-clamped",
-            Text(
-                "its TensorFlow 2.6 example asks for epsilon=1e-5",
-                "其 TensorFlow 2.6 示例使用 epsilon=1e-5",
-            ),
-            SILENT,
-            ("smallest-epsilon",),
-        ),
-        Claim(
-            "one-value",
-            Text("one value per channel, empty batches", "每通道一个值、空批次"),
-            SILENT,
-            ("one-value-per-channel", "empty-batch"),
-        ),
-        Claim(
-            "initializer-same-function",
-            Text(
-                "gamma_initializer and gamma_init: “same function, other name”",
-                "gamma_initializer 与 gamma_init:“功能一致,参数名不同”",
-            ),
-            WRONG,
-            ("gamma-from-none", "gamma-from-a-number", "gamma-from-an-array"),
-        ),
-        Claim(
-            "center-and-scale",
-            Text(
-                "center, scale and affine: each “has no such parameter” on the other side",
-                "center、scale 与 affine:对方“无此参数”",
-            ),
-            MISLEADING,
-            ("without-affine", "gamma-without-beta"),
-        ),
-        Claim(
-            "channel-axis",
-            Text("which axis the default takes as channels", "默认以哪个轴为通道"),
-            SILENT,
-            ("default-channel-axis", "channels-last-on-cpu"),
-        ),
-        Claim(
-            "types",
-            Text("input types other than float32", "float32 以外的输入类型"),
-            SILENT,
-            ("float64-input", "integer-input", "float16-input"),
-        ),
-        Claim("masks", Text("masks", "mask"), SILENT, ("mask",)),
-    ),
 }
 
 
@@ -231,14 +41,14 @@ def make(a: Side, b: Side, lang: Lang) -> Section | None:
     known = {question.id: question for question in QUESTIONS}
     rows = []
     for claim in CLAIMS[pair]:
-        asked = [known[id] for id in claim.questions if id in known]
-        evidence = [_evidence(question, a, b, lang) for question in asked]
+        questions = [known[id] for id in claim.questions if id in known]
+        evidence = [_evidence(question, a, b, lang) for question in questions]
         if claim.example:
             evidence.append(f"[{say(examples.TITLE, lang)}](#examples)")
         if not any(evidence):  # nothing is recorded for this version: nothing is claimed
             continue
         cells = (say(claim.says, lang), say(claim.verdict, lang), "\n".join(filter(None, evidence)))
-        data = {"verdict": claim.verdict.en, "questions": [question.id for question in asked]}
+        data = {"verdict": claim.verdict.en, "questions": [question.id for question in questions]}
         rows.append(Row(cells, f"claim-{claim.id}", data))
     columns = (
         Column("says", say(SAYS, lang)),
@@ -254,28 +64,18 @@ def _evidence(question: Question, a: Side, b: Side, lang: Lang) -> str:
     """The question, with the answers of the sides that were asked, the page's versions too."""
     answers: dict[str, Answer] = {}
     for side, other in ((a, b), (b, a)):
-        if behaviours.known(question, side):
+        if asked.known(question, side):
             answers[label(side, other)] = witnesses(side)[0].answer(question)
     for name in VERSIONS:
         side = resolve(name)
         if side in (a, b) or side.dialect not in (a.dialect, b.dialect):
             continue
-        if behaviours.known(question, side):
+        if asked.known(question, side):
             answer = witnesses(side)[0].answer(question)
             if not any(same(question, answer, found) for found in answers.values()):
                 answers[side.versioned] = answer
     if not answers:
         return ""
-    title = behaviours.say_as_is(question.text, lang).replace("`", "")
-    shown = (f"{name}: {_one_line(answer, lang)}" for name, answer in answers.items())
+    title = as_is(question.text, lang).replace("`", "")
+    shown = (f"{name}: {asked.one_line(answer, lang)}" for name, answer in answers.items())
     return f"[{title}](#{question.id}) " + "; ".join(shown)
-
-
-def _one_line(answer: Answer, lang: Lang) -> str:
-    cases = flat(answer)
-    if list(cases) == [()]:
-        return show(answer, lang)
-    inner = (
-        f"{behaviours.case_words(case, lang)} {show(one, lang)}" for case, one in cases.items()
-    )
-    return " · ".join(inner)
