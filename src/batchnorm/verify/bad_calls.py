@@ -194,12 +194,12 @@ def _torch_states() -> Iterator[Case]:
             yield _case("torch", f"{gone} = None, training={training}", steps)
     for training in (True, False):
         steps = (Step((1, 3, 1, 1), training=training),)
-        arguments = {"num_features": 3, "track_running_stats": False}
+        arguments: dict[str, Any] = {"num_features": 3, "track_running_stats": False}
         name = f"one value per channel without buffers, training={training}"
         yield _case("torch", name, steps, arguments=arguments)
     for parameters in ("float16", "bfloat16", "float64"):
         for dtype in ("float16", "bfloat16", "float32", "float64"):
-            arguments: dict[str, Any] = {"num_features": 3, "dtype": as_dtype(parameters)}
+            arguments = {"num_features": 3, "dtype": as_dtype(parameters)}
             name = f"parameters of {parameters}, input of {dtype}"
             yield _case("torch", name, arguments=arguments, dtype=dtype)
 

@@ -71,7 +71,8 @@ def compare(case: Case, theirs: Sequence[Observation], ours: Sequence[Observatio
             at, state, upcoming = step, upcoming, {}
         if what == "y" and not isinstance(their.value, Raised):
             number = int(step.removeprefix("step ")) - 1
-            allowed = bounds(case, data(case, number), number, state)
+            before = state or _state_at(theirs, step)  # a layer that this call builds has no before
+            allowed = bounds(case, data(case, number), number, before)
         if what.startswith("state ") and isinstance(their.value, np.ndarray):
             upcoming[what.removeprefix("state ")] = their.value
         coarse = passed if what == "dx" or their.place == "attribute losses" else 0.0
@@ -85,6 +86,12 @@ def compare(case: Case, theirs: Sequence[Observation], ours: Sequence[Observatio
         found = Disagreement(longer[0].place, counts[0], counts[1])
         return Compared(case, found, worst, len(theirs), raised)
     return Compared(case, None, worst, len(theirs), raised)
+
+
+def _state_at(observations: Sequence[Observation], step: str) -> dict[str, Array]:
+    start = f"{step}: state "
+    found = (o for o in observations if o.place.startswith(start))
+    return {o.place.removeprefix(start): o.value for o in found}
 
 
 def builtin(raised: Raised) -> str:

@@ -72,7 +72,7 @@ def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) ->
         case: the case.
         given: what the step was given.
         number: of the step, from 0; rounding errors of the state add up from step to step.
-        before: the state before it, as the real layer had it.
+        before: the state before it, as the real layer had it, or after it if there was none.
 
     Returns:
         By quantity: "y", "dx", "gradient of gamma" (or weight), "gradient of beta" (or bias),
