@@ -23,16 +23,17 @@ class Deviation:
     """Why we deviate from a framework in the answers to some questions."""
 
     dialect: str
+    versions: tuple[str, ...]
     frameworks: tuple[str, ...]  # those of the dialect's backends that it is true of; all if empty
     questions: tuple[str, ...]
     reason: Text
     link: str
 
 
-def deviation(framework: str, question: str) -> Deviation | None:
+def deviation(framework: str, version: str, question: str) -> Deviation | None:
     """The entry for a question that was put to a framework (`torch`, `keras/jax`), if any."""
     for entry in _entries(FILE):
-        own = framework.partition("/")[0] == entry.dialect
+        own = framework.partition("/")[0] == entry.dialect and version in entry.versions
         if own and question in entry.questions and framework in (entry.frameworks or [framework]):
             return entry
     return None
@@ -46,6 +47,7 @@ def _entries(file: Path) -> tuple[Deviation, ...]:
     return tuple(
         Deviation(
             entry["dialect"],
+            tuple(entry["versions"]),
             tuple(entry.get("frameworks", ())),
             (asked,) if isinstance(asked := entry["question"], str) else tuple(asked),
             Text(entry["reason"], entry["reason_zh"]),

@@ -1,7 +1,8 @@
 """Chinese punctuation: sources are written with ASCII marks, pages show full-width ones.
 
 A mark becomes full-width where it belongs to Chinese text: no space follows it, as one would after
-an English mark, and it stands in a sentence with Chinese characters. Code and links are left alone.
+an English mark, and it stands in a sentence with Chinese characters. Code and targets of links are
+left alone.
 """
 
 from __future__ import annotations
@@ -38,11 +39,14 @@ def full_width(text: str) -> str:
         if span.kind == "code":
             found.append(f"`{span.text}`")
         elif span.kind == "link":
-            found.append(f"[{span.text}]({span.target})")
+            found.append(f"[{_marks(span.text)}]({span.target})")
         else:
-            plain = MARK.sub(lambda mark: mark[0].translate(FULL), span.text)
-            found.append(BRACKETS.sub(_brackets, plain))
+            found.append(_marks(span.text))
     return "".join(found)
+
+
+def _marks(text: str) -> str:
+    return BRACKETS.sub(_brackets, MARK.sub(lambda mark: mark[0].translate(FULL), text))
 
 
 def _brackets(found: re.Match[str]) -> str:

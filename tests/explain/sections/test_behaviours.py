@@ -24,9 +24,11 @@ def test_differing_answers_are_sections_and_equal_ones_rows(a, b):
             assert (asked.id in headed) == differ, asked.id
 
 
-def test_a_backend_that_answers_otherwise_has_its_column():
-    table = section(page("torch", "keras"), "error-at-a-large-mean").blocks[0]
-    assert "Keras 3.15.1 on torch" in [column.title for column in table.columns]
+def test_backends_that_answer_otherwise_have_a_column():
+    table = section(page("torch", "keras"), "mask-on-one-channel").blocks[0]
+    titles = [column.title for column in table.columns]
+    assert "Keras 3.15.1 on TensorFlow" in titles
+    assert "Keras 3.15.1 on torch, jax" in titles
 
 
 def test_a_section_shows_the_recorded_answers_with_versions():
@@ -83,6 +85,7 @@ def listed(tmp_path, monkeypatch):
         """
 [[deviation]]
 dialect = "torch"
+versions = ["2.13.0"]
 question = ["momentum-of-one", "default-epsilon"]
 reason = "A reason."
 reason_zh = "一个原因。"
@@ -90,6 +93,7 @@ link = "https://example.org/why"
 
 [[deviation]]
 dialect = "keras"
+versions = ["3.15.1"]
 frameworks = ["keras/jax"]
 question = "momentum-of-one"
 reason = "Another reason."
@@ -98,6 +102,7 @@ link = "https://example.org/jax"
 
 [[deviation]]
 dialect = "torch"
+versions = ["2.13.0"]
 signature = "device"
 reason = "Not about a question."
 reason_zh = ""
@@ -121,8 +126,10 @@ def test_a_listed_deviation_shows_ours_and_the_reason():
 @pytest.mark.usefixtures("listed")
 def test_a_deviation_from_one_backend_names_it():
     found = section(page("torch", "keras"), "momentum-of-one")
-    assert "keras/jax" in found.blocks[2].text
-    assert not deviations.deviation("keras", "momentum-of-one")
+    assert "deviates from Keras 3 on jax on purpose" in found.blocks[2].text
+    assert deviations.deviation("keras/jax", "3.15.1", "momentum-of-one")
+    assert not deviations.deviation("keras", "3.15.1", "momentum-of-one")
+    assert not deviations.deviation("keras/jax", "3.0.0", "momentum-of-one")
 
 
 @pytest.mark.usefixtures("listed")

@@ -5,6 +5,8 @@ Not here: which questions a page shows, and where (`behaviours`).
 
 from __future__ import annotations
 
+from functools import cache
+
 from batchnorm.explain.deviations import Deviation, deviation
 from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sections.answers import ABSENT, Witness, flat, show, witnesses, word
@@ -44,10 +46,11 @@ def known(question: Question, side: Side) -> bool:
 
 def deviations(question: Question, side: Side) -> list[Deviation]:
     """The listed deviations from the side's framework or its backends; each once."""
-    found = (deviation(witness.name, question.id) for witness in witnesses(side))
+    found = (deviation(w.name, w.version, question.id) for w in witnesses(side))
     return list(dict.fromkeys(entry for entry in found if entry))
 
 
+@cache
 def ours(question: Question, side: Side) -> Answer:
     """What our layer answers now."""
     return ask(question, Ours(side.name))
@@ -59,13 +62,19 @@ def reasons(question: Question, a: Side, b: Side, lang: Lang) -> list[str]:
         say(
             ON_PURPOSE,
             lang,
-            side=", ".join(entry.frameworks) or label(side, other),
+            side=_of(entry, side, label(side, other), lang),
             reason=as_is(entry.reason, lang).rstrip(".。"),
             link=entry.link,
         )
         for side, other in ((a, b), (b, a))
         for entry in deviations(question, side)
     ]
+
+
+def _of(entry: Deviation, side: Side, title: str, lang: Lang) -> str:
+    """The framework that an entry is about, with the backends where it isn't true of all."""
+    group = [witness for witness in witnesses(side) if witness.name in entry.frameworks]
+    return _on(title, group, lang) if group else title
 
 
 def one_line(answer: Answer, lang: Lang) -> str:
@@ -91,20 +100,15 @@ def _table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
             columns.append(Column(key, label(side, other)))
             answers.append({(): as_is(question.absent, lang)})
             continue
-        shown: list[Answer] = []
-        for witness in witnesses(side):
-            answer = witness.answer(question)
-            if answer == ABSENT or any(same(question, answer, before) for before in shown):
-                continue
-            shown.append(answer)
-            suffix = f"_{witness.backend}" if witness.backend else ""
-            columns.append(Column(key + suffix, _title(side, witness, lang)))
-            answers.append({case: show(one, lang) for case, one in flat(answer).items()})
+        groups = _agreeing(question, side)
+        for group in groups:
+            suffix = f"_{group[0].backend}" if group is not groups[0] else ""
+            title = side.versioned if len(groups) == 1 else _on(side.versioned, group, lang)
+            columns.append(Column(key + suffix, title))
+            answers.append(_shown(group[0].answer(question), lang))
         if deviations(question, side):
             columns.append(Column(f"{key}_ours", say(OURS, lang, side=label(side, other))))
-            answers.append(
-                {case: show(one, lang) for case, one in flat(ours(question, side)).items()}
-            )
+            answers.append(_shown(ours(question, side), lang))
     # An answer without cases beside one that has them holds for all of them.
     cases = list(dict.fromkeys(case for found in answers for case in found if case)) or [()]
     rows = []
@@ -115,10 +119,29 @@ def _table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
     return Table((*head, *columns), tuple(rows))
 
 
-def _title(side: Side, witness: Witness, lang: Lang) -> str:
-    if not witness.backend:
-        return side.versioned
-    return say(BACKEND, lang, title=side.versioned, backend=witness.backend)
+def _agreeing(question: Question, side: Side) -> list[list[Witness]]:
+    """The side's framework and its backends, those with one answer together."""
+    groups: list[list[Witness]] = []
+    for witness in witnesses(side):
+        answer = witness.answer(question)
+        if answer == ABSENT:
+            continue
+        for group in groups:
+            if same(question, answer, group[0].answer(question)):
+                group.append(witness)
+                break
+        else:
+            groups.append([witness])
+    return groups
+
+
+def _shown(answer: Answer, lang: Lang) -> dict[tuple[str, ...], str]:
+    return {case: show(one, lang) for case, one in flat(answer).items()}
+
+
+def _on(title: str, group: list[Witness], lang: Lang) -> str:
+    backends = ", ".join(witness.backend or "TensorFlow" for witness in group)
+    return say(BACKEND, lang, title=title, backend=backends)
 
 
 def _data(question: Question, a: Side, b: Side) -> dict[str, object]:
