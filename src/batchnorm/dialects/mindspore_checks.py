@@ -29,6 +29,10 @@ def check_arguments(
         raise InvalidValue(
             f"For {name!r}, 'num_features' must be at least 1, but got {num_features}."
         )
+    if not isinstance(momentum, int | float | np.number):
+        raise InvalidType(
+            f"For {name!r}, 'momentum' must be a number in range [0, 1], but got {momentum!r}."
+        )
     if momentum < 0 or momentum > 1:
         raise InvalidValue(
             f"For {name!r}, 'momentum' must be a number in range [0, 1], but got {momentum}."

@@ -1,0 +1,64 @@
+"""The package's face: names, version, errors."""
+
+import importlib.metadata
+import pkgutil
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import batchnorm as bn
+from batchnorm import errors
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_public_names_are_there_and_sorted():
+    assert bn.__all__ == sorted(bn.__all__, key=lambda name: (name[0].islower(), name))
+    assert all(getattr(bn, name) is not None for name in bn.__all__)
+
+
+def test_the_version_is_that_of_the_metadata():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert bn.__version__ == project["version"]
+    try:
+        assert importlib.metadata.version("batchnorm") == bn.__version__
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip("batchnorm runs from its source tree here")
+
+
+def test_every_error_is_ours_and_a_built_in_one():
+    for name in errors.__all__:
+        error = getattr(errors, name)
+        assert issubclass(error, bn.BatchNormError)
+        if error is not bn.BatchNormError:
+            assert len([base for base in error.__bases__ if base.__module__ == "builtins"]) == 1
+
+
+def test_every_layer_names_its_framework_and_version():
+    for module in (
+        bn.torch,
+        bn.mindspore,
+        bn.mindspore_2_0,
+        bn.tf_keras,
+        bn.tf_keras_2_6,
+        bn.keras,
+    ):
+        for name in module.__all__:
+            layer = getattr(module, name)
+            if isinstance(layer, type):
+                dialect = module.__name__.rpartition(".")[2].split("_2_")[0]
+                assert dialect == layer.FRAMEWORK
+                assert layer.VERIFIED_WITH.count(".") == 2
+
+
+def test_every_dialect_and_variant_is_reachable():
+    found = {module.name for module in pkgutil.iter_modules(__import__(
+        "batchnorm.dialects", fromlist=["dialects"]).__path__)}  # fmt: skip
+    layers = set()
+    for name in found:
+        module = importlib.import_module(f"batchnorm.dialects.{name}")
+        exported = [getattr(module, n) for n in getattr(module, "__all__", [])]
+        if any(hasattr(x, "VERIFIED_WITH") for x in exported):
+            layers.add(name)
+    assert layers == set(bn.__all__) & found
