@@ -110,7 +110,7 @@ def ask_all(subject: Subject) -> dict[str, Answer]:
     return {q.id: ask(q, subject) for q in asked}
 
 
-def record_answers(subject: Subject, framework: str) -> Path:
+def record_answers(subject: Subject, framework: str, folder: Path | None = None) -> Path:
     """Ask everything and write the file of the framework's version; give its path.
 
     What is recorded already and the same stays as it is, so that noise changes no file. A
@@ -122,10 +122,10 @@ def record_answers(subject: Subject, framework: str) -> Path:
         if id in old and same(BY_ID[id], answer, old[id]):
             answers[id] = old[id]
     if "/" not in framework:
-        return save(framework, version, answers)
+        return save(framework, version, answers, folder)
     base = recorded(subject.dialect, version)
     differ = {id: a for id, a in answers.items() if not same(BY_ID[id], a, base[id])}
-    return save(framework, version, differ, like=subject.dialect)
+    return save(framework, version, differ, folder, like=subject.dialect)
 
 
 def same(question: Question, a: Answer, b: Answer) -> bool:

@@ -58,10 +58,16 @@ def recorded(dialect: str, version: str | None = None) -> dict[str, Answer]:
     return {**base, **content["answers"]}
 
 
-def save(framework: str, version: str, answers: Mapping[str, Answer], **more: str) -> Path:
+def save(
+    framework: str,
+    version: str,
+    answers: Mapping[str, Answer],
+    folder: Path | None = None,
+    **more: str,
+) -> Path:
     """Write one file; `more` says where the answers come from, or `like` which they are."""
     content = {"framework": framework, "version": version, **more, "answers": dict(answers)}
-    path = ANSWERS / f"{framework.replace('/', '-')}@{version}.json"
+    path = (folder or ANSWERS) / f"{framework.replace('/', '-')}@{version}.json"
     text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
     path.write_text(text + "\n", encoding="utf-8")
     return path

@@ -97,6 +97,7 @@ class Case:
         loaded: whether a random state is loaded before the first step.
         seed: of the data and of that state.
         name: of a case that isn't drawn, such as a bad call of a table.
+        state: what is loaded, where that isn't drawn.
     """
 
     dialect: str
@@ -109,6 +110,7 @@ class Case:
     seed: int = 0
     positional: tuple[Any, ...] = ()
     name: str = field(default="", compare=False)
+    state: Mapping[str, Array] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         given = [repr(value) for value in self.positional]
@@ -159,6 +161,8 @@ def data(case: Case, number: int) -> Data:
 
 def initial(case: Case, name: str, like: Array) -> Array:
     """Make a value for one state entry: the same for the same name, whoever asks."""
+    if name in case.state:
+        return case.state[name]
     if like.dtype.kind in "iu":
         return np.full(like.shape, case.seed % 12, like.dtype)
     rng = np.random.default_rng([case.seed, zlib.crc32(name.encode())])

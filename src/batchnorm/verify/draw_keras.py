@@ -15,7 +15,7 @@ import numpy as np
 from batchnorm.questions.subject import Adjustment
 from batchnorm.verify.draw import BATCH, LAYOUTS, SIZES, Case, Chooser, Step, changes, some
 
-__all__ = ["draw"]
+__all__ = ["draw", "draw_shape", "step"]
 
 MAX_VALUES = 600  # of one input: rank 6 has many otherwise
 CLIPPING: tuple[dict[str, float], ...] = (
@@ -61,7 +61,7 @@ def draw(choose: Chooser, dialect: str) -> Case:
         arguments["trainable"] = choose.of((False, True))
     if choose.of((False, False, True)):
         arguments.update(_renorm(choose))
-    shape = _shape(choose, rank)
+    shape = draw_shape(choose, rank)
     if dialect == "tf_keras":
         arguments.update(_only_in_keras_2(choose, shape, axes, arguments.get("dtype")))
     elif choose.of((False,) * 9 + (True,)):
@@ -69,7 +69,7 @@ def draw(choose: Chooser, dialect: str) -> Case:
     dtype = choose.of(
         (*("float32",) * 7, "float64", "float16", "bfloat16", "int32", "uint8", "bool")
     )
-    steps = tuple(_step(choose, shape, axes, arguments) for _ in range(choose.of((1, 2, 3, 4))))
+    steps = tuple(step(choose, shape, axes, arguments) for _ in range(choose.of((1, 2, 3, 4))))
     loaded, seed = choose.of((False, True, True)), choose.of(range(10_000))
     return Case(dialect, "BatchNormalization", arguments, dtype, axes, steps, loaded, seed)
 
@@ -79,7 +79,8 @@ def _channel_axes(axis: int | Sequence[int], rank: int) -> tuple[int, ...]:
     return tuple(sorted({a % rank for a in given}))
 
 
-def _shape(choose: Chooser, rank: int) -> list[int]:
+def draw_shape(choose: Chooser, rank: int) -> list[int]:
+    """Draw the lengths of an input's axes."""
     shape = [choose.of(SIZES) for _ in range(rank)]
     while math.prod(shape) > MAX_VALUES:
         shape[shape.index(max(shape))] = 2
@@ -111,7 +112,8 @@ def _only_in_keras_2(
     return found
 
 
-def _step(choose: Chooser, shape: list[int], axes: tuple[int, ...], arguments: Any) -> Step:
+def step(choose: Chooser, shape: list[int], axes: tuple[int, ...], arguments: Any) -> Step:
+    """Draw a call of a layer built for a shape, whose other lengths than the batch's stay."""
     training = choose.of((True, True, True, False, None, 1, 0, 2, np.True_))
     shape = list(shape)
     if 0 not in axes:

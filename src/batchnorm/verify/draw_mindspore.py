@@ -9,7 +9,7 @@ import numpy as np
 from batchnorm.verify.draw import BATCH, LAYOUTS, SIZES, Case, Chooser, Step, changes, some
 from batchnorm.vocabulary import as_dtype
 
-__all__ = ["draw"]
+__all__ = ["CLASSES", "draw", "step"]
 
 CLASSES = (("BatchNorm2d", 4), ("BatchNorm1d", 2), ("BatchNorm1d", 3), ("BatchNorm3d", 5))
 INITS = ("ones", "zeros", 2, 0.5, True, "array")
@@ -42,12 +42,13 @@ def draw(choose: Chooser) -> Case:
     if parameters is not None:
         arguments["dtype"] = as_dtype(parameters)
     dtype = choose.of((*("float32",) * 9, "float16", "float16", "bfloat16", "float64", "int32"))
-    steps = tuple(_step(choose, rank, channels) for _ in range(choose.of((1, 2, 3, 4))))
+    steps = tuple(step(choose, rank, channels) for _ in range(choose.of((1, 2, 3, 4))))
     loaded, seed = choose.of((False, True, True)), choose.of(range(10_000))
     return Case("mindspore", class_name, arguments, dtype, (1,), steps, loaded, seed)
 
 
-def _step(choose: Chooser, rank: int, channels: int) -> Step:
+def step(choose: Chooser, rank: int, channels: int) -> Step:
+    """Draw a call of a layer."""
     sizes = [choose.of(SIZES if axis else BATCH) for axis in range(rank - 1)]
     return Step(
         (sizes[0], channels, *sizes[1:]),

@@ -8,23 +8,36 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from batchnorm.questions import QUESTIONS, ask, same
+from batchnorm.layer import Layer
+from batchnorm.questions import QUESTIONS, ask, record_answers, same
 from batchnorm.questions.subject import Ours
+from batchnorm.read import read
 from batchnorm.verify import deviations, draw_keras, draw_mindspore, draw_torch
 from batchnorm.verify.bad_calls import bad_calls
 from batchnorm.verify.compare import Disagreement, Distance, compare
 from batchnorm.verify.deviations import Deviation
 from batchnorm.verify.draw import Case, Chooser, Seeded
+from batchnorm.verify.live import live_cases
 from batchnorm.verify.oracle import Oracle, OracleError, find
 from batchnorm.verify.play import play
 from batchnorm.verify.report import Finding, Report, Row
 from batchnorm.verify.signatures import signatures
 
-__all__ = ["FRAMEWORKS", "Progress", "compare_case", "draw", "verify", "verify_oracle"]
+__all__ = [
+    "FRAMEWORKS",
+    "Progress",
+    "compare_case",
+    "draw",
+    "ours_of",
+    "verify",
+    "verify_oracle",
+]
 
 FRAMEWORKS = ("torch", "mindspore", "tf_keras", "keras")
+VARIANTS = {("mindspore", "2.0"): "mindspore@2.0", ("tf_keras", "2.6"): "tf_keras@2.6"}
 Progress = Callable[[str, str, int], None]  # framework, what is compared, how many so far
 
 
@@ -38,41 +51,58 @@ def draw(choose: Chooser, dialect: str) -> Case:
 
 
 def verify(
+    layer: Any = None,
+    *,
     frameworks: Iterable[str] = FRAMEWORKS,
     oracles: Mapping[str, str] | None = None,
-    *,
     examples: int = 100,
     seed: int = 0,
+    record: Path | bool = False,
     progress: Progress | None = None,
 ) -> Report:
-    """Compare our layers with every framework that is found.
+    """Compare our layers with every framework that is found, or one layer with its framework.
 
     Args:
+        layer: a layer of ours or a real framework's, whose settings and state are compared on
+            drawn data; then only its framework is asked. None compares everything.
         frameworks: torch, mindspore, tf_keras, keras, keras/torch, keras/jax.
         oracles: framework -> Python, for frameworks that live in another environment.
         examples: number of drawn cases per framework.
         seed: of the drawn cases; the same seed draws the same.
+        record: whether the real answers to the questions are written into the package, or the
+            folder that they are written to.
         progress: is told what is being compared.
 
     Raises:
         OracleError: a framework isn't where `oracles` says.
+        TypeError: `layer` is no batch norm that can be read.
     """
+    own = None if layer is None else read(layer)
+    if own is not None:
+        frameworks = (own.FRAMEWORK,)
+        oracles = {k: v for k, v in (oracles or {}).items() if k == own.FRAMEWORK}
     rows: list[Row] = []
     stale: list[Deviation] = []
     with find(frameworks, oracles, restart=True) as found:
         for oracle in found.oracles:
-            new = list(verify_oracle(oracle, examples, seed, progress))
+            new = list(verify_oracle(oracle, examples, seed, progress, own))
             rows += new
-            stale += _stale(oracle, new)
+            stale += [] if own is not None else _stale(oracle, new)
+            if record is not False:
+                record_answers(oracle, oracle.framework, None if record is True else record)
         missing = {name: str(error) for name, error in found.missing.items()}
     return Report(tuple(rows), missing, tuple(stale), seed, examples)
 
 
 def verify_oracle(
-    oracle: Oracle, examples: int, seed: int = 0, progress: Progress | None = None
+    oracle: Oracle,
+    examples: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+    layer: Layer | None = None,
 ) -> Iterator[Row]:
-    """Compare with one framework: a row for each kind of comparison."""
-    ours = Ours(oracle.dialect)
+    """Compare with one framework: a row for each kind of comparison; one, given a layer."""
+    ours = ours_of(oracle)
     told = progress or (lambda framework, what, count: None)
     kinds: dict[str, Callable[[Row], Iterator[None]]] = {
         "signatures": lambda row: _signatures(row, oracle, ours),
@@ -85,6 +115,9 @@ def verify_oracle(
             (draw(Seeded(seed, oracle.dialect, n), oracle.dialect) for n in range(examples)),
         ),
     }
+    if layer is not None:
+        cases = live_cases(layer, examples, seed)
+        kinds = {"this layer on drawn data": lambda row: _cases(row, oracle, ours, cases)}
     for what, run in kinds.items():
         row = Row(oracle.framework, oracle.version, what)
         with _crash_in(row):
@@ -92,6 +125,14 @@ def verify_oracle(
                 row.compared += 1
                 told(oracle.framework, what, row.compared)
         yield row
+
+
+def ours_of(oracle: Oracle) -> Ours:
+    """Give our layers of the oracle's dialect, in its version's variant where there is one."""
+    for (dialect, version), variant in VARIANTS.items():
+        if oracle.dialect == dialect and f"{oracle.version}.".startswith(f"{version}."):
+            return Ours(variant)
+    return Ours(oracle.dialect)
 
 
 def compare_case(oracle: Any, ours: Any, case: Case) -> tuple[Finding | None, Distance, bool]:

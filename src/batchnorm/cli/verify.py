@@ -1,0 +1,154 @@
+"""`batchnorm verify`: compare our layers with the frameworks that are installed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from batchnorm.errors import InvalidValue
+from batchnorm.verify import FRAMEWORKS, Report, Row, verify
+from batchnorm.verify.oracle import FRAMEWORKS as KNOWN
+from batchnorm.verify.oracle import parse_oracle
+from batchnorm.verify.verification import Progress as Told
+
+__all__ = ["command"]
+
+WIDTH = 140  # where the output is no terminal
+INSTALL = "pip install 'batchnorm[frameworks]', or name the Python of another environment: "
+
+
+@click.command
+@click.option(
+    "--framework",
+    "frameworks",
+    type=click.Choice(KNOWN),
+    multiple=True,
+    help=f"Only this one, which must be there; repeatable. Default: of {', '.join(FRAMEWORKS)}, "
+    "those that are found.",
+)
+@click.option(
+    "--oracle",
+    "oracles",
+    metavar="NAME=PYTHON",
+    multiple=True,
+    help="The Python of the environment that a framework lives in; repeatable.",
+)
+@click.option("--examples", type=click.IntRange(min=0), default=100, show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--record", is_flag=True, help="Write down how the frameworks answer the questions.")
+@click.option(
+    "--answers",
+    type=click.Path(exists=True, file_okay=False, writable=True, path_type=Path),
+    metavar="DIR",
+    help="Where --record writes. Default: into this package.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
+@click.option("--strict", is_flag=True, help="A listed deviation that is gone is a failure too.")
+@click.option("-v", "--verbose", is_flag=True, help="Show the listed deviations that occurred.")
+def command(
+    frameworks: tuple[str, ...],
+    oracles: tuple[str, ...],
+    examples: int,
+    seed: int,
+    record: bool,
+    answers: Path | None,
+    as_json: bool,
+    strict: bool,
+    verbose: bool,
+) -> None:
+    """Compare our layers with the real frameworks.
+
+    Signatures; every question; calls at the edge of what is accepted; and EXAMPLES drawn cases:
+    outputs, gradients and state over several steps, within bounds that follow from the
+    framework's own arithmetic. Each framework runs in a process of its own.
+
+    Exit code: 0 if everything is equal or a listed deviation, 1 if not, 2 if there was nothing to
+    compare with.
+    """
+    if answers is not None and not record:
+        raise InvalidValue("--answers says where --record writes: pass --record too")
+    given = dict(parse_oracle(text) for text in oracles)
+    with _progress(sys.stderr.isatty()) as told:
+        report = verify(
+            frameworks=frameworks or FRAMEWORKS,
+            oracles=given,
+            examples=examples,
+            seed=seed,
+            record=answers or record,
+            progress=told,
+        )
+    absent = [name for name in frameworks if name in report.missing]
+    if as_json:
+        click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+    else:
+        _print(report, verbose)
+    if not report.rows or absent:
+        names = ", ".join(absent or report.missing)
+        click.echo(
+            f"batchnorm: nothing to compare with: {names} not found. {INSTALL}"
+            f"--oracle {(absent or list(report.missing))[0]}=/path/to/python",
+            err=True,
+        )
+        sys.exit(2)
+    sys.exit(0 if report.equal and not (strict and report.stale) else 1)
+
+
+@contextmanager
+def _progress(shown: bool) -> Iterator[Told | None]:
+    if not shown:
+        yield None
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+        task = display.add_task("starting the frameworks")
+
+        def told(framework: str, what: str, count: int) -> None:
+            display.update(task, description=f"{framework}: {what} ({count})")
+
+        yield told
+
+
+def _print(report: Report, verbose: bool) -> None:
+    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    table = Table(title=f"{report.examples} drawn cases each, seed {report.seed}")
+    for name in ("framework", "version", "compared", "number", "refused", "furthest apart"):
+        table.add_column(name, justify="right" if name in ("number", "refused") else "left")
+    table.add_column("result")
+    for row in report.rows:
+        style = "red" if row.crash or row.unlisted else "green"
+        cells = (row.framework, row.version, row.what, str(row.compared), str(row.raised or ""))
+        table.add_row(*cells, _apart(row), f"[{style}]{row.result}[/{style}]")
+    for name in report.missing:
+        table.add_row(name, "", "", "", "", "", "not found")
+    console.print(table)
+    for row in report.rows:
+        if row.crash:
+            console.print(f"\n{row.framework}, {row.what}: {row.crash}", markup=False)
+    for finding in report.findings:
+        found = finding.disagreement
+        if finding.deviation is None:
+            text = f"\n{finding.framework} {finding.version}, {finding.what}: {finding.subject}"
+            lines = (f"  at {found.where}", f"  theirs: {found.theirs}", f"  ours:   {found.ours}")
+            console.print("\n".join((text, *lines)), markup=False)
+    if verbose:
+        listed = {f.deviation: f for f in report.findings if f.deviation is not None}
+        for deviation in listed:
+            console.print(f"\nlisted: {deviation}\n  {deviation.link}", markup=False)
+    for deviation in report.stale:
+        console.print(f"\nlisted, but gone: {deviation}", markup=False)
+
+
+def _apart(row: Row) -> str:
+    worst = row.worst
+    if worst is None or not worst.where:
+        return ""
+    share = f"{worst.of_tolerance:.0%} of what is allowed"
+    return f"{share} ({worst.where}, {worst.relative:.0e} of the largest value)"
