@@ -15,7 +15,8 @@ from batchnorm.explain.page import Block, Page, Paragraph, Row, Section, Table, 
 __all__ = ["chinese", "full_width"]
 
 HAN = re.compile("[\u4e00-\u9fff]")
-MARK = re.compile(r"(?<!\d)[,;:?!](?=\S|$)|(?<=\d)[,;:?!](?=[^\s\d]|$)")
+# Not inside a number, and not TensorFlow's `gamma:0`.
+MARK = re.compile(r"(?<!\d)(?!(?<=[a-z]):0\b)[,;:?!](?=\S|$)|(?<=\d)[,;:?!](?=[^\s\d]|$)")
 BRACKETS = re.compile(r"\(([^()]*)\)")
 FULL = {ord(ascii): ord(ascii) + 0xFEE0 for ascii in ",;:?!"}
 

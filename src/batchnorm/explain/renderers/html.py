@@ -51,7 +51,7 @@ pre code { padding: 0; background: none; overflow-wrap: normal; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; line-height: 1.45; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .7rem;
   border-bottom: 1px solid var(--line); }
-th { background: var(--wash); white-space: nowrap; }
+th { background: var(--wash); }
 tbody tr:hover { background: var(--wash); }
 td { font-variant-numeric: tabular-nums; min-width: 4.5rem; }
 @media (max-width: 60rem) { .page { display: block; } nav { position: static; max-height: none;
