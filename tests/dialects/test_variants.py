@@ -1,0 +1,59 @@
+"""What the stated versions do otherwise, and that all else is their base's."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+import batchnorm as bn
+
+PAIRS = [
+    (getattr(bn.mindspore_2_0, name), getattr(bn.mindspore, name))
+    for name in ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+] + [(bn.tf_keras_2_6.BatchNormalization, bn.tf_keras.BatchNormalization)]
+
+
+def data(shape=(4, 3, 2, 5)):
+    return (np.random.default_rng(0).standard_normal(shape) * 2 + 1).astype(np.float32)
+
+
+@pytest.mark.parametrize(("variant", "base"), PAIRS)
+def test_a_variant_is_its_base_with_a_version_of_its_own(variant, base):
+    assert issubclass(variant, base)
+    assert variant.FRAMEWORK == base.FRAMEWORK
+    assert variant.VERIFIED_WITH != base.VERIFIED_WITH
+    assert inspect.signature(variant) == inspect.signature(base)
+    assert variant.__doc__
+    assert variant.__doc__ != base.__doc__
+
+
+def test_mindspore_2_0_averages_the_biased_variance():
+    made, new = (m.BatchNorm2d(3, momentum=0.0) for m in (bn.mindspore_2_0, bn.mindspore))
+    x = data()
+    np.testing.assert_array_equal(made.set_train()(x), new.set_train()(x))
+    count = x.size // 3
+    expected = new.moving_variance.astype(float) * (count - 1) / count
+    np.testing.assert_allclose(made.moving_variance, expected, rtol=1e-6)
+
+
+def test_mindspore_2_0_survives_one_value_per_channel():
+    made = bn.mindspore_2_0.BatchNorm2d(3, momentum=0.5).set_train()
+    assert not made(data((1, 3, 1, 1))).any()
+    np.testing.assert_array_equal(made.moving_variance, 0.5)
+
+
+@pytest.mark.parametrize("epsilon", [0.0, -1.0, 1e-6, 1e-5, 1.001e-5, float("nan")])
+def test_tf_keras_2_6_has_a_smallest_epsilon_where_it_is_fused(epsilon):
+    small = data() * np.float32(0.01)
+    fused = bn.tf_keras_2_6.BatchNormalization(axis=1, epsilon=epsilon)
+    expected = bn.tf_keras.BatchNormalization(axis=1, epsilon=1.001e-5)
+    np.testing.assert_array_equal(fused(small, training=True), expected(small, training=True))
+    larger = bn.tf_keras_2_6.BatchNormalization(axis=1, epsilon=1.1e-5)
+    assert not np.array_equal(larger(small, training=True), expected(small, training=True))
+
+
+def test_tf_keras_2_6_takes_epsilon_as_it_is_where_it_is_not_fused():
+    small = data((40, 3)) * np.float32(0.01)
+    made = bn.tf_keras_2_6.BatchNormalization(epsilon=1e-6)
+    expected = bn.tf_keras.BatchNormalization(epsilon=1e-6)
+    np.testing.assert_array_equal(made(small, training=True), expected(small, training=True))
