@@ -8,7 +8,7 @@ import pytest
 
 from batchnorm.translate.call import parse_call
 from batchnorm.translate.form import dialect
-from batchnorm.translate.plan import plan
+from batchnorm.translate.plan import make_plan
 
 TF, K = "tf.keras.layers.BatchNormalization", "keras.layers.BatchNormalization"
 
@@ -359,7 +359,7 @@ CASES = [
 )
 def test_a_call_in_the_other_words(source, call, target, expected):
     found = parse_call(call, dialect(source))
-    assert plan(found.form, found.arguments, dialect(target)).target.text == expected
+    assert make_plan(found.form, found.arguments, dialect(target)).target.text == expected
 
 
 def test_every_ordered_pair_is_among_the_cases():
@@ -385,13 +385,13 @@ def test_every_ordered_pair_is_among_the_cases():
 )
 def test_what_a_keras_call_does_not_say_can_be_given(options, expected):
     found = parse_call("BatchNormalization()", dialect("keras"))
-    made = plan(found.form, found.arguments, dialect("mindspore"), **options)
+    made = make_plan(found.form, found.arguments, dialect("mindspore"), **options)
     assert made.target.text == expected
 
 
 def test_without_a_channel_count_torch_has_a_lazy_form_too():
     found = parse_call("BatchNormalization()", dialect("keras"))
-    made = plan(found.form, found.arguments, dialect("torch"))
+    made = make_plan(found.form, found.arguments, dialect("torch"))
     assert made.lazy == "nn.LazyBatchNorm2d(eps=0.001, momentum=0.01)"
-    assert plan(found.form, found.arguments, dialect("torch"), num_features=3).lazy is None
-    assert plan(found.form, found.arguments, dialect("mindspore")).lazy is None
+    assert make_plan(found.form, found.arguments, dialect("torch"), num_features=3).lazy is None
+    assert make_plan(found.form, found.arguments, dialect("mindspore")).lazy is None

@@ -8,6 +8,7 @@ repeatable.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,22 +23,25 @@ _MANY_CHANNELS = 512
 
 @dataclass(frozen=True)
 class Data:
-    """Batches with the channels on axis 1, and the state by role.
+    """Batches with the channels on axis 1, and the state by role, exact in both sides' types.
 
     Attributes:
-        state: role -> values per channel, exact in both sides' types.
+        state: role -> values per channel.
+        dtypes: what the source and the target take as data.
         batches: how many batches were tracked before.
     """
 
     x: list[Array]
     dy: list[Array]
     state: dict[str, Array]
+    dtypes: tuple[np.dtype[Any], np.dtype[Any]]
     batches: int = 3
 
-    def batch(self, step: int, axis: int) -> tuple[Array, Array]:
-        """One batch with its dy, the channels on `axis`."""
+    def batch(self, step: int, axis: int, side: int) -> tuple[Array, Array]:
+        """One batch with its dy for a side (0 or 1), the channels on `axis`."""
         x, dy = (np.moveaxis(part[step], 1, axis) for part in (self.x, self.dy))
-        return np.ascontiguousarray(x), np.ascontiguousarray(dy)
+        dtype = self.dtypes[side]
+        return np.ascontiguousarray(x, dtype), np.ascontiguousarray(dy, dtype)
 
     def shape_for(self, axis: int) -> tuple[int, ...]:
         """The shape of a batch whose channels are on `axis`."""
@@ -66,16 +70,16 @@ def make_data(plan: Plan, steps: int) -> Data:
     per_channel = (1, channels, *[1] * (plan.rank - 2))
     scale = 2.0 ** random.permutation(np.linspace(-8, 3, channels))
     mean = scale * random.normal(size=channels)
-    dtype, state_dtype = _dtypes(plan)
+    *dtypes, drawn = _dtypes(plan)
 
     def normal() -> Array:
         return random.normal(size=shape)
 
     x = [
-        (normal() * scale.reshape(per_channel) + mean.reshape(per_channel)).astype(dtype)
+        (normal() * scale.reshape(per_channel) + mean.reshape(per_channel)).astype(drawn)
         for _ in range(steps)
     ]
-    dy = [normal().astype(dtype) for _ in range(steps)]
+    dy = [normal().astype(drawn) for _ in range(steps)]
     stddev = scale * random.uniform(0.7, 1.5, channels)
     state = {
         "gamma": random.uniform(0.5, 2.0, channels) * random.choice([-1.0, 1.0], channels),
@@ -86,13 +90,15 @@ def make_data(plan: Plan, steps: int) -> Data:
         "renorm_mean": mean + scale * random.normal(size=channels) / 4,
         "renorm_stddev": stddev * random.uniform(0.9, 1.1, channels),
     }
-    return Data(x, dy, {role: values.astype(state_dtype) for role, values in state.items()})
+    exact = {role: values.astype(drawn) for role, values in state.items()}
+    return Data(x, dy, exact, (dtypes[0], dtypes[1]))
 
 
-def _dtypes(plan: Plan) -> tuple[np.dtype[np.generic], np.dtype[np.generic]]:
-    """The data's type, and the narrowest of the types that hold the state."""
-    data = as_dtype(str(plan.source.canonical["compute_dtype"].value))
-    sides = [
-        as_dtype(str(s.canonical["parameter_dtype"].value)) for s in (plan.source, plan.target)
-    ]
-    return data, min(sides, key=lambda dtype: dtype.itemsize)
+def _dtypes(plan: Plan) -> tuple[np.dtype[Any], np.dtype[Any], np.dtype[Any]]:
+    """What the source and the target are given, and the narrowest type of all: what is drawn in."""
+    sides = (plan.source.canonical, plan.target.canonical)
+    source, target = (as_dtype(str(side["compute_dtype"].value)) for side in sides)
+    if "compute-dtype" in {difference.key for difference in plan.differences}:
+        target = source  # it computes in whatever it is given
+    states = [as_dtype(str(side["parameter_dtype"].value)) for side in sides]
+    return source, target, min([source, target, *states], key=lambda dtype: dtype.itemsize)

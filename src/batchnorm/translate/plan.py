@@ -24,7 +24,7 @@ from batchnorm.translate.objects import STAND_INS
 from batchnorm.translate.reading import read
 from batchnorm.translate.writing import Task, channel_position, write
 
-__all__ = ["Plan", "Side", "plan"]
+__all__ = ["Plan", "Side", "make_plan"]
 
 # The dialects' own errors, and what Python itself says to an argument that is no number.
 _REFUSALS = (BatchNormError, TypeError, ValueError, LookupError)
@@ -127,7 +127,7 @@ class Plan:
         return Side(lazy, rest, target.canonical).text
 
 
-def plan(
+def make_plan(
     source: Form,
     arguments: Mapping[str, Argument],
     to: Dialect,
@@ -149,7 +149,10 @@ def plan(
     Raises:
         ValueError: the rank doesn't fit the class, or the source refuses its own arguments.
     """
-    canonical = read(source, arguments)
+    try:
+        canonical = read(source, arguments)
+    except BatchNormError as error:
+        raise _refused(source.dialect, error) from error
     rank = _rank(source, arguments, rank)
     target = form(to, rank)
     synchronized = forms(to).get("SyncBatchNorm")
@@ -185,10 +188,14 @@ def _refusals(ours: Side, theirs: Side) -> list[Difference]:
     try:
         ours.layer()
     except _REFUSALS as error:
-        raise InvalidValue(f"{ours.form.dialect.name} itself refuses this call: {error}") from error
+        raise _refused(ours.form.dialect, error) from error
     try:
         theirs.layer()
     except _REFUSALS as error:
         name = theirs.form.dialect.name
         return [Difference("refused", "inexpressible", f"{name} refuses this call: {error}")]
     return []
+
+
+def _refused(source: Dialect, error: Exception) -> InvalidValue:
+    return InvalidValue(f"{source.name} itself refuses this call: {error}")

@@ -7,10 +7,14 @@ from batchnorm.translate.plan import Plan
 from batchnorm.translate.proof import Proof, prove
 from batchnorm.verify.oracle import Oracle
 
-__all__ = ["prove_on_frameworks"]
+__all__ = ["arithmetic_of", "prove_on_frameworks"]
 
-# They compute in float32, float64 layers of Keras 2 and torch excepted, which are nearer then.
-_ARITHMETIC = 2.0**-24
+
+def arithmetic_of(plan: Plan) -> float:
+    """The unit roundoff in which the frameworks compute: float32, or float64 if both layers are."""
+    sides = (plan.source.canonical, plan.target.canonical)
+    wide = all(side["parameter_dtype"].value == "float64" for side in sides)
+    return 2.0**-53 if wide else 2.0**-24
 
 
 def prove_on_frameworks(plan: Plan) -> Proof:
@@ -28,6 +32,6 @@ def prove_on_frameworks(plan: Plan) -> Proof:
             )
     with Oracle(sides[0].framework) as first:
         if sides[0].framework == sides[1].framework:
-            return prove(plan, (first, first), arithmetic=_ARITHMETIC)
+            return prove(plan, (first, first), arithmetic=arithmetic_of(plan))
         with Oracle(sides[1].framework) as second:
-            return prove(plan, (first, second), arithmetic=_ARITHMETIC)
+            return prove(plan, (first, second), arithmetic=arithmetic_of(plan))

@@ -49,6 +49,7 @@ class Run:
         roles: Mapping[str, str],
     ) -> None:
         self.data, self.axis, self.side, self.label = data, axis, side, subject.label
+        self.place = 0 if side is plan.source else 1
         values = side.values()
         if not isinstance(subject, Ours):
             values = _travelling(side, values)
@@ -106,7 +107,7 @@ class Run:
         self._step(STEPS, "inference", training=False)
 
     def _step(self, step: int, when: str, *, training: bool) -> None:
-        x, dy = self.data.batch(step, self.axis)
+        x, dy = self.data.batch(step, self.axis, self.place)
         call = {}
         if self.side.form.dialect.is_keras:
             call["training"] = training

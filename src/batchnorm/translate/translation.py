@@ -12,7 +12,7 @@ from batchnorm.translate.call import parse_call
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.form import dialect
 from batchnorm.translate.live import live
-from batchnorm.translate.plan import Plan, plan
+from batchnorm.translate.plan import Plan, make_plan
 from batchnorm.translate.proof import Proof, prove
 from batchnorm.translate.state import StateName, carry, names_side_by_side
 
@@ -124,7 +124,7 @@ def translate(
     target = dialect(to)
     if isinstance(source, str):
         call = parse_call(source, None if from_ is None else dialect(from_))
-        made = plan(
+        made = make_plan(
             call.form,
             call.arguments,
             target,
@@ -135,7 +135,7 @@ def translate(
         return Translation(made, None, call.inferred)
     layer = source if isinstance(source, Layer) else read_layer(source)
     known = live(layer)
-    made = plan(
+    made = make_plan(
         known.form,
         known.arguments,
         target,
