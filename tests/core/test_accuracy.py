@@ -153,7 +153,7 @@ def test_ordinary_data_stay_under_two_ulp():
 @pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
 def test_65536_values_per_channel(dtype):
     x = normal(2**16) + 1000
-    check(x, dtype, [normal(2**16, 1)])
+    check(x, dtype, [normal(2**16, 1)] if dtype == SINGLE else [])
 
 
 @pytest.mark.parametrize("data", ["counting", "outlier first", "constant"])

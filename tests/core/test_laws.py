@@ -1,5 +1,7 @@
 """Laws of the core: what must hold for any data, whatever the implementation."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -181,6 +183,20 @@ def test_zero_strides_count_every_value():
     moments = core.reduce(x, (1,))
     np.testing.assert_array_equal(moments.count, 4)
     np.testing.assert_array_equal(moments.mean, [1, 2, 5])
+
+
+def test_threads_on_shared_inputs_find_the_bits_that_one_finds():
+    x = np.random.default_rng(2).standard_normal((500, CHANNELS)).astype(np.float32)
+
+    def outcome(_):
+        y, new, saved = core.forward(x, None, None, RUNNING, SETTINGS)
+        return [y, new.mean, new.var, *core.backward(saved, x)]
+
+    expected = outcome(0)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(outcome, range(32)):
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(a, b)
 
 
 X = np.ones((4, CHANNELS))
