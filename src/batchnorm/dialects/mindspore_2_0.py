@@ -1,33 +1,108 @@
 """The MindSpore 2.0 variant of the MindSpore dialect (CPU), as far as it differs.
 
 Source: the recorded behaviour of mindspore 2.0.0 in tests/data (it needs Python 3.9 and can't be
-installed beside the rest), and its mindspore/ccsrc/plugin/device/cpu/kernel/mkldnn.
+installed beside the rest), its documentation (r2.0) for the signatures, and what was measured of
+its errors. Deviation: NaN as `eps` or `momentum` is refused at the call, where 2.0 computes NaN.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
+from batchnorm.arrays import as_array
 from batchnorm.dialects import mindspore
-from batchnorm.dialects.mindspore import load_param_into_net
+from batchnorm.dialects.mindspore import BetaInit, GammaInit, MeanInit, VarInit, load_param_into_net
+from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.vocabulary import (
+    Array,
+    DataFormat,
+    Epsilon,
+    ForcedStatistics,
+    NumFeatures,
+    TrainAffine,
+    WeightOfRunning,
+)
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "load_param_into_net"]
 
 
-class _Version:
+class BatchNorm(mindspore.BatchNorm):
+    """What the three classes share: no `dtype` yet, the biased variance, `eps` checked at once."""
+
     VERIFIED_WITH = "2.0.0"
+
+    def __init__(
+        self,
+        num_features: NumFeatures,
+        eps: Epsilon = 1e-5,
+        momentum: WeightOfRunning = 0.9,
+        affine: TrainAffine = True,
+        gamma_init: GammaInit = "ones",
+        beta_init: BetaInit = "zeros",
+        moving_mean_init: MeanInit = "zeros",
+        moving_var_init: VarInit = "ones",
+        use_batch_statistics: ForcedStatistics = None,
+        data_format: DataFormat = "NCHW",
+    ) -> None:
+        inits = (gamma_init, beta_init, moving_mean_init, moving_var_init)
+        super().__init__(
+            num_features, eps, momentum, affine, *inits, use_batch_statistics, data_format
+        )
+        if not isinstance(eps, float):
+            raise InvalidType(f"'eps' must be 'float', but got {type(eps).__name__!r}.")
+        if eps <= 0 or eps > 1:
+            raise InvalidValue(f"'eps' must be in range of (0, 1], but got {eps}.")
 
     @staticmethod
     def correction(count: int) -> int:
         """MindSpore 2.0 averages the biased variance, so one value per channel adds 0."""
         return 0
 
+    def construct(self, x: Any) -> Array:
+        """Normalize `x`, which must not be empty: MindSpore 2.0 has no empty tensors."""
+        if as_array(x).size == 0:
+            raise InvalidValue(f"the input can not contain zero dimension, but got {x.shape}.")
+        return super().construct(x)
 
-class BatchNorm1d(_Version, mindspore.BatchNorm1d):
+    def arguments(self) -> dict[str, Any]:
+        """The constructor arguments that would make a layer that behaves as this one does."""
+        found = super().arguments()
+        del found["dtype"]
+        return found
+
+    def __repr__(self) -> str:
+        name, _, entries = super().__repr__().partition("(")
+        return f"{name}<{entries.removesuffix(')')}>"
+
+
+class BatchNorm1d(BatchNorm):
     """Batch normalization of (N, C) or (N, C, L)."""
 
+    RANKS = (2, 3)
 
-class BatchNorm2d(_Version, mindspore.BatchNorm2d):
+
+class BatchNorm2d(BatchNorm):
     """Batch normalization of (N, C, H, W)."""
 
+    RANKS = (4,)
 
-class BatchNorm3d(_Version, mindspore.BatchNorm3d):
-    """Batch normalization of (N, C, D, H, W)."""
+
+class BatchNorm3d(BatchNorm):
+    """Batch normalization of (N, C, D, H, W); MindSpore keeps its parameters in `bn2d`."""
+
+    RANKS, INNER = (5,), "bn2d."
+
+    def __init__(
+        self,
+        num_features: NumFeatures,
+        eps: Epsilon = 1e-5,
+        momentum: WeightOfRunning = 0.9,
+        affine: TrainAffine = True,
+        gamma_init: GammaInit = "ones",
+        beta_init: BetaInit = "zeros",
+        moving_mean_init: MeanInit = "zeros",
+        moving_var_init: VarInit = "ones",
+        use_batch_statistics: ForcedStatistics = None,
+    ) -> None:
+        inits = (gamma_init, beta_init, moving_mean_init, moving_var_init)
+        super().__init__(num_features, eps, momentum, affine, *inits, use_batch_statistics)

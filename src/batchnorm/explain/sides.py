@@ -37,13 +37,6 @@ ALIASES = {
     "tensorflow": "tf_keras",
 }
 
-# Parameters that came after a stated variant, which inherits the newer signature here.
-# MindSpore 2.0.0 and Keras 2.6.0 refuse them as unknown keywords.
-LATER: Mapping[str, frozenset[str]] = {
-    "mindspore@2.0": frozenset({"dtype"}),
-    "tf_keras@2.6": frozenset({"synchronized", "mask"}),
-}
-
 
 @dataclass(frozen=True)
 class Side:
@@ -91,20 +84,13 @@ class Side:
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
         """The constructor's parameters, in order."""
-        later = LATER.get(self.name, frozenset())
-        return {
-            name: parameter
-            for name, parameter in self.layer_class.PARAMETERS.items()
-            if name not in later
-        }
+        return dict(self.layer_class.PARAMETERS)
 
     @cached_property
     def call_parameters(self) -> dict[str, inspect.Parameter]:
         """The call's parameters, in order."""
         call: Any = vars(self.layer_class).get("__call__") or self.layer_class.__call__
-        later = LATER.get(self.name, frozenset())
-        found = list(inspect.signature(call).parameters.items())[1:]
-        return {name: parameter for name, parameter in found if name not in later}
+        return dict(list(inspect.signature(call).parameters.items())[1:])
 
     @property
     def mode_method(self) -> str:
