@@ -192,9 +192,12 @@ def test_what_is_imported_is_public_where_it_comes_from(path):
         source, rest = file_of(parts)
         if source is None:
             yield f"{'.'.join(parts)} is not there"
-        elif rest and source.stem != VARIANTS.get(path.stem):  # which is one with its base
-            if rest[0].startswith("_") or rest[0] not in (exported(source) or rest):
-                yield f"{'.'.join(parts)} is not in __all__"
+            continue
+        public = exported(source) or rest
+        if source.stem == VARIANTS.get(path.stem):  # which is one with its base
+            public = rest
+        if rest and (rest[0].startswith("_") or rest[0] not in public):
+            yield f"{'.'.join(parts)} is not in __all__"
 
 
 @in_every_file
