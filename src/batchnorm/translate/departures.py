@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.facts import Facts
-from batchnorm.translate.writing import Task
+from batchnorm.translate.task import Task
 
 __all__ = ["COUNT", "departures"]
 

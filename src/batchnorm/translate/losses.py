@@ -13,7 +13,8 @@ from batchnorm.translate.argument import Argument
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.lost_options import RULES
-from batchnorm.translate.writing import PLACEHOLDER, Task
+from batchnorm.translate.task import Task
+from batchnorm.translate.writing import PLACEHOLDER
 
 __all__ = ["losses"]
 

@@ -12,7 +12,7 @@ from batchnorm.dialects import initializers
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.objects import write_object
-from batchnorm.translate.writing import Task, channel_position
+from batchnorm.translate.task import Task, channel_position
 
 __all__ = ["RULES"]
 

@@ -7,7 +7,7 @@ is both at once. Making a plan runs nothing but the target's own checks of its a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -22,12 +22,13 @@ from batchnorm.translate.form import Dialect, Form, form, forms
 from batchnorm.translate.losses import losses
 from batchnorm.translate.objects import STAND_INS
 from batchnorm.translate.reading import read
-from batchnorm.translate.writing import Task, channel_position, write
+from batchnorm.translate.task import Task, channel_position
+from batchnorm.translate.writing import write
 
 __all__ = ["Plan", "Side", "make_plan"]
 
 # The dialects' own errors, and what Python itself says to an argument that is no number.
-_REFUSALS = (BatchNormError, TypeError, ValueError, LookupError)
+_REFUSALS = (BatchNormError, TypeError, ValueError, LookupError, ArithmeticError)
 _DEFAULT_RANK = {"BatchNorm1d": 3, "LazyBatchNorm1d": 3}
 
 
@@ -151,7 +152,7 @@ def make_plan(
     """
     try:
         canonical = read(source, arguments)
-    except BatchNormError as error:
+    except _REFUSALS as error:
         raise _refused(source.dialect, error) from error
     rank = _rank(source, arguments, rank)
     target = form(to, rank)
@@ -165,9 +166,9 @@ def make_plan(
     differences = [
         *losses(task, again),
         *departures(task, again, facts(source.dialect, canonical, rank), facts(to, again, rank)),
-        *_refusals(ours, theirs),
     ]
-    return Plan(ours, theirs, rank, tuple(differences))
+    made = Plan(ours, theirs, rank, tuple(differences))
+    return replace(made, differences=(*differences, *_refusals(made)))
 
 
 def _rank(source: Form, arguments: Mapping[str, Argument], rank: int | None) -> int:
@@ -183,16 +184,16 @@ def _rank(source: Form, arguments: Mapping[str, Argument], rank: int | None) -> 
     return rank or 4
 
 
-def _refusals(ours: Side, theirs: Side) -> list[Difference]:
+def _refusals(made: Plan) -> list[Difference]:
     """What the target's own checks refuse; the source's refusals are the user's mistakes."""
     try:
-        ours.layer()
+        made.source.built(made.rank, made.channels)
     except _REFUSALS as error:
-        raise _refused(ours.form.dialect, error) from error
+        raise _refused(made.source.form.dialect, error) from error
     try:
-        theirs.layer()
+        made.target.built(made.rank, made.channels)
     except _REFUSALS as error:
-        name = theirs.form.dialect.name
+        name = made.target.form.dialect.name
         return [Difference("refused", "inexpressible", f"{name} refuses this call: {error}")]
     return []
 

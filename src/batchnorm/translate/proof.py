@@ -111,6 +111,10 @@ def prove(
         for argument in side.arguments.values()
         if argument.expression and (side is plan.source or argument.expression.isupper())
     }
+    if "refused" in {difference.key for difference in plan.differences}:
+        return Proof((), (), ran, stand_ins, shape, "the target's layer can't be made")
+    if plan.channels < 1:
+        return Proof((), (), ran, stand_ins, shape, "a layer without channels computes nothing")
     lost = {s for d in plan.differences if d.kind == "inexpressible" for s in d.slots}
     if lost & _INCOMPARABLE:
         why = f"the sides' states don't fit each other without {', '.join(lost & _INCOMPARABLE)}"
@@ -166,6 +170,7 @@ def _compare(ours: Run, theirs: Run, *, modelled: bool) -> list[Row]:
 class _Pair:
     """One quantity at one step: its difference, theory's, and the bound."""
 
+    @np.errstate(all="ignore")
     def __init__(self, a: Array, b: Array, expected_a: Value, expected_b: Value) -> None:
         wide = a.astype(np.float64), b.astype(np.float64)
         self.difference = wide[0] - wide[1]
@@ -176,9 +181,8 @@ class _Pair:
             self.bound = self.bound + unit * np.abs(side) + _smallest(array.dtype)
         self.scale = float(np.max(np.abs(wide[0]), initial=0.0))
         apart = np.abs(self.difference - self.predicted)
-        with np.errstate(all="ignore"):
-            share = np.where(apart == 0, 0.0, apart / self.bound)
-            raw = np.where(self.difference == 0, 0.0, np.abs(self.difference) / self.bound)
+        share = np.where(apart == 0, 0.0, apart / self.bound)
+        raw = np.where(self.difference == 0, 0.0, np.abs(self.difference) / self.bound)
         both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
         self.share = np.where(both_nan, 0.0, np.where(np.isnan(share), np.inf, share))
         self.equal = bool(np.all(both_nan | (raw <= 1)))

@@ -14,6 +14,7 @@ import numpy as np
 
 from batchnorm.declaration import Parameter
 from batchnorm.dialects import constraints, initializers, policies, regularizers
+from batchnorm.errors import InvalidType
 from batchnorm.translate.argument import Argument, complement, number, of_value, tight, whether
 from batchnorm.translate.canonical import Canonical, neutral
 from batchnorm.translate.form import Dialect, Form
@@ -69,16 +70,36 @@ def _as_of(slot: str, family: Any) -> Callable[..., None]:
     return take
 
 
-def _number(slot: str, *, complemented: bool = False) -> Callable[..., None]:
+def _number(slot: str, *, complemented: bool = False, none: bool = False) -> Callable[..., None]:
     def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
         value = argument.value
-        if complemented and value is not None:
+        if not isinstance(value, int | float) and not (none and value is None):
+            raise _unusable(argument, parameter, "a number")
+        if complemented:
             argument = complement(argument)
         elif argument.literal and isinstance(value, int) and not isinstance(value, bool):
             argument = replace(argument, text=number(float(value)), value=float(value))
         found[slot] = argument
 
     return take
+
+
+def _num_features(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    if type(argument.value) is not int:
+        raise _unusable(argument, parameter, "an integer")
+    found["num_features"] = argument
+
+
+def _channel_axis(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    value = argument.value
+    axes = value if isinstance(value, list | tuple) else [value]
+    if not axes or not all(isinstance(axis, int) for axis in axes):
+        raise _unusable(argument, parameter, "an axis")
+    found["channel_axis"] = argument
+
+
+def _unusable(argument: Argument, parameter: Parameter, expected: str) -> InvalidType:
+    return InvalidType(f"{parameter.name} must be {expected} to be translated, not {argument.text}")
 
 
 def _affine(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
@@ -126,9 +147,9 @@ def _data_format(found: Canonical, argument: Argument, parameter: Parameter, of:
 def _parameter_dtype(
     found: Canonical, argument: Argument, parameter: Parameter, of: Dialect
 ) -> None:
-    if argument.literal and argument.value is None:
+    if argument.expression or argument.value is None:
         argument = replace(argument, value="float32")
-    elif argument.literal:
+    else:
         argument = replace(argument, value=as_dtype(argument.value).name)
     found["parameter_dtype"] = found["compute_dtype"] = argument
 
@@ -167,9 +188,9 @@ def _option(found: Canonical, argument: Argument, parameter: Parameter, of: Dial
 
 
 READERS: Mapping[str, Callable[[Canonical, Argument, Parameter, Dialect], None]] = {
-    "num_features": _as("num_features"),
+    "num_features": _num_features,
     "epsilon": _number("epsilon"),
-    "weight_of_batch": _number("exponential_average_factor"),
+    "weight_of_batch": _number("exponential_average_factor", none=True),
     "weight_of_running": _number("exponential_average_factor", complemented=True),
     "affine": _affine,
     "beta_if_affine": _beta_if_affine,
@@ -179,7 +200,7 @@ READERS: Mapping[str, Callable[[Canonical, Argument, Parameter, Dialect], None]]
     "tracking": _tracking,
     "forced_statistics": _as("forced_statistics"),
     "trainable": _trainable,
-    "channel_axis": _as("channel_axis"),
+    "channel_axis": _channel_axis,
     "data_format": _data_format,
     "init": _as_of("init", initializers),
     "regularizer": _as_of("regularizer", regularizers),

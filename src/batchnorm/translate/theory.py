@@ -60,6 +60,7 @@ class Theory:
     roundoff: float = 2.0**-24
     arithmetic: float = 2.0**-53
 
+    @np.errstate(all="ignore")
     def step(self, x: Array, dy: Array, *, training: bool) -> dict[str, Value]:
         """One forward and backward of rows (channels, values): y, dx and the gradients."""
         e, n = 2 * self.arithmetic, x.shape[1]

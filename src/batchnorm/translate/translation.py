@@ -55,7 +55,9 @@ class Translation:
 
     @cached_property
     def state(self) -> list[StateName]:
-        """The state names side by side."""
+        """The state names side by side; none where the target refuses the call."""
+        if "refused" in {difference.key for difference in self.differences}:
+            return []
         size = (self.plan.rank, self.plan.channels)
         return names_side_by_side(self.plan.source.built(*size), self.plan.target.built(*size))
 

@@ -8,11 +8,11 @@ express: the call that was written is read again, and what comes out differently
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from batchnorm.declaration import Parameter
 from batchnorm.translate.argument import Argument, complement, of_value, tight, whether
-from batchnorm.translate.canonical import NEUTRAL, SLOTS, Canonical, neutral
+from batchnorm.translate.canonical import NEUTRAL, SLOTS, neutral
 from batchnorm.translate.form import Form
 from batchnorm.translate.objects import (
     STAND_INS,
@@ -22,27 +22,12 @@ from batchnorm.translate.objects import (
     write_object,
 )
 from batchnorm.translate.reading import READERS, default_of
+from batchnorm.translate.task import Task, channel_position
 
-__all__ = ["PLACEHOLDER", "WRITERS", "Task", "channel_position", "write"]
+__all__ = ["PLACEHOLDER", "WRITERS", "write"]
 
 PLACEHOLDER = "NUM_FEATURES"
 _TRUE, _FALSE = Argument("True", True, written=False), Argument("False", False)
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is to be written: a source's canonical arguments, for a target's form."""
-
-    source: Form
-    target: Form
-    rank: int
-    arguments: Canonical
-    num_features: int | None = None
-    data_format: str | None = None
-
-    def value(self, slot: str) -> object:
-        """The value of a canonical argument."""
-        return self.arguments[slot].value
 
 
 def write(task: Task) -> dict[str, Argument]:
@@ -58,15 +43,6 @@ def write(task: Task) -> dict[str, Argument]:
         if parameter.required or argument.written or not _is_default(argument, parameter, task):
             written[name] = replace(argument, written=True)
     return written
-
-
-def channel_position(axis: object, rank: int) -> int | None:
-    """The channel axis counted from the front; None for several axes or none in range."""
-    if isinstance(axis, list | tuple) and len(axis) == 1:
-        (axis,) = axis
-    if isinstance(axis, int) and -rank <= axis < rank:
-        return axis % rank
-    return None
 
 
 def _is_default(argument: Argument, parameter: Parameter, task: Task) -> bool:
