@@ -11,7 +11,7 @@ run: $(VENV)/package
 	$(BIN)/batchnorm translate "nn.BatchNorm2d(64, eps=0.001, momentum=0.01)" --from torch --to keras
 
 test: $(VENV)/test
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: $(VENV)/lint
 	$(BIN)/ruff check .
