@@ -38,8 +38,8 @@ class Row:
         name: what it is.
         largest: the largest difference of the two sides.
         predicted: the largest difference that theory predicts; None where it can't.
-        bound: what rounding may add to the prediction, where the measured one comes nearest to it.
-        share: the largest |measured - predicted| / bound; at most 1 in a proof that holds.
+        bound: what rounding may add to the prediction, where the difference is largest.
+        share: the largest |measured - predicted| / bound of all values; at most 1 if it holds.
         equal: whether the sides are equal within their bounds, without any prediction.
         scale: the largest magnitude of the quantity.
     """
@@ -189,16 +189,18 @@ class _Pair:
 
 
 def _row(name: str, pairs: list[_Pair], modelled: bool) -> Row:
-    worst = max(pairs, key=lambda pair: float(np.max(pair.share, initial=0.0)))
-    place = int(np.argmax(worst.share))
-    largest = [float(np.max(np.abs(pair.difference), initial=0.0)) for pair in pairs]
+    sizes = [np.abs(pair.difference) for pair in pairs]
+    largest = [float(np.max(size, initial=0.0)) for size in sizes]
     predicted = [float(np.max(np.abs(pair.predicted), initial=0.0)) for pair in pairs]
+    at = int(np.argmax(largest))
+    bounds = pairs[at].bound
+    there = bounds.ravel()[int(np.argmax(sizes[at]))] if largest[at] else bounds.max(initial=0.0)
     return Row(
         name,
         float("nan") if any(map(np.isnan, largest)) else max(largest),
         max(predicted) if modelled else None,
-        float(worst.bound.ravel()[place] if worst.share.any() else worst.bound.max(initial=0)),
-        float(worst.share.ravel()[place]),
+        float(there),
+        max(float(np.max(pair.share, initial=0.0)) for pair in pairs),
         all(pair.equal for pair in pairs),
         max(pair.scale for pair in pairs),
     )
