@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchnorm.translate.argument import Argument
@@ -81,6 +81,7 @@ def test_the_written_call_says_what_the_plan_says(data, names):
         assert argument.same(again.arguments[name]), name
 
 
+@settings(max_examples=40)  # each one is a proof
 @given(st.data(), st.permutations(FRAMEWORKS))
 def test_a_detour_gives_the_same_layer(data, names):
     framework, other = names[:2]
