@@ -51,8 +51,17 @@ class Compared:
     raised: bool  # whether the real layer raised something
 
 
-def compare(case: Case, theirs: Sequence[Observation], ours: Sequence[Observation]) -> Compared:
-    """Compare what was observed, in order, up to the first disagreement."""
+def compare(
+    case: Case,
+    theirs: Sequence[Observation],
+    ours: Sequence[Observation],
+    *,
+    one_pass: bool = False,
+) -> Compared:
+    """Compare what was observed, in order, up to the first disagreement.
+
+    `one_pass` is for a framework whose variance is E[x²] - E[x]² for any settings.
+    """
     worst = Distance(0.0, 0.0, "")
     state: dict[str, Array] = {}  # theirs, before the step that is looked at
     upcoming: dict[str, Array] = {}
@@ -72,7 +81,7 @@ def compare(case: Case, theirs: Sequence[Observation], ours: Sequence[Observatio
         if what == "y" and not isinstance(their.value, Raised):
             number = int(step.removeprefix("step ")) - 1
             before = state or _state_at(theirs, step)  # a layer that this call builds has no before
-            allowed = bounds(case, data(case, number), number, before)
+            allowed = bounds(case, data(case, number), number, before, one_pass=one_pass)
         if what.startswith("state ") and isinstance(their.value, np.ndarray):
             upcoming[what.removeprefix("state ")] = their.value
         coarse = passed if what == "dx" or their.place == "attribute losses" else 0.0

@@ -38,6 +38,11 @@ CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
     "an empty batch": lambda case, step: 0 in step.shape,
     "a mask on one channel": lambda case, step: _masked(case, step) and _one_channel(case, step),
     "one value in one channel": lambda case, step: math.prod(step.shape) == len(step.shape) == 1,
+    "an input of rank 1": lambda case, step: len(step.shape) == 1,
+    "an input of float64": lambda case, step: case.dtype == "float64",
+    "a layer of float64": lambda case, step: case.arguments.get("dtype") == "float64",
+    "synchronized": lambda case, step: bool(case.arguments.get("synchronized")),
+    "a mask": _masked,
     "a fractional mask, synchronized": lambda case, step: (
         bool(case.arguments.get("synchronized")) and step.mask == "weights"
     ),

@@ -65,7 +65,14 @@ def compute_dtype(case: Case) -> str:
     return str(dtype).removeprefix("mixed_")
 
 
-def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) -> dict[str, float]:
+def bounds(
+    case: Case,
+    given: Data,
+    number: int,
+    before: Mapping[str, Array],
+    *,
+    one_pass: bool = False,
+) -> dict[str, float]:
     """Bound the distance of each quantity of one step, absolutely.
 
     Args:
@@ -73,6 +80,7 @@ def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) ->
         given: what the step was given.
         number: of the step, from 0; rounding errors of the state add up from step to step.
         before: the state before it, as the real layer had it, or after it if there was none.
+        one_pass: whether variance is E[x²] - E[x]² even where nothing is synchronised.
 
     Returns:
         By quantity: "y", "dx", "gradient of gamma" (or weight), "gradient of beta" (or bias),
@@ -85,7 +93,7 @@ def bounds(case: Case, given: Data, number: int, before: Mapping[str, Array]) ->
     blend = max((abs(m) + abs(1 - m) for m in weights), default=1.0)
     u = roundoff(arithmetic(case)) * steps * (number + 1) * blend**number
     gamma, beta = _affine(case, before)
-    lost = data.size**2 if _one_pass(case) else 0.0
+    lost = data.size**2 if one_pass or _one_pass(case) else 0.0
     k, x_hat, rho = data.size / data.std, data.deviation / data.std, (data.var + lost) / data.std**2
     kept = _kept_roundoff(case, number, before)
     forward = u * (1 + k + x_hat * rho)
