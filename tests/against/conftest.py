@@ -8,7 +8,6 @@ from batchnorm.verify.oracle import NotInstalled, Oracle
 from batchnorm.verify.verification import FRAMEWORKS, ours_of
 
 
-
 @pytest.fixture(scope="session")
 def oracles():
     """Started ones by framework; they start when they are first asked for."""

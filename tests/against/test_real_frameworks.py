@@ -2,15 +2,15 @@
 
 import os
 
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import batchnorm as bn
 from batchnorm.questions import QUESTIONS, ask, same
 from batchnorm.verify.bad_calls import bad_calls
 from batchnorm.verify.deviations import find, read
 from batchnorm.verify.signatures import signatures
-from batchnorm.verify.verification import compare_case, draw
+from batchnorm.verify.verification import compare_case, draw, verify_oracle
 
 DRAWN = int(os.environ.get("BATCHNORM_EXAMPLES", "200"))  # per framework
 
@@ -81,3 +81,26 @@ def test_drawn_settings_shapes_dtypes_and_modes_agree(oracle, ours):
     compare()
     assert len(refused) >= DRAWN
     assert sum(refused) < 0.6 * len(refused), "most cases are to be ones that run"
+
+
+def changed_layer(dialect):
+    """A layer whose settings and state are not those of its construction."""
+    if dialect == "torch":
+        layer = bn.torch.BatchNorm2d(3, momentum=None, dtype="float64")
+        layer.eps, layer.running_mean[...] = 0.5, 2
+    elif dialect == "mindspore":
+        layer = bn.mindspore.BatchNorm3d(3, momentum=0.3, use_batch_statistics=True)
+        layer.eps, layer.gamma[...] = 0.5, 2  # MindSpore ignores a later eps
+    else:
+        module = bn.tf_keras if dialect == "tf_keras" else bn.keras
+        layer = module.BatchNormalization(axis=1, renorm=True, renorm_clipping={"rmax": 1.1})
+        layer.build((4, 3, 2))
+        layer.epsilon, layer.gamma[...] = 0.5, 2
+    return layer
+
+
+def test_one_layer_with_its_settings_and_state_agrees(oracle):
+    (row,) = verify_oracle(oracle, 25, layer=changed_layer(oracle.dialect))
+    assert not row.unlisted, "\n\n".join(map(describe, row.unlisted))
+    assert (row.compared, row.crash) == (25, "")
+    assert row.raised < 15

@@ -156,7 +156,8 @@ def _settings(dialect: str) -> Iterator[Case]:
         for value in values:
             for steps in (PLAIN, INFERENCE):
                 mode = "training" if steps is PLAIN else "inference"
-                text = "an array" if isinstance(value, np.ndarray) else repr(value)
+                array = isinstance(value, np.ndarray)
+                text = f"{value.dtype} array {value.shape}" if array else repr(value)
                 text = "a function" if isinstance(value, Adjustment) else text
                 arguments = {**required, parameter: value}
                 yield _case(dialect, f"{parameter}={text} in {mode}", steps, arguments=arguments)

@@ -34,9 +34,7 @@ from batchnorm.vocabulary import Array, as_dtype
 __all__ = ["SUM", "arithmetic", "bounds", "compute_dtype", "roundoff"]
 
 OPERATIONS = 8  # subtract, square, divide, add epsilon, root, reciprocal, scale, shift
-# What a sum of n terms adds, in units of √n. PyTorch's CPU kernel sums float32 in double
-# (at::acc_type<float, false>); the others accumulate in float32.
-SUM = {"torch": 0.0, "mindspore": 2.0, "tf_keras": 2.0, "keras": 2.0}
+SUM = 2.0  # what a sum of n terms adds, in units of √n, where it is taken in the same precision
 
 
 def roundoff(dtype: Any) -> float:
@@ -88,7 +86,7 @@ def bounds(
     """
     data = _measure(case, given, number, before)
     per_channel = given.x.size / max(1, math.prod(given.x.shape[a] for a in case.channel_axes))
-    steps = OPERATIONS + SUM[case.dialect] * math.sqrt(max(per_channel, 1.0))
+    steps = OPERATIONS + _sum(case) * math.sqrt(max(per_channel, 1.0))
     weights = [m for m in _values(case, number, "momentum") if isinstance(m, int | float)]
     blend = max((abs(m) + abs(1 - m) for m in weights), default=1.0)
     u = roundoff(arithmetic(case)) * steps * (number + 1) * blend**number
@@ -218,6 +216,11 @@ def _kept_roundoff(case: Case, number: int, before: Mapping[str, Array]) -> floa
 
 def _sixteen_bit(dtype: str) -> float:
     return roundoff(dtype) if dtype in ("float16", "bfloat16") else 0.0
+
+
+def _sum(case: Case) -> float:
+    """Only PyTorch sums float32 in double (at::acc_type<float, false>)."""
+    return 0.0 if case.dialect == "torch" and arithmetic(case) == "float32" else SUM
 
 
 def _epsilons(case: Case, number: int) -> list[float]:

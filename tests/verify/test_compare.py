@@ -1,0 +1,159 @@
+"""Comparison: equal layers agree, and every wrong one that is put in their place is found."""
+
+import numpy as np
+import pytest
+
+import batchnorm as bn
+from batchnorm.questions.subject import Ours, Raised
+from batchnorm.verify.compare import builtin, compare
+from batchnorm.verify.draw import Case, Seeded, Step
+from batchnorm.verify.play import Observation, play
+from batchnorm.verify.tolerance import arithmetic, bounds, roundoff
+from batchnorm.verify.verification import FRAMEWORKS, draw
+
+CASE = Case("torch", "BatchNorm2d", {"num_features": 2}, "float32", (1,), (Step((3, 2, 2, 2)),))
+KERAS = (bn.tf_keras.BatchNormalization, bn.keras.BatchNormalization)
+
+
+def first_difference(dialect, monkeypatch, layer, name, value, count=60):
+    """The first drawn case in which a layer with a wrong method is seen to be wrong."""
+    cases = [draw(Seeded(1, dialect, number), dialect) for number in range(count)]
+    right = [play(Ours(dialect), case) for case in cases]
+    monkeypatch.setattr(layer, name, value)
+    wrong = [play(Ours(dialect), case) for case in cases]
+    for case, a, b in zip(cases, right, wrong, strict=True):
+        outcome = compare(case, a, b)
+        if outcome.disagreement:
+            return outcome.disagreement
+    return None
+
+
+@pytest.mark.parametrize("dialect", FRAMEWORKS)
+def test_a_layer_agrees_with_itself(dialect):
+    for number in range(60):
+        case = draw(Seeded(2, dialect, number), dialect)
+        outcome = compare(case, play(Ours(dialect), case), play(Ours(dialect), case))
+        assert outcome.disagreement is None
+        assert outcome.worst.of_tolerance == 0
+
+
+@pytest.mark.parametrize(
+    ("dialect", "layer"),
+    [("torch", bn.torch.BatchNorm2d), ("mindspore", bn.mindspore.BatchNorm2d)],
+)
+def test_a_biased_running_variance_is_found(dialect, layer, monkeypatch):
+    method = staticmethod(lambda *_: 0)
+    found = first_difference(dialect, monkeypatch, layer, "correction", method)
+    assert "var" in found.where
+
+
+@pytest.mark.parametrize(("dialect", "layer"), list(zip(("tf_keras", "keras"), KERAS, strict=True)))
+def test_an_unbiased_running_variance_is_found(dialect, layer, monkeypatch):
+    method = staticmethod(lambda *_: 1)
+    found = first_difference(dialect, monkeypatch, layer, "correction", method)
+    assert "moving_variance" in found.where
+
+
+@pytest.mark.parametrize("dialect", FRAMEWORKS)
+def test_an_epsilon_that_is_one_percent_off_is_found(dialect, monkeypatch):
+    core = bn.core
+    real = core.Settings
+
+    def settings(channel_axes, mode=None, epsilon=None, *args, **kwargs):
+        mode, epsilon = kwargs.pop("mode", mode), kwargs.pop("epsilon", epsilon)
+        return real(channel_axes, mode, epsilon * 1.01, *args, **kwargs)
+
+    found = first_difference(dialect, monkeypatch, core, "Settings", settings)
+    assert found is not None
+
+
+@pytest.mark.parametrize("dialect", FRAMEWORKS)
+def test_a_gradient_that_is_one_permille_off_is_found(dialect, monkeypatch):
+    core = bn.core
+    real = core.backward
+
+    def backward(*args, **kwargs):
+        dx, dgamma, dbeta = real(*args, **kwargs)
+        return dx, dgamma * 1.001, dbeta
+
+    found = first_difference(dialect, monkeypatch, core, "backward", backward)
+    assert "gradient of" in found.where
+
+
+def observed(value, place="step 1: y"):
+    return [Observation(place, value)]
+
+
+Y = np.linspace(-1, 1, 24, dtype=np.float32).reshape(3, 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Y.astype(np.float64),
+        Y.reshape(3, 2, 4),
+        np.where(Y.max() == Y, np.nan, Y),
+        np.where(Y.max() == Y, np.float32(np.inf), Y),
+        Y + np.float32(1e-3),
+        Raised("ValueError", ["ValueError", "Exception"], "no"),
+        None,
+    ],
+)
+def test_what_differs_is_found_from_either_side(other):
+    assert compare(CASE, observed(Y), observed(other)).disagreement is not None
+    assert compare(CASE, observed(other), observed(Y)).disagreement is not None
+
+
+def test_equal_nan_and_infinity_are_equal():
+    y = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
+    assert compare(CASE, observed(y), observed(y.copy())).disagreement is None
+
+
+def test_only_the_builtin_class_of_what_is_raised_counts():
+    def raised(name, *bases):
+        return observed(Raised(name, bases, "text"), "step 1: call")
+
+    ours = raised("InvalidValue", "ValueError", "Exception")
+    own = raised("InvalidArgumentError", "Exception")
+    assert compare(CASE, raised("ValueError", "ValueError", "Exception"), ours).disagreement is None
+    assert compare(CASE, own, ours).disagreement is None  # a class of its own: ValueError here
+    assert compare(CASE, raised("TypeError", "TypeError", "Exception"), ours).disagreement
+    assert builtin(own[0].value) == "ValueError"
+
+
+def test_missing_observations_are_a_disagreement():
+    two = [*observed(Y), Observation("step 1: dx", Y)]
+    assert compare(CASE, two, observed(Y)).disagreement is not None
+    assert compare(CASE, observed(Y), two).disagreement is not None
+
+
+def test_attributes_differ_by_type_and_value():
+    at = "attribute momentum"
+    for a, b in ((0.1, 0.2), (1, True), ("x", "y"), ([1], 1), (None, 0)):
+        assert compare(CASE, observed(a, at), observed(b, at)).disagreement is not None
+    assert compare(CASE, observed(0.1, at), observed(np.float32(0.1), at)).disagreement is None
+
+
+def test_a_bound_grows_with_the_mean_and_shrinks_with_precision():
+    def bound(mean, dtype):
+        given = draw_data(mean, dtype)
+        case = Case("keras", "BatchNormalization", {"dtype": dtype}, dtype, (1,), CASE.steps)
+        return bounds(case, given, 0, {})["y"]
+
+    def draw_data(mean, dtype):
+        from batchnorm.verify.draw import Data
+
+        x = (Y + mean).astype(dtype)
+        return Data(x, np.ones(x.shape, np.float32), None)
+
+    assert bound(0, "float32") < 1e-5
+    assert 5 < bound(100, "float32") / bound(0, "float32") < 1000
+    assert bound(0, "float64") < 1e-8 * bound(0, "float32")
+
+
+def test_roundoff_is_half_a_unit_in_the_last_place():
+    assert roundoff("float32") == np.finfo(np.float32).eps / 2
+    assert roundoff("float16") == np.finfo(np.float16).eps / 2
+    assert roundoff("bfloat16") == 2.0**-8
+    assert roundoff("int32") == roundoff("nonsense") == 0
+    assert arithmetic(CASE) == "float32"

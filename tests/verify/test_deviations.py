@@ -1,0 +1,80 @@
+"""The listed deviations: well formed, about things that exist, and matched as they say."""
+
+import pytest
+
+from batchnorm.errors import InvalidValue
+from batchnorm.questions import QUESTIONS
+from batchnorm.verify.bad_calls import bad_calls
+from batchnorm.verify.deviations import CLASSES, classes, find, read
+from batchnorm.verify.draw import Case, Step
+from batchnorm.verify.oracle import FRAMEWORKS
+
+LISTED = read()
+ENTRY = """
+[[deviation]]
+dialect = "torch"
+versions = ["2.13.0"]
+{more}
+reason = "because"
+reason_zh = "因为"
+link = "https://example.org"
+"""
+
+
+def written(tmp_path, more):
+    path = tmp_path / "deviations.toml"
+    path.write_text(ENTRY.format(more=more), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("listed", LISTED, ids=str)
+def test_a_deviation_is_about_something_that_exists(listed):
+    assert listed.dialect in ("torch", "mindspore", "tf_keras", "keras")
+    assert set(listed.frameworks) <= set(FRAMEWORKS)
+    assert listed.link.startswith("https://")
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in listed.reason_zh)
+    framework = (listed.frameworks or (listed.dialect,))[0]
+    known = {
+        "question": [q.id for q in QUESTIONS if listed.dialect in q.asked_of],
+        "call": [case.name for case in bad_calls(listed.dialect)],
+        "drawn": list(CLASSES),
+        "signature": [f"BatchNorm{n}d.__init__ dtype" for n in (1, 2, 3)],
+    }[listed.kind]
+    for name in listed.names:
+        place = listed.at[0] if listed.at else ""
+        one = type(listed)(**{**vars(listed), "names": (name,)})
+        assert any(one.covers(framework, listed.kind, other, place) for other in known), name
+
+
+@pytest.mark.parametrize(
+    ("more", "complaint"),
+    [
+        ("", "one of"),
+        ('question = "a"\ncall = "b"', "one of"),
+        ('question = "a"\nwher = "b"', "one of"),
+        ('drawn = "no such class"', "no class"),
+    ],
+)
+def test_an_entry_that_says_too_little_or_too_much_is_refused(tmp_path, more, complaint):
+    with pytest.raises(InvalidValue, match=complaint):
+        read(written(tmp_path, more))
+
+
+def test_an_entry_covers_its_names_places_and_frameworks_only(tmp_path):
+    more = 'call = ["a=[1] in *", "b"]\nat = ["state", "call"]\nframeworks = ["torch"]'
+    entries = read(written(tmp_path, more))
+    assert find(entries, "torch", "call", ["a=[1] in training"], "step 2: state weight")
+    assert find(entries, "torch", "call", ["c", "b"], "step 1: call")
+    assert not find(entries, "torch", "call", ["a=1 in training"], "step 1: call")
+    assert not find(entries, "torch", "call", ["b"], "step 1: y")
+    assert not find(entries, "torch", "question", ["b"], "step 1: call")
+    assert not find(entries, "keras/torch", "call", ["b"], "step 1: call")
+
+
+def test_a_class_of_drawn_cases_counts_from_the_step_that_belongs_to_it():
+    steps = (Step((3, 2)), Step((0, 2)), Step((3, 2)))
+    case = Case("torch", "BatchNorm1d", {}, "float32", (1,), steps)
+    assert classes(case, "step 1: y") == []
+    assert classes(case, "step 2: y") == ["an empty batch"]
+    assert classes(case, "step 3: y") == ["an empty batch"]
+    assert classes(case, "attribute eps") == ["an empty batch"]
