@@ -129,11 +129,12 @@ QUESTIONS = (
             "输入为 2×3×4×5 时,axis 的哪些取值可用,gamma 的形状是什么?",
         ),
         Text(
-            "A list of axes keeps a statistic for each pair, here 15 instead of 3; such a layer "
-            "has "
-            "no counterpart where only one axis is taken.",
-            "轴的列表为每一对下标保存统计量,此处是 15 个而不是 3 个;"
-            "只接受一个轴的框架没有对应的层。",
+            "Where a list of axes is taken (Keras 2), it keeps a statistic for each pair, "
+            "here 15 instead of 3; such a layer has no counterpart where only one axis is "
+            "taken.",
+            "若接受轴的列表(Keras 2),会为每一对下标保存统计量,此处是 15 个而不是 3 个;只接受一"
+            "个轴的框架没有对应的"
+            "层。",
         ),
         axis_values,
         asked_of=KERAS,
@@ -148,9 +149,10 @@ QUESTIONS = (
             "用于图像的层(BatchNorm2d、BatchNormalization)接受几维输入?",
         ),
         Text(
-            "One Keras layer stands for 3 classes elsewhere, and its rank is known only from the "
-            "data: a translation must be told.",
-            "一个 Keras 层对应其他框架的 3 个类,而维数只能从数据得知:翻译时必须指明。",
+            "A layer of ranks 2 to 5 stands for 3 classes where each class has its own "
+            "rank, and its rank is known only from the data: a translation must be told.",
+            "接受 2 到 5 维的一个层,对应按维数分类的框架中的 3 个类,而维数只能从数据得知:翻译时"
+            "必须指明。",
         ),
         ranks,
         item=(41,),
@@ -181,10 +183,10 @@ QUESTIONS = (
             "把 4 个通道的输入交给 3 个通道的层,会引发什么异常?",
         ),
         Text(
-            "A handler for ValueError alone misses a RuntimeError: 1 of the 2 classes is not "
-            "enough "
-            "in code that runs on several frameworks.",
-            "只捕获 ValueError 会漏掉 RuntimeError:在多个框架上运行的代码,只写两个类之一是不够的。",
+            "A handler for ValueError alone misses a RuntimeError, and the other way "
+            "round: write except (RuntimeError, ValueError).",
+            "只捕获 ValueError 会漏掉 RuntimeError,反之亦然:应写 except (RuntimeError"
+            ", ValueError)。",
         ),
         other_channel_count,
         item=(66,),
@@ -197,10 +199,8 @@ QUESTIONS = (
             "把三维输入交给四维输入的层,会引发什么异常?",
         ),
         Text(
-            "Where the answers agree, 1 handler serves all frameworks, if it looks at the class "
-            "and "
-            "not at the text.",
-            "回答一致时,只要按类而不是按文本判断,1 个异常处理就适用于所有框架。",
+            "One handler serves all frameworks, if it looks at the class and not at the text.",
+            "只要按类而不是按文本判断,同一个异常处理就适用于所有框架。",
         ),
         other_rank,
         item=(66,),

@@ -90,9 +90,11 @@ QUESTIONS = (
         "boolean-input",
         "bool",
         Text(
-            "A mask given in place of the input by mistake runs as numbers 0 and 1 where bool is "
-            "accepted.",
-            "若接受 bool,误把掩码当作输入也会作为 0 和 1 运行。",
+            "Where bool is accepted, a mask given in place of the input by mistake runs as "
+            "0 and 1: half of it true moves the statistics towards mean 0.5 and variance "
+            "0.25.",
+            "若接受 bool,误把掩码当作输入也会作为 0 和 1 运行:一半为真时,统计量会移向均值 0.5、"
+            "方差 0.25。",
         ),
         (50,),
     ),
@@ -100,8 +102,9 @@ QUESTIONS = (
         "complex-input",
         "complex64",
         Text(
-            "Where complex numbers run, the imaginary half is dropped without an error.",
-            "若复数可以运行,虚部这一半会被悄悄丢掉。",
+            "Where complex numbers run, the imaginary half is dropped without an error: 1 "
+            "+ 2i counts as 1.",
+            "若复数可以运行,虚部这一半会被悄悄丢掉:1 + 2i 被当作 1。",
         ),
         (50,),
     ),
@@ -118,9 +121,12 @@ QUESTIONS = (
         "bfloat16-input",
         "bfloat16",
         Text(
-            "A bfloat16 network (2 to 3 digits) needs casts around each such layer where it is "
-            "refused.",
-            "若不接受 bfloat16(2 到 3 位有效数字),网络就要在每个这样的层前后转换类型。",
+            "A bfloat16 network (2 to 3 digits) needs casts around each such layer where "
+            "it is refused; where float32 comes out, the next layer gets 4 bytes per value "
+            "instead of 2.",
+            "若不接受 bfloat16(2 到 3 位有效数字),网络就要在每个这样的层前后转换类型;若输出为 "
+            "float32,下一"
+            "层每个值得到 4 字节而不是 2 字节。",
         ),
         (51,),
     ),
@@ -147,8 +153,9 @@ QUESTIONS = (
             "float64 的层在训练时输入 float64,输出是什么 dtype?",
         ),
         Text(
-            "Where it fails, nothing can be checked in double precision there: 7 digits are all.",
-            "若失败,就无法在那里用双精度核对:只有 7 位有效数字。",
+            "Where it fails or gives float32, nothing can be checked in double precision "
+            "there: 7 digits are all.",
+            "若失败或得到 float32,就无法在那里用双精度核对:只有 7 位有效数字。",
         ),
         float64_layer,
         item=(49,),
@@ -161,9 +168,9 @@ QUESTIONS = (
             "用 dtype=float16 构造的层,训练时滑动均值会变化吗?",
         ),
         Text(
-            "Where the answer is false, inference divides by √(1 + ε) for ever, whatever the "
+            "Where the answer is no, inference divides by √(1 + ε) for ever, whatever the "
             "training saw: mean 0 and variance 1.",
-            "若回答为 false,无论训练过什么,推理永远只除以 √(1 + ε):均值 0、方差 1。",
+            "若回答为否,无论训练过什么,推理永远只除以 √(1 + ε):均值 0、方差 1。",
         ),
         sixteen_bit_statistics_move,
         item=(53,),
@@ -209,10 +216,11 @@ QUESTIONS = (
             "能否以 NumPy 数组或列表作为输入?",
         ),
         Text(
-            "Keras takes arrays; torch raises AttributeError and MindSpore TypeError: 1 call of "
-            "torch.from_numpy or Tensor is missing there. The layers of this package take arrays.",
-            "Keras 接受数组;torch 引发 AttributeError,MindSpore 引发 TypeError:"
-            "需要先调用 1 次 torch.from_numpy 或 Tensor。本包的层都接受数组。",
+            "Keras takes arrays; torch raises AttributeError and MindSpore TypeError: "
+            "convert by torch.from_numpy or Tensor there. The layers of this package take "
+            "arrays.",
+            "Keras 接受数组;torch 引发 AttributeError,MindSpore 引发 TypeError:应先"
+            "用 torch.from_numpy 或 Tensor 转换。本包的层都接受数组。",
         ),
         None,
         unrecorded=Text(

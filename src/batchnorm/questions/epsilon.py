@@ -62,13 +62,20 @@ QUESTIONS = (
             "指定 epsilon=1e-7 时,四维输入实际使用的 epsilon 是多少?",
         ),
         Text(
-            "A raised epsilon (1.001e-5) divides the outputs of a dead channel, variance 0, by 10 "
-            "compared with the given 1e-7; at variance 1 it changes 5e-6.",
-            "若被抬高到 1.001e-5,方差为 0 的通道的输出是按 1e-7 计算时的 1/10;"
-            "方差为 1 时只变 5e-6。",
+            "A raised epsilon divides the outputs of a dead channel, variance 0, by 10 "
+            "compared with the given 1e-7; at variance 1 it changes 5e-6. TensorFlow 2.6 "
+            "takes epsilon if it is above 1.001e-5, else 1.001e-5 "
+            ""
+            "([source](https://github.com/tensorflow/tensorflow/blob/v2.6.0/tensorflow/python/ops/nn_impl.py)).",
+            "若被抬高,方差为 0 的通道的输出是按 1e-7 计算时的 1/10;方差为 1 时只变 5e-6。"
+            "TensorFlow 2.6 中,epsilon 大于 1.001e-5 时按原值,否则用 1.001e-5([出处"
+            ""
+            "](https://github.com/tensorflow/tensorflow/blob/v2.6.0/tensorflow/python/ops/nn_impl.py))"
+            "。",
         ),
         tiny,
         tolerance=1e-9,
+        recorded_digits=2,
         item=(29,),
     ),
     Question(
@@ -76,8 +83,10 @@ QUESTIONS = (
         "parameters",
         Text("Is epsilon=0.0 accepted?", "是否接受 epsilon=0.0?"),
         Text(
-            "Where it is accepted, a channel of variance 0 gives NaN or infinities.",
-            "若接受,方差为 0 的通道会得到 NaN 或无穷大。",
+            "Where it is accepted, a channel of variance 0 gives 0/0, NaN, or 1/0, an "
+            "infinity; with epsilon 1e-5 the factor is 316 at most.",
+            "若接受,方差为 0 的通道会得到 0/0(NaN)或 1/0(无穷大);epsilon 为 1e-5 时,因子最多为 "
+            "316。",
         ),
         refused(0.0),
         item=(30,),
@@ -101,8 +110,11 @@ QUESTIONS = (
             "负的 epsilon 在哪一步被拒绝?",
         ),
         Text(
-            "A model with a bad epsilon can be built and saved, and fails at its first batch.",
-            "epsilon 不合法的模型可以构造和保存,直到第一个批次才失败。",
+            "Refused at the call, a model with a bad epsilon can be built and saved, and "
+            "fails at its first batch; refused nowhere, variances below 1e-5 give NaN.",
+            "若在调用时才被拒绝,epsilon 不合法的模型可以构造和保存,直到第一个批次才失败;若不会"
+            "被拒绝,小于 1e-5 的方"
+            "差得到 NaN。",
         ),
         stage,
         item=(30,),

@@ -88,11 +88,11 @@ QUESTIONS = (
         Text(
             "Do the gradients follow the usual formulas: through the batch's statistics in "
             "training, with the statistics as constants in inference?",
-            "梯度是否符合通常的公式:训练时经过批次统计量,推理时把统计量视为常数?",
+            "梯度是否符合通常的公式:训练时经过批统计量,推理时把统计量视为常数?",
         ),
         Text(
-            "Where the answers agree, gradients agree to rounding, 2e-6 in float32.",
-            "回答一致时,梯度也一致,差异只有舍入误差,float32 下为 2e-6。",
+            "Gradients agree to rounding, 2e-6 in float32.",
+            "梯度一致,差异只有舍入误差,float32 下为 2e-6。",
         ),
         formulas,
     ),
@@ -164,10 +164,9 @@ QUESTIONS = (
             "推理时要求滑动均值也计算梯度,会怎样?",
         ),
         Text(
-            "Methods that differentiate by the statistics, such as style matching, have to compute "
-            "(x − mean)/√(var + ε) themselves: 1 line instead of the layer.",
-            "需要对统计量求导的方法(如风格匹配)必须自己计算 (x − mean)/√(var + ε):"
-            "用 1 行代码代替该层。",
+            "Methods that differentiate by the statistics, such as style matching, have to "
+            "compute (x − mean)/√(var + ε) themselves.",
+            "需要对统计量求导的方法(如风格匹配)必须自己计算 (x − mean)/√(var + ε)。",
         ),
         of_running_statistics,
         asked_of=("torch",),
@@ -191,9 +190,9 @@ QUESTIONS = (
         ),
         None,
         unrecorded=Text(
-            "Open: the experiments differentiate once, and MindSpore 2.0.0 can't be installed "
-            "here.",
-            "未决:实验只求一阶导数,且此处无法安装 MindSpore 2.0.0。",
+            "Open: measured by hand with MindSpore 2.0.0, not repeatable here: it can't be "
+            "installed, and the experiments differentiate once.",
+            "未决:用 MindSpore 2.0.0 手工测得,此处无法重复:该版本装不上,且实验只求一阶导数。",
         ),
         item=(61,),
     ),

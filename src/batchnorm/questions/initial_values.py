@@ -55,10 +55,12 @@ QUESTIONS = (
             "构造函数接受哪些初始值参数?",
         ),
         Text(
-            "Where there are none, set the 4 arrays after construction: an initial gamma of 0 "
-            "(for residual branches) is otherwise lost, and the branch starts at full strength.",
-            "若没有这些参数,就在构造之后设置这 4 个数组:否则初始为 0 的 gamma"
-            "(用于残差分支)会丢失,分支一开始就全强度生效。",
+            "Carried over under its old name, an initial gamma of 0 (for residual "
+            "branches) is refused as unknown; where there are no such parameters, set the "
+            "4 arrays after construction, or the branch starts at full strength.",
+            "初始为 0 的 gamma(用于残差分支)若照搬原来的参数名,会因未知参数而报错;若没有这些参"
+            "数,就在构造之后设置这 "
+            "4 个数组,否则分支一开始就全强度生效。",
         ),
         names,
         item=(37,),
@@ -78,8 +80,9 @@ QUESTIONS = (
         "the number 0.5",
         "数 0.5 ",
         Text(
-            "Write Constant(0.5) where the number is refused.",
-            "若不接受数,应写 Constant(0.5)。",
+            "Write Constant(0.5) where the number is refused, or set gamma after "
+            "construction: left at 1, the outputs are twice as large.",
+            "若不接受数,应写 Constant(0.5) 或在构造之后设置 gamma:若仍为 1,输出就大一倍。",
         ),
         0.5,
     ),
@@ -100,8 +103,9 @@ QUESTIONS = (
         "a float32 array of 0.5",
         "值为 0.5 的 float32 数组",
         Text(
-            "Where it is refused, set gamma after construction: 1 line more.",
-            "若不接受,就在构造之后设置 gamma:多写 1 行。",
+            "Where it is refused, set gamma after construction: left at 1, the outputs are "
+            "twice as large.",
+            "若不接受,就在构造之后设置 gamma:若仍为 1,输出就大一倍。",
         ),
         np.full(3, 0.5, np.float32),
     ),

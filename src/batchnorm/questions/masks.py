@@ -71,9 +71,9 @@ QUESTIONS = (
             "按输入的维数,由 0、1 和 0.5 组成的掩码如何进入批次均值?",
         ),
         Text(
-            "Where the mask is ignored, padding counts: with half of a sequence padded by 0, the "
-            "mean is half of what it should be.",
-            "若掩码被忽略,填充值也会计入:序列有一半用 0 填充时,均值只有应有的一半。",
+            "Where there is no mask, or it is ignored, padding counts: with half of a "
+            "sequence padded by 0, the mean is half of what it should be.",
+            "没有掩码或掩码被忽略时,填充值也会计入:序列有一半用 0 填充时,均值只有应有的一半。",
         ),
         mask_by_rank,
         asked_of=KERAS,
@@ -88,9 +88,10 @@ QUESTIONS = (
             "掩码不留下任何值时(三维输入),批次的统计量是什么?",
         ),
         Text(
-            "A batch of padding alone decays the running statistics towards 0 (10 % at weight 0.1) "
-            "or makes them NaN.",
-            "只有填充的批次会使滑动统计量向 0 衰减(权重为 0.1 时 10%),或变为 NaN。",
+            "A batch of padding alone decays the running statistics towards 0 (10 % at "
+            "weight 0.1); where there is no mask, its padding counts as data.",
+            "只有填充的批次会使滑动统计量向 0 衰减(权重为 0.1 时 10%);没有掩码时,填充会被当作数"
+            "据。",
         ),
         empty_mask,
         asked_of=KERAS,
@@ -122,8 +123,11 @@ QUESTIONS = (
             "只有一个通道时掩码是否可用?",
         ),
         Text(
-            "The same Keras 3 model can run on one backend and fail on another for C = 1.",
-            "同一个 Keras 3 模型在 C = 1 时,可能在一个后端可用,在另一个后端失败。",
+            "For C = 1 a mask that works on TensorFlow is no promise for another framework "
+            "or another backend of Keras 3: where none is taken, padding counts as data.",
+            "C = 1 时,掩码在 TensorFlow 上可用,并不保证在其他框架或 Keras 3 的其他后端可用:不接"
+            "受掩码时"
+            ",填充会被当作数据。",
         ),
         mask_on_one_channel,
         asked_of=KERAS,

@@ -85,8 +85,8 @@ QUESTIONS = (
         "modes",
         Text("What does a call in training do?", "训练模式下的调用做什么?"),
         Text(
-            "Where the answers agree, outputs in training agree to rounding, about 1e-6.",
-            "回答一致时,训练时的输出也一致,差异只有舍入误差,约 1e-6。",
+            "Outputs in training agree to rounding, about 1e-6.",
+            "训练时的输出一致,差异只有舍入误差,约 1e-6。",
         ),
         training,
         item=(20,),
@@ -96,9 +96,8 @@ QUESTIONS = (
         "modes",
         Text("What does a call in inference do?", "推理模式下的调用做什么?"),
         Text(
-            "Where the answers agree, outputs in inference agree as far as epsilon and the running "
-            "statistics do.",
-            "回答一致时,只要 epsilon 和滑动统计量一致,推理时的输出就一致。",
+            "Outputs in inference agree as far as epsilon and the running statistics do.",
+            "只要 epsilon 和滑动统计量一致,推理时的输出就一致。",
         ),
         inference,
         item=(20,),
@@ -141,13 +140,15 @@ QUESTIONS = (
         "modes",
         Text(
             "In inference, what does the setting do that forces batch statistics?",
-            "推理模式下,强制使用批次统计量的设置做什么?",
+            "推理模式下,强制使用批统计量的设置做什么?",
         ),
         Text(
-            "Where it updates, every inference changes the layer: evaluating 10 batches at weight "
-            "0.1 replaces 65 % of the running statistics (1 − 0.9¹⁰).",
-            "若它也更新,每次推理都会改变这个层:权重为 0.1 时,评估 10 个批次就替换了"
-            "滑动统计量的 65%(1 − 0.9¹⁰)。",
+            "Where it updates, every inference changes the layer: evaluating 10 batches at "
+            "weight 0.1 replaces 65 % of the running statistics (1 − 0.9¹⁰). Where it "
+            "doesn't, or isn't there, they stay.",
+            "若它也更新,每次推理都会改变这个层:权重为 0.1 时,评估 10 个批次就替换了滑动统计量的"
+            " 65%(1 − 0.9¹"
+            "⁰)。若不更新或没有这样的设置,滑动统计量不变。",
         ),
         forced_batch_statistics,
         asked_of=("torch", "mindspore"),
@@ -170,6 +171,10 @@ QUESTIONS = (
         forced_running_statistics,
         asked_of=("mindspore",),
         absent=NO_SETTING,
+        absent_in_keras=Text(
+            "no setting of its own: `trainable=False` does it, see [frozen layers](#frozen-layer)",
+            "没有单独的设置:`trainable=False` 有此作用,见[冻结的层](#frozen-layer)",
+        ),
         item=(20, 21),
     ),
     Question(
@@ -180,10 +185,11 @@ QUESTIONS = (
             "在 compile() 之后改变 `trainable`,对 fit() 是否生效?",
         ),
         Text(
-            "Measured by hand: set to False between compile and the first fit, a Keras 2 layer "
-            "still trains and updates, a Keras 3 layer does neither. Call compile() again: 1 line.",
-            "手工测得:在 compile 与第一次 fit 之间设为 False,Keras 2 的层仍然训练并更新,"
-            "Keras 3 的层两者都不做。应再调用一次 compile():1 行代码。",
+            "Measured by hand: set to False between compile and the first fit, a Keras 2 "
+            "layer still trains and updates, a Keras 3 layer does neither. Call compile() "
+            "again.",
+            "手工测得:在 compile 与第一次 fit 之间设为 False,Keras 2 的层仍然训练并更新,Keras "
+            "3 的层两者都不做。应再调用一次 compile()。",
         ),
         None,
         asked_of=KERAS,

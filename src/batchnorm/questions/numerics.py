@@ -155,10 +155,12 @@ QUESTIONS = (
             "均值为 10000 时,按内存布局,输出的误差低于 10 的几次方?",
         ),
         Text(
-            "The same numbers in another memory order may take another kernel: in torch 2.13.0 "
-            "the error is 8e-4 with channels first and 8e-3 with channels last.",
-            "同样的数按不同的内存顺序存放,可能经过不同的内核:torch 2.13.0 的误差,"
-            "通道在前时为 8e-4,通道在后时为 8e-3。",
+            "The same numbers in another memory order may take another kernel (PyTorch "
+            "2.13.0: 8e-4 with channels first, 8e-3 with channels last); nan means that no "
+            "digit is left.",
+            "同样的数按不同的内存顺序存放,可能经过不同的内核(PyTorch 2.13.0:通道在前时为 8e-4,"
+            "通道在后时为 "
+            "8e-3);nan 表示没有一位有效数字。",
         ),
         large_mean_by_layout,
         tolerance=DECADE,

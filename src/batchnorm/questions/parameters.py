@@ -121,9 +121,12 @@ QUESTIONS = (
             "关闭 gamma 后,初始 gamma 为 2 会使输出放大多少倍?",
         ),
         Text(
-            "Where the answer is 2, “off” means frozen, not absent: dropping the initial value "
-            "halves the outputs.",
-            "若回答为 2,“关闭”是指冻结而不是去掉:丢掉初始值,输出就减半。",
+            "With an initial gamma of 2, dropping it in a translation halves the outputs "
+            "where the answer is 2 (“off” means frozen there, not absent), and changes "
+            "nothing where it is 1.",
+            "初始 gamma 为 2 时,若翻译时把它丢掉:回答为 2 的一方(“关闭”是指冻结而不是去掉)输出"
+            "减半,回答为 1 的"
+            "一方不变。",
         ),
         initial_gamma_without_affine,
         asked_of=("mindspore", *KERAS),
@@ -188,10 +191,11 @@ QUESTIONS = (
             "在构造好的层上设置 momentum = 0.5 是否生效?",
         ),
         Text(
-            "A schedule that lowers momentum during training, or a recalibration that sets it, has "
-            "no effect where the answer is false: the weight stays as constructed, 0.1 by default.",
-            "若回答为 false,训练中调整 momentum 或为重新校准而设置它都不起作用:"
-            "权重保持构造时的值,默认 0.1。",
+            "A schedule that lowers momentum during training, or a recalibration that sets "
+            "it, has no effect where the answer is no: the weight stays as constructed, "
+            "0.1 by default.",
+            "若回答为否,训练中调整 momentum 或为重新校准而设置它都不起作用:权重保持构造时的值,"
+            "默认 0.1。",
         ),
         later_momentum,
         item=(67,),
@@ -204,11 +208,11 @@ QUESTIONS = (
             "在构造好的层上设置 epsilon = 0.25 是否生效?",
         ),
         Text(
-            "A loop that sets a pretrained model's epsilon to 1e-3 changes nothing where the "
-            "answer "
-            "is false: at variance 0.01 the outputs stay 1.048 times too large.",
-            "若回答为 false,循环设置预训练模型的 epsilon 为 1e-3 毫无作用:"
-            "方差为 0.01 时,输出仍偏大 1.048 倍。",
+            "A loop that sets a pretrained model's epsilon to 1e-3 changes nothing where "
+            "the answer is no: at variance 0.01 the outputs stay 1.048 times too large.",
+            "若回答为否,循环设置预训练模型的 epsilon 为 1e-3 毫无作用:方差为 0.01 时,输出仍偏大"
+            " 1.048 "
+            "倍。",
         ),
         later_epsilon,
         item=(67,),
@@ -221,10 +225,10 @@ QUESTIONS = (
             "未知的关键字参数会引发什么异常?",
         ),
         Text(
-            "Code that probes for a parameter by try … except TypeError misses a ValueError: it "
-            "needs "
-            "both of the 2 classes.",
-            "用 try … except TypeError 探测参数的代码会漏掉 ValueError:2 个类都要写。",
+            "Code that probes for a parameter by try … except TypeError misses a "
+            "ValueError: write except (TypeError, ValueError).",
+            "用 try … except TypeError 探测参数的代码会漏掉 ValueError:应写 except "
+            "(TypeError, ValueError)。",
         ),
         unknown_keyword,
         item=(66,),

@@ -44,6 +44,9 @@ class Question:
         experiment: runs on a subject and returns its answer; what a layer raises is an answer too.
         asked_of: the dialects that it can be put to; for the others `absent` says why.
         absent: what to print for a dialect that it can't be put to ("has no such parameter").
+        absent_in_keras: the same for both Keras dialects, where it is something else there.
+        speaks_of: the dialects that the consequence is about, where it isn't about every pair.
+        recorded_digits: how many digits recorded arrays can resolve, where they are too few.
         tolerance: how far apart two numbers of an answer may be and still be one answer.
         item: the number of the measured difference in the list that the project began with.
         unrecorded: why no framework's answer can be recorded here (a GPU, several processes).
@@ -57,6 +60,9 @@ class Question:
     experiment: Callable[[Subject], Answer] | None
     asked_of: tuple[str, ...] = ("torch", "mindspore", "tf_keras", "keras")
     absent: Text = NOTHING
+    absent_in_keras: Text = NOTHING
+    speaks_of: tuple[str, ...] = ()
+    recorded_digits: int = 0
     tolerance: float = 0.0
     item: tuple[int, ...] = ()
     unrecorded: Text = NOTHING

@@ -24,8 +24,8 @@ def saved_names(probe: Probe, nested: bool) -> list[str]:
     if not isinstance(layer, OurLayer):
         return list(layer.names(nested=nested))  # type: ignore[attr-defined]
     if layer.dialect == "torch":  # ours knows no nets: it is told the name that it has there
-        return list(layer.layer.state_dict("bn1." if nested else ""))
-    return list(layer.layer.parameters_dict("bn1" if nested else ""))
+        return list(layer.layer.state_dict(prefix="bn1." if nested else ""))
+    return list(layer.layer.parameters_dict(name="bn1" if nested else ""))
 
 
 def attribute_names(subject: Subject) -> Answer:
@@ -88,11 +88,13 @@ QUESTIONS = (
             "单独保存一个层时,各项的名称和顺序是什么?",
         ),
         Text(
-            "A file of a single layer may spell the statistics otherwise than a file of a net: 2 "
-            "of "
-            "4 entries stay unloaded (mean 0, variance 1), and no exception says so.",
-            "单个层的文件与网络的文件,统计量的名称可能不同:4 项中有 2 项未加载"
-            "(均值 0、方差 1),且没有异常。",
+            "The file of a bare layer lacks the net's prefix (bn1.): loaded into a net, "
+            "not strictly, 0 of its entries arrive, and mean 0 and variance 1 stay without "
+            "an error. The other way round MindSpore does load a net's file into a bare "
+            "layer, by suffix, with strict_load=False.",
+            "单独保存的层的文件没有网络中的前缀(bn1.):以非严格方式加载到网络时,一项也加载不上,"
+            "均值 0、方差 1 不变,也不"
+            "报错。反过来,MindSpore 用 strict_load=False 会按后缀把网络的文件加载到单独的层。",
         ),
         bare_names,
         asked_of=("torch", "mindspore"),
@@ -107,13 +109,20 @@ QUESTIONS = (
             "网络中名为 bn1 的层保存时,各项的名称和顺序是什么?",
         ),
         Text(
-            "Loaded by position, mean and gamma change places: of 4 entries none is in its place, "
-            "and all have the same shape, so nothing fails.",
-            "按位置加载时 mean 与 gamma 会错位:4 项没有一项在原位,而形状都相同,所以不报错。",
+            "MindSpore's order (mean, variance, gamma, beta) isn't that of the others "
+            "(gamma, beta, mean, variance): loaded by position, of 4 entries none is in "
+            "its place, and all have the same shape, so nothing fails.",
+            "MindSpore 的顺序(mean、variance、gamma、beta)与其他框架(gamma、beta、mean"
+            "、variance)不同:按位置加载时,4 项没有一项在原位,而形状都相同,所以不报错。",
         ),
         nested_names,
         asked_of=("torch", "mindspore"),
-        absent=Text("names files by class and index", "文件按类名和序号命名"),
+        absent=Text(
+            "by the layer in an old .h5 file, else by class and index: see "
+            "[weight files](#names-in-weight-files)",
+            "旧的 .h5 文件按层的名称,其他文件按类名和序号:见[权重文件](#names-in-weight-files)",
+        ),
+        speaks_of=("mindspore",),
         item=(42, 43),
     ),
     Question(
@@ -156,8 +165,11 @@ QUESTIONS = (
         "state",
         Text("What does repr print for 3 channels?", "3 个通道的层,repr 输出什么?"),
         Text(
-            "A test that compares printed networks breaks between versions: 1 new field is enough.",
-            "比较网络打印结果的测试会因版本而失败:新增 1 个字段就够了。",
+            "The text is no interface: PyTorch 2.13 prints 6 arguments, MindSpore 2.10 "
+            "prints 3 and the 4 entries of the state, Keras none. A test that compares "
+            "printed networks breaks at a change of version.",
+            "这段文本不是接口:PyTorch 2.13 打印 6 个参数,MindSpore 2.10 打印 3 个参数和 4 个状"
+            "态项,Keras 一个也不打印。比较网络打印结果的测试,换版本就会失败。",
         ),
         text,
         item=(48,),

@@ -74,7 +74,7 @@ QUESTIONS = (
         Text(
             "The existing statistics still decide in inference; only training changes. Who expects "
             "batch statistics in inference gets outputs that are off by whole standard deviations.",
-            "推理时仍由已有的统计量决定,改变的只有训练。若以为推理会用批次统计量,"
+            "推理时仍由已有的统计量决定,改变的只有训练。若以为推理会用批统计量,"
             "输出会差若干个标准差。",
         ),
         buffers_decide,
@@ -90,8 +90,10 @@ QUESTIONS = (
             "有滑动均值而无滑动方差时会怎样?",
         ),
         Text(
-            "A state that lost one of the two fails at the call, not at load.",
-            "丢失其中之一的状态在调用时才报错,而不是在加载时。",
+            "Setting 1 of the 2 to None is no way to get batch statistics: every call "
+            "fails, in training as in inference; set both to None.",
+            "只把两者之一设为 None 并不能得到批统计量:训练和推理的每次调用都会失败;应把两者都设"
+            "为 None。",
         ),
         one_buffer,
         asked_of=("torch",),

@@ -86,10 +86,12 @@ QUESTIONS = (
             "按输入的维数,进入滑动方差的是哪种批次方差?",
         ),
         Text(
-            "The same numbers as (N, C) and as (N, C, 1, 1) can leave different running variances: "
-            "a factor n/(n−1), 1.25 for a batch of 5.",
-            "同样的数据,形状为 (N, C) 与 (N, C, 1, 1) 时,滑动方差可能不同:"
-            "相差因子 n/(n−1),批次为 5 时是 1.25。",
+            "Where the two words of a rank differ, so do the running variances: by a "
+            "factor n/(n−1), 1.25 for a batch of 5. Where a framework's word changes with "
+            "the rank, (N, C) and (N, C, 1, 1) of the same numbers leave different ones.",
+            "同一维数下两边不同时,滑动方差也不同:相差因子 n/(n−1),批次为 5 时是 1.25。若一个框"
+            "架的回答随维数而变,"
+            "同样的数按 (N, C) 和按 (N, C, 1, 1) 输入,留下的滑动方差也不同。",
         ),
         denominator_by_rank,
         item=(4, 5),
@@ -102,10 +104,11 @@ QUESTIONS = (
             "float64 的层,进入滑动方差的是哪种批次方差?",
         ),
         Text(
-            "A layer built in float64 to check a float32 one then differs by n/(n−1), "
-            "2.0e-3 at 8×8×8, and not by rounding.",
-            "为核对 float32 的层而建的 float64 层,差异就不是舍入误差,而是 n/(n−1):"
-            "8×8×8 时为 2.0e-3。",
+            "Between the unbiased and the biased variance lies n/(n−1), 2.0e-3 at 8×8×8. "
+            "Where only the float32 layer is unbiased (Keras 2 at rank 4), a check in "
+            "float64 finds this factor, and not rounding.",
+            "无偏方差与有偏方差相差因子 n/(n−1):8×8×8 时为 2.0e-3。若只有 float32 的层用无偏方差"
+            "(Keras 2 的四维输入),用 float64 核对得到的就是这个因子,而不是舍入误差。",
         ),
         denominator_in_float64,
         item=(6,),
