@@ -116,8 +116,8 @@ QUESTIONS = (
         "constant-channel",
         "numerics",
         Text(
-            "Below which power of ten are the outputs for a constant channel, in training?",
-            "训练时输入恒为常数的通道,输出低于 10 的几次方?",
+            "How large are the outputs for a constant channel, in training?",
+            "训练时输入恒为常数的通道,输出有多大?",
         ),
         Text(
             "A dead channel isn't exactly beta where the answer is a number: it differs by up to "
@@ -127,14 +127,15 @@ QUESTIONS = (
         ),
         constant_channel,
         tolerance=DECADE,
+        power_of_ten=True,
         item=(55,),
     ),
     Question(
         "error-at-a-large-mean",
         "numerics",
         Text(
-            "Below which power of ten is the output's error at means 100, 1000 and 10000 (σ = 1)?",
-            "均值为 100、1000、10000(σ = 1)时,输出的误差低于 10 的几次方?",
+            "How large is the output's error at means 100, 1000 and 10000 (σ = 1)?",
+            "均值为 100、1000、10000(σ = 1)时,输出的误差有多大?",
         ),
         Text(
             "Inputs that aren't centred (timestamps, raw heights) lose digits: at mean 10000, "
@@ -145,14 +146,15 @@ QUESTIONS = (
         ),
         large_mean,
         tolerance=DECADE,
+        power_of_ten=True,
         item=(56, 57),
     ),
     Question(
         "error-at-a-large-mean-by-layout",
         "numerics",
         Text(
-            "Below which power of ten is the output's error at mean 10000, by memory layout?",
-            "均值为 10000 时,按内存布局,输出的误差低于 10 的几次方?",
+            "How large is the output's error at mean 10000, by memory layout?",
+            "均值为 10000 时,按内存布局,输出的误差有多大?",
         ),
         Text(
             "The same numbers in another memory order may take another kernel (PyTorch "
@@ -164,14 +166,15 @@ QUESTIONS = (
         ),
         large_mean_by_layout,
         tolerance=DECADE,
+        power_of_ten=True,
         item=(56,),
     ),
     Question(
         "error-at-a-large-mean-synchronized",
         "numerics",
         Text(
-            "Below which power of ten is the error with synchronized=True, on one device?",
-            "在单个设备上使用 synchronized=True 时,误差低于 10 的几次方?",
+            "How large is the error with synchronized=True, on one device?",
+            "在单个设备上使用 synchronized=True 时,误差有多大?",
         ),
         Text(
             "E[x²] − E[x]² cancels: at mean 1000, σ = 1, the outputs are wrong by about 1000 "
@@ -182,6 +185,7 @@ QUESTIONS = (
         asked_of=KERAS,
         absent=Text("is another class, SyncBatchNorm", "是另一个类 SyncBatchNorm"),
         tolerance=DECADE,
+        power_of_ten=True,
         item=(57,),
     ),
     Question(

@@ -18,7 +18,7 @@ from batchnorm.questions import Answer, Question, recorded
 from batchnorm.questions.question import Text
 from batchnorm.questions.record import load
 
-__all__ = ["ABSENT", "Witness", "flat", "show", "witnesses", "word"]
+__all__ = ["ABSENT", "Witness", "flat", "show", "show_for", "witnesses", "word"]
 
 ABSENT = "not asked"
 # Other files of one dialect: the same layer on another backend.
@@ -26,6 +26,7 @@ BACKENDS: Mapping[str, tuple[str, ...]] = {"keras": ("keras/torch", "keras/jax")
 
 YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
+ABOUT = Text("about {number} (from a recording)", "约 {number}(由录制得出)")
 OWN_CLASS = Text("an exception class of its own", "框架自己的异常类")
 CHINESE: Mapping[str, str] = {
     "accepted": "接受",
@@ -62,7 +63,7 @@ CHINESE: Mapping[str, str] = {
     "running": "滑动统计量",
     "running mean": "滑动均值",
     "running variance": "滑动方差",
-    "running variance of 2": "两个值的滑动方差",
+    "running variance of 2": "滑动方差(原值为 2)",
     "square of the averaged standard deviation": "平均标准差的平方",
     "state": "状态",
     "training": "训练",
@@ -143,6 +144,17 @@ def show(answer: Answer, lang: Lang) -> str:
             return f"`{answer!r}`"
         return ", ".join(show(one, lang) for one in answer) or say(NONE, lang)
     return "; ".join(f"{word(key, lang)}: {show(one, lang)}" for key, one in answer.items())
+
+
+def show_for(question: Question, answer: Answer, lang: Lang, witness: Witness | None = None) -> str:
+    """One case of a question's answer: a power of ten as a bound, a recording's digits as such."""
+    number = isinstance(answer, int | float) and not isinstance(answer, bool)
+    if number and question.power_of_ten:
+        return f"`< 1e{answer}`"
+    if number and question.recorded_digits and witness is not None and witness.from_recording:
+        digits = question.recorded_digits - 1
+        return say(ABOUT, lang, number=f"`{answer:.{digits}e}`")
+    return show(answer, lang)
 
 
 def _is_code(text: str) -> bool:

@@ -9,20 +9,25 @@ from functools import cache
 
 from batchnorm.explain.deviations import Deviation, deviation
 from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
-from batchnorm.explain.sections.answers import ABSENT, Witness, flat, show, witnesses, word
+from batchnorm.explain.sections.answers import ABSENT, Witness, flat, show_for, witnesses, word
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, as_is, label, say
 from batchnorm.questions import Answer, Question, ask, same
+from batchnorm.questions.probe import KERAS
 from batchnorm.questions.question import Text
 from batchnorm.questions.subject import Ours
 
-__all__ = ["case_words", "deviations", "known", "make", "one_line", "ours", "reasons"]
+__all__ = ["case_words", "deviations", "fits", "known", "make", "one_line", "ours", "reasons"]
 
 BREAKS = Text("What breaks if you ignore this: {consequence}", "忽视它的后果:{consequence}")
 OURS = Text("batchnorm as {side}", "batchnorm 的 {side}")
 ON_PURPOSE = Text(
     "batchnorm deviates from {side} on purpose: {reason} ([evidence]({link}))",
     "batchnorm 有意不同于 {side}:{reason}([依据]({link}))",
+)
+REFUSED = Text(
+    "Neither side takes it. Only the exceptions differ: a handler for one class misses the other.",
+    "两边都不接受,区别只在异常类:只捕获其中一类的代码会漏掉另一类。",
 )
 BACKEND = Text("{title} on {backend}", "{title}({backend} 后端)")
 CASE = Text("case", "情形")
@@ -32,7 +37,10 @@ def make(question: Question, a: Side, b: Side, lang: Lang) -> Section:
     """The section; its id is the question's."""
     blocks: list[Block] = [_table(question, a, b, lang)]
     blocks += [Paragraph(reason) for reason in reasons(question, a, b, lang)]
-    blocks.append(Paragraph(say(BREAKS, lang, consequence=as_is(question.consequence, lang))))
+    if _both_refuse(question, a, b):
+        blocks.append(Paragraph(say(BREAKS, lang, consequence=say(REFUSED, lang))))
+    elif fits(question, a, b):
+        blocks.append(Paragraph(say(BREAKS, lang, consequence=as_is(question.consequence, lang))))
     return Section(
         question.id, as_is(question.text, lang), tuple(blocks), data=_data(question, a, b)
     )
@@ -42,6 +50,20 @@ def known(question: Question, side: Side) -> bool:
     """Whether the side's answer is recorded."""
     found = witnesses(side)
     return bool(found) and found[0].answer(question) != ABSENT
+
+
+def fits(question: Question, a: Side, b: Side) -> bool:
+    """Whether the question's consequence is about these two."""
+    return not question.speaks_of or bool({a.dialect, b.dialect} & set(question.speaks_of))
+
+
+def _both_refuse(question: Question, a: Side, b: Side) -> bool:
+    """Whether all answers of both sides, in all cases, are exceptions; then only classes differ."""
+    if not {a.dialect, b.dialect} <= set(question.asked_of):
+        return False
+    found = [w.answer(question) for side in (a, b) for w in witnesses(side)]
+    every = [one for answer in found if answer != ABSENT for one in flat(answer).values()]
+    return all(isinstance(one, str) and (one == "error" or one.endswith("Error")) for one in every)
 
 
 def deviations(question: Question, side: Side) -> list[Deviation]:
@@ -77,11 +99,11 @@ def _of(entry: Deviation, side: Side, title: str, lang: Lang) -> str:
     return _on(title, group, lang) if group else title
 
 
-def one_line(answer: Answer, lang: Lang) -> str:
+def one_line(answer: Answer, lang: Lang, question: Question, witness: Witness | None = None) -> str:
     """A whole answer, its cases side by side."""
     colon = {"en": ": ", "zh": ":"}[lang]
     return " · ".join(
-        (case_words(case, lang) + colon if case else "") + show(one, lang)
+        (case_words(case, lang) + colon if case else "") + show_for(question, one, lang, witness)
         for case, one in flat(answer).items()
     )
 
@@ -98,17 +120,19 @@ def _table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
     for key, side, other in (("a", a, b), ("b", b, a)):
         if side.dialect not in question.asked_of:
             columns.append(Column(key, label(side, other)))
-            answers.append({(): as_is(question.absent, lang)})
+            keras = bool(question.absent_in_keras.en) and side.dialect in KERAS
+            absent = question.absent_in_keras if keras else question.absent
+            answers.append({(): as_is(absent, lang)})
             continue
         groups = _agreeing(question, side)
         for group in groups:
             suffix = f"_{group[0].backend}" if group is not groups[0] else ""
             title = side.versioned if len(groups) == 1 else _on(side.versioned, group, lang)
             columns.append(Column(key + suffix, title))
-            answers.append(_shown(group[0].answer(question), lang))
+            answers.append(_shown(group[0].answer(question), lang, question, group[0]))
         if deviations(question, side):
             columns.append(Column(f"{key}_ours", say(OURS, lang, side=label(side, other))))
-            answers.append(_shown(ours(question, side), lang))
+            answers.append(_shown(ours(question, side), lang, question))
     # An answer without cases beside one that has them holds for all of them.
     cases = list(dict.fromkeys(case for found in answers for case in found if case)) or [()]
     rows = []
@@ -135,8 +159,10 @@ def _agreeing(question: Question, side: Side) -> list[list[Witness]]:
     return groups
 
 
-def _shown(answer: Answer, lang: Lang) -> dict[tuple[str, ...], str]:
-    return {case: show(one, lang) for case, one in flat(answer).items()}
+def _shown(
+    answer: Answer, lang: Lang, question: Question, witness: Witness | None = None
+) -> dict[tuple[str, ...], str]:
+    return {case: show_for(question, one, lang, witness) for case, one in flat(answer).items()}
 
 
 def _on(title: str, group: list[Witness], lang: Lang) -> str:

@@ -38,6 +38,7 @@ OPEN_INTRO = Text(
 )
 NOT_RECORDED = Text("not recorded for {sides}", "没有 {sides} 的记录")
 QUESTION, ANSWER = Text("question", "问题"), Text("answer", "答案")
+BY_HAND = Text("open: measured by hand", "未决:手工测得")
 REASON, SOURCE = Text("why not", "原因"), Text("source", "出处")
 CATEGORIES = {
     "updates": Text("Statistics and updates", "统计量与更新"),
@@ -98,10 +99,10 @@ def _equal(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
     rows = []
     for question in questions:
         answer = witnesses(a)[0].answer(question)
-        lines = [asked.one_line(answer, lang)]
+        lines = [asked.one_line(answer, lang, question)]
         for side, other in ((a, b), (b, a)):
             if asked.deviations(question, side):
-                own = asked.one_line(asked.ours(question, side), lang)
+                own = asked.one_line(asked.ours(question, side), lang, question)
                 lines.append(f"{say(asked.OURS, lang, side=label(side, other))}: {own}")
         lines += asked.reasons(question, a, b, lang)
         cells = (as_is(question.text, lang), "\n".join(lines))
@@ -115,10 +116,11 @@ def _open(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
     for question in questions:
         missing = ", ".join(side.versioned for side in _missing(question, a, b))
         reason = say(NOT_RECORDED, lang, sides=missing) if question.experiment else ""
-        source = f"[{say(SOURCE, lang)}]({question.source})" if question.source else "-"
+        by_hand = say(BY_HAND, lang) if question.experiment is None else "-"
+        source = f"[{say(SOURCE, lang)}]({question.source})" if question.source else by_hand
         cells = (
             as_is(question.text, lang),
-            as_is(question.consequence, lang),
+            as_is(question.consequence, lang) if asked.fits(question, a, b) else "-",
             reason or as_is(question.unrecorded, lang),
             source,
         )

@@ -21,12 +21,20 @@ INTRO = Text(
     "各状态项的名字、在该层自身顺序中的位置,以及何时存在。",
 )
 FILES = Text(
-    "How parameter files spell them: for a layer saved by itself, and for the attribute `bn1` of "
-    "a network.",
+    "How parameter files spell them: for a layer saved by itself, and for the layer `bn1` of a "
+    "network.",
     "参数文件中的写法:单独保存的层,以及网络中名为 `bn1` 的层。",
 )
+KERAS_FILES = Text(
+    "For {sides} these are the names in an old .h5 file; .keras and .weights.h5 name the class and "
+    "an index: see [weight files](#names-in-weight-files).",
+    "{sides} 一列是旧的 .h5 文件中的名称;.keras 和 .weights.h5 用类名和序号:"
+    "见[权重文件](#names-in-weight-files)。",
+)
+KERAS_SPELLING = {"tf_keras": "{net}/{name}:0", "keras": "{net}/{name}"}  # as h5 files hold them
 ROLE, NEW = Text("role", "作用"), Text("in a new layer", "新建层中")
 EXISTS_IF, ALWAYS = Text("{side}: exists", "{side}:何时存在"), Text("always", "始终")
+AND = Text(" and ", " 和 ")
 IF = Text("if {names}", "当 {names} 为真")
 BARE, NESTED = Text("{side}, alone", "{side},单独"), Text("{side}, in `bn1`", "{side},在 `bn1` 中")
 ROLES: Mapping[str, Text] = {
@@ -43,15 +51,15 @@ ROLES: Mapping[str, Text] = {
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
     """Both tables; ids are `state-` and the role."""
+    files = say(FILES, lang)
+    keras = [label(s, other) for s, other in ((a, b), (b, a)) if s.dialect in KERAS_SPELLING]
+    if keras:
+        space = " " if lang == "en" else ""
+        files += space + say(KERAS_FILES, lang, sides=say(AND, lang).join(keras))
     return Section(
         "state",
         say(TITLE, lang),
-        (
-            Paragraph(say(INTRO, lang)),
-            _names(a, b, lang),
-            Paragraph(say(FILES, lang)),
-            _files(a, b, lang),
-        ),
+        (Paragraph(say(INTRO, lang)), _names(a, b, lang), Paragraph(files), _files(a, b, lang)),
     )
 
 
@@ -64,15 +72,16 @@ def entries(side: Side) -> dict[str, tuple[int, str, Entry]]:
 def spelled(side: Side, net: str = "") -> dict[str, str]:
     """Attribute name -> name in a file, for a bare layer or one called `net` in a network.
 
-    Keras writes files by place, so there the place in `get_weights()` is what counts.
+    Keras saves no bare layers; of one in a network all that it may have is named, renorm's too.
     """
     layer = side.layer()
     if hasattr(layer, "parameters_dict"):
-        return dict(zip(layer.state, layer.parameters_dict(net), strict=True))
+        return dict(zip(layer.state, layer.parameters_dict(name=net), strict=True))
     if hasattr(layer, "state_dict"):
         prefix = f"{net}." if net else ""
-        return dict(zip(layer.state, layer.state_dict(prefix), strict=True))
-    return {name: f"get_weights()[{i}]" for i, name in enumerate(_built(side).state)}
+        return dict(zip(layer.state, layer.state_dict(prefix=prefix), strict=True))
+    form, state = KERAS_SPELLING[side.dialect], side.layer_class.STATE
+    return {name: form.format(net=net, name=name) for name in state} if net else {}
 
 
 def _built(side: Side) -> Any:
@@ -124,13 +133,11 @@ def _files(a: Side, b: Side, lang: Lang) -> Table:
         name = label(side, other)
         found = {role: own for role, (_, own, _) in entries(side).items()}
         bare, nested = spelled(side), spelled(side, "bn1")
-        if bare == nested:
-            columns.append(Column(key, name))
-            by_role.append((found, bare))
-        else:
+        if bare:
             columns.append(Column(f"{key}_alone", say(BARE, lang, side=name)))
-            columns.append(Column(f"{key}_in_bn1", say(NESTED, lang, side=name)))
-            by_role += [(found, bare), (found, nested)]
+            by_role.append((found, bare))
+        columns.append(Column(f"{key}_in_bn1", say(NESTED, lang, side=name)))
+        by_role.append((found, nested))
     rows = []
     for role in ROLES:
         cells = [names.get(found.get(role, ""), "") for found, names in by_role]
