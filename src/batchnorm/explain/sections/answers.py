@@ -27,7 +27,9 @@ BACKENDS: Mapping[str, tuple[str, ...]] = {"keras": ("keras/torch", "keras/jax")
 YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
 ABOUT = Text("about {number} (from a recording)", "约 {number}(由录制得出)")
-OWN_CLASS = Text("an exception class of its own", "框架自己的异常类")
+OWN_CLASS = Text(
+    "an exception of the framework's own or TensorFlow's class", "框架自己或 TensorFlow 的异常类"
+)
 CHINESE: Mapping[str, str] = {
     "accepted": "接受",
     "adds a variance of 0": "加入方差 0",

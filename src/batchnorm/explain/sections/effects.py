@@ -43,6 +43,19 @@ SAME: Mapping[str, Text] = {
     "axis": Text("the same axis of rank 4: {pairs}", "4 维输入时轴相同:{pairs}"),
 }
 ALWAYS = Text("{side} as it always is", "{side} 固有的做法")
+DEFAULT_AXES = Text(
+    "defaults differ: channels on axis {a} and {b} of rank 4; {what}",
+    "默认值不同:4 维输入的通道轴分别为 {a} 和 {b};{what}",
+)
+WRITE = Text("to keep {side}'s, write `{values}`", "要保持 {side} 的默认值,请写 `{values}`")
+MOVE = Text(
+    "{other} has no other axis: move the channels before and after the layer",
+    "{other} 没有别的轴:须在层的前后移动通道轴",
+)
+NHWC = Text(
+    "MindSpore runs `NHWC` on a GPU only: see [layouts](#channels-last-on-cpu)",
+    "MindSpore 的 `NHWC` 只能在 GPU 上运行:见[布局](#channels-last-on-cpu)",
+)
 NONE = Text("in {side} only: {values}", "仅 {side} 可得:{values}")
 
 
@@ -70,6 +83,21 @@ def correspondence(a: Side, b: Side, aspect: str, lang: Lang) -> list[str]:
         alone = [f"`{shown}`" for effect, shown in own.items() if effect not in others and shown]
         if alone:
             lines.append(say(NONE, lang, side=label(side, there), values="; ".join(alone)))
+    if aspect == "axis":
+        lines += _default_axes(a, b, theirs, lang)
+    return lines
+
+
+def _default_axes(a: Side, b: Side, theirs: Mapping[Hashable, str], lang: Lang) -> list[str]:
+    """What to write on the other side for the same axis, where the defaults aren't it."""
+    own, other = _axis(a, {}), _axis(b, {})
+    lines = []
+    if own != other:
+        write = say(WRITE, lang, side=label(a, b), values=theirs.get(own))
+        what = write if theirs.get(own) else say(MOVE, lang, other=label(b, a))
+        lines.append(say(DEFAULT_AXES, lang, a=own, b=other, what=what))
+    if any(p.meaning.word == "data_format" for side in (a, b) for p in side.parameters.values()):
+        lines.append(say(NHWC, lang))
     return lines
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.explain.page import Column, Paragraph, Row, Section, Table
+from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, mode_words, say
 from batchnorm.questions.question import Text
@@ -34,6 +34,13 @@ BY_CALL = Text(
     "每次调用用 `training=...` 指定。不写时,`fit` 之外的调用是{mode}。",
 )
 TRAINING, INFERENCE = Text("training mode", "训练模式"), Text("inference mode", "推理模式")
+BUFFERS = Text(
+    "`buffers` says whether `running_mean` and `running_var` are both there (`True`) or both "
+    "`None` (`False`); with one of them alone every call is an error: see "
+    "[one statistic only](#one-statistic-only).",
+    "`buffers` 表示 `running_mean` 和 `running_var` 都在(`True`)或都是 `None`(`False`);"
+    "只有其中之一时,每次调用都会出错:见[只有一个统计量](#one-statistic-only)。",
+)
 METHODS = {"train": "`train()`, `eval()`", "set_train": "`set_train()`, `set_train(False)`"}
 
 
@@ -76,8 +83,7 @@ def _one(side: Side, title: str, lang: Lang) -> Section:
         start = say(BY_METHOD, lang, methods=METHODS[side.mode_method], mode=first)
     else:
         start = say(BY_CALL, lang, mode=first)
-    return Section(
-        f"modes-{side.id}",
-        title,
-        (Table(tuple(columns), tuple(rows)), Paragraph(start)),
-    )
+    blocks: list[Block] = [Table(tuple(columns), tuple(rows)), Paragraph(start)]
+    if "buffers" in found[0][0]:
+        blocks.append(Paragraph(say(BUFFERS, lang)))
+    return Section(f"modes-{side.id}", title, tuple(blocks))

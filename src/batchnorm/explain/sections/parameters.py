@@ -12,9 +12,10 @@ from decimal import Decimal
 
 from batchnorm.declaration import Parameter
 from batchnorm.explain.page import Column, Row, Section, Table
-from batchnorm.explain.sections import effects
+from batchnorm.explain.sections import asked, behaviours, effects
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import ONLY, Lang, gloss, label, say
+from batchnorm.questions import question
 from batchnorm.questions.question import Text
 
 __all__ = ["complement", "make"]
@@ -34,6 +35,27 @@ OPPOSITE = Text(
     "opposite meaning: {b_side}'s `{b}` is 1 - {a_side}'s `{a}`",
     "意义相反:{b_side} 的 `{b}` 等于 1 - {a_side} 的 `{a}`",
 )
+OTHER_NAME = Text("other name", "参数名不同")
+SAME_TYPES = Text(
+    "with the defaults, parameters and statistics are `{dtype}` on both sides",
+    "默认时,两边的参数和统计量都是 `{dtype}`",
+)
+ACCEPTED = Text("what is accepted differs: {links}", "接受的取值不同:{links}")
+VALUES: dict[str, dict[str, Text]] = {  # meaning -> the questions on what is accepted
+    "init": {
+        "gamma-from-a-name": Text("names", "名字"),
+        "gamma-from-a-number": Text("numbers", "数"),
+        "gamma-from-an-array": Text("arrays", "数组"),
+        "gamma-from-an-integer-array": Text("integer arrays", "整数数组"),
+        "gamma-from-none": Text("None", "None"),
+    },
+    "epsilon": {
+        "zero-epsilon": Text("0", "0"),
+        "negative-epsilon": Text("negative", "负数"),
+        "integer-epsilon": Text("integers", "整数"),
+        "epsilon-above-one": Text("above 1", "大于 1"),
+    },
+}
 SAME_DEFAULT = Text("the defaults mean the same", "默认值行为相同")
 MEANS = Text("{side}'s {gloss}", "{side} 的 {gloss}")
 IN_KWARGS = Text("`**kwargs`", "`**kwargs`")
@@ -118,6 +140,9 @@ def _difference(
         for side, other, parameters in ((a, b, ours), (b, a, theirs)):
             glosses = "; ".join(f"`{p.name}`: {gloss(p.meaning, lang)}" for p in parameters)
             parts.append(say(MEANS, lang, side=label(side, other), gloss=glosses))
+        types = effects.new_dtypes(a)
+        if aspect == "dtype" and types == effects.new_dtypes(b):
+            parts.append(say(SAME_TYPES, lang, dtype=", ".join(sorted(types))))
     else:
         parts += _same_meaning(a, b, ours, theirs, lang)
     if aspect in effects.ASPECTS_BY_EFFECT and parts:
@@ -132,8 +157,10 @@ def _same_meaning(
     parts = []
     for own in ours:
         other = by_meaning[own.meaning]
+        accepted = _accepted(a, b, own, lang)
         if own.name != other.name:
-            parts.append(say(SAME_MEANING, lang))
+            parts.append(say(OTHER_NAME if accepted else SAME_MEANING, lang))
+        parts += accepted
         if own.default == other.default:
             continue
         if own.meaning.word == "parameter_dtype" and effects.new_dtypes(a) == effects.new_dtypes(b):
@@ -141,6 +168,16 @@ def _same_meaning(
         else:
             parts.append(_defaults(a, b, own, other, own.default, lang))
     return list(dict.fromkeys(parts))
+
+
+def _accepted(a: Side, b: Side, own: Parameter, lang: Lang) -> list[str]:
+    """Links to the recorded answers on what the parameter takes, where they differ."""
+    links = []
+    for id, text in VALUES.get(own.meaning.word, {}).items():
+        asked_of_both = asked.known(question(id), a) and asked.known(question(id), b)
+        if asked_of_both and behaviours.differing(question(id), a, b):
+            links.append(f"[{say(text, lang)}](#{id})")
+    return [say(ACCEPTED, lang, links=", ".join(links))] if links else []
 
 
 def _opposite(a: Side, b: Side, own: Parameter, other: Parameter, lang: Lang) -> list[str]:

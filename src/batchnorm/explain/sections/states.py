@@ -26,10 +26,11 @@ FILES = Text(
     "参数文件中的写法:单独保存的层,以及网络中名为 `bn1` 的层。",
 )
 KERAS_FILES = Text(
-    "For {sides} these are the names in an old .h5 file; .keras and .weights.h5 name the class and "
-    "an index: see [weight files](#names-in-weight-files).",
-    "{sides} 一列是旧的 .h5 文件中的名称;.keras 和 .weights.h5 用类名和序号:"
-    "见[权重文件](#names-in-weight-files)。",
+    "For {sides} these are the names in an old .h5 file (in one of a Keras 3 Sequential model, "
+    "after the model's name); .keras and .weights.h5 name the class and an index: see "
+    "[weight files](#names-in-weight-files).",
+    "{sides} 一列是旧的 .h5 文件中的名称(Keras 3 的 Sequential 模型在前面加模型名);"
+    ".keras 和 .weights.h5 用类名和序号:见[权重文件](#names-in-weight-files)。",
 )
 KERAS_SPELLING = {"tf_keras": "{net}/{name}:0", "keras": "{net}/{name}"}  # as h5 files hold them
 ROLE, NEW = Text("role", "作用"), Text("in a new layer", "新建层中")

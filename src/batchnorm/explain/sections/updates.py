@@ -71,7 +71,7 @@ def _rule(side: Side, title: str, lang: Lang) -> Section:
         f"updates-{side.id}",
         title,
         (
-            Code("\n".join([*general, *variances]), "python"),
+            Code("\n".join([*variances, *general]), "python"),
             Paragraph(say(DEFAULT, lang, value=repr(momentum.default))),
             Code("\n".join(numbers), "python"),
         ),
