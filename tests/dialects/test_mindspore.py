@@ -134,9 +134,9 @@ def test_float16_statistics_never_move():
 def test_a_bare_layer_and_one_in_a_net_spell_their_names_differently():
     made = layer()
     assert list(made.parameters_dict()) == ["mean", "variance", "gamma", "beta"]
-    assert list(made.parameters_dict("bn1"))[:2] == ["bn1.moving_mean", "bn1.moving_variance"]
+    assert list(made.parameters_dict(name="bn1"))[:2] == ["bn1.moving_mean", "bn1.moving_variance"]
     deep = bn.mindspore.BatchNorm3d(3)
-    assert next(iter(deep.parameters_dict("net"))) == "net.bn2d.moving_mean"
+    assert next(iter(deep.parameters_dict(name="net"))) == "net.bn2d.moving_mean"
     assert made.parameters_dict()["mean"] is made.moving_mean
 
 
@@ -144,7 +144,7 @@ def test_a_bare_layer_and_one_in_a_net_spell_their_names_differently():
 @pytest.mark.parametrize("cls", [bn.mindspore.BatchNorm2d, bn.mindspore.BatchNorm3d])
 def test_what_was_saved_can_be_loaded_by_the_same_spelling(cls, name):
     made, twin = shaken(cls(3)), cls(3)
-    saved = {key: value.copy() for key, value in made.parameters_dict(name).items()}
+    saved = {key: value.copy() for key, value in made.parameters_dict(name=name).items()}
     left = load_param_into_net({name: twin} if name else twin, saved)
     assert left == ([], [])
     same(twin.state, made.state)
@@ -153,7 +153,7 @@ def test_what_was_saved_can_be_loaded_by_the_same_spelling(cls, name):
 def test_the_other_spelling_loads_nothing_in_silence():
     made, twin = shaken(layer()), layer()
     missing, unused = load_param_into_net({"bn1": twin}, made.parameters_dict())
-    assert missing == list(twin.parameters_dict("bn1"))
+    assert missing == list(twin.parameters_dict(name="bn1"))
     assert unused == ["mean", "variance", "gamma", "beta"]
     same(twin.state, layer().state)
 
@@ -229,3 +229,98 @@ def test_gradients_agree_with_torchs_layer():
     np.testing.assert_array_equal(made.backward(data(1)), other.backward(data(1)))
     for ours, name in (("weight", "gamma"), ("bias", "beta")):
         np.testing.assert_array_equal(made.gradients[name], other.gradients[ours])
+
+
+def filled(names, dtype=np.float32):
+    return {name: np.full(3, number + 2, dtype) for number, name in enumerate(names)}
+
+
+NESTED = ["bn1.moving_mean", "bn1.moving_variance", "bn1.gamma", "bn1.beta"]
+INNER = ["moving_mean", "moving_variance", "gamma", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("names", "missing", "unused", "loaded"),
+    [
+        (NESTED, [], NESTED, [2, 3, 4, 5]),
+        (INNER, [], INNER[:2], [2, 3, 4, 5]),
+        (["a.moving_mean", "b.gamma", "beta"], ["variance"], ["a.moving_mean", "b.gamma"],
+         [2, 1, 3, 4]),
+        (["meanmean", "b.gamma"], ["mean", "variance", "beta"], ["meanmean", "b.gamma"],
+         [0, 1, 3, 0]),
+        ([*NESTED, "bn2.gamma"], [], [*NESTED, "bn2.gamma"], [2, 3, 4, 5]),
+        ([], ["mean", "variance", "gamma", "beta"], [], [0, 1, 1, 0]),
+    ],
+)  # fmt: skip
+def test_names_are_found_by_their_ends(names, missing, unused, loaded):
+    made = layer()
+    assert load_param_into_net(made, filled(names)) == (missing, unused)
+    assert [value[0] for value in made.state.values()] == loaded
+
+
+def test_strictly_loaded_names_are_not_found_by_their_ends():
+    made = layer()
+    left = load_param_into_net(made, filled(INNER), strict_load=True)
+    assert left == (["mean", "variance"], INNER[:2])
+    assert [value[0] for value in made.state.values()] == [0, 1, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["mean", "q.mean"])
+def test_a_dtype_that_cannot_become_the_parameters_is_refused(name):
+    for dtype in (np.int32, np.bool_, np.complex64):
+        made = layer()
+        with pytest.raises(RuntimeError, match="has dtype float32 in 'net'"):
+            load_param_into_net(made, {"gamma": np.zeros(3), **filled([name], dtype)})
+        same(made.state, layer().state)
+    for dtype in (np.float16, np.float64):
+        assert load_param_into_net(layer(), filled([name], dtype))[0] != []
+    with pytest.raises(RuntimeError, match="strict_load"):
+        load_param_into_net(layer(), filled(["mean"], np.float64), strict_load=True)
+
+
+def test_options_of_loading_are_checked():
+    with pytest.raises(TypeError, match="'strict_load' must be a bool"):
+        load_param_into_net(layer(), {}, 1)
+    with pytest.raises(ValueError, match="'remove_redundancy' must be a bool"):
+        load_param_into_net(layer(), {}, remove_redundancy=1)
+    with pytest.raises(TypeError, match="distributed"):
+        load_param_into_net(layer(), {}, remove_redundancy=True)
+    assert load_param_into_net(layer(), filled(INNER), False, False)[0] == []
+
+
+def test_trailing_axes_of_length_one_are_dropped_and_others_refused():
+    made = layer()
+    load_param_into_net(made, {"mean": np.full((3, 1, 1), 2, np.float32)})
+    np.testing.assert_array_equal(made.moving_mean, 2)
+    with pytest.raises(RuntimeError, match="has shape"):
+        load_param_into_net(made, {"mean": np.full((1, 3), 2, np.float32)})
+
+
+def test_what_is_changed_after_construction_without_effect():
+    made = layer().set_train()
+    printed = repr(made)
+    made.affine, made.format = False, "NHWC"
+    made.backward(made(data()))
+    assert set(made.gradients) == {"gamma", "beta"}
+    assert made.trainable_params() == ["gamma", "beta"]
+    assert repr(made) == printed
+    assert made.arguments()["affine"] is True
+    assert made.arguments()["data_format"] == "NCHW"
+
+
+def test_inner_parameters_can_be_left_out():
+    deep = bn.mindspore.BatchNorm3d(3)
+    assert deep.parameters_dict(False) == {}
+    assert deep.trainable_params(False) == []
+    assert list(layer().parameters_dict(False)) == ["mean", "variance", "gamma", "beta"]
+    assert list(layer().parameters_dict(True)) == ["mean", "variance", "gamma", "beta"]
+
+
+def test_momentum_may_be_a_scalar_array():
+    made = layer(momentum=np.array(0.9)).set_train()
+    plain = layer(momentum=0.9).set_train()
+    np.testing.assert_array_equal(made(data()), plain(data()))
+    same(made.state, plain.state)
+    assert repr(made) == repr(plain)
+    with pytest.raises(ValueError, match="momentum"):
+        layer(momentum=np.array(1.5))

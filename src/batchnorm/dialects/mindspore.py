@@ -1,9 +1,8 @@
 """mindspore.nn.BatchNorm1d, BatchNorm2d and BatchNorm3d.
 
-Source: MindSpore 2.10.0 (CPU), mindspore/nn/layer/normalization.py; every behaviour here is
-compared with that release in tests/against. Deviations: NumPy arrays and dtypes are taken where
-MindSpore wants its own; data_format="NHWC" works (MindSpore runs it on GPU only); an empty batch
-leaves the state alone, where MindSpore reads uninitialised memory.
+Source: MindSpore 2.10.0 (CPU), mindspore/nn/layer/normalization.py. Signatures, recorded
+questions, calls at the edge of what is accepted and drawn cases are compared with that release by
+`batchnorm verify`. Deviations: the list of `BatchNorm2d`.
 """
 
 from __future__ import annotations
@@ -73,13 +72,13 @@ class BatchNorm(Cell):
         self.num_features = num_features
         self.eps = eps
         self.momentum = complement(momentum)  # MindSpore stores the other convention's number
-        self.affine = affine
+        self.affine = self._affine = affine  # decides once, when the parameters are made
         self.gamma_init, self.beta_init = gamma_init, beta_init
         self.moving_mean_init, self.moving_var_init = moving_mean_init, moving_var_init
         self.use_batch_statistics = use_batch_statistics
-        self.format = data_format
+        self.format = self._format = data_format
         self.training = False
-        # The operators are made here, so a later `eps` or `momentum` of the layer changes nothing.
+        # The operators are made here: a later `eps`, `momentum` or `format` changes nothing.
         self._operator_epsilon, self._operator_momentum = eps, momentum
         self._dtype = parameter_dtype(dtype)
         inits = (moving_mean_init, moving_var_init, gamma_init, beta_init)
@@ -106,7 +105,7 @@ class BatchNorm(Cell):
         """Normalize `x` of shape (N, C, ...), or (N, ..., C) with data_format="NHWC"."""
         x = as_array(x)
         mode = self.mode(self.training, self.use_batch_statistics)
-        axis = 1 if self.format == "NCHW" else x.ndim - 1
+        axis = 1 if self._format == "NCHW" else x.ndim - 1
         epsilon, factor = self._operator_epsilon, complement(self._operator_momentum)
         batch, name = mode is not Mode.RUNNING, type(self).__name__
         parameters = {key: getattr(self, key) for key in self.STATE}
@@ -123,8 +122,8 @@ class BatchNorm(Cell):
         found = {name: getattr(self, name, None) for name in self.PARAMETERS}
         found |= {"eps": self._operator_epsilon, "momentum": self._operator_momentum}
         if "data_format" in found:
-            found["data_format"] = self.format
-        return {**found, "dtype": self._dtype.name}
+            found["data_format"] = self._format
+        return {**found, "affine": self._affine, "dtype": self._dtype.name}
 
 
 class BatchNorm2d(BatchNorm):
@@ -138,7 +137,8 @@ class BatchNorm2d(BatchNorm):
         eps: added to the variance, a float in (0, 1]; a later change of the attribute is ignored.
         momentum: weight of the old value, 0 to 1: one minus torch's. The attribute holds one minus
             this, and a later change of it is ignored.
-        affine: whether gamma and beta are trained; False keeps, applies and saves them.
+        affine: whether gamma and beta are trained; False keeps, applies and saves them. A later
+            change is ignored, as is one of `format`, which holds data_format.
         gamma_init, beta_init, moving_mean_init, moving_var_init: a number, an array of shape
             (C,), or the name of an initializer.
         use_batch_statistics: None: batch statistics in training, moving ones in inference. True:
@@ -150,6 +150,16 @@ class BatchNorm2d(BatchNorm):
     Dtypes: float16 and float32, the output has the input's; computed in float64.
     State: moving_mean (0), moving_variance (1), gamma (1), beta (0), each (C,); a bare layer saves
         the first two as `mean` and `variance`.
+
+        `gradients` holds gamma's and beta's after `backward`; nothing with affine=False.
+
+    Deviations: NumPy arrays and dtypes are taken where MindSpore wants its own, and nothing is
+        compiled. data_format="NHWC" works; MindSpore runs it on GPU only. An empty batch leaves
+        the state alone, where MindSpore reads uninitialised memory. Results are closer to the
+        true ones; where float32 overflows in the variance (x about 1e20) they are those still,
+        and MindSpore's are 0. A checkpoint that can't be loaded changes nothing. `affine` is an
+        attribute, and BatchNorm3d has those of BatchNorm2d itself, where MindSpore's has only
+        `bn2d`.
 
     Raises:
         TypeError: an argument, input or parameter of another type.

@@ -21,7 +21,7 @@ class Cell(Layer):
     INNER: ClassVar[str] = ""  # the inner layer that holds the parameters, with a dot
 
     training: bool
-    affine: bool
+    _affine: bool
     num_features: int
     eps: Any
     momentum: Any
@@ -39,17 +39,20 @@ class Cell(Layer):
         """What the layer computes."""
         raise NotImplementedError
 
-    def parameters_dict(self, name: str = "") -> dict[str, Array]:
+    def parameters_dict(self, recurse: bool = True, *, name: str = "") -> dict[str, Array]:
         """The layer's own arrays (not copies) as a checkpoint spells them.
 
-        Bare (no `name`) the statistics are called `mean` and `variance`; as attribute `name` of a
-        net they are `name.moving_mean` and `name.moving_variance`.
+        Bare (no `name`, which MindSpore doesn't have) the statistics are called `mean` and
+        `variance`; as attribute `name` of a net they are `name.moving_mean` and
+        `name.moving_variance`. Without `recurse` those of inner layers are left out.
         """
+        if self.INNER and not recurse:
+            return {}
         return {spelled: getattr(self, own) for own, spelled in names(self, name).items()}
 
-    def trainable_params(self) -> list[str]:
-        """Names of the parameters that an optimizer gets: none with affine=False."""
-        return ["gamma", "beta"] if self.affine else []
+    def trainable_params(self, recurse: bool = True) -> list[str]:
+        """Names of the parameters that an optimizer gets: none if made with affine=False."""
+        return ["gamma", "beta"] if self._affine and (recurse or not self.INNER) else []
 
     def __repr__(self) -> str:
         spelled = names(self)
@@ -65,4 +68,4 @@ class Cell(Layer):
         return f"{name}(\n  (bn2d): BatchNorm2d{printed}\n)" if self.INNER else name + printed
 
     def _trains(self, role: str) -> bool:
-        return self.affine
+        return self._affine

@@ -29,7 +29,10 @@ def check_arguments(
         raise InvalidValue(
             f"For {name!r}, 'num_features' must be at least 1, but got {num_features}."
         )
-    if not isinstance(momentum, int | float | np.number):
+    array = isinstance(momentum, np.ndarray) and momentum.ndim == 0
+    if not (array and momentum.dtype.kind in "biuf") and not isinstance(
+        momentum, int | float | np.number
+    ):
         raise InvalidType(
             f"For {name!r}, 'momentum' must be a number in range [0, 1], but got {momentum!r}."
         )
