@@ -287,3 +287,69 @@ def test_gradients_are_those_of_central_differences(mode):
             moved[place] += sign * step
             sums.append((copy.deepcopy(made)(moved) * dy).sum())
         assert abs((sums[0] - sums[1]) / (2 * step) - dx[place]) < 1e-7
+
+
+def test_a_state_dict_can_be_gathered_in_one_mapping():
+    found = layer().state_dict(prefix="a.", keep_vars=True)
+    assert layer().state_dict(destination=found, prefix="b.") is found
+    assert found._metadata == {"a": {"version": 2}, "b": {"version": 2}}
+    assert {name.partition(".")[0] for name in found} == {"a", "b"}
+    plain = {}
+    assert layer().state_dict(destination=plain, prefix="a.") is plain
+    assert len(plain) == 5
+
+
+def test_what_loading_says():
+    made = layer()
+    assert repr(made.load_state_dict(made.state_dict())) == "<All keys matched successfully>"
+    printed = repr(made.load_state_dict({"x": np.zeros(1)}, strict=False))
+    assert printed.startswith("_IncompatibleKeys(missing_keys=['weight', ")
+    assert printed.endswith("unexpected_keys=['x'])")
+    old = made.state_dict()
+    del old["num_batches_tracked"]
+    old._metadata = None
+    assert made.load_state_dict(old) == ([], [])
+
+
+def test_buffers_alone_may_be_integers_which_no_input_fits():
+    made = bn.torch.BatchNorm1d(3, affine=False, dtype="int32")
+    assert made.running_mean.dtype == np.int32
+    with pytest.raises(RuntimeError, match="mixed dtype"):
+        made(np.zeros((4, 3), np.float32))
+    with pytest.raises(RuntimeError, match="only floating point"):
+        bn.torch.BatchNorm1d(3, dtype="int32")
+
+
+@pytest.mark.parametrize(("size", "error"), [(2**62, RuntimeError), (2**63, TypeError)])
+def test_a_size_that_no_memory_holds(size, error):
+    with pytest.raises(error, match="num_features") as caught:
+        bn.torch.BatchNorm1d(size)
+    assert isinstance(caught.value, bn.BatchNormError)
+
+
+def test_several_sizes_make_buffers_that_no_call_takes():
+    x = np.zeros((4, 3), np.float32)
+    with pytest.raises(RuntimeError, match="must have 1 dimension"):
+        bn.torch.BatchNorm1d((1, 3))(x)
+    assert bn.torch.BatchNorm1d((3,))(x).shape == (4, 3)
+    assert bn.torch.BatchNorm1d((1, 3), track_running_stats=False)(x).shape == (4, 3)
+
+
+def test_devices_and_odd_numbers():
+    assert bn.torch.BatchNorm1d(3, device="cpu:0").arguments()["device"] is None
+    for device, error in (("cuda", RuntimeError), ("cpu:x", RuntimeError), (3.0, TypeError)):
+        with pytest.raises(error, match="device must be"):
+            bn.torch.BatchNorm1d(3, device=device)
+    for training in (True, False):
+        with pytest.raises(TypeError, match="eps must be a float, but got None"):
+            bn.torch.BatchNorm1d(3, eps=None).train(training)(np.zeros((4, 3), np.float32))
+
+
+def test_parameters_can_be_reset():
+    made = bn.torch.BatchNorm1d(3)
+    made.weight[...], made.bias[...] = 5, 6
+    made(np.arange(12, dtype=np.float32).reshape(4, 3))
+    made.reset_parameters()
+    for name, value in bn.torch.BatchNorm1d(3).state.items():
+        np.testing.assert_array_equal(made.state[name], value)
+    bn.torch.BatchNorm1d(3, affine=False, track_running_stats=False).reset_parameters()

@@ -31,6 +31,12 @@ class IncompatibleKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        missing, unexpected = self
+        return f"_IncompatibleKeys(missing_keys={missing}, unexpected_keys={unexpected})"
+
 
 def load(
     layer_name: str, own: Mapping[str, Array], state_dict: Mapping[str, Any], strict: bool
@@ -44,7 +50,7 @@ def load(
     if not isinstance(state_dict, Mapping):
         raise InvalidType(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
     given = dict(state_dict)
-    version = getattr(state_dict, "_metadata", {}).get("", {}).get("version")
+    version = (getattr(state_dict, "_metadata", None) or {}).get("", {}).get("version")
     if (version is None or version < VERSION) and "num_batches_tracked" in own:
         given.setdefault("num_batches_tracked", own["num_batches_tracked"])
     missing = [name for name in own if name not in given]

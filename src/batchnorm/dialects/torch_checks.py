@@ -7,6 +7,7 @@ what the layer does with what is accepted (`torch.py`).
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,27 +24,37 @@ FLOATING = (np.dtype(np.float32), np.dtype(np.float64), *SIXTEEN_BIT)
 
 def check_device(device: Any) -> None:
     """Arrays are NumPy's, so there is one device."""
-    if device is not None and str(device) != "cpu":
-        raise InvalidRuntime(f"device must be None or 'cpu' (arrays are NumPy's), got {device!r}")
+    if device is None or re.fullmatch(r"cpu(:\d+)?", str(device)):
+        return
+    error = InvalidType if isinstance(device, float | list | tuple) else InvalidRuntime
+    raise error(f"device must be None or 'cpu' (arrays are NumPy's), got {device!r}")
 
 
-def new_parameter(num_features: Any, value: float, dtype: Any) -> Array:
-    """A parameter of the given size, filled with one value, checked as torch.empty checks it."""
+def new_parameter(num_features: Any, value: float, dtype: Any, trained: bool = True) -> Array:
+    """A parameter of the given size, filled with one value, checked as torch.empty checks it.
+
+    One that isn't `trained`, a buffer, may be of any dtype.
+    """
     sizes = num_features if isinstance(num_features, tuple | list) else (num_features,)
     for size in sizes:
         if isinstance(size, bool) or not hasattr(size, "__index__"):
             raise InvalidType(f"num_features must be an int, not {type(size).__name__}: {size!r}")
         if int(size) < 0:
             raise InvalidRuntime(f"num_features must not be negative, but got {size}")
+        if int(size) >= 2**63:
+            raise InvalidType(f"num_features must fit into 64 bits, but got {size}")
     try:
         resolved = np.dtype(np.float32) if dtype is None else as_dtype(dtype)
     except TypeError:
         raise InvalidType(f"dtype must be a NumPy dtype or its name, but got {dtype!r}") from None
-    if resolved.kind not in "fc" and resolved not in FLOATING:
+    if trained and resolved.kind not in "fc" and resolved not in FLOATING:
         raise InvalidRuntime(
             f"only floating point and complex dtypes can require gradients, got {resolved.name}"
         )
-    return np.full([int(size) for size in sizes], value, resolved)
+    try:
+        return np.full([int(size) for size in sizes], value, resolved)
+    except (MemoryError, ValueError):
+        raise InvalidRuntime(f"num_features is more than memory holds: {num_features}") from None
 
 
 def empty_like(x: Array) -> Array:
@@ -60,6 +71,8 @@ def check_call(x: Array, eps: Any, factor: Any, batch: bool) -> None:
         raise InvalidValue(
             f"Expected more than 1 value per channel when training, got input size {x.shape}"
         )
+    if not hasattr(eps, "__float__"):
+        raise InvalidType(f"eps must be a float, but got {eps!r}")
     if batch and eps <= 0.0:
         raise InvalidValue(f"batch_norm eps must be positive during training, got {eps}")
     if eps < 0.0:
@@ -84,6 +97,9 @@ def check_arrays(
             "running_mean and running_var must either both be None or neither be None, "
             f"but only {next(iter(present))} is there"
         )
+    for name, value in present.items():
+        if value.ndim != 1 and value.size == x.shape[1]:
+            raise InvalidRuntime(f"{name} must have 1 dimension, but its shape is {value.shape}")
     present |= {name: value for name, value in parameters.items() if value is not None}
     for name, value in present.items():
         if value.size != x.shape[1]:

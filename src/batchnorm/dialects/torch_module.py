@@ -43,10 +43,24 @@ class Module(Layer):
         """What the layer computes."""
         raise NotImplementedError
 
-    def state_dict(self, prefix: str = "") -> StateDict:
-        """The layer's own arrays (not copies) by name, with torch's version metadata."""
-        found = StateDict({prefix + name: getattr(self, name) for name in self._present()})
-        found._metadata = {prefix.removesuffix("."): {"version": VERSION}}
+    def state_dict(
+        self,
+        *,
+        destination: StateDict | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> StateDict:
+        """The layer's own arrays (not copies) by name, with torch's version metadata.
+
+        They are added to `destination` if one is given. NumPy's arrays carry no graph to be kept
+        or dropped, so `keep_vars` says nothing here.
+        """
+        found = StateDict() if destination is None else destination
+        if destination is None:
+            found._metadata = {}
+        if hasattr(found, "_metadata"):  # an ordinary dictionary may be given, too
+            found._metadata[prefix[:-1]] = {"version": VERSION}
+        found.update({prefix + name: getattr(self, name) for name in self._present()})
         return found
 
     def load_state_dict(
