@@ -100,10 +100,11 @@ def reduce(x: Array, axes: tuple[int, ...], weights: Array | None = None) -> Mom
             rest = rest + _sum(_weighted(taken, w), x.dtype)
         residual = rest / count
         m2 = _sum(_weighted(deviations * deviations, w), x.dtype) - count * residual * residual
+        # Only rounding makes a variance negative: with a negative count m2 is so rightly.
         # Where a channel holds inf or nan the mean says so, and a residual would say nothing more.
         residual = np.where(np.isfinite(residual), residual, np.where(np.isfinite(lost), lost, 0))
         mean, residual = two_sum(mean, residual)
-    return Moments(count, mean, residual, np.where((m2 < 0) | (count == 0), 0.0, m2))
+    return Moments(count, mean, residual, np.where((m2 / count < 0) | (count == 0), 0.0, m2))
 
 
 def normalize(

@@ -1,20 +1,20 @@
 """keras.layers.BatchNormalization of Keras 3.
 
-Source: keras 3.15.1, keras/src/layers/normalization/batch_normalization.py; every behaviour here is
-compared with that release (TensorFlow backend) in tests/against. Deviations: a bad mask raises
-ValueError, never a backend's exception class; the numbers are right where a backend's are not;
-`synchronized=True` has one replica to synchronise.
+Source: keras 3.15.1, keras/src/layers/normalization/batch_normalization.py. Signatures, recorded
+questions, calls at the edge of what is accepted and drawn cases are compared with that release
+(TensorFlow backend) by `batchnorm verify`. Deviations: the list of `BatchNormalization`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from batchnorm import core
-from batchnorm.arrays import as_array, is_array
+from batchnorm.arrays import is_array
+from batchnorm.dialects import regularizers
 from batchnorm.dialects.keras_arguments import (
     BetaConstraint,
     BetaInit,
@@ -88,13 +88,22 @@ class BatchNormalization(KerasLayer):
         synchronized: as one process has it.
         trainable: False means inference whatever `training` says.
         name, dtype: as every layer has them; `dtype` may be a policy.
-        input_dim, input_shape, activity_regularizer, autocast: understood, without influence.
+        activity_regularizer: what `losses` says of the latest output, per sample, or None.
+        autocast: whether floating inputs become of the compute dtype before all else.
+        input_dim, input_shape: understood, without influence.
 
     Shape: any of rank 1 and more; the output is shaped alike. A mask lacks the last axis.
     Dtypes: any, floating ones cast to the policy's compute dtype, which the output has; computed in
         float64.
     State: gamma (1), beta (0), moving_mean (0), moving_variance (1), each (C,); with renorm
         moving_stddev (1), renorm_mean (0) and renorm_stddev (1). They have the policy's type.
+        `gradients` holds gamma's and beta's after `backward`, as far as they are applied.
+
+    Deviations: NumPy arrays are taken and returned. A bad mask or a changed axis raises ValueError,
+        never a backend's exception class. Results are closer to the true ones; where float32
+        overflows in the variance (x about 1e20) they are those still, and the backend's are 0.
+        synchronized=True has one replica to synchronize, and needs no backend. Weights are set all
+        or none. A second positional argument is refused even if it is an array.
 
     Raises:
         ValueError: an unknown argument, one out of range, another shape than built for, a bad mask.
@@ -114,6 +123,8 @@ class BatchNormalization(KerasLayer):
 
     FRAMEWORK, VERIFIED_WITH = "keras", "3.15.1"
     KWARGS_DEFAULTS = {"trainable": True}
+
+    _built_axis: int | None = None
 
     def __init__(
         self,
@@ -145,10 +156,11 @@ class BatchNormalization(KerasLayer):
         if not isinstance(trainable, bool):
             raise InvalidValue(f"'trainable' must be a bool, but got {trainable!r}")
         objects = {key: value for key, value in locals().items() if key in self.OBJECTS}
-        self._start(objects, name, kwargs.get("dtype"))
-        self.axis = int(axis)
-        self.momentum = float(momentum)
-        self.epsilon = float(epsilon)
+        self._start(objects, kwargs)
+        self.axis = _as(int, "axis", axis)
+        self.momentum = _as(float, "momentum", momentum)
+        self.epsilon = _as(float, "epsilon", epsilon)
+        self.autocast = kwargs.get("autocast", True)
         self.center = center
         self.scale = scale
         self.renorm = renorm
@@ -157,6 +169,8 @@ class BatchNormalization(KerasLayer):
         self.synchronized = synchronized
         self.trainable = trainable  # any later value becomes a bool
         if renorm:
+            if not isinstance(renorm_clipping, Mapping | None):
+                raise InvalidType(f"'renorm_clipping' must be a dict, but got {renorm_clipping!r}")
             self.renorm_clipping = dict(renorm_clipping or {})
             self._check_clipping()
 
@@ -190,44 +204,80 @@ class BatchNormalization(KerasLayer):
             raise InvalidValue(f"renorm_clipping needs dmax >= 0, but got {dmax}")
 
     def build(self, input_shape: Sequence[int]) -> None:
-        """Create the state for inputs of this shape; the first call does it by itself."""
+        """Create the state for inputs of this shape, once; the first call does it by itself."""
+        if self._built_axis is not None:
+            raise InvalidValue(f"layer {self.name!r} is built already: make a new one instead")
+        if not isinstance(input_shape, Sequence):
+            raise InvalidType(f"the input's shape must be a sequence, but got {input_shape!r}")
         shape = tuple(input_shape)
         if not -len(shape) <= self.axis < len(shape):
             raise InvalidIndex(f"axis {self.axis} lies outside the input's rank {len(shape)}")
+        self._check_length(self.axis, shape[self.axis], InvalidValue)
         self._input_spec = (len(shape), {self.axis: shape[self.axis]})
         self._create_state((shape[self.axis],), as_dtype(self.dtype))
+        self._built_axis = self.axis % len(shape)
 
-    def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
-        """Normalize `inputs`, as `call` does, and build the layer first if need be."""
+    def __call__(self, inputs: Any, *others: Any, training: Any = None, mask: Any = None) -> Array:
+        """Normalize `inputs`, as `call` does, and build the layer first if need be.
+
+        All else is to be given by keyword; there are no `others`.
+        """
+        if others:
+            raise InvalidValue(
+                "only inputs may be positional: expected training and mask as keywords, but got "
+                f"{others!r:.80}"
+            )
         if not is_array(inputs):
-            raise InvalidValue(f"inputs must be an array, but got {type(inputs).__name__!r}")
-        given = as_array(inputs)
+            nothing = inputs is None or (isinstance(inputs, list | tuple) and not inputs)
+            error = InvalidType if nothing else InvalidValue
+            raise error(f"inputs must be an array, but got {type(inputs).__name__!r}")
+        given = self._array(inputs)
         if self.built:
             self._check_input_spec(given.shape)
         else:
             self.build(given.shape)
         self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
-        if given.dtype.kind in "fV":
+        if given.dtype.kind in "fV" and self.autocast:
             with np.errstate(all="ignore"):
                 given = given.astype(as_dtype(self.compute_dtype), copy=False)
-        return self.call(given, training, mask)
+        y = self.call(given, training, mask)
+        self._regularize(y)
+        return y
 
     def call(self, inputs: Array, training: Any = None, mask: Any = None) -> Array:
         """Normalize inputs. `training=None` means inference; a mask has no channel axis."""
         real = inputs.real if inputs.dtype.kind == "c" else inputs
         x = real if real.dtype == np.float64 else real.astype(np.float32, copy=False)
         mode = self.mode(bool(training), self.trainable)
+        self._check_changes(x.ndim)
         weights = None if mask is None else keras_weights(mask, x, mode is not Mode.RUNNING)
         settings = core.Settings(
             channel_axes=(self.axis % x.ndim,),
             mode=mode,
             epsilon=self._number("epsilon"),
-            exponential_average_factor=complement(self.momentum),
+            exponential_average_factor=(
+                0.0 if mode is Mode.RUNNING else complement(self._number("momentum"))
+            ),
             correction=self.correction(),
             renorm=self._renorm_settings(),
             count_offset=self._count_offset(mask),
         )
         return self._compute(x, settings, weights=weights, dtype=as_dtype(self.compute_dtype))
+
+    def _check_changes(self, rank: int) -> None:
+        """Refuse what was changed since the layer was built and doesn't fit its state."""
+        if not isinstance(self.axis, int):
+            raise InvalidType(f"'axis' must be an int, but it was changed to {self.axis!r}")
+        if self.axis % rank != self._built_axis:
+            raise InvalidValue(
+                f"layer {self.name!r} was built with axis {self._built_axis}, but its axis was "
+                f"changed to {self.axis}: make a new layer instead"
+            )
+        for option, value in (("scale", self.gamma), ("center", self.beta)):
+            if getattr(self, option) and value is None:
+                raise InvalidValue(
+                    f"layer {self.name!r} was built without {option}: make a new one instead"
+                )
 
     def _count_offset(self, mask: Any) -> float:
         """Under a mask, a mean of nothing is 0; synchronised too, by a division that says so."""
@@ -252,23 +302,41 @@ class BatchNormalization(KerasLayer):
             return dx
         # Back through both casts: of the inputs to the compute dtype, and of that to float32.
         with np.errstate(all="ignore"):
-            dx = dx.astype(as_dtype(self.compute_dtype), copy=False)
+            if self.autocast:
+                dx = dx.astype(as_dtype(self.compute_dtype), copy=False)
             return dx.astype(self._gradient_dtype, copy=False)
+
+    def _value(self, role: str) -> Array | None:
+        """With `scale` or `center` off, be it later, gamma or beta isn't applied."""
+        off = (role == "gamma" and not self.scale) or (role == "beta" and not self.center)
+        return None if off else super()._value(role)
 
     def _trains(self, role: str) -> bool:
         """A parameter of integers has no gradient."""
         value = self._value(role)
         return value is not None and value.dtype.kind not in "iub"
 
-    @property
-    def losses(self) -> list[float]:
-        """What the regularizers say; nothing of a frozen layer."""
-        return super().losses if self.trainable else []
+    def _regularization_losses(self) -> list[float]:
+        """Nothing of a frozen layer."""
+        return super()._regularization_losses() if self.trainable else []
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output: the input's, in which the axis must lie."""
+        if input_shape is None:
+            raise InvalidType("the input's shape must be a sequence, but got None")
+        if not -len(input_shape) <= self.axis < len(input_shape):
+            raise InvalidValue(f"axis {self.axis} lies outside the input's shape {input_shape}")
+        return input_shape
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as Keras 3 writes them."""
+        config = self._common_config()
+        if self.activity_regularizer is not None:
+            written = regularizers.serialize(self.activity_regularizer, self.FRAMEWORK)
+            first = {key: config.pop(key) for key in ("name", "trainable", "dtype")}
+            config = {**first, "activity_regularizer": written, **config}
         return {
-            **self._common_config(),
+            **config,
             "synchronized": self.synchronized,
             "renorm": self.renorm,
             "renorm_clipping": self.renorm_clipping,
@@ -277,3 +345,14 @@ class BatchNormalization(KerasLayer):
 
     def __repr__(self) -> str:
         return f"<BatchNormalization name={self.name}, built={self.built}>"
+
+
+def _as(kind: type[int] | type[float], name: str, value: Any) -> Any:
+    """What `int` or `float` makes of a setting."""
+    text = f"{name!r} must be {'an' if kind is int else 'a'} {kind.__name__}, but got {value!r}"
+    try:
+        return kind(value)
+    except TypeError:
+        raise InvalidType(text) from None
+    except ValueError:
+        raise InvalidValue(text) from None

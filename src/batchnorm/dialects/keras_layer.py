@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from batchnorm.arrays import converted
+from batchnorm.arrays import as_array, converted
 from batchnorm.dialects import constraints, initializers, policies, regularizers
 from batchnorm.dialects.keras_objects import Dialect
 from batchnorm.errors import InvalidType, InvalidValue
@@ -62,14 +62,20 @@ class KerasLayer(Layer):
     renorm_clipping: Any
     renorm_momentum: float
     trainable: Any
+    supports_masking = True
+    activity_regularizer: Any
+    _activity_loss: float | None = None
     name: str
     gamma: Array | None
     beta: Array | None
     moving_mean: Array
     moving_variance: Array
 
-    def _start(self, objects: Mapping[str, Any], name: Any, dtype: Any) -> None:
+    def _start(self, objects: Mapping[str, Any], kwargs: Mapping[str, Any]) -> None:
         """Take over what both constructors take the same way."""
+        name, dtype = kwargs.get("name"), kwargs.get("dtype")
+        regularizer = kwargs.get("activity_regularizer")
+        self.activity_regularizer = regularizers.get(regularizer, self.FRAMEWORK)
         for key, module in self.OBJECTS.items():
             setattr(self, key, module.get(objects[key], self.FRAMEWORK))
         self.dtype_policy = policies.get(dtype, self.FRAMEWORK)
@@ -94,6 +100,11 @@ class KerasLayer(Layer):
         """The type of the policy's variables."""
         return self.dtype_policy.variable_dtype
 
+    @property
+    def variable_dtype(self) -> str:
+        """The same as `dtype`."""
+        return self.dtype
+
     def _create_state(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
         def initial(key: str) -> Array:
             initializer = getattr(self, key)
@@ -109,6 +120,31 @@ class KerasLayer(Layer):
                 self.renorm_mean = initial("moving_mean_initializer")
                 self.renorm_stddev = np.sqrt(initial("moving_variance_initializer"))
         self.built = True
+
+    def _array(self, inputs: Any) -> Array:
+        """The inputs as numbers: strings, dates and Python objects are none."""
+        array = as_array(inputs)
+        if array.dtype.kind in "OSUmM":
+            raise InvalidValue(
+                f"Input of layer {self.name!r}: expected numbers, but its dtype is {array.dtype}"
+            )
+        return array
+
+    def _check_length(self, axis: int, length: Any, other: type[Exception]) -> None:
+        """A parameter needs a length that is known; `other` is for what is no length at all."""
+        if length is not None and not hasattr(length, "__index__"):
+            raise other(f"axis {axis} of the input's shape must be an int, but got {length!r}")
+        if length is None or length < 0:
+            raise InvalidValue(
+                f"Layer {self.name!r} needs to know the number of channels to be built: expected "
+                f"axis {axis} of the input's shape to be at least 0, but got {length}"
+            )
+
+    def _regularize(self, y: Array) -> None:
+        """What the activity regularizer says of an output, per sample, for `losses`."""
+        if self.activity_regularizer is not None:
+            loss = float(self.activity_regularizer(y)) / len(y) if len(y) else 0.0
+            self._activity_loss = float(y.dtype.type(loss))
 
     def _check_input_spec(self, shape: tuple[int, ...]) -> None:
         """A built layer keeps its rank and its number of channels."""
@@ -151,6 +187,35 @@ class KerasLayer(Layer):
         """The rest of `weights`."""
         return self.weights[len(self.trainable_weights) :]
 
+    @property
+    def variables(self) -> list[Array]:
+        """The same as `weights`: a layer has no others."""
+        return self.weights
+
+    @property
+    def trainable_variables(self) -> list[Array]:
+        """The same as `trainable_weights`."""
+        return self.trainable_weights
+
+    @property
+    def non_trainable_variables(self) -> list[Array]:
+        """The same as `non_trainable_weights`."""
+        return self.non_trainable_weights
+
+    def count_params(self) -> int:
+        """The number of values in `weights`.
+
+        Raises:
+            ValueError: the layer isn't built.
+        """
+        if not self.built:
+            raise InvalidValue(f"layer {self.name!r} has no weights to count: build or call it")
+        return sum(weight.size for weight in self.weights)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of the output: the input's."""
+        return input_shape
+
     def get_weights(self) -> list[Array]:
         """Copies of `weights`."""
         return [np.array(weight) for weight in self.weights]
@@ -178,7 +243,16 @@ class KerasLayer(Layer):
 
     @property
     def losses(self) -> list[float]:
-        """What the regularizers of gamma and beta say of their present values."""
+        """What `activity_regularizer` said of the latest output, and those of gamma and beta say.
+
+        The first is divided by the batch's size; the others are of the present values.
+        """
+        return self._own_losses() + self._regularization_losses()
+
+    def _own_losses(self) -> list[float]:
+        return [] if self._activity_loss is None else [self._activity_loss]
+
+    def _regularization_losses(self) -> list[float]:
         pairs = (("gamma", self.gamma), ("beta", self.beta))
         regularized = [(getattr(self, f"{name}_regularizer"), value) for name, value in pairs]
         return [
@@ -210,13 +284,11 @@ class KerasLayer(Layer):
         """A new layer from what `get_config` gave.
 
         Raises:
-            TypeError: a key is no argument of the constructor.
+            TypeError: a key is no argument of the constructor, or it refuses the value.
         """
         try:
             return cls(**config)
-        except ValueError as error:
-            if set(config) <= set(cls.PARAMETERS):
-                raise
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise InvalidType(f"from_config: {error}") from error
 
     def arguments(self) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.errors import InvalidValue
+from batchnorm.errors import InvalidAttribute, InvalidValue
 from batchnorm.vocabulary import Array
 
 __all__ = ["keras_weights", "tf_keras_weights"]
@@ -27,6 +27,8 @@ def keras_weights(mask: Any, x: Array, used: bool) -> Array | None:
 
     Where it isn't `used`, in inference, its rank is looked at and nothing else.
     """
+    if not hasattr(mask, "shape"):
+        raise InvalidAttribute(f"a mask must be an array, but got {type(mask).__name__}: {mask!r}")
     mask = np.asarray(mask)
     if mask.ndim != x.ndim - 1:
         raise InvalidValue(

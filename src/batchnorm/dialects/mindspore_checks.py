@@ -30,9 +30,8 @@ def check_arguments(
             f"For {name!r}, 'num_features' must be at least 1, but got {num_features}."
         )
     array = isinstance(momentum, np.ndarray) and momentum.ndim == 0
-    if not (array and momentum.dtype.kind in "biuf") and not isinstance(
-        momentum, int | float | np.number
-    ):
+    plain = isinstance(momentum, int | float | np.number)
+    if not (momentum.dtype.kind in "biuf" if array else plain):
         raise InvalidType(
             f"For {name!r}, 'momentum' must be a number in range [0, 1], but got {momentum!r}."
         )

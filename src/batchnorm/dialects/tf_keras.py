@@ -1,21 +1,20 @@
 """tf.keras.layers.BatchNormalization of Keras 2.
 
-Source: tf_keras 2.21.0, tf_keras/src/layers/normalization/batch_normalization.py; every behaviour
-here is compared with that release in tests/against. Deviations: an empty batch and bad shapes raise
-or return what NumPy's arithmetic does, never a TensorFlow exception class; the numbers are right
-where TensorFlow's are not; `synchronized=True` has one replica to synchronise.
+Source: tf_keras 2.21.0, tf_keras/src/layers/normalization/batch_normalization.py. Signatures,
+recorded questions, calls at the edge of what is accepted and drawn cases are compared with that
+release by `batchnorm verify`. Deviations: the list of `BatchNormalization`.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Unpack
 
 import numpy as np
 
 from batchnorm import core
-from batchnorm.arrays import as_array, is_array
+from batchnorm.arrays import is_array
 from batchnorm.dialects import tf_keras_adjustment, tf_keras_fused, tf_keras_ghost_batches
 from batchnorm.dialects.keras_arguments import (
     BetaConstraint,
@@ -29,7 +28,7 @@ from batchnorm.dialects.keras_arguments import (
 )
 from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.dialects.keras_masks import tf_keras_weights
-from batchnorm.dialects.tf_keras_options import Options
+from batchnorm.dialects.tf_keras_options import Options, batch_input_shape
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.vocabulary import (
     Array,
@@ -74,14 +73,23 @@ class BatchNormalization(KerasLayer):
         adjustment: from the input's shape to a (scale, bias) on the normalized values.
         trainable: False means inference whatever `training` says.
         name, dtype, weights: as every layer has them; `dtype` may be a policy.
-        dynamic, input_dim, input_shape, batch_input_shape, batch_size, activity_regularizer,
-            autocast, implementation: understood, without influence.
+        activity_regularizer: what `losses` says of the latest output, per sample, or None.
+        input_dim, input_shape, batch_size, batch_input_shape: for `get_config` only.
+        dynamic, autocast, implementation: understood, without influence.
 
     Shape: any of rank 1 and more with a channel axis; the output is shaped alike.
     Dtypes: any, cast to the policy's compute dtype, which the output has; computed in float64.
     State: gamma (1), beta (0), moving_mean (0), moving_variance (1), each (C,), with ghost batches
         or several axes of the input's rank; with renorm moving_stddev (1), renorm_mean (0) and
-        renorm_stddev (1). float32 where the dtype has 16 bits.
+        renorm_stddev (1). float32 where the dtype has 16 bits. `gradients` holds gamma's and
+        beta's after `backward`, as far as they are applied.
+
+    Deviations: NumPy arrays are taken and returned. An empty batch, bad shapes and a changed axis
+        give what NumPy does or a ValueError, never a TensorFlow exception class; layer() without
+        inputs is a TypeError. Results are closer to the true ones; where float32 overflows in the
+        variance (x about 1e20) they are those still, and TensorFlow's are 0. synchronized=True has
+        one replica to synchronize. Weights are set all or none. input_dim and input_shape may be
+        None.
 
     Raises:
         ValueError: an axis out of range, `fused` with what it lacks, another shape than built for.
@@ -127,7 +135,8 @@ class BatchNormalization(KerasLayer):
         if not isinstance(kwargs.get("name"), str | None):
             raise InvalidType(f"'name' must be a string, but got {kwargs.get('name')!r}")
         objects = {key: value for key, value in locals().items() if key in self.OBJECTS}
-        self._start(objects, kwargs.get("name"), kwargs.get("dtype"))
+        self._start(objects, kwargs)
+        self._batch_input_shape = batch_input_shape(kwargs)
         self.axis = axis if isinstance(axis, int) else list(axis)
         self.momentum = momentum
         self.epsilon = epsilon
@@ -150,8 +159,12 @@ class BatchNormalization(KerasLayer):
         self.fused: bool | None = tf_keras_fused.at_construction(
             kwargs.get("fused"), self.axis, self.compute_dtype, synchronized, lacks
         )
-        unknown = sorted(set(self.renorm_clipping) - {"rmax", "rmin", "dmax"})
-        if self.renorm and unknown:
+        if self.renorm and not isinstance(self.renorm_clipping, Mapping):
+            raise InvalidType(f"'renorm_clipping' must be a dict, got {self.renorm_clipping!r}")
+        unknown = sorted(
+            set(self.renorm_clipping if self.renorm else ()) - {"rmax", "rmin", "dmax"}
+        )
+        if unknown:
             raise InvalidValue(f"renorm_clipping takes rmax, rmin and dmax, but got {unknown}")
 
     @staticmethod
@@ -166,7 +179,9 @@ class BatchNormalization(KerasLayer):
 
     def build(self, input_shape: Sequence[int]) -> None:
         """Create the state for inputs of this shape; the first call does it by itself."""
-        shape = tuple(input_shape)
+        if input_shape is None:
+            raise InvalidValue("the input's shape must be known to build, but got None")
+        shape = (input_shape,) if isinstance(input_shape, int) else tuple(input_shape)
         rank = len(shape)
         axes = [self.axis] if isinstance(self.axis, int) else list(self.axis)
         resolved = [axis + rank if axis < 0 else axis for axis in axes]
@@ -174,6 +189,8 @@ class BatchNormalization(KerasLayer):
             raise InvalidValue(f"'axis' must lie within rank {rank}, but got axis={self.axis}")
         if len(set(resolved)) != len(resolved):
             raise InvalidValue(f"Duplicate axis: {self.axis}")
+        for axis in resolved:
+            self._check_length(axis, shape[axis], InvalidType)
         self.axis = resolved  # stays so even when what follows is refused
         if self.virtual_batch_size is not None:
             tf_keras_ghost_batches.check(self.virtual_batch_size, resolved, self.adjustment)
@@ -186,7 +203,7 @@ class BatchNormalization(KerasLayer):
             resolved = [axis + 1 for axis in resolved]
         elif len(resolved) == 1:
             parameter_shape = [shape[resolved[0]]]
-        self.axis = resolved
+        self.axis, self._built_axis = resolved, list(resolved)
         sixteen_bit = self.dtype in ("float16", "bfloat16")
         self._create_state(
             tuple(parameter_shape), as_dtype("float32" if sixteen_bit else self.dtype)
@@ -197,8 +214,10 @@ class BatchNormalization(KerasLayer):
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
         """Normalize `inputs`, as `call` does, and build the layer first if need be."""
         if not is_array(inputs):
-            raise InvalidType(f"inputs must be an array, but got {type(inputs).__name__!r}")
-        given = as_array(inputs)
+            listed = isinstance(inputs, list | tuple) and len(inputs) > 0
+            error = InvalidType if listed else InvalidValue
+            raise error(f"inputs must be an array, but got {type(inputs).__name__!r}")
+        given = self._array(inputs)
         if self.built:
             self._check_input_spec(given.shape)
         else:
@@ -206,11 +225,16 @@ class BatchNormalization(KerasLayer):
         self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
         real = given.real if given.dtype.kind == "c" else given
         with np.errstate(all="ignore"):
-            return self.call(real.astype(as_dtype(self.compute_dtype), copy=False), training, mask)
+            y = self.call(real.astype(as_dtype(self.compute_dtype), copy=False), training, mask)
+        self._regularize(y)
+        return y
 
     def call(self, inputs: Array, training: Any = None, mask: Any = None) -> Array:
         """Normalize inputs of the compute dtype. `training=None` means inference."""
         mode = self.mode(self._training(training), bool(self.trainable))
+        if self.axis != self._built_axis:
+            error = InvalidValue if isinstance(self.axis, list) else InvalidType
+            raise error(f"axis was {self._built_axis} when built and can't become {self.axis!r}")
         if as_dtype(self.compute_dtype).kind in "iub":
             raise InvalidValue(f"a layer needs a floating dtype, but its is {self.compute_dtype}")
         if self.fused and mask is not None:
@@ -275,6 +299,14 @@ class BatchNormalization(KerasLayer):
             return self._number("epsilon")
         return 1e-4 if self.epsilon is None else self.epsilon
 
+    def _value(self, role: str) -> Array | None:
+        """The fused kernel applies gamma and beta only as `scale` and `center` say at the call."""
+        off = (role == "gamma" and not self.scale) or (role == "beta" and not self.center)
+        return None if off and self.fused else super()._value(role)
+
+    def _trains(self, role: str) -> bool:
+        return self._value(role) is not None
+
     def _renorm_settings(self) -> core.Renorm | None:
         if not self.renorm:
             return None
@@ -296,6 +328,7 @@ class BatchNormalization(KerasLayer):
     def arguments(self) -> dict[str, Any]:
         """The constructor arguments that would make a layer with the present settings."""
         found = {**super().arguments(), "weights": None}
+        found["batch_input_shape"] = self._batch_input_shape
         if self.built and self.virtual_batch_size is not None:
             found["axis"] = [axis - 1 for axis in self.axis]  # without the ghost batches' axis
         return found
@@ -303,6 +336,9 @@ class BatchNormalization(KerasLayer):
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments as Keras 2 writes them; `adjustment` can't be among them."""
         config = self._common_config()
+        if self._batch_input_shape is not None:
+            first = {key: config.pop(key) for key in ("name", "trainable", "dtype")}
+            config = {**first, "batch_input_shape": self._batch_input_shape, **config}
         if self.renorm:
             config["renorm"] = True
             config["renorm_clipping"] = self.renorm_clipping
@@ -314,4 +350,6 @@ class BatchNormalization(KerasLayer):
 
 def _weight_of_batch(momentum: float) -> float:
     """1 - momentum in float32, as Keras 2 has it even in a float64 layer (1.5e-8 off at 0.99)."""
+    if isinstance(momentum, str):
+        raise InvalidType(f"momentum must be a number in training, but got {momentum!r}")
     return float(np.float32(complement(momentum)))

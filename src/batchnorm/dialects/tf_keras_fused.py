@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from batchnorm.errors import InvalidValue
+from batchnorm.errors import InvalidIndex, InvalidValue
 
 __all__ = ["at_construction", "at_rank"]
 
@@ -29,6 +29,8 @@ def at_construction(
     axes = [axis] if isinstance(axis, int) else axis
     used = (f"{k}={v}" for k, v in rules_out.items() if v is not None and v is not False)
     reason = next(used, None)
+    if not axes:
+        raise InvalidIndex(f"'axis' must name at least one axis, but got {axis!r}")
     if len(axes) > 1 or axes[0] not in (-4, -3, -1, 1, 3, 4):
         reason = f"axis={axis}: it takes 1 or the last axis of rank 4 or 5"
     if compute_dtype not in ("float16", "bfloat16", "float32"):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.errors import InvalidValue
+from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.vocabulary import Array
 
 __all__ = ["check", "split"]
@@ -19,6 +19,8 @@ __all__ = ["check", "split"]
 
 def check(size: Any, axes: list[int], adjustment: Any) -> None:
     """Refuse what virtual batches can't be used with."""
+    if not isinstance(size, int | float | np.number):
+        raise InvalidType(f"virtual_batch_size must be a positive integer, but got {size!r}")
     if size <= 0:
         raise InvalidValue(f"virtual_batch_size must be a positive integer, but got {size}")
     if 0 in axes:

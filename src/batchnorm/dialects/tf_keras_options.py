@@ -6,9 +6,11 @@ tf_keras/src/engine/base_layer.py (allowed_kwargs).
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 from batchnorm.dialects.keras_arguments import DtypePolicy
+from batchnorm.errors import InvalidType
 from batchnorm.vocabulary import (
     Adjustment,
     Fused,
@@ -24,7 +26,7 @@ from batchnorm.vocabulary import (
     VirtualBatchSize,
 )
 
-__all__ = ["Options"]
+__all__ = ["Options", "batch_input_shape"]
 
 
 class Options(TypedDict, total=False):
@@ -48,3 +50,20 @@ class Options(TypedDict, total=False):
     activity_regularizer: Housekeeping
     autocast: Housekeeping
     implementation: Housekeeping
+
+
+def batch_input_shape(options: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    """The shape that the four options for it amount to, None without any; None counts as not given.
+
+    >>> batch_input_shape({"input_dim": 3}), batch_input_shape({"input_shape": [4, 3]})
+    ((None, 3), (None, 4, 3))
+    """
+    whole, shape = options.get("batch_input_shape"), options.get("input_shape")
+    if shape is None and options.get("input_dim") is not None:
+        shape = (options["input_dim"],)
+    given = shape if whole is None else whole
+    if given is None:
+        return None
+    if not isinstance(given, list | tuple):
+        raise InvalidType(f"an input's shape must be a tuple, but got {given!r}")
+    return tuple(given) if whole is not None else (options.get("batch_size"), *given)
