@@ -22,7 +22,7 @@ def test_into_a_pipe_it_prints_markdown(capsys):
 
 @pytest.mark.parametrize(
     ("name", "start"),
-    [("a.md", "<!--"), ("a.html", "<!doctype"), ("a.json", "{"), ("a.txt", "How")],
+    [("a.md", "# How"), ("a.html", "<!doctype"), ("a.json", "{"), ("a.txt", "How")],
 )
 def test_a_file_gets_the_format_of_its_suffix(tmp_path, capsys, name, start):
     code, shown = run_main(capsys, "torch", "keras", "-o", tmp_path / name)
@@ -49,6 +49,40 @@ def test_a_file_is_replaced_only_by_force(tmp_path, capsys):
     assert file.read_text(encoding="utf-8") == explain("torch", "keras")
 
 
+def test_a_dash_is_the_output(capsys):
+    code, shown = run_main(capsys, "torch", "keras", "-o", "-")
+    assert (code, shown.out) == (0, explain("torch", "keras"))
+
+
+def test_a_dangling_link_is_replaced_only_by_force(tmp_path, capsys):
+    link = tmp_path / "a.md"
+    link.symlink_to(tmp_path / "gone.md")
+    code, shown = run_main(capsys, "torch", "keras", "-o", link)
+    assert code == 2
+    assert "--force" in shown.err
+    assert link.is_symlink()
+
+
+def test_another_suffix_is_taken_with_a_format(tmp_path, capsys):
+    file = tmp_path / "page"
+    code, _ = run_main(capsys, "torch", "keras", "-o", file, "--format", "text")
+    assert code == 0
+    assert file.read_text(encoding="utf-8").startswith("How")
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_text_is_as_wide_as_columns_says(monkeypatch, capsys, columns):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    _, shown = run_main(capsys, "torch", "mindspore", "--format", "text")
+    width = max(map(len, shown.out.splitlines()))
+    assert columns - 20 < width <= columns
+
+
+def test_what_users_get_is_not_marked_as_generated(capsys):
+    _, shown = run_main(capsys, "torch", "keras")
+    assert "make generate" not in shown.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -57,6 +91,9 @@ def test_a_file_is_replaced_only_by_force(tmp_path, capsys):
         (("torch",), "Missing argument"),
         (("torch", "keras", "--format", "pdf"), "pdf"),
         (("torch", "keras", "-o", "no/such/folder/a.md"), "can't be written"),
+        (("torch", "keras", "-o", "."), "is a folder"),
+        (("torch", "keras", "-o", "no-such.pdf"), "pass --format"),
+        (("torch", "keras", "-o", "no-such"), "pass --format"),
     ],
 )
 def test_usage_errors_exit_with_2(capsys, arguments, text):

@@ -22,6 +22,18 @@ from batchnorm.explain.typography import full_width
         ("[模式](#modes):无", "[模式](#modes)\uff1a无"),
         ("n/(n - 1)", "n/(n - 1)"),
         ("yes, no", "yes, no"),
+        ("成了 0.9:10 步之后", "成了 0.9\uff1a10 步之后"),
+        ("截成 float32:16 位", "截成 float32\uff1a16 位"),
+        ("我们不变([依据](https://x.org))", "我们不变\uff08[依据](https://x.org)\uff09"),
+        ("`b` 都在(`True`)或", "`b` 都在\uff08`True`\uff09或"),
+        ("方法 `a`, `b` 设置", "方法 `a`\u3001`b` 设置"),
+        ("训练, 更新", "训练\uff0c更新"),
+        ("PyTorch: 否; Keras 3: 是", "PyTorch\uff1a否\uff1bKeras 3\uff1a是"),
+        ("调用 compile() 之后", "调用 compile() 之后"),
+        ("占 65%(1 − 0.9¹⁰)。", "占 65%\uff081 − 0.9¹⁰\uff09。"),
+        ("按 (N, C, 1, 1) 输入", "按 (N, C, 1, 1) 输入"),
+        ("差异(A、B (c))", "差异\uff08A、B (c)\uff09"),
+        ("给出 √(1 + ε),并", "给出 √(1 + ε)\uff0c并"),
     ],
 )
 def test_full_width(text, expected):

@@ -17,7 +17,14 @@ from batchnorm.explain.words import LANGUAGES
 
 __all__ = ["command"]
 
-SUFFIXES = {".md": "md", ".markdown": "md", ".json": "json", ".html": "html", ".htm": "html"}
+SUFFIXES = {
+    ".md": "md",
+    ".markdown": "md",
+    ".json": "json",
+    ".html": "html",
+    ".htm": "html",
+    ".txt": "text",
+}
 
 
 @click.command
@@ -29,7 +36,13 @@ SUFFIXES = {".md": "md", ".markdown": "md", ".json": "json", ".html": "html", ".
     help="Default: by the suffix of FILE; else text on a terminal, md into a pipe.",
 )
 @click.option("--lang", type=click.Choice(LANGUAGES), default="en", show_default=True)
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write FILE: .md, .html, .json or .txt, or any other with --format; - is the output.",
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def command(
     a: str, b: str, format: str | None, lang: str, output: Path | None, force: bool
@@ -39,9 +52,15 @@ def command(
     A and B are torch, mindspore, tf_keras or keras, with a version where it matters:
     mindspore@2.0, tf_keras@2.6.
     """
+    if output == Path("-"):
+        output = None
     if format is None:
         format = _format(output)
-    if output is not None and output.exists() and not force:
+    if output is not None and output.is_dir():
+        raise InvalidValue(
+            f"{output} is a folder; expected the name of a file, such as {output}/a.md"
+        )
+    if output is not None and os.path.lexists(output) and not force:  # a dangling link is there too
         raise InvalidValue(f"{output} exists; pass --force to replace it")
     found = page(a, b, lang)
     if output is not None:
@@ -55,7 +74,12 @@ def command(
 def _format(output: Path | None) -> str:
     if output is None:
         return "text" if sys.stdout.isatty() else "md"
-    return SUFFIXES.get(output.suffix.lower(), "text")
+    if output.suffix.lower() not in SUFFIXES:
+        raise InvalidValue(
+            f"the format of {output} isn't known from its suffix {output.suffix!r}; pass --format, "
+            f"or one of {', '.join(SUFFIXES)}"
+        )
+    return SUFFIXES[output.suffix.lower()]
 
 
 def _write(path: Path, text: str) -> None:

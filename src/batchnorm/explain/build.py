@@ -52,7 +52,9 @@ Versions · 版本:
 def pages() -> dict[str, str]:
     """All files of the folder: name -> text."""
     found = {
-        file_name(a, b, lang): explain(a, b, "md", lang) for a, b in PAIRS for lang in LANGUAGES
+        file_name(a, b, lang): f"{markdown.GENERATED}\n\n{explain(a, b, 'md', lang)}"
+        for a, b in PAIRS
+        for lang in LANGUAGES
     }
     return {"README.md": _index(), **found}
 

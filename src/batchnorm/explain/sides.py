@@ -6,6 +6,7 @@ Everything about a side is read from its classes. Not here: what the sides' para
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
@@ -18,6 +19,7 @@ from batchnorm.declaration import Parameter
 from batchnorm.errors import InvalidValue
 from batchnorm.layer import Layer
 from batchnorm.questions.subject import MODE_METHODS
+from batchnorm.translate.form import dialect as spelled
 
 __all__ = ["DIALECTS", "NAMES", "Side", "resolve"]
 
@@ -30,9 +32,8 @@ DIALECTS: Mapping[str, tuple[str, str, str]] = {
 }
 # The newest version of each dialect first: the one that a name without a version means.
 NAMES = ("torch", "mindspore", "tf_keras", "keras", "mindspore@2.0", "tf_keras@2.6")
-ALIASES = {
+ALIASES = {  # taken for a slip, beside what `translate` takes for a name
     "pytorch": "torch",
-    "keras@2": "tf_keras",
     "tf.keras": "tf_keras",
     "tensorflow": "tf_keras",
 }
@@ -88,9 +89,11 @@ class Side:
 
     @cached_property
     def call_parameters(self) -> dict[str, inspect.Parameter]:
-        """The call's parameters, in order."""
+        """The call's named parameters, in order."""
         call: Any = vars(self.layer_class).get("__call__") or self.layer_class.__call__
-        return dict(list(inspect.signature(call).parameters.items())[1:])
+        found = list(inspect.signature(call).parameters.items())[1:]
+        collecting = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        return {name: own for name, own in found if own.kind not in collecting}
 
     @property
     def mode_method(self) -> str:
@@ -118,13 +121,15 @@ class Side:
 
 
 def resolve(name: str) -> Side:
-    """The side that a name means: `torch`, `mindspore@2.0`, `tf_keras@2.21`.
+    """The side that a name means: `torch`, `mindspore@2.0`, `tf_keras@2.21`, `keras@2`.
 
     Raises:
         ValueError: no dialect of that name, or not in that version.
 
     >>> resolve("mindspore@2.10").name
     'mindspore'
+    >>> resolve("keras@2").name
+    'tf_keras'
     """
     dialect, at, version = name.partition("@")
     known = [Side(candidate) for candidate in NAMES]
@@ -132,7 +137,9 @@ def resolve(name: str) -> Side:
         wanted = version.split(".")
         if side.dialect == dialect and (not at or side.version.split(".")[: len(wanted)] == wanted):
             return side
-    if dialect in DIALECTS and name not in ALIASES:
+    with contextlib.suppress(InvalidValue):
+        return Side(spelled(name).name)
+    if dialect in DIALECTS:
         versions = ", ".join(f"{s.dialect}@{s.version}" for s in known if s.dialect == dialect)
         raise InvalidValue(f"there is no {name!r} here; known versions: {versions}")
     raise InvalidValue(

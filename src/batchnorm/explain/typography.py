@@ -1,8 +1,8 @@
 """Chinese punctuation: sources are written with ASCII marks, pages show full-width ones.
 
-A mark becomes full-width where it belongs to Chinese text: no space follows it, as one would after
-an English mark, and it stands in a sentence with Chinese characters. Code and targets of links are
-left alone.
+In a text with Chinese characters every mark and bracket becomes full-width, and loses the space
+after it, unless it belongs to a number, a call, a tuple or a formula. Code and targets of links
+are left alone, but count as words of the sentence.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ from batchnorm.explain.page import Block, Page, Paragraph, Row, Section, Table, 
 __all__ = ["chinese", "full_width"]
 
 HAN = re.compile("[\u4e00-\u9fff]")
-# Not inside a number, and not TensorFlow's `gamma:0`.
-MARK = re.compile(r"(?<!\d)(?!(?<=[a-z]):0\b)[,;:?!](?=\S|$)|(?<=\d)[,;:?!](?=[^\s\d]|$)")
-BRACKETS = re.compile(r"\(([^()]*)\)")
-FULL = {ord(ascii): ord(ascii) + 0xFEE0 for ascii in ",;:?!"}
+# Spans stand in the text as private characters while marks are set: their neighbours count.
+CODE, LABEL, TARGET = "\ue000", "\ue001", "\ue002"
+MARK = re.compile(
+    r"(?<=\d):(?=\d+ [\u4e00-\u9fff])"  # a colon before a number of things
+    r"|(?<!\d)(?!(?<=[a-z]):0\b)[,;:?!](?=\S|$)"  # not inside a number, nor `gamma:0`
+    r"|(?<=\d)[,;:?!](?=[^\s\d]|$)"
+    r"|[,;:?!](?:(?= *\n)| +)",
+    re.MULTILINE,
+)
+FULL = {ord(ascii): ord(ascii) + 0xFEE0 for ascii in ",;:?!()"}
 
 
 def chinese(page: Page) -> Page:
@@ -35,27 +41,48 @@ def full_width(text: str) -> str:
     """
     if not HAN.search(text):
         return text
-    found = []
+    hidden: list[str] = []
+    shown = []
     for span in spans(text):
         if span.kind == "code":
-            found.append(f"`{span.text}`")
+            shown.append(CODE)
+            hidden.append(f"`{span.text}`")
         elif span.kind == "link":
-            found.append(f"[{_marks(span.text)}]({span.target})")
+            shown.append(f"{LABEL}{span.text}{TARGET}")
+            hidden += ["[", f"]({span.target})"]
         else:
-            found.append(_marks(span.text))
-    return "".join(found)
+            shown.append(span.text)
+    back = iter(hidden)
+    marked = _marks(_brackets("".join(shown)))
+    return re.sub(f"[{CODE}{LABEL}{TARGET}]", lambda found: next(back), marked)
 
 
 def _marks(text: str) -> str:
-    return BRACKETS.sub(_brackets, MARK.sub(lambda mark: mark[0].translate(FULL), text))
+    def set_mark(found: re.Match[str]) -> str:
+        mark, before, after = found[0], text[: found.start()], text[found.end() :]
+        if before.count("(") > before.count(")"):  # in a bracket that is no Chinese one
+            return mark
+        between_codes = before.endswith(CODE) and after.startswith(CODE)
+        return "\u3001" if mark[0] == "," and between_codes else mark[0].translate(FULL)
+
+    return MARK.sub(set_mark, text)
 
 
-def _brackets(found: re.Match[str]) -> str:
-    before = found.string[max(found.start() - 1, 0) : found.start()]
-    after = found.string[found.end() : found.end() + 1]
-    if HAN.search(before + found[1] + after):
-        return f"\uff08{found[1]}\uff09"
-    return found[0]
+def _brackets(text: str) -> str:
+    """Each pair by what stands in it and around it; a formula's stay."""
+    characters, opened = list(text), list[int]()
+    for end, character in enumerate(text):
+        if character == "(":
+            opened.append(end)
+        elif character == ")" and opened:
+            start = opened.pop()
+            before, inside, after = text[:start][-1:], text[start + 1 : end], text[end + 1 :][:1]
+            chinese_around = HAN.search(inside + before + after)
+            if not chinese_around and (not before or before not in f"%{CODE}{TARGET}"):
+                continue
+            for place in (start, end):
+                characters[place] = characters[place].translate(FULL)
+    return "".join(characters)
 
 
 def _section(section: Section) -> Section:

@@ -116,7 +116,8 @@ def test_json_carries_the_recorded_answers():
     assert found["answers"] == {"torch@2.13.0": 0.9, "mindspore@2.10.0": 0.1}
 
 
-def test_text_fits_and_has_no_markup():
+def test_text_fits_and_has_no_markup(monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(text.WIDTH))
     shown = text.render(page("torch", "mindspore"))
     assert max(map(len, shown.splitlines())) <= text.WIDTH
     assert "`" not in shown

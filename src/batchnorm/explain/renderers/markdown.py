@@ -15,9 +15,9 @@ SPECIAL = re.compile(r"[\\`*<>\[\]|~]|(?<!\w)_|_(?!\w)")
 
 
 def render(page: Page) -> str:
-    """The page, with a list of its sections after the title."""
+    """The page, with a list of its sections after the title; `GENERATED` marks committed ones."""
     contents = "\n".join(f"- [{inline(section.title)}](#{section.id})" for section in page.sections)
-    parts = [GENERATED, f"# {inline(page.title)}", contents]
+    parts = [f"# {inline(page.title)}", contents]
     for section in page.sections:
         parts += _section(section, 2)
     return "\n\n".join(parts) + "\n"

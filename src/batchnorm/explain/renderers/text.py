@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 
 from rich import box
 from rich.console import Console
@@ -17,13 +18,15 @@ from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table,
 __all__ = ["print_page", "render"]
 
 WIDTH = 100
+NARROWEST = 40
 PADDING = 3  # of a column, at most
 
 
 def render(page: Page) -> str:
-    """The page without colours, 100 columns wide."""
-    out = io.StringIO()
-    print_page(page, Console(file=out, width=WIDTH, color_system=None, legacy_windows=False))
+    """The page without colours, as wide as COLUMNS or the terminal says, else 100 columns."""
+    out, (width, _) = io.StringIO(), shutil.get_terminal_size((WIDTH, 24))
+    width = max(width, NARROWEST)
+    print_page(page, Console(file=out, width=width, color_system=None, legacy_windows=False))
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 

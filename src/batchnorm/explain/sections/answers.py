@@ -28,7 +28,8 @@ YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
 ABOUT = Text("about {number} (from a recording)", "约 {number}(由录制得出)")
 OWN_CLASS = Text(
-    "an exception of the framework's own or TensorFlow's class", "框架自己或 TensorFlow 的异常类"
+    "an exception class of its own (TensorFlow: `InvalidArgumentError`)",
+    "框架自己的异常类(TensorFlow:`InvalidArgumentError`)",
 )
 CHINESE: Mapping[str, str] = {
     "accepted": "接受",
