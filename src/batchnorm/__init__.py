@@ -5,6 +5,9 @@ needed or loaded. `read` takes a framework's own live layer. `batchnorm.translat
 `batchnorm.explain` and `batchnorm.verify` hold what the commands of these names do.
 """
 
+import importlib
+from types import ModuleType
+
 from batchnorm import core
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
 from batchnorm.errors import BatchNormError, CheckpointError
@@ -23,3 +26,15 @@ __all__ = [
     "torch",
 ]
 __version__ = "0.1.0"
+_LATER = ("checkpoints", "explain", "translate", "verify")
+
+
+def __getattr__(name: str) -> ModuleType:
+    """Import a subpackage when it is first asked for."""
+    if name in _LATER:
+        return importlib.import_module(f"batchnorm.{name}")
+    raise AttributeError(f"module 'batchnorm' has no attribute {name!r}", name=name, obj=None)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})
