@@ -6,9 +6,11 @@ commands share.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import os
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -38,6 +40,27 @@ class Commands(click.Group):
         module = importlib.import_module(f"batchnorm.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run one, and see that what it printed has arrived."""
+        try:
+            try:
+                return super().invoke(context)
+            finally:
+                if sys.stdout is not None:
+                    sys.stdout.flush()
+        except OSError as error:
+            _give_up(error)
+
+
+def _give_up(error: OSError) -> NoReturn:
+    """End, since nobody takes the output; quietly if that is a pipe's reader that has left."""
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"batchnorm: {error}", err=True)
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        # Python flushes once more when it ends, and would complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(2)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -19,7 +19,14 @@ __all__ = ["command"]
 _NAMES = ", ".join(DIALECTS)
 
 
-@click.command("translate", short_help="write one framework's call in another's words")
+class _Console(Console):
+    """A console that leaves a broken pipe to the command, which knows the exit codes."""
+
+    def on_broken_pipe(self) -> None:
+        raise
+
+
+@click.command("translate", short_help="Write one framework's call in another's words.")
 @click.argument("call")
 @click.option("--from", "from_", metavar="FRAMEWORK", help=f"The call's framework: {_NAMES}.")
 @click.option("--to", required=True, metavar="FRAMEWORK", help="The other one, or `all` others.")
@@ -80,7 +87,7 @@ def command(
         for translation in found:
             click.echo(translation.text)
     else:
-        console = Console(no_color=no_color)
+        console = _Console(no_color=no_color)
         for translation, proof in zip(found, proofs, strict=True):
             if len(found) > 1:
                 console.rule(translation.plan.target.form.dialect.name, align="left")
