@@ -198,7 +198,7 @@ def differences(call, source, target, **options):
             "mindspore",
             "torch",
             "nn.BatchNorm2d(3, use_batch_statistics=u)",
-            {"statistics-expression": "around"},
+            {"statistics-expression": "around", "flag": "inexpressible"},
         ),
         (
             "mindspore",

@@ -18,11 +18,27 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["Argument", "complement", "equal", "number", "of_value", "parse", "tight", "whether"]
+__all__ = [
+    "Argument",
+    "complement",
+    "equal",
+    "literal_value",
+    "no_number",
+    "number",
+    "of_value",
+    "parse",
+    "tight",
+    "whether",
+]
 
 _EXACT = decimal.Context(prec=800, traps=[decimal.Inexact, decimal.InvalidOperation])
+_WIDE = decimal.Context(prec=800)
 _ATOMS = (ast.Name, ast.Attribute, ast.Call, ast.Subscript, ast.Constant)
 _LOOSE = (ast.NamedExpr, ast.Yield, ast.YieldFrom, ast.Await, ast.Lambda, ast.Tuple)
+_NO_NUMBERS = (
+    *(ast.Lambda, ast.Dict, ast.Set, ast.JoinedStr, ast.ListComp, ast.SetComp, ast.DictComp),
+    ast.GeneratorExp,
+)
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
@@ -193,6 +209,11 @@ def whether(condition: Argument, if_true: str, if_false: str, *, negated: bool =
     return replace(chosen, text=written, expression=condition.expression, written=condition.written)
 
 
+def no_number(argument: Argument) -> bool:
+    """Whether an expression surely is no number: a function, a collection or a formatted text."""
+    return bool(argument.expression) and isinstance(_node(argument.text), _NO_NUMBERS)
+
+
 def tight(text: str) -> str:
     """An expression as it stands beside an operator: in parentheses, unless it is an atom.
 
@@ -227,7 +248,14 @@ def _decimal(node: ast.expr, text: str) -> Decimal | None:
         return inner if inner is None or isinstance(node.op, ast.UAdd) else -inner
     value = node.value if isinstance(node, ast.Constant) else None
     if isinstance(value, float):
-        return Decimal((ast.get_source_segment(text, node) or "").replace("_", ""))
+        spelled = Decimal((ast.get_source_segment(text, node) or "").replace("_", ""))
+        # A float's own expansion, printed with more digits than it has: its shortest text is
+        # meant. The complement of a short number, which is long as well, is what it says.
+        digits = len(spelled.as_tuple().digits)
+        if 17 < digits < 800 and len(_WIDE.subtract(1, spelled).as_tuple().digits) > 17:
+            expansion = decimal.Context(prec=digits).plus(Decimal(value))
+            return Decimal(repr(value)) if expansion == spelled else spelled
+        return spelled
     return Decimal(int(value)) if isinstance(value, int) else None
 
 

@@ -14,7 +14,7 @@ from batchnorm.translate.argument import Argument
 from batchnorm.translate.form import DIALECTS, Dialect, Form, did_you_mean, forms
 from batchnorm.translate.objects import read_argument
 
-__all__ = ["Call", "CallError", "bind", "parse_call"]
+__all__ = ["TOO_DEEP", "Call", "CallError", "bind", "parse_call"]
 
 # What a dotted prefix says about the framework. `nn.`, `layers.` and `keras.` say nothing: torch
 # and MindSpore both are imported as nn, and `from tensorflow import keras` may be Keras 2.
@@ -28,8 +28,25 @@ _PREFIXES = {
 }
 
 
+# Layers of the same class names that are none of ours.
+_FOREIGN = {
+    "mint": "mindspore.mint.nn's layers have torch's arguments, with torch's momentum and not "
+    "mindspore.nn's: write the call as nn... and read it with --from torch",
+    **{
+        name: f"{name} has batch norms of its own, which aren't known here"
+        for name in ("paddle", "oneflow", "jittor", "jt", "flax", "linen", "mxnet", "quantized")
+    },
+}
+
+
 class CallError(InvalidValue):
     """A call that can't be read: says what was given and what was expected."""
+
+
+TOO_DEEP = CallError(
+    "the call is nested too deeply to be read; expected one such as nn.BatchNorm2d(64): give the "
+    "expression a name, and write that name"
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +73,8 @@ def parse_call(text: str, of: Dialect | None = None) -> Call:
     text = text.strip().rstrip(",")
     try:
         node = ast.parse(text, mode="eval").body
+    except (RecursionError, MemoryError):
+        raise TOO_DEEP from None
     except (SyntaxError, ValueError) as error:
         raise CallError(
             f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but {text!r} does not "
@@ -142,6 +161,12 @@ def _form(
 ) -> tuple[Form, str]:
     said = next((_PREFIXES[part] for part in prefix if part in _PREFIXES), None)
     dotted = ".".join(prefix)
+    for part in prefix:
+        if part in _FOREIGN:
+            raise CallError(
+                f"{dotted}.{class_name} can't be read: {_FOREIGN[part]}; expected a layer of "
+                "torch.nn, mindspore.nn, tf.keras.layers or keras.layers"
+            )
     if of is not None:
         if said is not None and said != of.framework and not (said == "tf_keras" and of.is_keras):
             raise CallError(f"the prefix {dotted!r} says {said}, but the call is read as {of.name}")

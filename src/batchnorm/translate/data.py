@@ -16,9 +16,7 @@ from batchnorm.translate.departures import COUNT
 from batchnorm.translate.plan import Plan
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["Data", "make_data"]
-
-_MANY_CHANNELS = 512
+__all__ = ["Data", "make_data", "shape_of"]
 
 
 @dataclass(frozen=True)
@@ -54,19 +52,29 @@ class Data:
         return channels_first.reshape(channels_first.shape[0], -1)
 
 
+def shape_of(plan: Plan) -> tuple[int, ...]:
+    """The shape of the source's batches."""
+    shape = list(_shape(plan))
+    shape.insert(plan.axes[0], shape.pop(1))
+    return tuple(shape)
+
+
+def _shape(plan: Plan) -> tuple[int, ...]:
+    channels, group = plan.channels, plan.source.canonical["virtual_batch_size"].value
+    batch = 2 * group if isinstance(group, int) and group > 0 else 8
+    return {
+        2: (COUNT // 8 * batch, channels),
+        3: (batch, channels, COUNT // 8),
+        4: (batch, channels, 8, COUNT // 64),
+        5: (batch, channels, 4, 4, COUNT // 128),
+    }.get(plan.rank, (batch, channels, *[2] * (plan.rank - 2)))
+
+
 def make_data(plan: Plan, steps: int) -> Data:
     """Draw the data for a plan."""
     random = np.random.default_rng(20150211)  # the day that the paper appeared
     channels = plan.channels
-    count = COUNT if channels <= _MANY_CHANNELS else COUNT // 4
-    group = plan.source.canonical["virtual_batch_size"].value
-    batch = 2 * group if isinstance(group, int) and group > 0 else 8
-    shape = {
-        2: (count // 8 * batch, channels),
-        3: (batch, channels, count // 8),
-        4: (batch, channels, 8, count // 64),
-        5: (batch, channels, 4, 4, count // 128),
-    }.get(plan.rank, (batch, channels, *[2] * (plan.rank - 2)))
+    shape = _shape(plan)
     per_channel = (1, channels, *[1] * (plan.rank - 2))
     scale = 2.0 ** random.permutation(np.linspace(-8, 3, channels))
     mean = scale * random.normal(size=channels)

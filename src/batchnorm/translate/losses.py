@@ -12,12 +12,22 @@ from collections.abc import Iterator
 from batchnorm.translate.argument import Argument
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
+from batchnorm.translate.form import Dialect
 from batchnorm.translate.lost_options import RULES
 from batchnorm.translate.task import Task
 from batchnorm.translate.writing import PLACEHOLDER
 
 __all__ = ["losses"]
 
+_LATE = 100  # the batch for which the size of a lost cumulative average is given
+_BY_HAND = {  # MindSpore's operator keeps the momentum that it was made with
+    "mindspore": "a momentum that is changed later has no effect in mindspore: ",
+    **dict.fromkeys(
+        ("keras", "tf_keras"),
+        "set bn.momentum = 1 - 1/k before the k-th step, if it runs eagerly (a tf.function keeps "
+        "the momentum that it traced); or ",
+    ),
+}
 _AFFINE = ("has_gamma", "has_beta", "trained")
 _NAMES = {"gamma": "weight", "beta": "bias"}
 
@@ -29,7 +39,8 @@ def losses(task: Task, again: Canonical) -> Iterator[Difference]:
         for slot in (*task.arguments, *(slot for slot in again if slot not in task.arguments))
         if not task.arguments.get(slot, _none()).same(again.get(slot, _none()))
     }
-    if task.value("exponential_average_factor") is None and "exponential_average_factor" in lost:
+    factor = "exponential_average_factor"
+    if factor in lost and task.value(factor) is None and task.value("tracks"):
         yield _cumulative(task, again)
     if lost & set(_AFFINE):
         yield from _affine(task, again)
@@ -55,14 +66,16 @@ def _none() -> Argument:
 
 
 def _cumulative(task: Task, again: Canonical) -> Difference:
-    default = again["exponential_average_factor"].text
+    factor = again["exponential_average_factor"]
     return Difference(
         "cumulative-average",
         "inexpressible",
         "momentum=None averages the statistics of all batches alike (weight 1/k for the k-th); "
         f"{task.target.dialect.name} has no such average, and its default weighs each new batch "
-        f"by {default}",
-        "set the momentum anew before each step, or recompute the statistics after training",
+        f"by {factor.text}, the {_LATE}th too",
+        _BY_HAND.get(task.target.dialect.framework, "")
+        + "recompute the statistics over the training data and assign them to the layer",
+        size=abs(_LATE * float(factor.value) - 1),
         slots=("exponential_average_factor",),
     )
 
@@ -116,8 +129,8 @@ def _affine(task: Task, again: Canonical) -> Iterator[Difference]:
         yield Difference(
             "affine-expression",
             "around",
-            f"whether gamma and beta exist and train hangs on {', '.join(texts)}: proved is that "
-            f"{target} is equal where this is true; check the other case",
+            f"whether gamma and beta exist and train hangs on {', '.join(texts)}: each value is "
+            f"proved, and named if {target} can't say it",
             slots=_AFFINE,
         )
 
@@ -133,7 +146,10 @@ def _freeze(task: Task, name: str) -> str:
 def _statistics(task: Task, again: Canonical) -> Iterator[Difference]:
     """Batch statistics always, or running ones always, where the target can't say so."""
     ours, theirs = task.arguments["forced_statistics"], again["forced_statistics"]
-    target, slots = task.target.dialect, ("forced_statistics", "tracks")
+    target: Dialect = task.target.dialect
+    slots: tuple[str, ...] = ("forced_statistics", "tracks")
+    if not task.value("tracks"):
+        slots += ("exponential_average_factor",)  # of an average that isn't kept
     condition = f"if {ours.expression}: " if ours.expression else ""
     hidden = ours.expression and not theirs.same(ours)
     if hidden:
@@ -142,6 +158,7 @@ def _statistics(task: Task, again: Canonical) -> Iterator[Difference]:
             "inexpressible" if theirs.literal else "around",
             f"which statistics normalize hangs on {ours.expression}, which {target.name} "
             + ("has no argument for" if theirs.literal else "can say only in part"),
+            f"give the layer another call for each value of {ours.expression}",
             slots=slots,
         )
     elif ours.value is True and theirs.value is not True:

@@ -39,6 +39,7 @@ def _axis(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
             "inexpressible",
             f"axis={ours.text} is not one axis of an input of rank {rank}; {target} has one "
             "channel axis",
+            "reshape the data so that its channels are on one axis",
             slots=(slot,),
         )
     elif place != other:
@@ -93,6 +94,7 @@ def _dtype(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
             "parameter-dtype",
             "inexpressible",
             f"the parameters are {ours.text}; {target} has them as {theirs.text} here",
+            f"use {theirs.text} on both sides, or keep the layer where it is",
             slots=("parameter_dtype", "compute_dtype"),
         )
     elif task.arguments["parameter_dtype"].same(again["parameter_dtype"]):
@@ -113,11 +115,17 @@ def _lost(key: str, text: str, remedy: str = "", *, always: bool = True) -> Rule
         said = text.format(
             argument=ours.text, target=task.target.dialect.name, of=slot.rpartition(" ")[2]
         )
-        yield Difference(key, "inexpressible" if always else "around", said, remedy, slots=(slot,))
+        do = remedy.format(argument=ours.text, target=task.target.dialect.name)
+        yield Difference(key, "inexpressible" if always else "around", said, do, slots=(slot,))
 
     return rule
 
 
+_GROUP = _lost(
+    "process-group",
+    "statistics over the processes of {of}={argument} alone can't be said in {target}",
+    "let only these processes run the layer together",
+)
 RULES: Mapping[str, Rule] = {
     "channel_axis": _axis,
     "init": _init,
@@ -133,18 +141,30 @@ RULES: Mapping[str, Rule] = {
         "{of} is projected by {argument} after each step; a {target} layer has no constraints",
         "apply it after the optimizer's step yourself",
     ),
-    "renorm": _lost("renorm", "batch renormalization is nothing that {target} has"),
+    "renorm": _lost(
+        "renorm",
+        "batch renormalization is nothing that {target} has",
+        "train without it, or apply its r and d to the normalized values yourself",
+    ),
     "virtual_batch_size": _lost(
         "virtual-batch-size",
         "{target} normalizes the whole batch, not groups of {argument} samples",
-        "split the batch and call the layer on each part",
+        "for the outputs, normalize x[g::k] for each g, where k is the batch's size divided by "
+        "{argument}; but the running statistics then must move once per batch, by the mean of the "
+        "groups' statistics, and calling the layer once per group moves them k times",
     ),
-    "adjustment": _lost("adjustment", "{target} has no adjustment of the normalized values"),
+    "adjustment": _lost(
+        "adjustment",
+        "{target} has no adjustment of the normalized values",
+        "in training, scale and shift the normalized values yourself, before gamma and beta",
+    ),
     "initial_weights": _lost(
         "initial-weights", "{target} takes no initial weights", "load them after construction"
     ),
     "synchronized": _lost(
-        "synchronized", "{target} has no statistics over all replicas in this class"
+        "synchronized",
+        "{target} has no statistics over all replicas in this class",
+        "make each process's batch large enough for statistics of its own",
     ),
     "fused": _lost("fused", "{target} has no choice of kernel", always=False),
     "device": _lost(
@@ -158,5 +178,7 @@ RULES: Mapping[str, Rule] = {
     ),
     "hint": _lost("input-shape", "{target} needs no {of}", always=False),
     "option": _lost("option", "{target} has no {of}", always=False),
+    "option process_group": _GROUP,
+    "option process_groups": _GROUP,
 }
 """Slot, or its first word -> what is lost with it."""

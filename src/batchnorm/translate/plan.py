@@ -11,13 +11,16 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from batchnorm.errors import BatchNormError, InvalidValue
 from batchnorm.layer import Layer
 from batchnorm.translate.argument import Argument
-from batchnorm.translate.canonical import Canonical
+from batchnorm.translate.canonical import NEUTRAL, Canonical
 from batchnorm.translate.departures import departures
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.facts import facts
+from batchnorm.translate.flags import flag_differences, flag_plans
 from batchnorm.translate.form import Dialect, Form, form, forms
 from batchnorm.translate.losses import losses
 from batchnorm.translate.objects import STAND_INS
@@ -29,6 +32,8 @@ __all__ = ["Plan", "Side", "make_plan"]
 
 # The dialects' own errors, and what Python itself says to an argument that is no number.
 _REFUSALS = (BatchNormError, TypeError, ValueError, LookupError, ArithmeticError)
+MANY = 64
+"""Channels that suffice for a proof: more would only take longer."""
 _DEFAULT_RANK = {"BatchNorm1d": 3, "LazyBatchNorm1d": 3}
 
 
@@ -54,24 +59,25 @@ class Side:
         ]
         return f"{prefix}{self.form.class_name}({', '.join(shown)})"
 
-    def values(self) -> dict[str, object]:
-        """The arguments' values, stand-ins for what is no literal, as our layer takes them."""
+    def values(self, channels: int | None = None) -> dict[str, object]:
+        """The arguments' values, stand-ins for what is no literal, as our layer takes them.
+
+        `channels` takes the place of the number of channels, where the class is told one.
+        """
         own = self.form.layer.PARAMETERS
         known = {name: a.value for name, a in self.arguments.items() if name in own}
         known.pop("device", None)  # arrays are NumPy's, on the CPU
-        if "num_features" in own and "num_features" not in known:
-            known["num_features"] = STAND_INS["num_features"]
+        if "num_features" in own:
+            known.setdefault("num_features", STAND_INS["num_features"])
+            if channels is not None:
+                known["num_features"] = channels
         if self.form.dialect.is_keras:
             known.pop("name", None)
         return known
 
-    def layer(self) -> Layer:
-        """Our layer with these arguments."""
-        return self.form.layer(**self.values())
-
     def built(self, rank: int, channels: int) -> Layer:
         """Our layer with its state, for inputs of a rank and with so many channels."""
-        layer: Any = self.layer()
+        layer: Any = self.form.layer(**self.values(channels))
         if self.form.dialect.is_keras:
             axis = self.canonical["channel_axis"].value
             shape = [2] * rank
@@ -90,21 +96,58 @@ class Plan:
         target: what it becomes.
         rank: of the inputs that both are for.
         differences: what remains different, in the order of the canonical arguments.
+        cases: the plans with each value of a flag that is an expression.
     """
 
     source: Side
     target: Side
     rank: int
     differences: tuple[Difference, ...]
+    cases: tuple[Plan, ...] = ()
 
     @property
     def channels(self) -> int:
-        """The number of channels; what stands in for it where nobody says it."""
+        """The number of channels that is run: what stands in where nobody says it, or for many."""
+        said = self._num_features
+        if said is None:
+            return int(STAND_INS["num_features"])
+        return int(said.value) if self._per_channel else min(int(said.value), MANY)
+
+    @property
+    def num_features(self) -> int:
+        """The number of channels that is meant, however many are run."""
+        said = self._num_features
+        return self.channels if said is None else int(said.value)
+
+    @property
+    def stand_ins(self) -> dict[str, object]:
+        """What was written, and what stands for it when the plan is run."""
+        found = {
+            argument.expression: argument.value
+            for side in (self.source, self.target)
+            for argument in side.arguments.values()
+            if argument.expression and (side is self.source or argument.expression.isupper())
+        }
+        said = self._num_features
+        if said is not None and self.channels != said.value:
+            found[said.text] = self.channels
+        return found
+
+    @property
+    def _num_features(self) -> Argument | None:
         for side in (self.target, self.source):
-            size = side.values().get("num_features", side.canonical["num_features"].value)
-            if isinstance(size, int):
-                return size
-        return int(STAND_INS["num_features"])
+            said = side.arguments.get("num_features", side.canonical["num_features"])
+            if isinstance(said.value, int):
+                return said
+        return None
+
+    @property
+    def _per_channel(self) -> bool:
+        """Whether an argument has a value for each channel, so that there can't be fewer."""
+        slots = ("initial_weights", *(slot for slot in NEUTRAL if slot.startswith("init of ")))
+        values = [self.source.canonical[slot].value for slot in slots]
+        values += [getattr(value, "value", None) for value in values]
+        return any(isinstance(value, np.ndarray | list | tuple) for value in values)
 
     @property
     def axes(self) -> tuple[int, int]:
@@ -155,6 +198,7 @@ def make_plan(
     except _REFUSALS as error:
         raise _refused(source.dialect, error) from error
     rank = _rank(source, arguments, rank)
+    canonical["epsilon"] = _in_force(source.dialect, canonical, rank)
     target = form(to, rank)
     synchronized = forms(to).get("SyncBatchNorm")
     if canonical["synchronized"].value is True and synchronized is not None:
@@ -168,7 +212,24 @@ def make_plan(
         *departures(task, again, facts(source.dialect, canonical, rank), facts(to, again, rank)),
     ]
     made = Plan(ours, theirs, rank, tuple(differences))
-    return replace(made, differences=(*differences, *_refusals(made)))
+    made = replace(made, differences=(*differences, *_refusals(made)))
+
+    def with_flag(name: str, value: Argument) -> Plan:
+        return make_plan(
+            source,
+            {**arguments, name: value},
+            to,
+            rank=rank,
+            num_features=num_features,
+            data_format=data_format,
+        )
+
+    cases = list(flag_plans(ours, with_flag))
+    return replace(
+        made,
+        differences=(*made.differences, *flag_differences(made, cases)),
+        cases=tuple(case for _, _, case in cases),
+    )
 
 
 def _rank(source: Form, arguments: Mapping[str, Argument], rank: int | None) -> int:
@@ -184,17 +245,32 @@ def _rank(source: Form, arguments: Mapping[str, Argument], rank: int | None) -> 
     return rank or 4
 
 
+def _in_force(source: Dialect, canonical: Canonical, rank: int) -> Argument:
+    """Epsilon as the source's kernel takes it, which has a smallest one."""
+    epsilon, floor = canonical["epsilon"], facts(source, canonical, rank).epsilon_floor
+    if epsilon.expression and floor:
+        text = f"max({epsilon.text}, {floor!r})"
+        return replace(epsilon, text=text, expression=text)
+    if isinstance(epsilon.value, float) and epsilon.value < floor:
+        return replace(epsilon, text=repr(floor), value=floor)
+    return epsilon
+
+
 def _refusals(made: Plan) -> list[Difference]:
     """What the target's own checks refuse; the source's refusals are the user's mistakes."""
+    target = made.target.form
     try:
         made.source.built(made.rank, made.channels)
     except _REFUSALS as error:
         raise _refused(made.source.form.dialect, error) from error
     try:
-        made.target.built(made.rank, made.channels)
+        layer: Any = made.target.built(made.rank, made.channels)
+        if target.dialect.framework == "mindspore":  # whose operator refuses more than its cell
+            shape = (2, made.channels, *[2] * (made.rank - 2))
+            layer(np.zeros(shape, layer.gamma.dtype))
     except _REFUSALS as error:
-        name = made.target.form.dialect.name
-        return [Difference("refused", "inexpressible", f"{name} refuses this call: {error}")]
+        text = f"{target.dialect.name} refuses this call: {error}"
+        return [Difference("refused", "inexpressible", text, "change that argument in the source")]
     return []
 
 

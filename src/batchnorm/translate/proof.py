@@ -8,6 +8,7 @@ layers, or the real frameworks) is behind the interface of `batchnorm.questions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.subject import Ours, Raised, Subject
-from batchnorm.translate.data import make_data
+from batchnorm.translate.data import make_data, shape_of
 from batchnorm.translate.plan import Plan
 from batchnorm.translate.run import STEPS, Run, roundoff
 from batchnorm.translate.state import names_side_by_side
@@ -24,6 +25,7 @@ from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = ["STEPS", "Proof", "Row", "prove"]
 
+_MOST = 2**22  # values in a batch
 # Where the target can't say these, the sides have states that don't fit each other, ...
 _INCOMPARABLE = {"channel_axis", "virtual_batch_size"}
 # ... or compute what theory doesn't model, so that their difference is only measured.
@@ -34,21 +36,28 @@ _UNMODELLED = {"renorm", "adjustment"}
 class Row:
     """One compared quantity, over all steps.
 
+    Four numbers are of one place, the value whose share is the largest:
+    share = |difference - predicted| / bound.
+
     Attributes:
         name: what it is.
-        largest: the largest difference of the two sides.
-        predicted: the largest difference that theory predicts; None where it can't.
-        bound: what rounding may add to the prediction, where the difference is largest.
-        share: the largest |measured - predicted| / bound of all values; at most 1 if it holds.
-        equal: whether the sides are equal within their bounds, without any prediction.
+        difference: of the two sides, not negative.
+        predicted: the difference that theory predicts, negative if the other way; None where it
+            can't, and then the place is that of the largest difference.
+        bound: what rounding may add to the prediction.
+        share: at most 1 if the row holds.
+        largest: the largest difference of all places.
+        equal: whether the sides are equal within their bounds, without any prediction; rounding
+            1 - momentum to a type that is no narrower than the state's counts as rounding.
         scale: the largest magnitude of the quantity.
     """
 
     name: str
-    largest: float
+    difference: float
     predicted: float | None
     bound: float
     share: float
+    largest: float
     equal: bool
     scale: float
 
@@ -100,17 +109,13 @@ def prove(
         subjects: who runs the source and the target; our own layers if None.
         arithmetic: the unit roundoff in which they compute.
     """
-    data = make_data(plan, STEPS + 1)
     sides = (plan.source, plan.target)
     ours = subjects or (Ours(sides[0].form.dialect.name), Ours(sides[1].form.dialect.name))
     ran = (ours[0].label, ours[1].label)
-    shape = data.shape_for(plan.axes[0])
-    stand_ins = {
-        argument.expression: argument.value
-        for side in sides
-        for argument in side.arguments.values()
-        if argument.expression and (side is plan.source or argument.expression.isupper())
-    }
+    stand_ins = plan.stand_ins
+    shape = shape_of(plan)
+    if math.prod(shape) > _MOST:
+        return Proof((), (), ran, stand_ins, shape, "that would take too much memory")
     if "refused" in {difference.key for difference in plan.differences}:
         return Proof((), (), ran, stand_ins, shape, "the target's layer can't be made")
     if plan.channels < 1:
@@ -119,6 +124,7 @@ def prove(
     if lost & _INCOMPARABLE:
         why = f"the sides' states don't fit each other without {', '.join(lost & _INCOMPARABLE)}"
         return Proof((), (), ran, stand_ins, shape, why)
+    data = make_data(plan, STEPS + 1)
     excused = {slot for difference in plan.differences for slot in difference.slots}
     target = {
         slot: plan.target.canonical[slot] if slot in excused else argument
@@ -161,6 +167,7 @@ def _compare(ours: Run, theirs: Run, *, modelled: bool) -> list[Row]:
             zipped = zip(
                 *(run.measured[name] for run in (ours, theirs)),
                 *(run.expected[name] for run in (ours, theirs)),
+                *(run.unrounded[name] for run in (ours, theirs)),
                 strict=True,
             )
             rows.append(_row(name, [_Pair(*pair) for pair in zipped], modelled))
@@ -171,7 +178,9 @@ class _Pair:
     """One quantity at one step: its difference, theory's, and the bound."""
 
     @np.errstate(all="ignore")
-    def __init__(self, a: Array, b: Array, expected_a: Value, expected_b: Value) -> None:
+    def __init__(
+        self, a: Array, b: Array, expected_a: Value, expected_b: Value, *unrounded: Value
+    ) -> None:
         wide = a.astype(np.float64), b.astype(np.float64)
         self.difference = wide[0] - wide[1]
         self.predicted = expected_a.value - expected_b.value
@@ -182,25 +191,31 @@ class _Pair:
         self.scale = float(np.max(np.abs(wide[0]), initial=0.0))
         apart = np.abs(self.difference - self.predicted)
         share = np.where(apart == 0, 0.0, apart / self.bound)
-        raw = np.where(self.difference == 0, 0.0, np.abs(self.difference) / self.bound)
+        rounding = self.predicted - (unrounded[0].value - unrounded[1].value)
+        raw = np.abs(self.difference - np.where(np.isfinite(rounding), rounding, 0.0))
+        raw = np.where((self.difference == 0) | (raw == 0), 0.0, raw / self.bound)
         both_nan = np.isnan(wide[0]) & np.isnan(wide[1])
         self.share = np.where(both_nan, 0.0, np.where(np.isnan(share), np.inf, share))
         self.equal = bool(np.all(both_nan | (raw <= 1)))
 
 
 def _row(name: str, pairs: list[_Pair], modelled: bool) -> Row:
-    sizes = [np.abs(pair.difference) for pair in pairs]
-    largest = [float(np.max(size, initial=0.0)) for size in sizes]
-    predicted = [float(np.max(np.abs(pair.predicted), initial=0.0)) for pair in pairs]
-    at = int(np.argmax(largest))
-    bounds = pairs[at].bound
-    there = bounds.ravel()[int(np.argmax(sizes[at]))] if largest[at] else bounds.max(initial=0.0)
+    difference, predicted, bound, share = (
+        np.concatenate([np.ravel(getattr(pair, what)) for pair in pairs])
+        for what in ("difference", "predicted", "bound", "share")
+    )
+    size = np.abs(difference)
+    worst = share if modelled and np.any(share) else size
+    at = int(np.argmax(worst)) if worst.size else None
+    numbers = (0.0,) * 4 if at is None else (size[at], predicted[at], bound[at], share[at])
+    sign = -1.0 if at is not None and difference[at] < 0 else 1.0
     return Row(
         name,
-        float("nan") if any(map(np.isnan, largest)) else max(largest),
-        max(predicted) if modelled else None,
-        float(there),
-        max(float(np.max(pair.share, initial=0.0)) for pair in pairs),
+        float(numbers[0]),
+        sign * float(numbers[1]) if modelled else None,
+        float(numbers[2]),
+        float(numbers[3]),
+        float("nan") if np.any(np.isnan(size)) else float(np.max(size, initial=0.0)),
         all(pair.equal for pair in pairs),
         max(pair.scale for pair in pairs),
     )

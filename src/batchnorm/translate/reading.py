@@ -6,6 +6,7 @@ the dtype, whose rules for 16 bits are asked of the dialect.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,7 +16,15 @@ import numpy as np
 from batchnorm.declaration import Parameter
 from batchnorm.dialects import constraints, initializers, policies, regularizers
 from batchnorm.errors import InvalidType
-from batchnorm.translate.argument import Argument, complement, number, of_value, tight, whether
+from batchnorm.translate.argument import (
+    Argument,
+    complement,
+    no_number,
+    number,
+    of_value,
+    tight,
+    whether,
+)
 from batchnorm.translate.canonical import Canonical, neutral
 from batchnorm.translate.form import Dialect, Form
 from batchnorm.translate.objects import quoted
@@ -70,11 +79,38 @@ def _as_of(slot: str, family: Any) -> Callable[..., None]:
     return take
 
 
+def _flag(reader: Callable[..., None]) -> Callable[..., None]:
+    """For what is only asked whether it is true: 1 is True."""
+
+    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+        value = argument.value
+        if argument.literal and value is not None and type(value) is not bool:
+            argument = replace(argument, text=str(bool(value)), value=bool(value))
+        reader(found, argument, parameter, of)
+
+    return take
+
+
+def _converted(argument: Argument, of: Dialect, kind: type[int] | type[float]) -> Argument:
+    """A literal as Keras 3 takes it, which converts what it is given."""
+    value = argument.value
+    if of.framework != "keras" or not argument.literal or type(value) is kind:
+        return argument
+    if not isinstance(value, str | float | int) or (kind is float and type(value) is int):
+        return argument
+    made = kind(value)
+    return replace(argument, text=repr(made), value=made)
+
+
 def _number(slot: str, *, complemented: bool = False, none: bool = False) -> Callable[..., None]:
     def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+        argument = _converted(argument, of, float)
         value = argument.value
         if not isinstance(value, int | float) and not (none and value is None):
             raise _unusable(argument, parameter, "a number")
+        overflown = argument.literal and value is not None and not math.isfinite(value)
+        if no_number(argument) or (overflown and not argument.text.startswith("float(")):
+            raise _unusable(argument, parameter, "a finite number")
         if complemented:
             argument = complement(argument)
         elif argument.literal and isinstance(value, int) and not isinstance(value, bool):
@@ -85,15 +121,16 @@ def _number(slot: str, *, complemented: bool = False, none: bool = False) -> Cal
 
 
 def _num_features(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
-    if type(argument.value) is not int:
+    if type(argument.value) is not int or no_number(argument):
         raise _unusable(argument, parameter, "an integer")
     found["num_features"] = argument
 
 
 def _channel_axis(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    argument = _converted(argument, of, int)
     value = argument.value
     axes = value if isinstance(value, list | tuple) else [value]
-    if not axes or not all(isinstance(axis, int) for axis in axes):
+    if not axes or not all(isinstance(axis, int) for axis in axes) or no_number(argument):
         raise _unusable(argument, parameter, "an axis")
     found["channel_axis"] = argument
 
@@ -192,12 +229,12 @@ READERS: Mapping[str, Callable[[Canonical, Argument, Parameter, Dialect], None]]
     "epsilon": _number("epsilon"),
     "weight_of_batch": _number("exponential_average_factor", none=True),
     "weight_of_running": _number("exponential_average_factor", complemented=True),
-    "affine": _affine,
-    "beta_if_affine": _beta_if_affine,
-    "train_affine": _as("trained"),
-    "has_gamma": _as("has_gamma"),
-    "has_beta": _as("has_beta"),
-    "tracking": _tracking,
+    "affine": _flag(_affine),
+    "beta_if_affine": _flag(_beta_if_affine),
+    "train_affine": _flag(_as("trained")),
+    "has_gamma": _flag(_as("has_gamma")),
+    "has_beta": _flag(_as("has_beta")),
+    "tracking": _flag(_tracking),
     "forced_statistics": _as("forced_statistics"),
     "trainable": _trainable,
     "channel_axis": _channel_axis,
@@ -209,13 +246,13 @@ READERS: Mapping[str, Callable[[Canonical, Argument, Parameter, Dialect], None]]
     "dtype_policy": _dtype_policy,
     "device": _as("device"),
     "name": _as("name"),
-    "renorm": _as("renorm"),
+    "renorm": _flag(_as("renorm")),
     "renorm_clipping": _as("renorm_clipping"),
     "renorm_weight_of_running": _number("renorm_factor", complemented=True),
     "fused": _as("fused"),
     "virtual_batch_size": _as("virtual_batch_size"),
     "adjustment": _as("adjustment"),
-    "synchronized": _as("synchronized"),
+    "synchronized": _flag(_as("synchronized")),
     "input_shape": _input_shape,
     "initial_weights": _as("initial_weights"),
     "housekeeping": _option,

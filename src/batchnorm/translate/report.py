@@ -24,8 +24,10 @@ SCHEMA = 1
 _KINDS = {
     "inexpressible": ("can't be expressed", "red"),
     "predicted": ("predicted", "yellow"),
-    "around": ("around it", "cyan"),
+    "around": ("by hand", "cyan"),
 }
+# The first four are of one place, where the most of the bound is used.
+_HEADINGS = ("difference", "predicted", "bound", "used", "largest")
 _STATUS = {
     "equal": ("equal", "green"),
     "predicted": ("different only as predicted", "yellow"),
@@ -54,20 +56,20 @@ def as_data(translation: Translation, *, real: Proof | None = None) -> dict[str,
             }
             for names in translation.state
         ],
-        "differences": [_difference(d) for d in translation.differences],
+        "differences": [_difference(d, translation.size_of(d)) for d in translation.differences],
         "proof": _proof(translation.proof),
         "real_proof": None if real is None else _proof(real),
         "status": translation.status,
     }
 
 
-def _difference(difference: Difference) -> dict[str, Any]:
+def _difference(difference: Difference, size: float | None) -> dict[str, Any]:
     return {
         "key": difference.key,
         "kind": difference.kind,
         "text": difference.text,
         "remedy": difference.remedy or None,
-        "size": difference.size,
+        "size": size,
         "reference": difference.reference,
     }
 
@@ -126,16 +128,29 @@ def _print_state(translation: Translation, console: Console) -> None:
     source, target = (
         side.form.dialect.name for side in (translation.plan.source, translation.plan.target)
     )
-    title = "State (saved in a net as bn1; after / by a bare layer, where it isn't the same)"
+    title = "State: its names in the layer, and in files of a net that calls the layer bn1"
     table = Table(box=box.SIMPLE, pad_edge=False, title=title, title_justify="left")
     for heading in (source, target):
         table.add_column(heading, no_wrap=True)
     for heading in (source, target):
-        table.add_column(f"saved by {heading}", overflow="fold")
+        table.add_column(f"saved by {heading}", no_wrap=True)
     for names in translation.state:
         saved = (_saved(names.source_saved), _saved(names.target_saved))
         table.add_row(names.source or "—", names.target or "—", *saved)
-    console.print(table)
+    if _fits(table, console):
+        console.print(table)
+        return
+    console.print(title)
+    for row in zip(*(column.cells for column in table.columns), strict=True):
+        _line(console, f"  {row[0]} → {row[1]}")
+        _line(console, f"    saved: {row[2]} → {row[3]}")
+    console.print()
+
+
+def _fits(table: Table, console: Console) -> bool:
+    """Whether nothing must be cut or broken, so that names can be copied."""
+    width = console.options.update(width=10**6)
+    return table.__rich_measure__(console, width).maximum <= console.width
 
 
 def _saved(names: tuple[str, ...]) -> str:
@@ -146,7 +161,10 @@ def _saved(names: tuple[str, ...]) -> str:
 def _print_differences(translation: Translation, console: Console) -> None:
     if not translation.differences:
         return
-    table = Table(box=box.SIMPLE, pad_edge=False, title="Differences", title_justify="left")
+    title = "Differences"
+    if any(difference.kind == "around" for difference in translation.differences):
+        title += " (by hand: what to do around the call, which itself is equal)"
+    table = Table(box=box.SIMPLE, pad_edge=False, title=title, title_justify="left")
     table.add_column("")
     table.add_column("what, and what to do", overflow="fold")
     for difference in translation.differences:
@@ -166,21 +184,28 @@ def _print_proof(proof: Proof, console: Console) -> None:
         console.print(f"{title}: not run, since {proof.skipped}", markup=False)
         return
     shape = "×".join(map(str, proof.shape))
-    caption = f"{STEPS} training steps and one inference on {shape}"
+    caption = f"{STEPS} training steps and one inference on {shape}, each row where it used most"
     for text, value in proof.stand_ins.items():
-        caption += f"; `{text}` stands as {value!r}"
+        caption += f"\n`{text}` stands as {value!r}"
     console.print(Text(title), Text(caption, "dim"), sep="\n", highlight=False)
-    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
-    table.add_column("", no_wrap=True)
-    for heading in ("difference", "predicted", "bound", "used"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for row in _merged(proof.rows):
-        table.add_row(row.name, *_numbers(row), _verdict(row))
     if proof.rows:
-        console.print(table)
+        tables = [_rows(proof.rows, count) for count in range(len(_HEADINGS), -1, -1)]
+        fitting = (table for table in tables if _fits(table, console))
+        console.print(next(fitting, tables[-1]))
     for problem in proof.problems:
         console.print(Text(f"problem: {problem}", "red"))
+
+
+def _rows(rows: tuple[Row, ...], count: int) -> Table:
+    """The rows with the first so many columns of numbers."""
+    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+    table.add_column("", no_wrap=True)
+    for heading in _HEADINGS[:count]:
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in _merged(rows):
+        table.add_row(row.name, *_numbers(row)[:count], _verdict(row))
+    return table
 
 
 def _merged(rows: tuple[Row, ...]) -> list[Row]:
@@ -193,7 +218,6 @@ def _merged(rows: tuple[Row, ...]) -> list[Row]:
         replace(
             max(group, key=lambda row: row.share),
             name=name,
-            largest=max(row.largest for row in group),
             equal=all(row.equal for row in group),
         )
         for name, group in groups.items()
@@ -201,9 +225,9 @@ def _merged(rows: tuple[Row, ...]) -> list[Row]:
 
 
 def _numbers(row: Row) -> tuple[str, ...]:
-    predicted = "—" if row.predicted is None else "0" if row.equal else f"{row.predicted:.4g}"
+    predicted = "—" if row.predicted is None else f"{row.predicted + 0.0:.4g}"
     used = "—" if row.predicted is None else f"{row.share:.0%}"
-    return f"{row.largest:.4g}", predicted, f"{row.bound:.1e}", used
+    return f"{row.difference:.4g}", predicted, f"{row.bound:.1e}", used, f"{row.largest:.2g}"
 
 
 def _verdict(row: Row) -> Text:

@@ -6,6 +6,7 @@ Not here: the comparison of two sides (`proof`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ class Run:
     ) -> None:
         self.data, self.axis, self.side, self.label = data, axis, side, subject.label
         self.place = 0 if side is plan.source else 1
-        values = side.values()
+        values = side.values(plan.channels)
         if not isinstance(subject, Ours):
             values = _travelling(side, values)
         self.layer: LayerUnderTest = subject.layer(side.form.layer.__name__, **values)
@@ -61,14 +62,23 @@ class Run:
         self.roles = {name: entries[name].role for name in self.layer.state()}
         initial = {self.roles[n]: np.ravel(v) for n, v in self.layer.state().items()}
         self.theory = self._theory(plan, arguments, arithmetic, roles)
+        self.exact = self._without_rounding()
         self.measured: dict[str, list[Array]] = {}
         self.expected: dict[str, list[Value]] = {}
+        self.unrounded: dict[str, list[Value]] = {}
         for role, value in initial.items():
             expected = _INITIAL.get(type(arguments.get(f"init of {role}", _NOTHING).value))
             if expected is not None:
                 start = np.full(value.shape, expected(arguments[f"init of {role}"].value), float)
                 self.measured[f"{role} at first"] = [value]
                 self.expected[f"{role} at first"] = [Value(start, np.zeros_like(start))]
+                self.unrounded[f"{role} at first"] = self.expected[f"{role} at first"]
+
+    def _without_rounding(self) -> Theory:
+        """The same theory, but for a factor that is rounded to no less than the state is."""
+        narrow = self.theory.roundoff >= roundoff("float32")
+        exact = replace(self.theory.facts, rounds_factor=False) if narrow else self.theory.facts
+        return replace(self.theory, facts=exact, running=dict(self.theory.running))
 
     def _theory(
         self, plan: Plan, arguments: Canonical, arithmetic: float, roles: Mapping[str, str]
@@ -121,19 +131,23 @@ class Run:
             found[f"gradient of {self.roles[name]}"] = np.ravel(gradient)
         rows = [self.data.rows(part, self.axis).astype(np.float64) for part in (x, dy)]
         theory = self.theory.step(*rows, training=training)
+        exact = self.exact.step(*rows, training=training)
         for name, value in self.layer.state().items():
             if self.roles[name] != "count":
                 role = self.roles[name]
                 found[f"{role} after"] = np.ravel(value)
                 if role in self.theory.running:
                     theory[f"{role} after"] = self.theory.running[role]
+                    exact[f"{role} after"] = self.exact.running[role]
                 else:  # gamma and beta: nothing moves them
                     kept = getattr(self.theory, role)
                     theory[f"{role} after"] = Value(kept, np.zeros_like(kept))
+                    exact[f"{role} after"] = theory[f"{role} after"]
         for name, array in found.items():
             key = f"{name} {when}" if name.endswith("after") else f"{name}, {when}"
             self.measured.setdefault(key, []).append(array)
             self.expected.setdefault(key, []).append(theory[name])
+            self.unrounded.setdefault(key, []).append(exact[name])
 
 
 def roundoff(dtype: Any) -> float:

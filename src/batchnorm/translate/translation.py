@@ -8,9 +8,9 @@ from typing import Any, Literal
 
 from batchnorm.layer import Layer
 from batchnorm.read import read as read_layer
-from batchnorm.translate.call import parse_call
+from batchnorm.translate.call import TOO_DEEP, CallError, parse_call
 from batchnorm.translate.difference import Difference
-from batchnorm.translate.form import dialect
+from batchnorm.translate.form import Dialect, Form, dialect
 from batchnorm.translate.live import live
 from batchnorm.translate.plan import Plan, make_plan
 from batchnorm.translate.proof import Proof, prove
@@ -53,6 +53,14 @@ class Translation:
         """What remains different."""
         return self.plan.differences
 
+    def size_of(self, difference: Difference) -> float | None:
+        """How much a difference matters: as computed, or measured where it is the only loss."""
+        lost = [d for d in self.differences if d.kind == "inexpressible"]
+        if difference.size is not None or lost != [difference]:
+            return difference.size
+        rows = [row for row in self.proof.rows if not row.equal and row.scale > 0]
+        return max((row.largest / row.scale for row in rows), default=None)
+
     @cached_property
     def state(self) -> list[StateName]:
         """The state names side by side; none where the target refuses the call."""
@@ -65,6 +73,11 @@ class Translation:
     def proof(self) -> Proof:
         """Both sides run and compared; made when first asked for."""
         return prove(self.plan)
+
+    @cached_property
+    def _case_proofs(self) -> list[Proof]:
+        """For each value of a flag that is an expression."""
+        return [prove(case) for case in self.plan.cases]
 
     def layer(self) -> Layer:
         """Our layer of the target dialect, with the state and mode of the layer translated."""
@@ -79,15 +92,18 @@ class Translation:
     def _channels(self) -> int:
         if self.given is not None and self.given.state:
             return max(value.size for value in self.given.state.values())
-        return self.plan.channels
+        return self.plan.num_features
 
     @property
     def status(self) -> Literal["equal", "predicted", "different"]:
         """Equal, different only as predicted, or different in what can't be said or explained."""
-        kinds = {difference.kind for difference in self.differences}
-        if "inexpressible" in kinds or not self.proof.holds:
+        cases = self.plan.cases
+        kinds = {d.kind for plan in (self.plan, *cases) for d in plan.differences}
+        proofs = (self.proof, *self._case_proofs)
+        if "inexpressible" in kinds or not all(proof.holds for proof in proofs):
             return "different"
-        return "equal" if self.proof.equal and "predicted" not in kinds else "predicted"
+        equal = all(proof.equal for proof in proofs)
+        return "equal" if equal and "predicted" not in kinds else "predicted"
 
     def exit_code(self, *, strict: bool = False) -> int:
         """0 for equal or different only as predicted (with `strict`, for equal), else 1."""
@@ -116,7 +132,8 @@ def translate(
         data_format: "NHWC" to keep channels last for MindSpore on GPU.
 
     Raises:
-        ValueError: the call can't be read, or its own framework refuses it.
+        ValueError: the call can't be read, its own framework refuses it, it is of the target's
+            dialect already, or names the number of channels that `num_features` gives again.
         TypeError: `source` is neither a call nor a layer.
 
     >>> found = translate("nn.BatchNorm2d(64, eps=0.001, momentum=0.01)", from_="torch", to="keras")
@@ -125,15 +142,19 @@ def translate(
     """
     target = dialect(to)
     if isinstance(source, str):
-        call = parse_call(source, None if from_ is None else dialect(from_))
-        made = make_plan(
-            call.form,
-            call.arguments,
-            target,
-            rank=rank,
-            num_features=num_features,
-            data_format=data_format,
-        )
+        try:
+            call = parse_call(source, None if from_ is None else dialect(from_))
+            _check(call.form, target, num_features)
+            made = make_plan(
+                call.form,
+                call.arguments,
+                target,
+                rank=rank,
+                num_features=num_features,
+                data_format=data_format,
+            )
+        except RecursionError:
+            raise TOO_DEEP from None
         return Translation(made, None, call.inferred)
     layer = source if isinstance(source, Layer) else read_layer(source)
     known = live(layer)
@@ -146,3 +167,16 @@ def translate(
         data_format=data_format,
     )
     return Translation(made, layer)
+
+
+def _check(source: Form, target: Dialect, num_features: int | None) -> None:
+    if source.dialect == target:
+        raise CallError(
+            f"the call and the target are both {target.name}; expected two dialects or two "
+            "versions of one"
+        )
+    if num_features is not None and "num_features" in source.parameters:
+        raise CallError(
+            f"num_features={num_features} was given, but {source.class_name} of "
+            f"{source.dialect.name} names its number of channels itself: leave one out"
+        )

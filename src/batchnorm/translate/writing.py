@@ -7,6 +7,7 @@ express: the call that was written is read again, and what comes out differently
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -27,6 +28,8 @@ from batchnorm.translate.task import Task, channel_position
 __all__ = ["PLACEHOLDER", "WRITERS", "write"]
 
 PLACEHOLDER = "NUM_FEATURES"
+# A call of one of NumPy's integer types, which MindSpore refuses.
+_NUMPY_INTEGER = re.compile(r"(np|numpy)\.u?int(p|c|\d+)?\(")
 _TRUE, _FALSE = Argument("True", True, written=False), Argument("False", False)
 
 
@@ -71,6 +74,8 @@ def _complement_of(slot: str) -> Writer:
 
 def _num_features(task: Task, parameter: Parameter) -> Argument:
     found = task.arguments["num_features"]
+    if task.target.dialect.framework == "mindspore" and _NUMPY_INTEGER.match(found.text):
+        return replace(found, text=f"int({found.text})", expression=f"int({found.text})")
     if found.value is not None:
         return found
     if task.num_features is not None:
