@@ -15,7 +15,7 @@ from batchnorm.explain.page import Code, Column, Page, Paragraph, Row, Section, 
 from batchnorm.explain.renderers import html, markdown, text
 from batchnorm.explain.renderers.json import as_data
 
-VOID = {"meta", "br"}
+VOID = {"meta", "br", "wbr"}
 AWKWARD = Page(
     "Title with `code`",
     "en",
@@ -73,6 +73,12 @@ def test_html_escapes():
     assert "<b>" not in document
     assert "if a &lt; b:" in document
     assert "<title>Title with code</title>" in document
+
+
+def test_html_breaks_long_names_after_dots_only():
+    title = html.inline("`mindspore.nn.BatchNorm2d` at `1.5`")
+    code = "<code>mindspore.<wbr>nn.<wbr>BatchNorm2d</code>"
+    assert title == f"{code} at <code>1.5</code>"
 
 
 def test_markdown_escapes_and_keeps_tables_whole():
@@ -139,3 +145,17 @@ def test_text_loses_no_character_at_any_width(width, lang):
             for character in "".join(text.inline(c).plain for row in rows for c in row.cells):
                 shown[character] -= not character.isspace()
     assert not [character for character, left in shown.items() if left < 0]
+
+
+@pytest.mark.parametrize("width", [50, 70, 100])
+def test_text_breaks_no_name_in_two(width):
+    out = io.StringIO()
+    found = page("torch", "mindspore")
+    text.print_page(found, Console(file=out, width=width, color_system=None))
+    words = set(out.getvalue().split())
+    for section in found.walk():
+        for block in section.blocks:
+            for row in block.rows if isinstance(block, Table) else ():
+                for cell in row.cells:
+                    names = [word for word in text.inline(cell).plain.split() if len(word) < 40]
+                    assert set(names) <= words

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from html import escape
 
 from batchnorm.explain.page import Block, Code, Page, Paragraph, Row, Section, Table, spans
 
 __all__ = ["render"]
 
+DOTS = re.compile(r"(?<=[a-z_])\.(?=[A-Za-z_])")
 LANGUAGE_TAGS = {"en": "en", "zh": "zh-Hans"}
 
 STYLE = """
@@ -34,6 +36,8 @@ nav summary { cursor: pointer; }
 nav details[open] > summary { color: var(--ink); }
 main { padding: 2rem 0 6rem; }
 h1 { font-size: 1.9rem; line-height: 1.25; margin: 0 0 1.5rem; }
+:is(h1, h2, h3, h4) code { overflow-wrap: normal; }
+main { min-width: 0; }
 h2 { font-size: 1.4rem; margin: 3rem 0 1rem; padding-bottom: .3rem;
   border-bottom: 1px solid var(--line); }
 h3 { font-size: 1.1rem; margin: 2.2rem 0 .6rem; }
@@ -47,7 +51,7 @@ code { background: var(--wash); padding: .1em .3em; border-radius: .3em;
 pre { background: var(--wash); border: 1px solid var(--line); border-radius: .5rem;
   padding: .9rem 1rem; overflow-x: auto; }
 pre code { padding: 0; background: none; overflow-wrap: normal; }
-.table { overflow-x: auto; margin: 1rem 0; }
+.table { overflow-x: auto; max-width: 100%; margin: 1rem 0; }
 table { border-collapse: collapse; width: 100%; font-size: .875rem; line-height: 1.45; }
 th, td { text-align: left; vertical-align: top; padding: .45rem .7rem;
   border-bottom: 1px solid var(--line); }
@@ -56,6 +60,8 @@ tbody tr:hover { background: var(--wash); }
 td { font-variant-numeric: tabular-nums; min-width: 4.5rem; }
 @media (max-width: 60rem) { .page { display: block; } nav { position: static; max-height: none;
   padding-bottom: 0; } nav ol ol { display: none; } }
+@media (max-width: 40rem) { .page { padding: 0 1rem; } h1 { font-size: 1.3rem; }
+  h1 code { font-size: .8em; } td, th { min-width: 7rem; } td code { overflow-wrap: normal; } }
 @media print { nav { display: none; } .page { display: block; } }
 """
 
@@ -99,12 +105,17 @@ def inline(text: str) -> str:
     found = []
     for span in spans(text):
         if span.kind == "code":
-            found.append(f"<code>{escape(span.text)}</code>")
+            found.append(f"<code>{_breakable(span.text)}</code>")
         elif span.kind == "link":
             found.append(f'<a href="{escape(span.target)}">{escape(span.text)}</a>')
         else:
             found.append(escape(span.text))
     return "".join(found)
+
+
+def _breakable(code: str) -> str:
+    """Code that may be broken after the dots of a name, and nowhere within a word."""
+    return DOTS.sub(r"\g<0><wbr>", escape(code))
 
 
 def _contents(sections: tuple[Section, ...], level: int = 1) -> str:

@@ -6,6 +6,7 @@ import io
 import shutil
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.padding import Padding
 from rich.rule import Rule
@@ -61,44 +62,56 @@ def _print_block(block: Block, console: Console) -> None:
         console.print(Padding(code, (0, 0, 0, 2)))
     else:
         assert isinstance(block, Table)
-        console.print(_table(block, console.width))
+        _print_table(block, console)
 
 
-def _table(block: Table, width: int) -> RichTable:
-    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+def _print_table(block: Table, console: Console) -> None:
+    """As a table, or row by row where its columns couldn't hold a word each."""
+    heads = [inline(column.title) for column in block.columns]
     cells = [[_cell(cell) for cell in row.cells] for row in block.rows]
-    widths = _widths(block, cells, width)
-    for i, column in enumerate(block.columns):
-        made.add_column(inline(column.title), overflow="fold", max_width=widths[i])
+    widths = _widths(block, heads, cells, console.width)
+    if widths is None:
+        for row in cells:
+            console.print()
+            for head, cell in zip(heads, row, strict=True):
+                named = Text.assemble(head, ": ", cell) if head.plain else cell
+                console.print(Padding(named, (0, 0, 0, 2)))
+        return
+    made = RichTable(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=False)
+    for head, width in zip(heads, widths, strict=True):
+        made.add_column(head, overflow="fold", max_width=width)
     for row in cells:
         made.add_row(*row)
-    return made
+    console.print(made)
 
 
 def _cell(text: str) -> Text:
     return Text("\n").join(map(inline, text.splitlines()))
 
 
-def _widths(block: Table, cells: list[list[Text]], width: int) -> list[int]:
-    """Natural widths, the widest cut until two fifths of the width are left for sentences."""
-    heads = [inline(column.title).cell_len for column in block.columns]
-    natural = [
-        max([head, *(line.cell_len for row in cells for line in row[i].split())])
-        for i, head in enumerate(heads)
+def _widths(
+    block: Table, heads: list[Text], cells: list[list[Text]], width: int
+) -> list[int] | None:
+    """Natural widths, the widest cut until they fit, none below its longest word; None if not."""
+    columns = [[head, *(row[i] for row in cells)] for i, head in enumerate(heads)]
+    natural = [max(line.cell_len for text in own for line in text.split()) for own in columns]
+    words = [
+        max(cell_len(word) for text in own for word in text.plain.split() or [""])
+        for own in columns
     ]
-    widths = [
-        min(own, 2 * width // 5) if column.wide else own
-        for own, column in zip(natural, block.columns, strict=True)
+    room = width - PADDING * len(columns)
+    smallest = [
+        max(word, min(own, width // 4)) if column.wide else word
+        for word, own, column in zip(words, natural, block.columns, strict=True)
     ]
-    room = max(width - PADDING * len(widths), len(widths))
+    widths = list(natural)
     while sum(widths) > room:
-        narrow = [w for w, c in zip(widths, block.columns, strict=True) if not c.wide] or widths
-        widths[widths.index(max(narrow))] -= 1
-    spare = room - sum(widths)
-    return [
-        min(own + spare, whole) if column.wide else own
-        for own, whole, column in zip(widths, natural, block.columns, strict=True)
-    ]
+        spare = [own - least for own, least in zip(widths, smallest, strict=True)]
+        if max(spare) <= 0:
+            return None
+        widest = max((own, i) for i, own in enumerate(widths) if spare[i] > 0)
+        widths[widest[1]] -= 1
+    return widths
 
 
 def inline(text: str) -> Text:
