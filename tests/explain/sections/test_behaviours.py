@@ -137,3 +137,27 @@ def test_a_deviation_where_both_frameworks_agree_is_shown_too():
     (_, table) = section(page("torch", "mindspore"), "same").blocks
     (cell,) = (row.cells[1] for row in table.rows if row.id == "default-epsilon")
     assert cell.startswith("`1e-05`\nbatchnorm as PyTorch: `1e-05`\nbatchnorm deviates")
+
+
+@pytest.mark.parametrize("id", ["float64-input", "integer-input", "complex-input"])
+def test_where_both_refuse_only_the_classes_differ(id):
+    assert "Neither side takes it" in section(page("torch", "mindspore"), id).blocks[-1].text
+    assert section(page("torch", "keras"), id).blocks[-1].text.endswith(question(id).consequence.en)
+
+
+def test_a_consequence_about_other_dialects_is_not_printed():
+    id = "checkpoint-names-in-a-net"
+    assert "MindSpore" in section(page("keras", "mindspore"), id).blocks[-1].text
+    assert "mindspore" not in str(section(page("torch", "keras"), id).blocks).lower()
+
+
+def test_freezing_is_what_forces_running_statistics_in_keras():
+    table = section(page("mindspore", "tf_keras"), "forced-running-statistics").blocks[0]
+    assert "`trainable=False`" in table.rows[0].cells[-1]
+
+
+def test_a_number_is_shown_with_the_digits_that_are_known():
+    table = section(page("tf_keras@2.6", "tf_keras"), "smallest-epsilon").blocks[0]
+    assert table.rows[0].cells == ("about `1.0e-05` (from a recording)", "`1e-07`")
+    table = section(page("torch", "keras"), "constant-channel").blocks[0]
+    assert "`< 1e-4`" in table.rows[0].cells

@@ -49,3 +49,10 @@ def test_a_bare_layer_of_mindspore_is_spelled_otherwise_than_a_nested_one():
     assert states.spelled(side)["moving_mean"] == "mean"
     assert states.spelled(side, "bn1")["moving_mean"] == "bn1.moving_mean"
     assert states.spelled(Side("torch"), "bn1")["weight"] == "bn1.weight"
+
+
+@pytest.mark.parametrize(("name", "gamma"), [("tf_keras", "bn1/gamma:0"), ("keras", "bn1/gamma")])
+def test_keras_names_all_that_a_file_may_hold_by_the_layer(name, gamma):
+    found = states.spelled(Side(name), "bn1")
+    assert found["gamma"] == gamma
+    assert {"moving_stddev", "renorm_mean", "renorm_stddev"} <= set(found)

@@ -84,3 +84,17 @@ def test_complement_is_decimal_and_its_own_inverse(weight):
     value = float(weight)
     assert parameters.complement(parameters.complement(value)) == value
     assert parameters.complement(0.1) == 0.9
+
+
+def test_a_default_axis_says_what_to_write():
+    assert "write `axis=1`" in row("mindspore", "tf_keras", "parameter-data_format")["difference"]
+    assert "no other axis" in row("keras", "torch", "parameter-axis")["difference"]
+
+
+def test_values_that_only_one_side_takes_are_linked_to():
+    found = row("mindspore", "tf_keras", "parameter-gamma_init")["difference"]
+    assert "same meaning" not in found
+    assert "[numbers](#gamma-from-a-number)" in found
+    assert "names" not in found
+    found = row("mindspore", "tf_keras", "parameter-dtype")["difference"]
+    assert "`float32` on both sides" in found
