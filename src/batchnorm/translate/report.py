@@ -163,7 +163,7 @@ def _print_differences(translation: Translation, console: Console) -> None:
         return
     title = "Differences"
     if any(difference.kind == "around" for difference in translation.differences):
-        title += " (by hand: what to do around the call, which itself is equal)"
+        title += " (by hand: what to do around the call)"
     table = Table(box=box.SIMPLE, pad_edge=False, title=title, title_justify="left")
     table.add_column("")
     table.add_column("what, and what to do", overflow="fold")
@@ -184,7 +184,7 @@ def _print_proof(proof: Proof, console: Console) -> None:
         console.print(f"{title}: not run, since {proof.skipped}", markup=False)
         return
     shape = "×".join(map(str, proof.shape))
-    caption = f"{STEPS} training steps and one inference on {shape}, each row where it used most"
+    caption = f"{STEPS} training steps and one inference on {shape}; a row is its worst place"
     for text, value in proof.stand_ins.items():
         caption += f"\n`{text}` stands as {value!r}"
     console.print(Text(title), Text(caption, "dim"), sep="\n", highlight=False)
