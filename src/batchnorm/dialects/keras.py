@@ -122,7 +122,7 @@ class BatchNormalization(KerasLayer):
     """
 
     FRAMEWORK, VERIFIED_WITH = "keras", "3.15.1"
-    KWARGS_DEFAULTS = {"trainable": True}
+    KWARGS_DEFAULTS = {"trainable": True, "autocast": True}
 
     _built_axis: int | None = None
 
