@@ -54,12 +54,12 @@ def command(
     """
     if output == Path("-"):
         output = None
-    if format is None:
-        format = _format(output)
     if output is not None and output.is_dir():
         raise InvalidValue(
             f"{output} is a folder; expected the name of a file, such as {output}/a.md"
         )
+    if format is None:
+        format = _format(output)
     if output is not None and os.path.lexists(output) and not force:  # a dangling link is there too
         raise InvalidValue(f"{output} exists; pass --force to replace it")
     found = page(a, b, lang)
