@@ -26,7 +26,7 @@ __all__ = [
     "torch",
 ]
 __version__ = "0.1.0"
-_LATER = ("checkpoints", "explain", "translate", "verify")
+_LATER = ("explain", "translate", "verify")
 
 
 def __getattr__(name: str) -> ModuleType:

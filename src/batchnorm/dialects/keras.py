@@ -103,7 +103,7 @@ class BatchNormalization(KerasLayer):
         never a backend's exception class. Results are closer to the true ones; where float32
         overflows in the variance (x about 1e20) they are those still, and the backend's are 0.
         synchronized=True has one replica to synchronize, and needs no backend. Weights are set all
-        or none. A second positional argument is refused even if it is an array.
+        or none. `training` and `mask` may be positional, which Keras refuses.
 
     Raises:
         ValueError: an unknown argument, one out of range, another shape than built for, a bad mask.
@@ -217,16 +217,8 @@ class BatchNormalization(KerasLayer):
         self._create_state((shape[self.axis],), as_dtype(self.dtype))
         self._built_axis = self.axis % len(shape)
 
-    def __call__(self, inputs: Any, *others: Any, training: Any = None, mask: Any = None) -> Array:
-        """Normalize `inputs`, as `call` does, and build the layer first if need be.
-
-        All else is to be given by keyword; there are no `others`.
-        """
-        if others:
-            raise InvalidValue(
-                "only inputs may be positional: expected training and mask as keywords, but got "
-                f"{others!r:.80}"
-            )
+    def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
+        """Normalize `inputs`, as `call` does, and build the layer first if need be."""
         if not is_array(inputs):
             nothing = inputs is None or (isinstance(inputs, list | tuple) and not inputs)
             error = InvalidType if nothing else InvalidValue
