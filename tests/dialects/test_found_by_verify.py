@@ -175,3 +175,18 @@ def test_keras_counts_no_loss_of_a_frozen_layer():
     assert len(layer.losses) == 1
     layer.trainable = False
     assert layer.losses == []
+
+
+def test_a_later_momentum_that_is_no_number_is_refused_by_its_type():
+    for value, error in (("x", TypeError), (None, ValueError)):
+        layer = bn.keras.BatchNormalization()
+        layer.momentum = value
+        with pytest.raises(error, match="must be a number"):
+            layer(np.ones((4, 3), np.float32), training=True)
+
+
+def test_keras_2_has_chosen_its_kernel_before_it_finds_that_an_axis_is_no_int():
+    layer = bn.tf_keras.BatchNormalization(axis=[1.0])
+    with pytest.raises(TypeError):
+        layer(np.ones((2, 3, 2, 2), np.float32))
+    assert layer.fused is True

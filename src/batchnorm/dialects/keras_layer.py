@@ -165,7 +165,8 @@ class KerasLayer(Layer):
         """The value of a setting that must be a number by the time it is used."""
         value = getattr(self, name)
         if not isinstance(value, int | float | np.number):
-            raise InvalidValue(f"{name!r} of layer {self.name!r} must be a number, got {value!r}")
+            error = InvalidType if isinstance(value, str) else InvalidValue
+            raise error(f"{name!r} of layer {self.name!r} must be a number, got {value!r}")
         return float(value)
 
     _input_spec: tuple[int, dict[int, int]]

@@ -189,13 +189,13 @@ class BatchNormalization(KerasLayer):
             raise InvalidValue(f"'axis' must lie within rank {rank}, but got axis={self.axis}")
         if len(set(resolved)) != len(resolved):
             raise InvalidValue(f"Duplicate axis: {self.axis}")
-        for axis in resolved:
-            self._check_length(axis, shape[axis], InvalidType)
         self.axis = resolved  # stays so even when what follows is refused
         if self.virtual_batch_size is not None:
             tf_keras_ghost_batches.check(self.virtual_batch_size, resolved, self.adjustment)
         asked, self.fused = self.fused, rank in (4, 5) if self.fused is None else self.fused
         self.fused = tf_keras_fused.at_rank(asked, resolved, rank)
+        for axis in resolved:
+            self._check_length(axis, shape[axis], InvalidType)
         self._input_spec = (rank, {axis: shape[axis] for axis in resolved})
         parameter_shape = [shape[i] if i in resolved else 1 for i in range(rank)]
         if self.virtual_batch_size is not None:  # a ghost-batch axis comes after the batch axis
