@@ -176,11 +176,6 @@ def test_the_axis_cannot_change_after_building():
     refused(TypeError, "can't become", lambda: layer(X))
 
 
-def test_only_inputs_are_positional_in_keras_3():
-    refused(ValueError, "keywords", lambda: K3()(X, True))
-    assert TF()(X, True).shape == X.shape
-
-
 @pytest.mark.parametrize("inputs", [None, [], 3.0, "x"])
 def test_inputs_that_are_no_array(inputs):
     nothing = inputs is None or inputs == []
