@@ -248,7 +248,7 @@ class BatchNormalization(KerasLayer):
             mode=mode,
             epsilon=self._number("epsilon"),
             exponential_average_factor=(
-                0.0 if mode is Mode.RUNNING else complement(self._number("momentum"))
+                0.0 if mode is Mode.RUNNING else complement(self._number("momentum", InvalidType))
             ),
             correction=self.correction(),
             renorm=self._renorm_settings(),

@@ -15,7 +15,7 @@ import numpy as np
 from batchnorm.arrays import as_array, converted
 from batchnorm.dialects import constraints, initializers, policies, regularizers
 from batchnorm.dialects.keras_objects import Dialect
-from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.errors import BatchNormError, InvalidType, InvalidValue
 from batchnorm.layer import Entry, Layer
 from batchnorm.vocabulary import Array
 
@@ -161,11 +161,14 @@ class KerasLayer(Layer):
                     f"as built, but got {shape[axis]}. Shape received: {shape}"
                 )
 
-    def _number(self, name: str) -> float:
-        """The value of a setting that must be a number by the time it is used."""
+    def _number(self, name: str, of_text: type[BatchNormError] = InvalidValue) -> float:
+        """The value of a setting that must be a number by the time it is used.
+
+        `of_text` is the error for a text, which the frameworks refuse elsewhere than None.
+        """
         value = getattr(self, name)
         if not isinstance(value, int | float | np.number):
-            error = InvalidType if isinstance(value, str) else InvalidValue
+            error = of_text if isinstance(value, str) else InvalidValue
             raise error(f"{name!r} of layer {self.name!r} must be a number, got {value!r}")
         return float(value)
 
