@@ -220,7 +220,12 @@ def _input_shape(found: Canonical, argument: Argument, parameter: Parameter, of:
 
 
 def _option(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
-    """A parameter without influence on batch normalization: kept where the name exists."""
+    """A parameter without influence on batch normalization: kept where the name exists.
+
+    Left at its default it says nothing, so nothing is lost with it.
+    """
+    if argument.literal and argument.value == parameter.default:
+        return
     found[f"option {parameter.name}"] = argument
 
 
