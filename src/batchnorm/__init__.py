@@ -8,7 +8,8 @@ needed or loaded. `read` takes a framework's own live layer. `batchnorm.translat
 import importlib
 from types import ModuleType
 
-from batchnorm import core
+from batchnorm import checkpoints, core
+from batchnorm.convert import compare, convert, fold, inspect, unfold
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
 from batchnorm.errors import BatchNormError, CheckpointError
 from batchnorm.read import read
@@ -16,7 +17,12 @@ from batchnorm.read import read
 __all__ = [
     "BatchNormError",
     "CheckpointError",
+    "checkpoints",
+    "compare",
+    "convert",
     "core",
+    "fold",
+    "inspect",
     "keras",
     "mindspore",
     "mindspore_2_0",
@@ -24,6 +30,7 @@ __all__ = [
     "tf_keras",
     "tf_keras_2_6",
     "torch",
+    "unfold",
 ]
 __version__ = "0.1.0"
 _LATER = ("explain", "translate", "verify")

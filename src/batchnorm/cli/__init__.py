@@ -22,6 +22,9 @@ __all__ = ["main"]
 COMMANDS = {
     "explain": "how two frameworks' batch normalizations differ",
     "translate": "write one framework's call in another's words and prove it",
+    "convert": "carry a checkpoint over to another framework",
+    "inspect": "list a checkpoint's batch-norm layers and what looks wrong",
+    "compare": "compare two checkpoints, layer by layer",
     "verify": "compare with the frameworks that are installed",
 }
 

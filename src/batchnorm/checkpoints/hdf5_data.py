@@ -1,0 +1,203 @@
+"""HDF5 datasets: contiguous and compact ones are ranges of the file, chunked ones stream.
+
+Filters are deflate, shuffle and Fletcher-32, which h5py offers as `compression="gzip"`,
+`shuffle=True` and `fletcher32=True`; Keras uses none. Facts: HDF5 File Format Specification 3.0,
+IV.A.2.i (layout) and .l (filters); files of h5py 3.14. Virtual datasets and newer chunk indexes are
+refused.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+
+from batchnorm.checkpoints.hdf5_objects import FILTERS, LAYOUT, SPACE, TYPE, Object, tree_leaves
+from batchnorm.checkpoints.hdf5_types import Kind, dataspace, datatype
+from batchnorm.checkpoints.source import Source, quoted
+from batchnorm.checkpoints.storage import Array, FileStorage
+from batchnorm.checkpoints.strided import Layout, Streamed, Strided, decoded
+
+__all__ = ["dataset_layout"]
+
+UNDEFINED = 0xFFFFFFFFFFFFFFFF
+COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = 0, 1, 2, 3
+OPAQUE: dict[str, np.dtype[Any]] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+
+
+def dataset_layout(source: Source, dataset: Object) -> Layout:
+    """Where the dataset's values are."""
+    place = f"dataset {quoted(dataset.path)}"
+    missing = {SPACE, TYPE, LAYOUT} - set(dataset.messages)
+    if missing:
+        source.fail(place, "is not a dataset with shape, type and layout")
+    shape = dataspace(source, dataset.messages[SPACE].data, place)
+    kind = datatype(source, dataset.messages[TYPE].data, place)
+    dtype = _named_type(source, dataset, kind, place)
+    size = math.prod(shape) * dtype.itemsize
+    if size > source.limit:
+        source.fail(place, f"shape {shape} takes {size} bytes, more than this file can hold")
+    message = dataset.messages[LAYOUT]
+    data = message.data.ljust(24, b"\0")
+    version, form = data[0], data[1]
+    if version not in (3, 4, 5):
+        source.fail(place, f"layout version {version} is not one that h5py 2 or 3 writes")
+    if form == VIRTUAL:
+        source.fail(place, "is virtual: its data are in other files, which are never opened")
+    if form == CHUNKED and version == 3:
+        return _Chunked(source, dataset, shape, dtype, kind.swapped, place).layout()
+    if form == CHUNKED:
+        source.fail(place, "has a chunk index of HDF5 1.10; save it with libver='earliest'")
+    if FILTERS in dataset.messages:
+        source.fail(place, "has filters without chunks; the file is damaged")
+    if form == COMPACT:
+        (length,) = struct.unpack_from("<H", data, 2)
+        start = message.offset + 4
+        if length + 4 > len(message.data):
+            source.fail(place, "its compact data are cut short")
+    elif form == CONTIGUOUS:
+        start, length = struct.unpack_from("<QQ", data, 2)
+        if size == 0:
+            start, length = 0, 0  # nothing was allocated
+        elif start == UNDEFINED:
+            source.fail(place, "was declared and never written")
+    else:
+        source.fail(place, f"layout class {form} is unknown")
+    if length != size:
+        source.fail(place, f"shape {shape} of {dtype} takes {size} bytes and {length} are stored")
+    storage = FileStorage(source, [(start, length)], place)
+    return Strided.contiguous(storage, dtype, shape, place, swapped=kind.swapped)
+
+
+def _named_type(source: Source, dataset: Object, kind: Kind, place: str) -> np.dtype[Any]:
+    """The type; Keras stores 16- and 8-bit floats as opaque bytes and names them beside."""
+    if kind.dtype is None:
+        source.fail(place, "holds text, not numbers")
+    if kind.dtype.kind == "V" and kind.dtype.names is None and kind.dtype.type is np.void:
+        name = dataset.attributes["dtype"].text() if "dtype" in dataset.attributes else ""
+        named = OPAQUE.get(name)
+        if named is None or named.itemsize != kind.size:
+            source.fail(place, f"opaque bytes that are not said to be a number ({quoted(name)})")
+        return named
+    return kind.dtype
+
+
+class _Chunked:
+    """A dataset in chunks, put together a row of chunks at a time."""
+
+    def __init__(
+        self,
+        source: Source,
+        dataset: Object,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        swapped: bool,
+        place: str,
+    ) -> None:
+        self._source, self._place = source, place
+        self._shape, self._dtype, self._swapped = shape, dtype, swapped
+        data = dataset.messages[LAYOUT].data
+        rank = len(shape)
+        if len(data) < 3 + 8 + 4 * (rank + 1) or data[2] != rank + 1 or rank == 0:
+            source.fail(place, "its chunks have another rank than its shape")
+        (self._tree,) = struct.unpack_from("<Q", data, 3)
+        *chunk, itemsize = struct.unpack_from(f"<{rank + 1}I", data, 11)
+        self._chunk = tuple(chunk)
+        self._bytes = math.prod(chunk) * dtype.itemsize
+        if itemsize != dtype.itemsize or not 0 < self._bytes <= source.limit:
+            source.fail(place, f"chunks of shape {self._chunk} and {itemsize} bytes per value")
+        self._filters = _filters(source, dataset, place)
+
+    def layout(self) -> Streamed:
+        """The values from first to last."""
+        where = f"{self._source.label}: {self._place}"
+        return Streamed(self._shape, self._dtype, self._pieces, where)
+
+    def _pieces(self, max_bytes: int) -> Iterator[Array]:
+        rows: dict[int, list[tuple[tuple[int, ...], int, int, int]]] = {}
+        if self._tree != UNDEFINED and math.prod(self._shape):
+            for start, chunk in self._index():
+                rows.setdefault(start[0], []).append((start, *chunk))
+        inner = self._shape[1:]
+        for row in range(0, self._shape[0] if math.prod(self._shape) else 0, self._chunk[0]):
+            count = min(self._chunk[0], self._shape[0] - row)
+            out = np.zeros((count, *inner), self._dtype)
+            for start, address, size, mask in rows.get(row, ()):
+                piece = self._values(address, size, mask)
+                ends = [
+                    min(s + c, n) for s, c, n in zip(start, self._chunk, self._shape, strict=True)
+                ]
+                kept = tuple(slice(0, e - s) for s, e in zip(start, ends, strict=True))
+                at = (slice(0, ends[0] - row), *map(slice, start[1:], ends[1:]))
+                out[at] = piece[kept]
+            yield out.reshape(-1)
+
+    def _index(self) -> Iterator[tuple[tuple[int, ...], tuple[int, int, int]]]:
+        """Each chunk's first index and (address, stored bytes, mask of skipped filters)."""
+        rank, seen = len(self._shape), set()
+        for key, address in tree_leaves(self._source, self._tree, 1, 16 + 8 * rank, self._place):
+            size, mask = struct.unpack_from("<II", key)
+            start = struct.unpack_from(f"<{rank}Q", key, 8)
+            pairs = zip(start, self._chunk, self._shape, strict=True)
+            if start in seen or any(s % c or s >= n for s, c, n in pairs):
+                self._source.fail(self._place, f"a chunk at {start}, where none can be")
+            seen.add(start)
+            yield start, (address, size, mask)
+
+    def _values(self, address: int, size: int, mask: int) -> Array:
+        data = self._source.read(address, size, self._place)
+        for index, kind in reversed(list(enumerate(self._filters))):
+            if mask >> index & 1:
+                continue
+            if kind == FLETCHER32:
+                data = data[:-4]  # a checksum; zlib has its own
+            elif kind == SHUFFLE:
+                whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
+                planes = np.frombuffer(data[:whole], np.uint8).reshape(self._dtype.itemsize, -1)
+                data = planes.T.tobytes() + data[whole:]
+            else:
+                data = self._inflated(data)
+        if len(data) != self._bytes:
+            self._source.fail(self._place, f"a chunk of {len(data)} bytes, not {self._bytes}")
+        where = f"{self._source.label}: {self._place}"
+        return decoded(data, self._dtype, self._swapped, where).reshape(self._chunk)
+
+    def _inflated(self, data: bytes) -> bytes:
+        inflater = zlib.decompressobj()
+        try:
+            out = inflater.decompress(data, self._bytes + 5)
+        except zlib.error as error:
+            self._source.fail(self._place, f"a chunk can't be decompressed ({error})")
+        return out
+
+
+def _filters(source: Source, dataset: Object, place: str) -> list[int]:
+    message = dataset.messages.get(FILTERS)
+    if message is None:
+        return []
+    data, kinds = message.data, []
+    if len(data) < 2 or data[0] not in (1, 2) or data[1] > 8:
+        source.fail(place, "a list of filters that can't be read")
+    at = 8 if data[0] == 1 else 2
+    for _ in range(data[1]):
+        if at + 8 > len(data):
+            source.fail(place, "a list of filters that is cut short")
+        (kind,) = struct.unpack_from("<H", data, at)
+        if kind not in (DEFLATE, SHUFFLE, FLETCHER32):
+            source.fail(
+                place, f"filter {kind} is none of gzip, shuffle, fletcher32; save it without"
+            )
+        if data[0] == 1:
+            name, _, count = struct.unpack_from("<HHH", data, at + 2)
+            at += 8 + -(-name // 8) * 8 + 4 * (count + count % 2)
+        else:
+            (count,) = struct.unpack_from("<H", data, at + 4)
+            at += 6 + 4 * count
+        kinds.append(kind)
+    return kinds

@@ -1,0 +1,101 @@
+"""The entry that this package writes into every format, so that A → B → A loses nothing.
+
+One JSON object: the metadata that the target format has no place of its own for, and under
+"extras" the plain values. The frameworks don't see it; where it lies is said in each format's file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.checkpoints.source import Source
+from batchnorm.errors import CheckpointError
+
+__all__ = ["OWN", "json_cost", "merged", "own_bytes", "parsed_json", "parsed_own"]
+
+OWN = "__batchnorm__"
+
+
+def own_bytes(metadata: Mapping[str, Any], extras: Mapping[str, Extra]) -> bytes:
+    """The entry's content; empty when there is nothing to say."""
+    content = dict(metadata)
+    if extras:
+        content["extras"] = dict(extras)
+    if not content:
+        return b""
+    try:
+        return json.dumps(content, separators=(",", ":")).encode()
+    except (TypeError, ValueError) as error:
+        raise CheckpointError(f"metadata and extras must be JSON: {error}") from None
+
+
+def parsed_own(source: Source, data: bytes | None) -> tuple[dict[str, Any], dict[str, Extra]]:
+    """Metadata and extras as `own_bytes` wrote them."""
+    if not data:
+        return {}, {}
+    place = f"entry {OWN}"
+    content = parsed_json(source, data, place)
+    if not isinstance(content, dict):
+        source.fail(place, "is not a JSON object")
+    extras = content.pop("extras", {})
+    if not isinstance(extras, dict) or not all(
+        isinstance(v, bool | int | float | str | None) for v in extras.values()
+    ):
+        source.fail(place, "its extras are not plain values")
+    layers = content.get("layers", {})
+    if not isinstance(layers, dict) or not all(map(_is_layer, layers.values())):
+        source.fail(place, "its layers are not described as layers are")
+    return content, extras
+
+
+def _is_layer(facts: Any) -> bool:
+    """Whether the facts that this package looks at have their types."""
+    if not isinstance(facts, dict):
+        return False
+    texts = [facts.get(key, "") for key in ("class_name", "path", "group")]
+    for key in ("weights", "weight_names"):
+        names = facts.get(key, [])
+        texts += names if isinstance(names, list) else [None]
+    return all(isinstance(t, str) for t in texts) and isinstance(facts.get("config", {}), dict)
+
+
+def merged(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts by layer: what our entry recorded, and above it what the file itself says."""
+    result = dict(recorded)
+    for name, facts in found.items():
+        result[name] = {**result.get(name, {}), **facts}
+    return result
+
+
+def json_cost(data: bytes) -> int:
+    """Memory that parsing this JSON takes at most: what each sign can stand for."""
+    lists, objects = data.count(b"["), data.count(b"{")
+    items, texts = data.count(b",") + lists + objects, data.count(b'"') // 2
+    return 2 * len(data) + 88 * lists + 240 * objects + 48 * items + 60 * texts
+
+
+def parsed_json(source: Source, data: bytes, place: str) -> Any:
+    """JSON as data: every key once, no NaN, bounded depth and size."""
+    source.spend(json_cost(data), place)
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(items)
+        if len(result) != len(items):
+            source.fail(place, "a key occurs twice")
+        return result
+
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs)
+    except CheckpointError:
+        raise
+    except UnicodeDecodeError:
+        source.fail(place, "is not UTF-8")
+    except RecursionError:
+        source.fail(place, "is nested too deep")
+    except json.JSONDecodeError as error:
+        source.fail(place, f"is not JSON ({error.msg} at {error.pos})")
+    except ValueError:
+        source.fail(place, "holds a number of thousands of digits")

@@ -1,0 +1,142 @@
+"""`batchnorm convert SOURCE TARGET`: a checkpoint of one framework as another's."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
+
+from batchnorm.convert import convert
+from batchnorm.errors import InvalidValue
+
+__all__ = ["command"]
+
+LARGE = 64 << 20  # bytes from which on progress is shown
+
+
+@click.command
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose names SOURCE has.")
+@click.option("--to", metavar="FRAMEWORK", help="torch, mindspore, keras, tf_keras (keras@2).")
+@click.option(
+    "--like",
+    type=click.Path(path_type=Path),
+    metavar="TEMPLATE",
+    help="A checkpoint of the target model: gives names, shapes and order.",
+)
+@click.option(
+    "--map",
+    "map_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Pairs of layers, in TOML; --dump-map writes one to begin with.",
+)
+@click.option(
+    "--dump-map",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write the map that was used, ready to edit.",
+)
+@click.option(
+    "--settings",
+    metavar="FILE|TEXT",
+    help='eps and momentum in the source\'s words: "eps=1e-3,momentum=0.01", or TOML.',
+)
+@click.option("--fold", is_flag=True, help="Fold batch norms into the layers before them.")
+@click.option("--unfold", is_flag=True, help="Undo an earlier --fold.")
+@click.option("--group", metavar="NAME", help="The dictionary of SOURCE with the model's state.")
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Write although arrays have no counterpart, and exit with 0.",
+)
+@click.option("--crc", is_flag=True, help="Append the CRC that MindSpore can verify.")
+@click.option("--dry-run", is_flag=True, help="Report only.")
+@click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
+@click.option("-q", "--quiet", is_flag=True, help="Print what needs a look, and the summary.")
+@click.option("--force", is_flag=True, help="Replace TARGET if it exists.")
+def command(
+    source: Path,
+    target: Path,
+    from_framework: str | None,
+    to: str | None,
+    like: Path | None,
+    map_file: Path | None,
+    dump_map: Path | None,
+    settings: str | None,
+    fold: bool,
+    unfold: bool,
+    group: str | None,
+    allow_missing: bool,
+    crc: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    force: bool,
+) -> None:
+    """Convert the checkpoint SOURCE into another framework's, TARGET.
+
+    Exit code 0: every array has its place. 1: some have none, or it can't be told what they are;
+    the report says which. With arrays that have no place, nothing is written unless
+    --allow-missing.
+    """
+    if dump_map is not None and dump_map.exists() and not force:
+        raise InvalidValue(f"{dump_map} exists; pass --force to replace it")
+    with _progress(source, hidden=as_json or dry_run) as progress:
+        done = convert(
+            source, target, from_framework=from_framework, to=to, like=like, map=map_file,
+            settings=settings, fold=fold, unfold=unfold, group=group,
+            allow_missing=allow_missing, force=force, dry_run=dry_run, crc=crc,
+            progress=progress,
+        )  # fmt: skip
+    if dump_map is not None:
+        _replace(dump_map, done.map)
+    if as_json:
+        click.echo(json.dumps(done.report.as_json(), ensure_ascii=False, allow_nan=False))
+    else:
+        done.report.print(Console(), table=not quiet)
+        if not done.report.written and not dry_run:
+            click.echo("give --like or --map, or pass --allow-missing to write it so", err=True)
+    sys.exit(done.report.exit_code)
+
+
+@contextmanager
+def _progress(source: Path, *, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
+    """A bar on the terminal's error stream, for large files."""
+    large = source.is_file() and source.stat().st_size >= LARGE
+    if hidden or not large or not sys.stderr.isatty():
+        yield None
+        return
+    with Progress(
+        "converting", BarColumn(), DownloadColumn(), TransferSpeedColumn(),
+        console=Console(stderr=True), transient=True,
+    ) as bar:  # fmt: skip
+        task = bar.add_task("", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _replace(path: Path, text: str) -> None:
+    """The old file or the new one, never a part."""
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            mask = os.umask(0)
+            os.umask(mask)
+            Path(name).chmod(0o666 & ~mask)
+            Path(name).replace(path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error

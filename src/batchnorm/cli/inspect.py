@@ -1,0 +1,36 @@
+"""`batchnorm inspect FILE`: a checkpoint's batch-norm layers, and signs of trouble."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from batchnorm.convert import inspect
+
+__all__ = ["command"]
+
+
+@click.command
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--from", "framework", metavar="FRAMEWORK", help="Whose names FILE has.")
+@click.option("--group", metavar="NAME", help="The dictionary with the model's state.")
+@click.option("--settings", metavar="FILE|TEXT", help="eps and momentum, as for convert.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(
+    file: Path, framework: str | None, group: str | None, settings: str | None, as_json: bool
+) -> None:
+    """List the batch-norm layers of the checkpoint FILE.
+
+    Exit code 1 if one looks wrong: a negative or zero variance, values that are not finite,
+    statistics that were never updated.
+    """
+    found = inspect(file, framework=framework, group=group, settings=settings)
+    if as_json:
+        click.echo(json.dumps(found.as_json(), ensure_ascii=False, default=str))
+    else:
+        found.print(Console())
+    sys.exit(found.exit_code)

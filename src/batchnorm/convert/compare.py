@@ -1,0 +1,217 @@
+"""`compare`: two checkpoints of any formats and frameworks, layer by layer, in canonical terms.
+
+Layers are matched as for a conversion; arrays are brought into the first one's layout and compared
+piece by piece. What one side has no place for (a counter, a gamma of 1) is no difference.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from batchnorm.checkpoints import Entry
+from batchnorm.convert.comparison import Comparison, Difference, Kind
+from batchnorm.convert.groups import Group
+from batchnorm.convert.layout import step
+from batchnorm.convert.mapping import LayerPair, Map, read_map
+from batchnorm.convert.match import match
+from batchnorm.convert.record import Record
+from batchnorm.convert.settings import known_settings
+from batchnorm.convert.source import Readable, Source, opened, source_of
+from batchnorm.errors import InvalidValue
+
+__all__ = ["compare"]
+
+NEUTRAL = {"gamma": 1.0, "beta": 0.0}
+
+
+def compare(
+    a: Readable,
+    b: Readable,
+    *,
+    frameworks: tuple[str | None, str | None] = (None, None),
+    map: Any = None,
+    atol: float = 0.0,
+    rtol: float = 0.0,
+) -> Comparison:
+    """Compare two checkpoints or live models, in any formats, layer by layer.
+
+    Args:
+        a: a file, a mapping of names to arrays, or a live model.
+        b: the other one.
+        frameworks: whose names they have, where they don't say so.
+        map: pairs of layers of A and B, as for `convert`.
+        atol: differences up to this are none.
+        rtol: nor are those up to this times the largest absolute value of A's array.
+
+    Returns:
+        A `Comparison`: differences in the order of A's layers.
+
+    Raises:
+        CheckpointError: a file is bad.
+
+    Example:
+        >>> import numpy as np, batchnorm as bn
+        >>> torch = {"n.running_mean": np.zeros(2), "n.running_var": np.ones(2)}
+        >>> keras = {"n/moving_mean": np.zeros(2), "n/moving_variance": np.array([1, 1.5])}
+        >>> [(d.layer, d.role, d.largest) for d in bn.compare(torch, keras).differences]
+        [('n', 'running_var', 0.5)]
+    """
+    with opened(a) as first, opened(b) as second:
+        left = source_of(first, frameworks[0])
+        right = source_of(second, frameworks[1])
+        pairs = read_map(map)
+        result = Comparison(left.name, right.name, (left.framework, right.framework))
+        found = match(
+            right.groups,
+            left.groups,
+            _reversed(pairs),
+            framework=left.framework,
+            orders=(right.order, left.order),
+            recorded=_recorded(right, left),
+        )
+        result.notes += found.problems
+        by_layer = {id(p.target): p.source for p in found.pairs}
+        for group in left.groups:
+            other = by_layer.get(id(group))
+            if other is None:
+                result.differences += [_alone(group, r, e, "A") for r, e in group.members.items()]
+            else:
+                said = pairs.of(group.path).flatten
+                _compare_layers(group, other, left, right, said, (atol, rtol), result)
+        for group in found.source:
+            result.differences += [_alone(group, r, e, "B") for r, e in group.members.items()]
+        return result
+
+
+def _reversed(map: Map) -> Map:
+    return Map({p.to: LayerPair(name) for name, p in map.layers.items() if p.to})
+
+
+def _recorded(source: Source, other: Source) -> Mapping[str, str] | None:
+    """Which layer of `other` each layer of `source` came from, if one was made from the other."""
+    own, its = Record.of(source.ours), Record.of(other.ours)
+    if own.source == other.framework and own.paths:
+        return own.paths
+    if its.source == source.framework and its.paths:
+        return {old: new for new, old in its.paths.items()}
+    return None
+
+
+def _alone(group: Group, role: str, entry: Entry, side: Literal["A", "B"]) -> Difference:
+    kind: Kind = "only in A" if side == "A" else "only in B"
+    names = (entry.name, None) if side == "A" else (None, entry.name)
+    return Difference(group.label, role, kind, *names)
+
+
+def _compare_layers(
+    a: Group,
+    b: Group,
+    left: Source,
+    right: Source,
+    flatten: tuple[int, ...],
+    tolerance: tuple[float, float],
+    result: Comparison,
+) -> None:
+    for role, entry in a.members.items():
+        other = b.members.get(role)
+        if other is None:
+            if role == "count" or _neutral(role, entry):
+                continue
+            result.differences.append(_alone(a, role, entry, "A"))
+            continue
+        back = _recorded_step(b, a, role, left, right)
+        try:
+            found = back or step(
+                b, role, a.framework, form=a.form, shape=entry.shape,
+                flatten=flatten if role == "weight" else (),
+            )  # fmt: skip
+        except InvalidValue:
+            detail = f"{entry.shape} and {other.shape}"
+            result.differences.append(
+                Difference(a.label, role, "shape", entry.name, other.name, detail=detail)
+            )
+            continue
+        different = _different(entry, found.apply(other, other.name), tolerance)
+        if different is None:
+            result.equal += 1
+        else:
+            result.differences.append(
+                Difference(a.label, role, "values", entry.name, other.name, *different)
+            )
+    for role, entry in b.members.items():
+        if role not in a.members and role != "count" and not _neutral(role, entry):
+            result.differences.append(_alone(b, role, entry, "B"))
+    if a.kind == "batch_norm":
+        _compare_settings(a, b, left, right, result)
+
+
+def _recorded_step(b: Group, a: Group, role: str, left: Source, right: Source) -> Any:
+    """The step that an earlier conversion between the two wrote down, such as permuted rows."""
+    own = Record.of(right.ours).names.get(b.members[role].name)
+    shape = a.members[role].shape
+    if own is not None and own[0] == a.members[role].name and own[1] is not None:
+        return own[1] if own[1].shape == shape else None
+    its = Record.of(left.ours).names.get(a.members[role].name)
+    if its is not None and its[0] == b.members[role].name and its[1] is not None:
+        forward = its[1].inverse(shape)
+        return forward if its[1].shape == b.members[role].shape else None
+    return None
+
+
+def _compare_settings(a: Group, b: Group, left: Source, right: Source, result: Comparison) -> None:
+    own = known_settings(a, left.ours, {}).words(left.framework)
+    other = known_settings(b, right.ours, {}).words(left.framework)
+    for name in own:
+        if name in other and own[name] != other[name]:
+            detail = f"{name}={own[name]} and {other[name]} (in {left.framework}'s words)"
+            result.differences.append(
+                Difference(a.label, name, "settings", None, None, detail=detail)
+            )
+
+
+def _neutral(role: str, entry: Entry) -> bool:
+    return role in NEUTRAL and all(bool((p == NEUTRAL[role]).all()) for p in entry.chunks())
+
+
+def _different(
+    a: Entry, b: Entry, tolerance: tuple[float, float]
+) -> tuple[float, float, int, tuple[int, ...]] | None:
+    """(largest, relative, how many, where), or None if none is beyond the tolerance."""
+    largest, top, count, at, done = -1.0, 0.0, 0, 0, 0
+    size = 1 << 21
+    for p, q in zip(_pieces(a, size), _pieces(b, size), strict=True):
+        x, y = p.astype(np.float64), q.astype(np.float64)
+        with np.errstate(invalid="ignore", over="ignore"):
+            gap = np.abs(x - y)
+        gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
+        gap[np.isnan(gap)] = np.inf
+        finite = np.abs(x[np.isfinite(x)])
+        top = max(top, float(finite.max(initial=0.0)))
+        count += int((gap > 0).sum())
+        if gap.size and gap.max() > largest:
+            largest, at = float(gap.max()), done + int(gap.argmax())
+        done += gap.size
+    if largest <= tolerance[0] + tolerance[1] * top:
+        return None
+    relative = largest / top if top else math.inf
+    where = tuple(int(i) for i in np.unravel_index(at, a.shape)) if a.shape else ()
+    return largest, relative, count, where
+
+
+def _pieces(entry: Entry, size: int) -> Any:
+    """Pieces of exactly `size` values, whatever the entry's own are."""
+    held: list[Any] = []
+    count = 0
+    for piece in entry.chunks(size * entry.dtype.itemsize):
+        held.append(piece)
+        count += piece.size
+        while count >= size:
+            joined = np.concatenate(held)
+            yield joined[:size]
+            held, count = [joined[size:]], count - size
+    if count:
+        yield np.concatenate(held)

@@ -1,0 +1,96 @@
+"""What a comparison of two checkpoints found: as a table, as JSON, as exit code.
+
+Not here: how it was found (`compare`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
+    from rich.console import Console
+
+__all__ = ["Comparison", "Difference", "Kind"]
+
+Kind: TypeAlias = Literal["values", "shape", "only in A", "only in B", "settings"]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One array (or setting) that differs.
+
+    Attributes:
+        layer: the layer in A, or in B where A has none.
+        role: which part of it: the core's words for batch norm.
+        kind: values, shape, only in A, only in B, settings.
+        a, b: the names in the two.
+        largest: the largest absolute difference; infinite where only one side is finite.
+        relative: that, over the largest absolute value of A.
+        values: how many values differ.
+        where: index of the largest difference, in A's layout.
+        detail: in words.
+    """
+
+    layer: str
+    role: str
+    kind: Kind
+    a: str | None
+    b: str | None
+    largest: float = 0.0
+    relative: float = 0.0
+    values: int = 0
+    where: tuple[int, ...] = ()
+    detail: str = ""
+
+
+@dataclass
+class Comparison:
+    """What was compared, and what differs, in the order of A's layers."""
+
+    a: str
+    b: str
+    frameworks: tuple[str, str]
+    differences: list[Difference] = field(default_factory=list)
+    equal: int = 0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """1 if anything differs."""
+        return 1 if self.differences else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """One object; its form is stable within a version. An infinite number is its text."""
+        found = {"version": 1, "command": "compare", "exit_code": self.exit_code, **asdict(self)}
+        for item in found["differences"]:
+            for name in ("largest", "relative"):
+                if not math.isfinite(item[name]):
+                    item[name] = str(item[name])
+        return found
+
+    def print(self, console: Console) -> None:
+        """The first that differs on top."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        if self.differences:
+            table = Table(box=None, pad_edge=False, header_style="bold")
+            for title in ("layer", "part", "difference", "largest", "relative", "values"):
+                table.add_column(title, overflow="fold")
+            for row in self.differences:
+                numbers = ["", "", ""]
+                if row.kind == "values":
+                    numbers = [f"{row.largest:.3g}", f"{row.relative:.3g}", str(row.values)]
+                detail = f"{row.kind}: {row.detail}" if row.detail else row.kind
+                table.add_row(escape(row.layer), escape(row.role), escape(detail), *numbers)
+            console.print(table)
+        for note in self.notes:
+            console.print(f"note: {escape(note)}", highlight=False)
+        first = f"; the first: {self.differences[0].layer}" if self.differences else ""
+        console.print(
+            f"{self.frameworks[0]} and {self.frameworks[1]}: {self.equal} arrays equal, "
+            f"{len(self.differences)} different{escape(first)}",
+            highlight=False,
+        )

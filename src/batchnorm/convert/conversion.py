@@ -1,0 +1,235 @@
+"""`convert`: a checkpoint of one framework as another's, from opening to the written file."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from batchnorm.checkpoints import Checkpoint, Entry, write
+from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.checkpoints.detection import format_of_name
+from batchnorm.convert.fold_plan import fold_source, unfold_source
+from batchnorm.convert.frameworks import framework_of_target
+from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.mapping import LayerPair, Map, map_text, read_map
+from batchnorm.convert.plan import Plan, plan
+from batchnorm.convert.report import Report, Row
+from batchnorm.convert.settings import read_settings
+from batchnorm.convert.source import Readable, Source, opened, source_of
+from batchnorm.errors import CheckpointError
+from batchnorm.vocabulary import Array
+
+__all__ = ["Conversion", "convert"]
+
+TEMPLATED = ("keras", "keras-weights", "keras-h5")
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """A conversion that was done, or planned.
+
+    Attributes:
+        report: what went where.
+        entries: the target's arrays by name, still lazy; they need the source's file open.
+        extras: plain values beside the arrays.
+        metadata: what the target's file says beside them.
+        map: the map that was used, as TOML.
+    """
+
+    report: Report
+    entries: Mapping[str, Entry]
+    extras: Mapping[str, Extra]
+    metadata: Mapping[str, Any]
+    map: str
+
+    def load(self) -> dict[str, Array]:
+        """All arrays of the target, by name."""
+        return {name: entry.load() for name, entry in self.entries.items()}
+
+
+def convert(
+    source: Readable,
+    target: str | os.PathLike[str] | None = None,
+    *,
+    from_framework: str | None = None,
+    to: str | None = None,
+    like: Readable | None = None,
+    map: str | os.PathLike[str] | Mapping[str, Any] | Map | None = None,
+    settings: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    fold: bool = False,
+    unfold: bool = False,
+    group: str | None = None,
+    allow_missing: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    crc: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Conversion:
+    """Convert a checkpoint of one framework into another's; no framework is needed.
+
+    With arrays of the source or the template left without counterpart nothing is written, unless
+    `allow_missing`; the report says which. Arrays are streamed one by one.
+
+    Args:
+        source: a file of any format, a mapping of names to arrays, or a live model.
+        target: the file to write; None to get the arrays only.
+        from_framework: torch, mindspore, keras or tf_keras, where the source doesn't say it.
+        to: the target's framework, where neither the suffix nor the template says it.
+        like: a checkpoint of the target model, which gives names, shapes and order.
+        map: pairs of layers and arrays (see `batchnorm.convert.mapping`).
+        settings: eps and momentum by layer in the source's words, or "eps=1e-3,momentum=0.01".
+        fold: fold every batch norm into the layer directly before it.
+        unfold: undo an earlier fold by its record in the source's metadata.
+        group: the dictionary with the model's state, where the file has several.
+        allow_missing: write although arrays are missing or unused; missing ones keep the
+            template's values.
+        force: replace an existing target.
+        dry_run: plan and report only.
+        crc: append MindSpore's CRC to a .ckpt.
+        progress: called with (bytes done, bytes in all).
+
+    Returns:
+        A `Conversion`; its report's `exit_code` is 1 if something needs a look.
+
+    Raises:
+        CheckpointError: a file is bad, or it isn't known what is wanted.
+        ValueError: an option is wrong.
+
+    Example:
+        >>> import numpy as np, batchnorm as bn
+        >>> state = {f"bn.{n}": np.ones(2) for n in ("weight", "bias", "running_mean",
+        ...                                          "running_var")}
+        >>> list(bn.convert(state, to="mindspore").load())
+        ['bn.moving_mean', 'bn.moving_variance', 'bn.gamma', 'bn.beta']
+
+    Source: files of torch 2.13, MindSpore 2.10, tf_keras 2.21 and Keras 3.15.
+    """
+    if fold and unfold:
+        raise CheckpointError("fold and unfold were both asked for; choose one")
+    pairs = read_map(map)
+    with contextlib.ExitStack() as stack:
+        checkpoint = stack.enter_context(opened(source))
+        template = None if like is None else stack.enter_context(opened(like))
+        framework = framework_of_target(target, template, to)
+        given = source_of(checkpoint, from_framework, group)
+        known = read_settings(settings, given.framework)
+        _settle(given, pairs)
+        rows: list[Row] = []
+        folded: Mapping[str, Any] = given.ours.get("folded", {})
+        if unfold:
+            given, rows = unfold_source(given)
+            folded = {}
+        elif fold:
+            given, folded, rows = fold_source(given, pairs, known)
+        pattern = None if template is None else source_of(template, framework)
+        done = plan(
+            given, framework, template=pattern, map=pairs, said=known, folded=folded, rows=rows
+        )
+        report = done.report
+        report.target = None if target is None else str(target)
+        report.allow_missing = allow_missing
+        if allow_missing and pattern is not None:
+            _keep_template(done, pattern)
+        if target is not None and not dry_run and (report.complete or allow_missing):
+            _write(target, done, framework, template, checkpoint, force, crc, progress)
+            report.written = True
+        entries = {entry.name: entry for entry in done.entries}
+        if target is None and isinstance(source, str | os.PathLike) and not dry_run:
+            entries = {name: Entry.of(name, entry.load()) for name, entry in entries.items()}
+        return Conversion(report, entries, done.extras, done.metadata, _map_text(done, pairs))
+
+
+def _settle(source: Source, map: Map) -> None:
+    """What the map says of a layer's kind."""
+    for group in source.groups:
+        kind = map.of(group.path).kind
+        if kind and group.kind == "kernel":
+            group.form = kind
+    paths = {group.path for group in source.groups}
+    unknown = [name for name in map.layers if name not in paths]
+    unknown += [name for name in map.arrays if name not in source.checkpoint]
+    if unknown:
+        raise CheckpointError(
+            f"the map names {', '.join(repr(n) for n in unknown[:5])}, which {source.name} doesn't "
+            f"have; it has {', '.join(repr(n) for n in sorted(paths)[:5])}, …"
+        )
+
+
+def _keep_template(done: Plan, template: Source) -> None:
+    """Where arrays are missing and that is allowed, the template's values stay."""
+    present = {entry.name for entry in done.entries}
+    for index, row in enumerate(done.report.rows):
+        if row.status == "missing" and row.target not in present and row.target is not None:
+            done.entries.append(template.checkpoint[row.target])
+            what = f"{row.what}; keeps the template's value"
+            done.report.rows[index] = dataclasses.replace(row, what=what)
+    order = {name: index for index, name in enumerate(template.checkpoint)}
+    done.entries.sort(key=lambda entry: order.get(entry.name, len(order)))
+
+
+def _write(
+    target: str | os.PathLike[str],
+    done: Plan,
+    framework: str,
+    template: Checkpoint | None,
+    source: Checkpoint,
+    force: bool,
+    crc: bool,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    format = format_of_name(Path(target))
+    inputs = [c.path for c in (source, template) if c is not None and c.path is not None]
+    mould = template if template is not None and template.format == format else None
+    if mould is not None and (format not in TEMPLATED or mould.source is None):
+        mould = None
+    metadata = dict(done.metadata)
+    if template is not None and mould is None and framework in CHANNELS_LAST:
+        metadata["layers"] = template.metadata.get("layers", {})
+    write(
+        target,
+        done.entries,
+        framework=framework,
+        extras=done.extras,
+        metadata=metadata,
+        force=force,
+        inputs=inputs,
+        template=mould,
+        partial=True,
+        crc=crc,
+        progress=progress,
+    )
+
+
+def _map_text(done: Plan, used: Map) -> str:
+    """The pairs that were used, and comments on what found none."""
+    report = done.report
+    pairs: list[tuple[str, LayerPair]] = []
+    for group, other in done.pairs:
+        said = used.of(group.path)
+        to = other.path if other is not None else said.to
+        if to is None:
+            to = _path_of(done, group)
+        pairs.append((group.path, LayerPair(to, said.flatten, said.kind)))
+    pairs += [
+        (path, pair) for path, pair in used.layers.items() if path not in {n for n, _ in pairs}
+    ]
+    notes = []
+    unused = sorted({row.layer for row in report.of("unused")})
+    missing = sorted({row.layer for row in report.of("missing")})
+    if unused:
+        notes.append("without counterpart in the source: " + ", ".join(unused))
+    if missing:
+        notes.append("without counterpart in the target: " + ", ".join(missing))
+    notes += report.problems
+    notes += [f"{row.source}: {row.what}" for row in report.of("ambiguous") if row.what]
+    return map_text(pairs, used.arrays.items(), notes)
+
+
+def _path_of(done: Plan, group: Group) -> str:
+    paths = done.metadata.get("batchnorm", {}).get("paths", {})
+    return next((new for new, old in paths.items() if old == group.path), group.path)

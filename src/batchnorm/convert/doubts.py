@@ -1,0 +1,43 @@
+"""What a checkpoint can't tell about a layer whose target's name is given by rule.
+
+Such a layer is carried under its own name and reported as ambiguous; a template or a `kind` in the
+map settles it. Not here: Flatten before Dense (`flatten`).
+"""
+
+from __future__ import annotations
+
+from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.layout import canonical
+
+__all__ = ["unclear"]
+
+SETTLE = "settle it with --like, or with kind in the map"
+
+
+def unclear(group: Group, framework: str) -> str:
+    """The candidates among which the state can't choose; empty if there is no doubt."""
+    doubt = ""
+    if group.framework in CHANNELS_LAST:
+        shape = group.members["weight"].shape if group.kind == "kernel" else ()
+        depthwise = len(shape) > 2 and shape[-1] == 1 != shape[-2]
+        if depthwise and not group.class_name and group.form != "depthwise":
+            doubt = "Conv2D with one output, or DepthwiseConv2D"
+    elif group.framework == "torch":
+        doubt = _of_torch(group, framework)
+    return f"{doubt}: {SETTLE}" if doubt else ""
+
+
+def _of_torch(group: Group, framework: str) -> str:
+    """torch calls every weight `weight`; MindSpore and Keras don't."""
+    if group.kind == "affine":
+        return "LayerNorm, GroupNorm, InstanceNorm or a batch norm that doesn't track"
+    if group.kind == "single" and group.path.rpartition(".")[2] == "weight":
+        return "PReLU, or a normalization without shift"
+    if group.kind != "kernel" or group.form:
+        return ""
+    shape = canonical(group, "weight")
+    if len(shape) == 2 and "bias" not in group.members:
+        return "a dense layer without bias, or an embedding"
+    if len(shape) > 2 and shape[1] == 1 != shape[0] and framework in CHANNELS_LAST:
+        return "written for Conv2D with groups; DepthwiseConv2D has another layout"
+    return ""

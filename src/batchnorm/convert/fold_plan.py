@@ -1,0 +1,263 @@
+"""`convert --fold` and `--unfold`: which batch norm goes into which layer, and the record of it.
+
+A checkpoint holds no graph. A batch norm is folded into the layer that is listed directly before
+it, under the same parent and with its number of output channels, or into the one that the map's
+`[fold]` names; the report says that nothing may stand between the two. The record keeps the folded
+layers' statistics, so that `--unfold` gives them back bit for bit, and the kernels up to rounding.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from batchnorm.checkpoints import Checkpoint, Entry
+from batchnorm.convert.fold import Statistics, fold, make_statistics, output_axes, unfold
+from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped, separator
+from batchnorm.convert.layout import canonical
+from batchnorm.convert.mapping import Map
+from batchnorm.convert.names import array_name
+from batchnorm.convert.report import Row
+from batchnorm.convert.settings import Settings, defaults, known_settings
+from batchnorm.convert.source import Source
+from batchnorm.errors import CheckpointError
+from batchnorm.vocabulary import as_dtype
+
+__all__ = ["fold_source", "unfold_source"]
+
+DIRECTLY = "assumes that nothing stands between {conv} and {norm}"
+
+
+def fold_source(
+    source: Source, map: Map, said: Mapping[str, Settings]
+) -> tuple[Source, dict[str, Any], list[Row]]:
+    """The source with its batch norms folded, the record by layer, and the report's rows.
+
+    Raises:
+        CheckpointError: no layer can be folded, or the map names layers that don't fit.
+    """
+    pairs = list(_pairs(source, map))
+    if not pairs:
+        raise CheckpointError(
+            f"{source.name}: no batch norm directly follows a layer of its width, so there is "
+            "nothing to fold; name the pairs under [fold] in the map"
+        )
+    entries = dict(source.checkpoint.entries)
+    record: dict[str, Any] = {}
+    rows: list[Row] = []
+    for conv, norm in pairs:
+        settings = known_settings(norm, source.ours, said)
+        assumed = settings.epsilon is None
+        epsilon = defaults(source.framework).epsilon if assumed else settings.epsilon
+        assert epsilon is not None
+        state = {role: entry.load() for role, entry in norm.members.items()}
+        statistics = make_statistics(state, epsilon, norm.label)
+        sep = separator(source.framework)
+        bias_name = f"{conv.path}{sep}bias" if conv.path else "bias"
+        weight, bias = conv.members["weight"], conv.members.get("bias")
+        layout = _layout(conv, norm)
+        worked = _Work(weight, bias, statistics, layout, back=False)
+        new = {weight.name: worked.weight()}
+        made = Entry.of(bias_name if bias is None else bias.name, worked.bias())
+        entries = _replaced(entries, new, weight.name, made)
+        for entry in norm.members.values():
+            del entries[entry.name]
+        record[conv.path] = {
+            "layer": norm.path,
+            "epsilon": epsilon,
+            "bias": bias is not None,
+            "layout": layout,
+            "framework": source.framework,
+            "arrays": {n.name: _packed(n) for n in norm.members.values()},
+            **({"settings": settings.as_json()} if settings.as_json() else {}),
+        }
+        note = DIRECTLY.format(conv=conv.label, norm=norm.label)
+        note += f"; epsilon {epsilon:g}" + (f" is {source.framework}'s default" if assumed else "")
+        for entry in norm.members.values():
+            text = f"into {conv.label}; {note}"
+            rows.append(Row(norm.label, entry.name, None, entry.shape, None, "folded", text))
+    return _with(source, entries), record, rows
+
+
+def unfold_source(source: Source) -> tuple[Source, list[Row]]:
+    """The source with the batch norms that an earlier `--fold` took out.
+
+    Raises:
+        CheckpointError: the file has no record of a fold.
+    """
+    folded = source.ours.get("folded")
+    if not isinstance(folded, Mapping) or not folded:
+        raise CheckpointError(
+            f"{source.name}: has no record of a fold; only files that --fold wrote can be unfolded"
+        )
+    paths = source.ours.get("paths")
+    here = {old: new for new, old in paths.items()} if isinstance(paths, Mapping) else {}
+    groups = {g.path: g for g in source.groups if g.kind == "kernel"}
+    entries = dict(source.checkpoint.entries)
+    rows: list[Row] = []
+    tracked, settings = dict(source.ours.get("tracked", {})), dict(source.ours.get("settings", {}))
+    for path, facts in folded.items():
+        conv = groups.get(str(here.get(path, path)))
+        try:
+            arrays = {str(n): _unpacked(p) for n, p in facts["arrays"].items()}
+            epsilon, had_bias = float(facts["epsilon"]), bool(facts["bias"])
+            owner = str(facts["framework"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(f"{source.name}: its record of a fold is damaged") from error
+        if conv is None or "bias" not in conv.members:
+            raise CheckpointError(f"{source.name}: the folded layer {path!r} is missing")
+        alone = Checkpoint({n: Entry.of(n, a) for n, a in arrays.items()}, "memory", owner)
+        norm = grouped(alone, owner)[0]
+        statistics = make_statistics(
+            {role: e.load() for role, e in norm.members.items()}, epsilon, path
+        )
+        weight, bias = conv.members["weight"], conv.members["bias"]
+        layout = _layout(conv, norm)
+        worked = _Work(weight, bias, statistics, layout, back=True)
+        new = {weight.name: worked.weight()}
+        made = Entry.of(bias.name, worked.bias())
+        entries = _replaced(entries, new, weight.name, made)
+        if not had_bias:
+            del entries[bias.name]
+        added = {}
+        if "count" in norm.members:
+            tracked[here.get(norm.path, norm.path)] = int(norm.members["count"].load())
+        if "settings" in facts:
+            settings[here.get(norm.path, norm.path)] = facts["settings"]
+        for role, entry in norm.members.items():
+            target = here.get(norm.path, norm.path)
+            inner = norm.inner if source.framework == "mindspore" else ""
+            name = array_name(norm, role, source.framework, path=target, inner=inner)
+            if name is not None:
+                added[name] = entry.renamed(name)
+                what = f"out of {conv.label}, whose kernel is right up to rounding"
+                rows.append(Row(target, None, name, entry.shape, entry.shape, "filled", what))
+        entries = _after(entries, weight.name, bias.name, added)
+    ours = {**source.ours, "tracked": tracked, "settings": settings}
+    return dataclasses.replace(_with(source, entries), ours=ours), rows
+
+
+class _Work:
+    """One kernel and bias, folded (or unfolded); the kernel only when it is written."""
+
+    def __init__(
+        self, weight: Entry, bias: Entry | None, values: Statistics, layout: str, *, back: bool
+    ) -> None:
+        self._weight, self._values, self._layout = weight, values, layout
+        self._bias = None if bias is None else bias.load()
+        self._function = unfold if back else fold
+
+    def weight(self) -> Entry:
+        def pieces(max_bytes: int) -> Iterator[Any]:
+            done = self._function(
+                self._weight.load(), self._bias, self._values, layout=self._layout
+            ).weight.reshape(-1)
+            step = max(max_bytes // done.itemsize, 1)
+            for start in range(0, done.size, step):
+                yield done[start : start + step]
+
+        given = self._weight
+        return Entry.streamed(given.name, given.shape, given.dtype, pieces)
+
+    def bias(self) -> Any:
+        """The bias; of the kernel it takes one value per channel, for the type."""
+        at = output_axes(self._layout)
+        shape = [self._values.scale.size if a == at[-1] else 1 for a in range(len(self._layout))]
+        kernel = np.zeros(shape, self._weight.dtype)
+        return self._function(kernel, self._bias, self._values, layout=self._layout).bias
+
+
+def _pairs(source: Source, map: Map) -> Iterator[tuple[Group, Group]]:
+    by_path = {g.path: g for g in source.groups}
+    if map.fold:
+        for conv_path, norm_path in map.fold.items():
+            conv, norm = by_path.get(conv_path), by_path.get(norm_path)
+            if conv is None or norm is None or conv.kind != "kernel" or norm.kind != "batch_norm":
+                raise CheckpointError(
+                    f"the map's [fold] names {conv_path!r} and {norm_path!r}; expected a layer "
+                    "with a kernel and a batch norm of the source"
+                )
+            yield conv, norm
+        return
+    if not source.ordered:
+        raise CheckpointError(
+            f"{source.name}: a safetensors file is sorted by name, so which batch norm follows "
+            "which layer is not to be seen; name the pairs under [fold] in the map"
+        )
+    sep = separator(source.framework)
+    for conv, norm in zip(source.groups, source.groups[1:], strict=False):
+        if conv.kind != "kernel" or norm.kind != "batch_norm" or conv.form == "embedding":
+            continue
+        same_parent = conv.path.rpartition(sep)[0] == norm.path.rpartition(sep)[0]
+        if same_parent and norm.channels in _widths(conv):
+            yield conv, norm
+
+
+def _widths(conv: Group) -> tuple[int, ...]:
+    shape = canonical(conv, "weight")
+    return (shape[0],) if conv.form != "conv_transpose" else (shape[1],)
+
+
+def _layout(conv: Group, norm: Group) -> str:
+    """The kernel's layout, by its form, or by the side that has the batch norm's width."""
+    shape, rank = conv.members["weight"].shape, len(conv.members["weight"].shape)
+    letters = {2: "", 3: "W", 4: "HW", 5: "DHW"}.get(rank)
+    if letters is None:
+        raise CheckpointError(f"{conv.label}: a kernel of shape {shape} can't be folded into")
+    transposed = conv.form == "conv_transpose"
+    if conv.framework in CHANNELS_LAST:
+        if conv.form == "depthwise":
+            return f"{letters}CM"
+        return f"{letters}{'OI' if transposed else 'IO'}"
+    transposed = transposed or (rank > 2 and shape[0] != norm.channels == shape[1])
+    return f"{'IO' if transposed else 'OI'}{letters}"
+
+
+def _replaced(
+    entries: dict[str, Entry], new: Mapping[str, Entry], after: str, made: Entry
+) -> dict[str, Entry]:
+    """The entries with some exchanged and `made` exchanged or put behind `after`."""
+    found: dict[str, Entry] = {}
+    for name, entry in entries.items():
+        found[name] = made if name == made.name else new.get(name, entry)
+        if name == after and made.name not in entries:
+            found[made.name] = made
+    return found
+
+
+def _after(
+    entries: dict[str, Entry], weight: str, bias: str, added: Mapping[str, Entry]
+) -> dict[str, Entry]:
+    last = bias if bias in entries else weight
+    found: dict[str, Entry] = {}
+    for name, entry in entries.items():
+        found[name] = entry
+        if name == last:
+            found.update(added)
+    return found
+
+
+def _with(source: Source, entries: dict[str, Entry]) -> Source:
+    checkpoint = dataclasses.replace(source.checkpoint, entries=entries)
+    groups = grouped(checkpoint, source.framework)
+    forms = {(g.kind, g.path): g for g in source.groups}
+    for group in groups:
+        old = forms.get((group.kind, group.path))
+        if old is not None:
+            group.form = old.form
+    return dataclasses.replace(source, checkpoint=checkpoint, groups=groups)
+
+
+def _packed(entry: Entry) -> list[Any]:
+    data = base64.b64encode(np.ascontiguousarray(entry.load()).tobytes()).decode()
+    return [str(entry.dtype), list(entry.shape), data]
+
+
+def _unpacked(packed: Any) -> Any:
+    dtype, shape, data = packed
+    values = np.frombuffer(base64.b64decode(data, validate=True), as_dtype(str(dtype)))
+    return values.reshape([int(n) for n in shape])

@@ -1,0 +1,103 @@
+"""Whose checkpoint it is, and whose is wanted: by what the file says, by names, or by the suffix.
+
+Not here: which container a file is (`batchnorm.checkpoints.detect`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from batchnorm.checkpoints import Checkpoint
+from batchnorm.checkpoints.detection import format_of_name
+from batchnorm.errors import CheckpointError, InvalidValue
+
+__all__ = ["FRAMEWORKS", "framework_of", "framework_of_target", "known_framework"]
+
+FRAMEWORKS = ("torch", "mindspore", "keras", "tf_keras")
+OTHER_NAMES = {"pytorch": "torch", "keras@3": "keras", "keras@2": "tf_keras", "ms": "mindspore"}
+FORMATS = {
+    "torch": "torch",
+    "mindspore": "mindspore",
+    "keras": "keras",
+    "keras-weights": "keras",
+    "keras-h5": "tf_keras",
+}
+KERAS_FORMATS = ("keras", "keras-weights", "keras-h5")
+SIGNS = {
+    "torch": (".running_mean", ".running_var", ".num_batches_tracked"),
+    "mindspore": (".moving_mean", ".moving_variance", ".embedding_table"),
+    "keras": ("/moving_mean", "/moving_variance", "/kernel", "/depthwise_kernel", "/embeddings"),
+}
+
+
+def known_framework(name: str) -> str:
+    """The framework of a name such as `keras@3`, `mindspore@2.10`.
+
+    Raises:
+        ValueError: it is none that can be converted.
+    """
+    plain = OTHER_NAMES.get(name.lower(), name.lower().partition("@")[0])
+    if plain not in FRAMEWORKS:
+        raise InvalidValue(
+            f"{name!r} is no framework that can be converted; known: {', '.join(FRAMEWORKS)} "
+            "(keras@2 is tf_keras)"
+        )
+    return plain
+
+
+def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
+    """The framework whose names a checkpoint has.
+
+    Raises:
+        CheckpointError: neither the file nor its names tell.
+    """
+    if given is not None:
+        return known_framework(given)
+    if checkpoint.framework is not None:
+        return checkpoint.framework
+    ours = checkpoint.metadata.get("batchnorm")
+    if isinstance(ours, dict) and ours.get("framework") in FRAMEWORKS:
+        return str(ours["framework"])
+    if checkpoint.format in KERAS_FORMATS:
+        return "tf_keras"  # Keras 3 names its layers, so a file without names is Keras 2's
+    found = _by_names(checkpoint)
+    if found is None:
+        raise CheckpointError(
+            f"{checkpoint.path or 'the mapping'}: neither the file nor its names "
+            f"({', '.join(repr(n) for n in list(checkpoint)[:3])}, …) say which framework wrote "
+            "it; say so (--from torch, mindspore, keras or tf_keras)"
+        )
+    return found
+
+
+def _by_names(names: Iterable[str]) -> str | None:
+    listed = list(names)
+    for framework, signs in SIGNS.items():
+        if any(f"{'' if '/' in n else '.'}{n}".endswith(signs) for n in listed):
+            return framework
+    if {"mean", "variance"} <= set(listed):
+        return "mindspore"
+    return None
+
+
+def framework_of_target(
+    path: str | os.PathLike[str] | None, like: Checkpoint | None, given: str | None
+) -> str:
+    """The framework to convert to: as told, as the template's, or as the suffix says.
+
+    Raises:
+        CheckpointError: none of them says it.
+    """
+    if given is not None:
+        return known_framework(given)
+    if like is not None:
+        return framework_of(like)
+    format = format_of_name(Path(path)) if path is not None else None
+    if format in FORMATS:
+        return FORMATS[format]
+    raise CheckpointError(
+        f"{path or 'no target'}: doesn't tell the target's framework; say it "
+        "(--to torch, mindspore, keras or tf_keras)"
+    )

@@ -1,0 +1,242 @@
+"""The entries of a checkpoint as groups: which arrays belong to one layer, and which part each is.
+
+A batch-norm layer is recognised by its state (a running mean and a running variance of one length
+under one prefix), never by the letters of its name. The state's names are those that the dialects
+declare (`Layer.STATE`); those of the layers around it are facts of torch 2.13, MindSpore 2.10,
+tf_keras 2.21 and Keras 3.15, seen in files that they wrote. Not here: what a group is called in
+another framework (`names`), and how its arrays lie in memory (`layout`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from batchnorm.checkpoints import Checkpoint, Entry
+from batchnorm.dialects import keras, mindspore, torch
+
+__all__ = [
+    "BARE",
+    "CHANNELS_LAST",
+    "INNER",
+    "STATES",
+    "Group",
+    "Kind",
+    "Roles",
+    "grouped",
+    "separator",
+]
+
+Kind: TypeAlias = Literal["batch_norm", "kernel", "affine", "single"]
+Roles: TypeAlias = Mapping[str, str]
+
+CHANNELS_LAST = ("keras", "tf_keras")
+INNER = "bn2d"  # MindSpore's BatchNorm3d keeps its state in a BatchNorm2d of this name
+
+
+def _roles(layer: type[Any], *, bare: bool = False) -> Roles:
+    return {(e.bare_name if bare and e.bare_name else n): e.role for n, e in layer.STATE.items()}
+
+
+STATES: Mapping[str, Roles] = {
+    "torch": _roles(torch.BatchNorm2d),
+    "mindspore": _roles(mindspore.BatchNorm2d),
+    "keras": _roles(keras.BatchNormalization),
+}
+BARE = _roles(mindspore.BatchNorm2d, bare=True)
+# Leaf of a kernel -> what the layer is, where the leaf alone says it.
+KERNELS: Mapping[str, str] = {
+    "weight": "",
+    "kernel": "",
+    "depthwise_kernel": "depthwise",
+    "pointwise_kernel": "pointwise",
+    "embedding_table": "embedding",
+    "embeddings": "embedding",
+}
+CLASSES: Mapping[str, str] = {"Embedding": "embedding"}
+NORMAL = ("BatchNormalization", "SyncBatchNormalization")
+
+
+def separator(framework: str) -> str:
+    """What stands between a layer's name and its array's: a slash in Keras, else a dot."""
+    return "/" if framework in CHANNELS_LAST else "."
+
+
+@dataclass
+class Group:
+    """The arrays of one layer.
+
+    Attributes:
+        framework: whose names they are.
+        path: the layer's name, without the inner layer of MindSpore's BatchNorm3d.
+        kind: batch_norm; kernel (a weight of rank 2 or more, perhaps with a bias); affine (a scale
+            and a shift without statistics); single (any other array).
+        members: role -> entry. Roles of batch_norm and affine are the core's words, those of a
+            kernel `weight` and `bias`, that of a single array `value`.
+        form: what a kernel is where that is known: dense, conv, conv_transpose, depthwise,
+            pointwise, embedding; for a normalization, its class.
+        inner: "bn2d" for MindSpore's BatchNorm3d.
+        bare: whether a MindSpore layer was saved alone, as `mean` and `variance`.
+        facts: what the file says of the layer, see `Checkpoint.metadata["layers"]`.
+        doubt: what the state alone can't tell; empty if nothing.
+    """
+
+    framework: str
+    path: str
+    kind: Kind
+    members: dict[str, Entry]
+    form: str = ""
+    inner: str = ""
+    bare: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    doubt: str = ""
+
+    @property
+    def channels(self) -> int:
+        """C, of a batch-norm layer."""
+        return self.members["running_mean"].shape[0]
+
+    @property
+    def class_name(self) -> str:
+        """The layer's class where the file says it (Keras), else an empty text."""
+        return str(self.facts.get("class_name", ""))
+
+    @property
+    def label(self) -> str:
+        """The path, or a stand-in for the empty path of a layer that was saved alone."""
+        return self.path or "(the layer itself)"
+
+    def replaced(self, **members: Entry) -> Group:
+        """The group with some members exchanged or added."""
+        return dataclasses.replace(self, members={**self.members, **members})
+
+
+def grouped(checkpoint: Checkpoint, framework: str) -> list[Group]:
+    """The groups of a checkpoint, in the order of their first entries."""
+    sep = separator(framework)
+    layers: dict[str, dict[str, Entry]] = {}
+    for name, entry in checkpoint.items():
+        prefix, _, leaf = name.rpartition(sep)
+        layers.setdefault(prefix, {})[leaf] = entry
+    known = checkpoint.metadata.get("layers", {})
+    groups: list[Group] = []
+    for prefix, own in layers.items():
+        facts = known.get(prefix, {})
+        groups += _groups_of(framework, prefix, own, facts if isinstance(facts, Mapping) else {})
+    return groups
+
+
+def _groups_of(
+    framework: str, prefix: str, own: dict[str, Entry], facts: Mapping[str, Any]
+) -> Iterable[Group]:
+    """The groups under one prefix: at most one layer, and the arrays that are no part of it."""
+    doubt = ""
+    leaves = own
+    if framework in CHANNELS_LAST and own and all(leaf.isdigit() for leaf in own):
+        leaves, doubt = _named(own, str(facts.get("class_name", "")))
+    left = dict(leaves)
+    normal = _batch_norm(framework, prefix, left, facts)
+    if normal is not None:
+        normal.doubt = doubt
+        yield normal
+    for leaf in KERNELS:
+        if leaf in left and len(left[leaf].shape) >= 2:
+            yield _kernel(framework, prefix, leaf, left, facts, alone=leaf != "depthwise_kernel")
+    affine = _affine(framework, prefix, left, facts)
+    if affine is not None:
+        yield affine
+    for leaf, entry in left.items():
+        path = f"{prefix}{separator(framework)}{leaf}" if prefix else leaf
+        yield Group(framework, path, "single", {"value": entry}, facts=facts)
+
+
+def _batch_norm(
+    framework: str, prefix: str, left: dict[str, Entry], facts: Mapping[str, Any]
+) -> Group | None:
+    """The batch-norm layer whose state these entries hold; takes them out of `left`."""
+    bare = not prefix and "mean" in left and "variance" in left
+    vocabularies = [BARE] if bare else list(STATES.values())
+    for roles in vocabularies:
+        found = {role: left[name] for name, role in roles.items() if name in left}
+        mean, var = found.get("running_mean"), found.get("running_var")
+        if mean is None or var is None or len(mean.shape) != 1 or mean.shape != var.shape:
+            continue
+        members = {
+            role: entry
+            for role, entry in found.items()
+            if entry.shape == (() if role == "count" else mean.shape)
+        }
+        for name, role in roles.items():
+            if role in members:
+                del left[name]
+        path, inner = prefix, ""
+        if framework == "mindspore" and prefix.split(".")[-1] == INNER:
+            path, inner = prefix.removesuffix(INNER).removesuffix("."), INNER
+        form = str(facts.get("class_name", ""))
+        return Group(framework, path, "batch_norm", members, form, inner, bare, facts)
+    return None
+
+
+def _kernel(
+    framework: str,
+    prefix: str,
+    leaf: str,
+    left: dict[str, Entry],
+    facts: Mapping[str, Any],
+    *,
+    alone: bool,
+) -> Group:
+    """A weight and, where it is the prefix's own, the bias; takes them out of `left`."""
+    weight = left.pop(leaf)
+    members = {"weight": weight}
+    separable = str(facts.get("class_name", "")).startswith("Separable")
+    if "bias" in left and len(left["bias"].shape) == 1 and (alone or not separable):
+        members["bias"] = left.pop("bias")
+    class_name = str(facts.get("class_name", ""))
+    form = KERNELS[leaf] or CLASSES.get(class_name, "")
+    if class_name.startswith("Depthwise"):
+        form = "depthwise"
+    elif class_name.endswith("Transpose"):
+        form = "conv_transpose"
+    elif not form and class_name:
+        form = "dense" if class_name == "Dense" else "conv"
+    path = f"{prefix}/{form}" if separable else prefix
+    return Group(framework, path, "kernel", members, form, facts=facts)
+
+
+def _affine(
+    framework: str, prefix: str, left: dict[str, Entry], facts: Mapping[str, Any]
+) -> Group | None:
+    """A scale and a shift without statistics; takes them out of `left`."""
+    for scale, shift in (("weight", "bias"), ("gamma", "beta")):
+        if scale in left and shift in left and left[scale].shape == left[shift].shape:
+            members = {"gamma": left.pop(scale), "beta": left.pop(shift)}
+            form = str(facts.get("class_name", ""))
+            return Group(framework, prefix, "affine", members, form, facts=facts)
+    return None
+
+
+def _named(own: dict[str, Entry], class_name: str) -> tuple[dict[str, Entry], str]:
+    """Leaf names for the numbered variables of a `.weights.h5` without a config."""
+    entries = [own[leaf] for leaf in sorted(own, key=int)]
+    shapes = [entry.shape for entry in entries]
+    vectors = all(len(shape) == 1 for shape in shapes) and len(set(shapes)) == 1
+    names: list[str] = []
+    doubt = ""
+    if vectors and (len(entries) == 4 or class_name in NORMAL):
+        statistics = ["moving_mean", "moving_variance"]
+        names = [*["gamma", "beta"][: len(entries) - 2], *statistics][: len(entries)]
+        if len(entries) == 3:
+            names = ["beta", *statistics]
+            doubt = "the file doesn't say whether the first of three arrays is gamma or beta"
+    elif vectors and len(entries) == 2:
+        names = ["gamma", "beta"]
+        doubt = "two numbered arrays of one length: gamma and beta, or a mean and a variance"
+    elif len(shapes[0]) >= 2 and len(entries) <= 2 and all(len(s) == 1 for s in shapes[1:]):
+        first = "embeddings" if class_name == "Embedding" else "kernel"
+        names = [first, "bias"][: len(entries)]
+    if len(names) != len(entries):
+        return own, doubt
+    return dict(zip(names, entries, strict=True)), doubt

@@ -1,0 +1,195 @@
+"""`inspect`: the batch-norm layers of a checkpoint, their settings, and signs of trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from batchnorm.checkpoints import Entry
+from batchnorm.convert.groups import Group
+from batchnorm.convert.settings import known_settings, read_settings
+from batchnorm.convert.source import Readable, Source, opened, source_of
+
+if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
+    from rich.console import Console
+
+__all__ = ["Inspection", "LayerFacts", "inspect"]
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """One batch-norm layer.
+
+    Attributes:
+        layer: its path.
+        channels: C.
+        state: role -> name in the file.
+        dtype: of the statistics.
+        settings: eps and momentum in the file's framework's words, as far as they are known.
+        batches: num_batches_tracked, where it is stored.
+        trouble: what looks wrong.
+    """
+
+    layer: str
+    channels: int
+    state: Mapping[str, str]
+    dtype: str
+    settings: Mapping[str, float | None]
+    batches: int | None
+    trouble: tuple[str, ...]
+
+
+@dataclass
+class Inspection:
+    """What a checkpoint holds."""
+
+    source: str
+    format: str
+    framework: str
+    arrays: int
+    values: int
+    layers: list[LayerFacts] = field(default_factory=list)
+    others: dict[str, int] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+    left: dict[str, int] = field(default_factory=dict)
+    group: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """1 if a layer looks wrong."""
+        return 1 if any(layer.trouble for layer in self.layers) else 0
+
+    def as_json(self) -> dict[str, Any]:
+        """One object; its form is stable within a version."""
+        return {"version": 1, "command": "inspect", "exit_code": self.exit_code, **asdict(self)}
+
+    def print(self, console: Console) -> None:
+        """A table of the layers, then one line on the rest."""
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in ("batch norm", "channels", "state", "settings", "trouble"):
+            table.add_column(title, overflow="fold")
+        for layer in self.layers:
+            said = ", ".join(f"{n}={v}" for n, v in layer.settings.items()) or "unknown"
+            batches = "" if layer.batches is None else f", {layer.batches} batches"
+            table.add_row(
+                escape(layer.layer),
+                f"{layer.channels} {layer.dtype}",
+                escape(" ".join(_leaf(n) for n in layer.state.values())),
+                said + batches,
+                escape("; ".join(layer.trouble)) or "—",
+                style="red" if layer.trouble else "",
+            )
+        if self.layers:
+            console.print(table)
+        for owner, count in self.left.items():
+            console.print(f"note: {count} arrays of {owner!r} are no part of the model's state")
+        others = ", ".join(f"{count} {kind}" for kind, count in self.others.items())
+        troubled = len([layer for layer in self.layers if layer.trouble])
+        console.print(
+            f"{escape(self.source)}: {self.format}, {self.framework}, {self.arrays} arrays, "
+            f"{self.values} values; {len(self.layers)} batch norms"
+            + (f", {troubled} with signs of trouble" if troubled else "")
+            + (f"; besides {others}" if others else ""),
+            highlight=False,
+        )
+
+
+def inspect(
+    source: Readable,
+    *,
+    framework: str | None = None,
+    group: str | None = None,
+    settings: Any = None,
+) -> Inspection:
+    """List the batch-norm layers of a checkpoint or live model, with signs of trouble.
+
+    Args:
+        source: a file, a mapping of names to arrays, or a live model.
+        framework: whose names it has, where it doesn't say so.
+        group: the dictionary with the model's state, where the file has several.
+        settings: as `convert` takes them.
+
+    Raises:
+        CheckpointError: the file is bad.
+
+    Example:
+        >>> import numpy as np, batchnorm as bn
+        >>> found = bn.inspect({"a.running_mean": np.zeros(2), "a.running_var": -np.ones(2)})
+        >>> found.layers[0].trouble
+        ('negative variance in 2 of 2 channels',)
+    """
+    with opened(source) as checkpoint:
+        given = source_of(checkpoint, framework, group)
+        said = read_settings(settings, given.framework)
+        kinds = {"kernel": "kernels", "affine": "other norms", "single": "other arrays"}
+        others: dict[str, int] = {}
+        for item in given.groups:
+            if item.kind in kinds:
+                name = kinds[item.kind]
+                others[name] = others.get(name, 0) + 1
+        return Inspection(
+            given.name,
+            checkpoint.format,
+            given.framework,
+            len(given.checkpoint),
+            sum(_size(e) for e in given.checkpoint.values()),
+            [_facts(g, given, said) for g in given.groups if g.kind == "batch_norm"],
+            others,
+            dict(given.extras),
+            dict(given.left),
+            given.group,
+        )
+
+
+def _facts(group: Group, source: Source, said: Any) -> LayerFacts:
+    count = group.members.get("count")
+    batches = int(count.load()) if count is not None else None
+    if batches is None and isinstance(source.ours.get("tracked"), Mapping):
+        stored = source.ours["tracked"].get(group.path)
+        batches = stored if type(stored) is int else None
+    return LayerFacts(
+        group.label,
+        group.channels,
+        {role: entry.name for role, entry in group.members.items()},
+        str(group.members["running_mean"].dtype),
+        known_settings(group, source.ours, said).words(source.framework),
+        batches,
+        tuple(_trouble(group, batches)),
+    )
+
+
+def _trouble(group: Group, batches: int | None) -> list[str]:
+    found = []
+    for role, entry in group.members.items():
+        values = entry.load().astype(np.float64)
+        bad = int((~np.isfinite(values)).sum())
+        if bad:
+            found.append(f"{role}: {bad} of {values.size} values are not finite")
+    roles = ("running_mean", "running_var")
+    mean, var = (group.members[role].load().astype(np.float64) for role in roles)
+    for what, bad in (("negative", int((var < 0).sum())), ("zero", int((var == 0).sum()))):
+        if bad:
+            found.append(f"{what} variance in {bad} of {var.size} channels")
+    if var.size and not mean.any() and (var == 1).all():
+        found.append("statistics as at the start (mean 0, variance 1): never updated")
+        if batches:
+            found[-1] += f", although {batches} batches were counted"
+    elif batches == 0:
+        found.append("statistics moved, although 0 batches were counted")
+    if batches is not None and batches < 0:
+        found.append(f"{batches} batches were counted")
+    return found
+
+
+def _leaf(name: str) -> str:
+    return name.rpartition("/")[2].rpartition(".")[2]
+
+
+def _size(entry: Entry) -> int:
+    return entry.nbytes // entry.dtype.itemsize

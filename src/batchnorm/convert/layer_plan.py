@@ -1,0 +1,288 @@
+"""What becomes of one layer's arrays: carried, made, kept in the metadata, or left without a place.
+
+`LayerPlanner` decides layer by layer, by rule or by a template's layer, and writes each decision
+into the report and the record. Not here: which layers belong together, and the whole (`plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from batchnorm.checkpoints import Entry
+from batchnorm.convert import flatten as flattened
+from batchnorm.convert.doubts import unclear
+from batchnorm.convert.groups import CHANNELS_LAST, INNER, Group
+from batchnorm.convert.layout import Step, canonical, step
+from batchnorm.convert.mapping import LayerPair, Map
+from batchnorm.convert.match import Pairing
+from batchnorm.convert.names import KEPT, array_name, path_in, roles_in
+from batchnorm.convert.record import Record
+from batchnorm.convert.report import Report, Row, Status
+from batchnorm.convert.source import Source
+from batchnorm.vocabulary import as_dtype
+
+__all__ = ["LayerPlanner"]
+
+NEUTRAL: Mapping[str, int] = {"gamma": 1, "beta": 0}
+
+
+class LayerPlanner:
+    """Plans the layers of one conversion.
+
+    Attributes:
+        entries: the target's, in the order in which layers were planned.
+        paths: source layer -> target layer.
+        record, report: where decisions are written.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        framework: str,
+        map: Map,
+        back: Record,
+        returning: bool,
+        record: Record,
+        report: Report,
+    ) -> None:
+        self.source, self.framework, self.map = source, framework, map
+        self.back, self.returning = back, returning
+        self.record, self.report = record, report
+        self.entries: list[Entry] = []
+        self.paths: dict[str, str] = {}
+        self.crosses = (source.framework in CHANNELS_LAST) != (framework in CHANNELS_LAST)
+
+    def by_rule(self, group: Group) -> None:
+        """Plan a layer whose target has the name that the rules give."""
+        said = self.map.of(group.path)
+        if said.to == "":
+            self.reject(group, "left out", "the map leaves it out")
+            return
+        known = self.back.paths.get(group.path) if self.returning else None
+        path = said.to or known or path_in(group, self.framework)
+        self._pass(group, path)
+        doubt = group.doubt
+        if not (said.kind or said.to or known or self.source.framework == self.framework):
+            doubt = doubt or unclear(group, self.framework)
+        status: Status = "ambiguous" if doubt else "carried"
+        if group.kind == "batch_norm":
+            self._batch_norm_by_rule(group, path, status, doubt)
+            return
+        own_name = (
+            status == "ambiguous" and group.kind == "affine" and self.framework == "mindspore"
+        )
+        for role, entry in group.members.items():
+            name = self.map.arrays.get(entry.name)
+            if name is None and own_name:  # what it is can't be told, so its name stays
+                name = f"{path}.{entry.name.rpartition('.')[2]}" if path else entry.name
+            name = name or array_name(group, role, self.framework, path=path) or path
+            if self.framework in CHANNELS_LAST and "/" not in name:
+                self._row(group, entry, None, None, "unused", "Keras has no place for it by rule")
+                continue
+            self._carry(group, role, name, None, said, status, doubt)
+
+    def by_template(self, pairing: Pairing) -> None:
+        """Plan a layer whose place in the template is known."""
+        group, target = pairing.source, pairing.target
+        said = self.map.of(group.path)
+        self._pass(group, target.path)
+        for role, place in target.members.items():
+            if role in group.members:
+                doubt = group.doubt if pairing.why != "map" else ""
+                status: Status = "ambiguous" if doubt else "carried"
+                self._carry(group, role, place.name, target, said, status, doubt)
+            elif role in NEUTRAL or role == "count":
+                self._make(group, role, place.name, place.shape, str(place.dtype))
+            else:
+                self._missing_role(group, role, place)
+        for role, entry in group.members.items():
+            if role not in target.members:
+                self._without_place(group, role, entry)
+
+    def reject(self, group: Group, status: Status, why: str) -> None:
+        """Put a whole layer of the source into the report as having no place."""
+        for entry in group.members.values():
+            to = self.map.arrays.get(entry.name)
+            if to == "":
+                self._row(group, entry, None, None, "left out", "the map leaves it out")
+            else:
+                self._row(group, entry, None, None, status, why)
+
+    def missing(self, group: Group, why: str) -> None:
+        """Put a layer of the template into the report as having got nothing."""
+        for role, place in group.members.items():
+            given = [old for old, new in self.map.arrays.items() if new == place.name]
+            if given and given[0] in self.source.checkpoint:
+                self._single(given[0], place)
+            else:
+                self._missing_role(group, role, place, why)
+
+    def _single(self, name: str, place: Entry) -> None:
+        """One array that the map sends to one place."""
+        entry = self.source.checkpoint[name]
+        alone = Group(self.source.framework, name, "single", {"value": entry})
+        found = step(alone, "value", self.framework, shape=place.shape)
+        rows = [r for r in self.report.rows if r.source != name]
+        self.report.rows = rows
+        self._add(alone, entry, place.name, found, "carried", "map")
+
+    def _pass(self, group: Group, path: str) -> None:
+        self.paths[group.path] = path
+        self.record.paths[path] = group.path
+        if group.path in self.back.tracked and "count" not in group.members:
+            self.record.tracked[path] = self.back.tracked[group.path]
+
+    def _batch_norm_by_rule(self, group: Group, path: str, status: Status, doubt: str) -> None:
+        inner = ""
+        if self.framework == "mindspore":
+            inner, guess = self._inner(group)
+            status, doubt = ("ambiguous", guess) if guess else (status, doubt)
+        mean = group.members["running_mean"]
+        one_missing = ("gamma" in group.members) != ("beta" in group.members)
+        for role in roles_in(self.framework):
+            name = array_name(group, role, self.framework, path=path, inner=inner)
+            if name is None:
+                continue
+            if role in group.members:
+                self._carry(group, role, name, None, LayerPair(), status, doubt)
+            elif role == "count":
+                if not self._had_none(group):
+                    self._make(group, role, name, (), "int64")
+            elif role in self.back.dropped.get(group.path, {}) and self.returning:
+                kind = self.back.dropped[group.path][role]
+                self._make(group, role, name, mean.shape, kind)
+            elif role in NEUTRAL and (
+                role in KEPT[self.framework] or (one_missing and self.framework == "torch")
+            ):
+                self._make(group, role, name, mean.shape, str(mean.dtype))
+        for role, entry in group.members.items():
+            if array_name(group, role, self.framework, path=path) is None:
+                self._without_place(group, role, entry)
+
+    def _inner(self, group: Group) -> tuple[str, str]:
+        """The inner layer of MindSpore's BatchNorm3d, and what is unclear about it."""
+        if group.inner or self.map.of(group.path).kind == "batch_norm_3d":
+            return INNER, ""
+        if self.map.of(group.path).kind == "batch_norm":
+            return "", ""
+        groups = self.source.groups
+        kernels = [g for g in groups if g.kind == "kernel"]
+        if not any(len(canonical(g, "weight")) == 5 for g in kernels):
+            return "", ""
+        index = next(i for i, g in enumerate(groups) if g is group)
+        before = [g for g in groups[:index] if g.kind == "kernel"]
+        if self.source.ordered and before and len(canonical(before[-1], "weight")) == 5:
+            return INNER, ""
+        return "", (
+            "the model has three-dimensional convolutions; if this is a BatchNorm3d, say "
+            'kind = "batch_norm_3d" in the map, else kind = "batch_norm"'
+        )
+
+    def _had_none(self, group: Group) -> bool:
+        """Whether this came from a file without `num_batches_tracked`, to which it goes back."""
+        return (
+            self.returning and group.path in self.back.paths and group.path not in self.back.tracked
+        )
+
+    def _carry(
+        self,
+        group: Group,
+        role: str,
+        name: str,
+        target: Group | None,
+        said: LayerPair,
+        status: Status,
+        what: str,
+    ) -> None:
+        entry = group.members[role]
+        shape = target.members[role].shape if target is not None else None
+        recorded = self.back.names.get(entry.name) if self.returning else None
+        if recorded is not None and target is None:
+            name = recorded[0]
+        known = recorded is not None and recorded[1] is not None and recorded[1].shape == shape
+        if recorded is not None and recorded[1] is not None and (known or target is None):
+            self._add(group, entry, name, recorded[1], status, what)
+            return
+        if self.returning and entry.name in self.back.made and self._neutral(role, entry):
+            self._row(group, entry, None, None, "left out", "made on the way here, and unchanged")
+            return
+        form = target.form if target is not None else said.kind
+        trap = None
+        if self.crosses and role == "weight" and not said.flatten:
+            trap = flattened.channels_before(self.source.groups, group, ordered=self.source.ordered)
+        if trap is not None and recorded is None and form != "embedding":
+            rows = canonical(group, role)[1]
+            status, what = "ambiguous", flattened.advice(trap, rows)
+        flatten = said.flatten if role == "weight" else ()
+        found = step(group, role, self.framework, form=form, shape=shape, flatten=flatten)
+        self._add(group, entry, name, found, status, what)
+
+    def _add(
+        self, group: Group, entry: Entry, name: str, found: Step, status: Status, what: str
+    ) -> None:
+        self.entries.append(found.apply(entry, name))
+        back = None if found.trivial else found.inverse(entry.shape)
+        self.record.names[name] = (entry.name, back)
+        text = "; ".join(part for part in (found.what, what) if part)
+        self._row(group, entry, name, found.shape, status, text)
+
+    def _make(self, group: Group, role: str, name: str, shape: tuple[int, ...], dtype: str) -> None:
+        """An array that the target has and the source doesn't need: 1, 0, or the stored counter."""
+        value, what = NEUTRAL.get(role, 0), f"{role} = {NEUTRAL.get(role, 0)}"
+        tracked = self.back.tracked.get(group.path)
+        if role == "count":
+            value, what = (0, "0 batches") if tracked is None else (tracked, "the stored counter")
+        try:
+            kind = as_dtype(dtype)
+        except TypeError:
+            kind = group.members["running_mean"].dtype
+        entry = Entry.of(name, np.full(shape, value, kind))
+        self.entries.append(entry)
+        self.record.made.append(name)
+        self.report.rows.append(Row(group.label, None, name, shape, shape, "filled", what))
+
+    def _without_place(self, group: Group, role: str, entry: Entry) -> None:
+        """An array that the target's layer doesn't have."""
+        path = self.paths[group.path]
+        made = self.returning and entry.name in self.back.made
+        tracked = int(entry.load()) if role == "count" else None
+        if made and (tracked == 0 or self._neutral(role, entry)):
+            self._row(group, entry, None, None, "left out", "made on the way here")
+            return
+        if tracked is not None:
+            self.record.tracked[path] = tracked
+            self._row(group, entry, None, None, "kept", f"{tracked} batches, in the metadata")
+        elif role in NEUTRAL and self._neutral(role, entry):
+            self.record.dropped.setdefault(path, {})[role] = str(entry.dtype)
+            what = f"is {NEUTRAL[role]} everywhere, as without it"
+            self._row(group, entry, None, None, "left out", what)
+        else:
+            why = "the target's layer has no place for it, and it changes the result"
+            self._row(group, entry, None, None, "unused", why)
+
+    def _missing_role(self, group: Group, role: str, place: Entry, why: str = "") -> None:
+        what = why or f"the source has no {role}"
+        label = group.label
+        self.report.rows.append(
+            Row(label, None, place.name, place.shape, place.shape, "missing", what)
+        )
+
+    def _neutral(self, role: str, entry: Entry) -> bool:
+        """Whether a gamma is 1 or a beta 0 throughout."""
+        if role not in NEUTRAL:
+            return False
+        return all(bool((piece == NEUTRAL[role]).all()) for piece in entry.chunks())
+
+    def _row(
+        self,
+        group: Group,
+        entry: Entry,
+        target: str | None,
+        shape: tuple[int, ...] | None,
+        status: Status,
+        what: str,
+    ) -> None:
+        name = entry.name
+        self.report.rows.append(Row(group.label, name, target, entry.shape, shape, status, what))

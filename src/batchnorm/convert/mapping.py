@@ -1,0 +1,143 @@
+"""`--map FILE`: pairs of layers or arrays, in TOML; and the file that `--dump-map` writes.
+
+    version = 1
+    [layers]                                    # source = target
+    "layer1.0.downsample.1" = "layer1.0.down_sample.1"
+    "features.0" = ""                           # left out on purpose
+    "classifier.0" = { to = "fc1", flatten = [16, 4, 4] }   # C, H, W before Flatten
+    "norm" = { to = "norm", kind = "norm" }
+    [arrays]
+    "cls_token" = "tokens/cls"
+    [fold]
+    "conv1" = "bn1"                             # for --fold: the batch norm after a convolution
+
+`flatten` permutes the rows of a dense layer between C·H·W and H·W·C. `kind` settles what a
+checkpoint can't tell: batch_norm, batch_norm_3d, norm, dense, conv, conv_transpose, depthwise,
+embedding.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from batchnorm.errors import CheckpointError
+
+__all__ = ["KINDS", "LayerPair", "Map", "map_text", "read_map"]
+
+VERSION = 1
+KINDS = (
+    "batch_norm", "batch_norm_3d", "norm", "dense", "conv", "conv_transpose", "depthwise",
+    "embedding",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class LayerPair:
+    """What the map says of one layer of the source.
+
+    Attributes:
+        to: the target's layer; None where only something else is said, empty to leave it out.
+        flatten: (C, spatial sizes) before Flatten, for a dense layer.
+        kind: one of `KINDS`, or empty.
+    """
+
+    to: str | None = None
+    flatten: tuple[int, ...] = ()
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Map:
+    """A map: what belongs to what."""
+
+    layers: Mapping[str, LayerPair] = field(default_factory=dict)
+    arrays: Mapping[str, str] = field(default_factory=dict)
+    fold: Mapping[str, str] = field(default_factory=dict)
+
+    def of(self, path: str) -> LayerPair:
+        """What it says of a layer."""
+        return self.layers.get(path, LayerPair())
+
+
+def read_map(given: str | os.PathLike[str] | Mapping[str, Any] | Map | None) -> Map:
+    """A map from a TOML file or from what one holds.
+
+    Raises:
+        CheckpointError: it isn't one; says where.
+    """
+    if given is None:
+        return Map()
+    if isinstance(given, Map):
+        return given
+    place = "the map"
+    if isinstance(given, Mapping):
+        content: Mapping[str, Any] = given
+    else:
+        place = str(given)
+        try:
+            content = tomllib.loads(Path(given).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise CheckpointError(f"{place}: can't be read as a map: {error}") from error
+    unknown = set(content) - {"version", "layers", "arrays", "fold"}
+    if unknown or content.get("version", VERSION) != VERSION:
+        raise CheckpointError(
+            f"{place}: expected version = {VERSION} and the tables layers, arrays and fold, "
+            f"but got {', '.join(sorted(unknown)) or 'version ' + repr(content['version'])}"
+        )
+    tables = {name: content.get(name, {}) for name in ("layers", "arrays", "fold")}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise CheckpointError(f"{place}: {name} must be a table, but is {table!r}")
+    for name in ("arrays", "fold"):
+        for key, value in tables[name].items():
+            if not isinstance(value, str):
+                raise CheckpointError(f"{place}: [{name}] {key!r} must be a name, got {value!r}")
+    layers = {name: _pair(place, name, value) for name, value in tables["layers"].items()}
+    return Map(layers, dict(tables["arrays"]), dict(tables["fold"]))
+
+
+def _pair(place: str, name: str, value: Any) -> LayerPair:
+    if isinstance(value, str):
+        return LayerPair(value)
+    if not isinstance(value, Mapping) or set(value) - {"to", "flatten", "kind"}:
+        raise CheckpointError(
+            f"{place}: [layers] {name!r} must be a name or a table of to, flatten and kind, "
+            f"but is {value!r}"
+        )
+    to, flatten, kind = value.get("to"), value.get("flatten", ()), value.get("kind", "")
+    sizes = isinstance(flatten, list | tuple) and all(type(n) is int and n > 0 for n in flatten)
+    if not (to is None or isinstance(to, str)) or not sizes or kind not in ("", *KINDS):
+        raise CheckpointError(
+            f"{place}: [layers] {name!r}: expected to = a name, flatten = [C, H, W], "
+            f"kind = one of {', '.join(KINDS)}; got {value!r}"
+        )
+    return LayerPair(to, tuple(flatten), kind)
+
+
+def map_text(
+    pairs: Iterable[tuple[str, LayerPair]],
+    arrays: Iterable[tuple[str, str]] = (),
+    notes: Iterable[str] = (),
+) -> str:
+    """The TOML of a map, ready to edit; `notes` become comments below it."""
+    lines = [f"version = {VERSION}", "", '[layers]  # source = target; "" leaves a layer out']
+    for name, pair in pairs:
+        to = _text(pair.to or "")
+        more = f", flatten = {list(pair.flatten)}" if pair.flatten else ""
+        more += f", kind = {_text(pair.kind)}" if pair.kind else ""
+        lines.append(f"{_text(name)} = " + (f"{{ to = {to}{more} }}" if more else to))
+    listed = [f"{_text(a)} = {_text(b)}" for a, b in arrays]
+    if listed:
+        lines += ["", "[arrays]", *listed]
+    remarks = [f"# {line}" for note in notes for line in note.splitlines()]
+    return "\n".join([*lines, *([""] if remarks else []), *remarks]) + "\n"
+
+
+def _text(value: str) -> str:
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,0 +1,254 @@
+"""Which layer of the source is which of the template: by name, by order, by shape; never by guess.
+
+In this order: the map; the name by rule; names equal but for separators (`downsample` and
+`down_sample`, `layer1.0.bn1` and `layer1_0_bn1`); and for what then remains, order, if the two
+sides list layers of the same shapes in the same order and no names speak against it; or shape, if
+it occurs once on each side. Two layers of one shape whose order is no evidence stay unmatched, and
+the problem names both candidates.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from batchnorm.convert.groups import Group
+from batchnorm.convert.layout import canonical
+from batchnorm.convert.mapping import Map
+from batchnorm.convert.names import path_in
+
+__all__ = ["Match", "Pairing", "match"]
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """Two layers that belong together, and why: map, name, similar name, order or shape."""
+
+    source: Group
+    target: Group
+    why: str
+
+
+@dataclass
+class Match:
+    """What was found: pairs in the target's order, and what is left of both sides."""
+
+    pairs: list[Pairing] = field(default_factory=list)
+    source: list[Group] = field(default_factory=list)
+    target: list[Group] = field(default_factory=list)
+    left_out: list[Group] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def signature(group: Group) -> Hashable:
+    """What two layers must share to be candidates: the family and the canonical shapes."""
+    if group.kind == "batch_norm":
+        return ("batch_norm", group.channels)
+    shapes = []
+    for role in sorted(group.members):
+        shape = canonical(group, role)
+        if group.kind == "kernel" and len(shape) == 4 and shape[2] == 1:
+            shape = (*shape[:2], shape[3])  # MindSpore's Conv1d
+        if group.kind == "single":
+            shape = tuple(n for n in shape if n != 1)
+        shapes.append((role, shape))
+    return (group.kind, *shapes)
+
+
+def match(
+    source: Sequence[Group],
+    target: Sequence[Group],
+    map: Map | None = None,
+    *,
+    framework: str,
+    orders: tuple[str, str] = ("model", "model"),
+    recorded: Mapping[str, str] | None = None,
+) -> Match:
+    """Pair the layers of a source with those of a template.
+
+    Args:
+        source: the source's layers.
+        target: the template's.
+        map: pairs that the user gave.
+        framework: the target's.
+        orders: what the order of each side says (see `Source.order`).
+        recorded: source path -> target path, as an earlier conversion wrote them.
+    """
+    work = _Work(list(source), list(target))
+    said = map or Map()
+    for group in source:
+        to = said.of(group.path).to
+        if to == "":
+            work.leave(group)
+        elif to is not None:
+            work.pair_named(group, to)
+    if recorded:
+        work.by_key("record", lambda g: recorded.get(g.path), lambda g: g.path)
+    work.by_key("name", lambda g: path_in(g, framework), lambda g: g.path)
+    work.by_key("similar name", lambda g: _plain(g.path), lambda g: _plain(g.path))
+    if set(orders) == {"model"}:
+        work.by_order()
+    elif orders == ("model", "class"):
+        work.by_order_within_classes()
+    work.by_shape()
+    result = work.result
+    result.source, result.target = work.source, work.target
+    if result.source and result.target:
+        result.problems += _ambiguities(work.source, work.target, orders)
+    order = {id(group): index for index, group in enumerate(target)}
+    result.pairs.sort(key=lambda p: order[id(p.target)])
+    return result
+
+
+class _Work:
+    """The groups not matched yet."""
+
+    def __init__(self, source: list[Group], target: list[Group]) -> None:
+        self.source, self.target, self.result = source, target, Match()
+
+    def pair(self, a: Group, b: Group, why: str) -> None:
+        self.source = [g for g in self.source if g is not a]
+        self.target = [g for g in self.target if g is not b]
+        self.result.pairs.append(Pairing(a, b, why))
+
+    def leave(self, group: Group) -> None:
+        self.source = [g for g in self.source if g is not group]
+        self.result.left_out.append(group)
+
+    def pair_named(self, group: Group, path: str) -> None:
+        named = [g for g in self.target if g.path == path]
+        fitting = [g for g in named if g.kind == group.kind] or named
+        if fitting:
+            self.pair(group, fitting[0], "map")
+        else:
+            self.result.problems.append(
+                f"the map sends {group.label!r} to {path!r}, which the template doesn't have "
+                "(or which has its layer already)"
+            )
+
+    def by_key(
+        self, why: str, a: Callable[[Group], str | None], b: Callable[[Group], str | None]
+    ) -> None:
+        """Pair what has one key and one signature, if the key occurs once on each side."""
+        mine, theirs = _index(self.source, a), _index(self.target, b)
+        for key, group in mine.items():
+            other = theirs.get(key)
+            if group is not None and other is not None:
+                self.pair(group, other, why)
+
+    def by_order(self) -> None:
+        """Pair what remains if both sides list the same shapes in the same order."""
+        mine, theirs = [signature(g) for g in self.source], [signature(g) for g in self.target]
+        if not mine or mine != theirs:
+            return
+        pairs = list(zip(self.source, self.target, strict=True))
+        against = _contradiction(pairs)
+        if against:
+            self.result.problems.append(against)
+            return
+        for a, b in pairs:
+            self.pair(a, b, "order")
+
+    def by_order_within_classes(self) -> None:
+        """The same class by class, for a template that lists its layers so.
+
+        Shapes that occur in two classes are left out: theirs is no one order.
+        """
+        classes: dict[str, list[Group]] = defaultdict(list)
+        for group in self.target:
+            classes[group.class_name].append(group)
+        shapes = {name: {signature(g) for g in groups} for name, groups in classes.items()}
+        for name, theirs in classes.items():
+            others = set().union(*(s for other, s in shapes.items() if other != name))
+            own = shapes[name] - others
+            mine = [g for g in self.source if signature(g) in own]
+            if not name or own != shapes[name]:
+                continue
+            if [signature(g) for g in mine] == [signature(g) for g in theirs]:
+                pairs = list(zip(mine, theirs, strict=True))
+                against = _contradiction(pairs)
+                if against:
+                    self.result.problems.append(against)
+                    continue
+                for a, b in pairs:
+                    self.pair(a, b, "order")
+
+    def by_shape(self) -> None:
+        """Pair what has a shape that no other layer has, among those that remain."""
+        mine, theirs = _by_signature(self.source), _by_signature(self.target)
+        for key, groups in mine.items():
+            if len(groups) == 1 and len(theirs.get(key, ())) == 1:
+                self.pair(groups[0], theirs[key][0], "shape")
+
+
+def _index(
+    groups: Sequence[Group], key: Callable[[Group], str | None]
+) -> dict[Hashable, Group | None]:
+    found: dict[Hashable, Group | None] = {}
+    for group in groups:
+        name = key(group)
+        if name is not None:
+            place = (name, signature(group))
+            found[place] = None if place in found else group
+    return found
+
+
+def _by_signature(groups: Sequence[Group]) -> dict[Hashable, list[Group]]:
+    found: dict[Hashable, list[Group]] = defaultdict(list)
+    for group in groups:
+        found[signature(group)].append(group)
+    return found
+
+
+def _plain(path: str) -> str:
+    """A name without separators: `layer1.0.down_sample` is `layer1.0.downsample`.
+
+    Separators between two digits count, so that `1.12` and `11.2` stay apart.
+    """
+    text = re.sub(r"(?<=\d)[._/-]+(?=\d)", "|", path.lower())
+    return re.sub(r"[._/-]+", "", text)
+
+
+def _words(path: str) -> Counter[str]:
+    return Counter(word for word in re.findall(r"[a-z]+", path.lower()) if len(word) > 2)
+
+
+def _likeness(a: Group, b: Group) -> int:
+    return sum((_words(a.path) & _words(b.path)).values())
+
+
+def _contradiction(pairs: Sequence[tuple[Group, Group]]) -> str:
+    """Two pairs of one shape that would fit better the other way round, by their names."""
+    alike: dict[Hashable, list[tuple[Group, Group]]] = defaultdict(list)
+    for a, b in pairs:
+        alike[signature(a)].append((a, b))
+    for same in alike.values():
+        for i, (a, b) in enumerate(same):
+            for c, d in same[i + 1 :]:
+                crossed = _likeness(a, d) + _likeness(c, b)
+                if crossed > _likeness(a, b) + _likeness(c, d):
+                    return (
+                        f"by order {a.label!r} would be {b.label!r} and {c.label!r} "
+                        f"{d.label!r}, but their names say the reverse; give the pairs (--map)"
+                    )
+    return ""
+
+
+def _ambiguities(
+    source: Sequence[Group], target: Sequence[Group], orders: tuple[str, str]
+) -> list[str]:
+    """Why what remains was not matched, one sentence per shape."""
+    found = []
+    mine, theirs = _by_signature(source), _by_signature(target)
+    reason = "the two sides list their layers in different orders"
+    if "none" in orders:
+        reason = "a safetensors file is sorted by name, so its order is no evidence"
+    elif "class" in orders:
+        reason = "a .weights.h5 without config lists its layers by class; a .keras file says more"
+    for key, groups in mine.items():
+        if key in theirs:
+            names = [", ".join(repr(g.label) for g in side[:6]) for side in (groups, theirs[key])]
+            found.append(f"{names[0]} could each be {names[1]}: {reason}; give the pairs (--map)")
+    return found

@@ -1,0 +1,109 @@
+"""What a report says about the whole: denominators, settings, what was left alone.
+
+The denominator of the running variance is what the real frameworks answered to the question
+`running-variance-denominator-by-rank` (recorded answers), not what this file says.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from batchnorm.convert.record import Record
+from batchnorm.convert.report import Report
+from batchnorm.convert.settings import Settings, defaults, known_settings
+from batchnorm.convert.source import Source
+from batchnorm.questions import recorded
+
+__all__ = ["denominator", "general_notes"]
+
+QUESTION = "running-variance-denominator"
+FORMULAS = {"unbiased": "n - 1", "biased": "n"}
+
+
+def denominator(framework: str) -> str:
+    """By what a framework divides the sum of squares that goes into the running variance."""
+    answers = recorded(framework)
+    by_rank: Any = answers.get(f"{QUESTION}-by-rank")
+    if not isinstance(by_rank, dict) or len(set(by_rank.values())) == 1:
+        return FORMULAS.get(str(answers[QUESTION]), str(answers[QUESTION]))
+    groups: dict[str, list[str]] = {}
+    for rank, answer in by_rank.items():
+        groups.setdefault(FORMULAS.get(str(answer), str(answer)), []).append(rank)
+    return ", ".join(
+        f"{formula} for inputs of rank {' and '.join(ranks)}" for formula, ranks in groups.items()
+    )
+
+
+def general_notes(
+    source: Source, framework: str, template: Source | None, report: Report, record: Record
+) -> list[str]:
+    """The notes of a conversion."""
+    notes = []
+    if source.group:
+        notes.append(f"took the dictionary {source.group!r}")
+    for owner, count in source.left.items():
+        notes.append(
+            f"left {count} arrays of {owner!r} alone: they are no part of the model's state"
+        )
+    if source.wrapper and framework != source.framework:
+        notes.append(f"took the wrapper's prefix {source.wrapper!r} off every name")
+    layers = [g for g in source.groups if g.kind == "batch_norm"]
+    if not layers:
+        notes.append("found no batch-norm layer with running statistics")
+        return notes
+    if framework == source.framework:
+        return notes
+    own, new = denominator(source.framework), denominator(framework)
+    notes.append(
+        f"running variances are carried unchanged, which is right for inference; the batch "
+        f"variance that goes into them is divided by {own} in {source.framework}"
+        + (f" and by {new} in {framework} from now on" if own != new else f", as in {framework}")
+    )
+    notes += _settings_notes(framework, template, report, record, len(layers))
+    return notes
+
+
+def _settings_notes(
+    framework: str, template: Source | None, report: Report, record: Record, count: int
+) -> list[str]:
+    notes = []
+    unknown = count - len(report.settings)
+    if unknown > 0:
+        usual = ", ".join(f"{n}={v}" for n, v in defaults(record.origin).words(framework).items())
+        notes.append(
+            f"epsilon and momentum of {unknown} layers are in no file; if {record.origin}'s "
+            f"defaults were used, construct the target's layers with {usual}; say others with "
+            "--settings"
+        )
+    for words in sorted({tuple(w.items()) for w in report.settings.values()}, key=str):
+        layers = [p for p, w in report.settings.items() if tuple(w.items()) == words]
+        listed = ", ".join(layers[:3]) + (f" and {len(layers) - 3} more" if len(layers) > 3 else "")
+        said = ", ".join(f"{n}={v}" for n, v in words)
+        notes.append(f"construct with {said}: {listed}")
+    cumulative = [
+        p
+        for p, s in record.settings.items()
+        if framework != "torch" and "weight_of_batch" in s and s["weight_of_batch"] is None
+    ]
+    if cumulative:
+        notes.append(
+            f"momentum=None (the average over all batches) has no counterpart in {framework}: "
+            + ", ".join(cumulative[:3])
+        )
+    if template is not None:
+        notes += _disagreements(framework, template, record)
+    return notes
+
+
+def _disagreements(framework: str, template: Source, record: Record) -> list[str]:
+    """Where the template's config has other settings than the source."""
+    notes = []
+    for group in template.groups:
+        if group.kind != "batch_norm" or group.path not in record.settings:
+            continue
+        own = known_settings(group, template.ours, {}).words(framework)
+        wanted = Settings.from_json(record.settings[group.path]).words(framework)
+        wrong = [f"{n}={own[n]} instead of {v}" for n, v in wanted.items() if own.get(n, v) != v]
+        if wrong:
+            notes.append(f"the template's layer {group.label!r} has {', '.join(wrong)}")
+    return notes

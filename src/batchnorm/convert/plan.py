@@ -1,0 +1,213 @@
+"""From a source and a target's framework (or template) to the target's entries: `plan`.
+
+Groups are matched (`match`) or named by rule (`names`), every array gets one step (`layout`), and
+every decision becomes a row of the report and, where the way back needs it, of the record. Nothing
+is loaded here but single numbers and what must be compared with 1 or 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from batchnorm.checkpoints import Entry
+from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.convert.frameworks import FRAMEWORKS
+from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.layer_plan import LayerPlanner
+from batchnorm.convert.mapping import Map
+from batchnorm.convert.match import Match, match
+from batchnorm.convert.notes import general_notes
+from batchnorm.convert.record import Record
+from batchnorm.convert.report import Report, Row
+from batchnorm.convert.settings import Settings, known_settings
+from batchnorm.convert.source import Source
+from batchnorm.vocabulary import as_dtype
+
+__all__ = ["Plan", "plan"]
+
+CLASSES = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}
+
+
+@dataclass
+class Plan:
+    """What is to be written, and the report on it."""
+
+    entries: list[Entry]
+    report: Report
+    extras: dict[str, Extra]
+    metadata: dict[str, Any]
+    pairs: list[tuple[Group, Group | None]] = field(default_factory=list)
+
+
+def plan(
+    source: Source,
+    framework: str,
+    *,
+    template: Source | None = None,
+    map: Map | None = None,
+    said: Mapping[str, Settings] | None = None,
+    folded: Mapping[str, Any] | None = None,
+    rows: list[Row] | None = None,
+) -> Plan:
+    """Decide what every array becomes.
+
+    Args:
+        source: the checkpoint to convert; folded or unfolded already, if that is wanted.
+        framework: the target's.
+        template: a checkpoint of the target model.
+        map: the user's pairs.
+        said: the user's settings.
+        folded: what a fold left out, for the record.
+        rows: the report's rows on that.
+    """
+    map = map or Map()
+    back = Record.of(source.ours)
+    returning = back.framework == source.framework and back.source == framework
+    record = Record(framework, source.framework, source.checkpoint.format)
+    record.origin = back.origin if back.origin in FRAMEWORKS else source.framework
+    record.folded = dict(folded or {})
+    report = Report(source.name, None, (source.framework, framework), list(rows or ()))
+    planner = LayerPlanner(source, framework, map, back, returning, record, report)
+    pairs: list[tuple[Group, Group | None]]
+    if template is not None:
+        found = _matched(source, template, framework, map, back if returning else None)
+        pairs = [(p.source, p.target) for p in found.pairs]
+        for pairing in found.pairs:
+            planner.by_template(pairing)
+        _unmatched(planner, found)
+        entries = _in_order(planner.entries, template)
+    else:
+        if framework == source.framework and not map.layers and not map.arrays:
+            entries = _copied(source, planner)
+            record = planner.record = _onward(back, source)
+        else:
+            for group in source.groups:
+                planner.by_rule(group)
+            entries = planner.entries
+        pairs = [(group, None) for group in source.groups]
+    for group in source.groups:
+        if group.kind == "batch_norm" and group.path in planner.paths:
+            settings = known_settings(group, source.ours, said or {})
+            path = planner.paths[group.path]
+            if settings.as_json():
+                record.settings[path] = settings.as_json()
+                report.settings[path] = settings.words(framework)
+    report.notes += general_notes(source, framework, template, report, record)
+    extras = dict(source.extras)
+    entries += _scalars(framework, source, back, extras, record)
+    metadata = _metadata(source, framework, template, back, returning, record, planner)
+    return Plan(entries, report, extras, metadata, pairs)
+
+
+def _matched(
+    source: Source, template: Source, framework: str, map: Map, back: Record | None
+) -> Match:
+    return match(
+        source.groups,
+        template.groups,
+        map,
+        framework=framework,
+        orders=(source.order, template.order),
+        recorded=back.paths if back is not None else None,
+    )
+
+
+def _unmatched(planner: LayerPlanner, found: Match) -> None:
+    planner.report.problems += found.problems
+    for group in found.left_out:
+        planner.reject(group, "left out", "the map leaves it out")
+    for group in found.source:
+        planner.reject(group, "unused", "no layer of the template was found for it")
+    for group in found.target:
+        planner.missing(group, "no layer of the source was found for it")
+
+
+def _in_order(entries: list[Entry], template: Source) -> list[Entry]:
+    order = {name: index for index, name in enumerate(template.checkpoint)}
+    return sorted(entries, key=lambda entry: order.get(entry.name, len(order)))
+
+
+def _copied(source: Source, planner: LayerPlanner) -> list[Entry]:
+    """The same framework's names again: another container, nothing else."""
+    entries = []
+    of = {id(e): g.path for g in source.groups for e in g.members.values()}
+    for name, entry in source.checkpoint.items():
+        whole = source.wrapper + name
+        entries.append(entry.renamed(whole))
+        layer = of.get(id(entry), name)
+        planner.report.rows.append(Row(layer, whole, whole, entry.shape, entry.shape, "carried"))
+    planner.paths = {g.path: g.path for g in source.groups}
+    return entries
+
+
+def _onward(back: Record, source: Source) -> Record:
+    """A copied file keeps what an earlier conversion wrote, and where it came from."""
+    if not back.source:
+        back.framework = source.framework
+        back.source, back.source_format = source.framework, source.checkpoint.format
+        back.origin = source.framework
+    return back
+
+
+def _scalars(
+    framework: str, source: Source, back: Record, extras: dict[str, Extra], record: Record
+) -> list[Entry]:
+    """MindSpore's scalars, in the type that they had; elsewhere they are plain extras."""
+    known = {**back.scalars, **source.scalars}
+    if framework != "mindspore":
+        record.scalars = {name: kind for name, kind in known.items() if name in extras}
+        return []
+    entries = []
+    for name in [n for n in known if n in extras]:
+        try:
+            entries.append(Entry.of(name, np.asarray(extras[name], as_dtype(known[name]))))
+        except (TypeError, ValueError, OverflowError):
+            continue  # a record that doesn't fit its value: the plain extra stays
+        del extras[name]
+    return entries
+
+
+def _metadata(
+    source: Source,
+    framework: str,
+    template: Source | None,
+    back: Record,
+    returning: bool,
+    record: Record,
+    planner: LayerPlanner,
+) -> dict[str, Any]:
+    given = source.checkpoint.metadata
+    if framework == source.framework and template is None:
+        own = {"batchnorm": record.as_json()}
+        return {**given, **own}
+    record.layers = {n: f for n, f in given.get("layers", {}).items() if isinstance(f, dict)}
+    metadata: dict[str, Any] = {"batchnorm": record.as_json()}
+    if template is None and returning and back.layers:
+        metadata["layers"] = back.layers
+    elif template is None and framework in CHANNELS_LAST:
+        metadata["layers"] = {
+            path: {"class_name": _class(group)}
+            for group in source.groups
+            if (path := planner.paths.get(group.path)) is not None and _class(group)
+        }
+    return metadata
+
+
+def _class(group: Group) -> str:
+    """The Keras class of a layer that comes without one."""
+    if group.class_name:
+        return group.class_name
+    if group.kind == "batch_norm":
+        return "BatchNormalization"
+    if group.kind == "affine":
+        return "LayerNormalization"
+    if group.kind == "kernel":
+        rank = len(group.members["weight"].shape)
+        forms = {"embedding": "Embedding", "depthwise": f"DepthwiseConv{rank - 2}D"}
+        name = forms.get(group.form, CLASSES.get(rank, ""))
+        return f"{name}Transpose" if group.form == "conv_transpose" else name
+    return ""

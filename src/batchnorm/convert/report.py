@@ -1,0 +1,161 @@
+"""What a conversion did: one row per array, notes, problems; as a table, as JSON, as exit code.
+
+Not here: how it was decided (`plan`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
+    from rich.console import Console
+    from rich.table import Table
+
+__all__ = ["FINDINGS", "Report", "Row", "Status"]
+
+Status: TypeAlias = Literal[
+    "carried", "filled", "kept", "folded", "left out", "ambiguous", "missing", "unused"
+]
+# What must be looked at before the target is used; an ambiguous array was written all the same.
+FINDINGS: tuple[Status, ...] = ("missing", "unused")
+COLOURS = {"missing": "red", "unused": "red", "ambiguous": "yellow", "filled": "cyan"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What happened to one array.
+
+    Attributes:
+        layer: the source's layer, or the target's where the source has none.
+        source: the name in the source; None if it was made.
+        target: the name in the target; None if it has no place there.
+        shape: the shape in the source, or of what was made.
+        target_shape: the shape in the target.
+        status: carried; filled (made, as the target has an array that the source doesn't need);
+            kept (in the metadata); folded; left out on purpose; ambiguous (written, but what it is
+            can't be told); missing (the target expects it); unused (the source has it).
+        what: what was done, or why nothing was.
+    """
+
+    layer: str
+    source: str | None
+    target: str | None
+    shape: tuple[int, ...]
+    target_shape: tuple[int, ...] | None
+    status: Status
+    what: str = ""
+
+
+@dataclass
+class Report:
+    """The whole of it.
+
+    Attributes:
+        source: the file or what stands for it.
+        target: the file, or None.
+        frameworks: of the source and of the target.
+        rows: one per array.
+        settings: by the target's layer, constructor arguments in the target's words.
+        notes: what to know about the result.
+        problems: why layers could not be matched.
+        written: whether the target was written.
+        allow_missing: whether missing and unused arrays were allowed.
+    """
+
+    source: str
+    target: str | None
+    frameworks: tuple[str, str]
+    rows: list[Row] = field(default_factory=list)
+    settings: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    written: bool = False
+    allow_missing: bool = False
+
+    def of(self, *statuses: Status) -> list[Row]:
+        """The rows of these statuses."""
+        return [row for row in self.rows if row.status in statuses]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every array of both sides found its counterpart."""
+        return not self.of(*FINDINGS) and not self.problems
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 1 if something is unmatched or unclear and that was not allowed."""
+        open_ends = not self.complete or bool(self.of("ambiguous"))
+        return 1 if open_ends and not self.allow_missing else 0
+
+    @property
+    def summary(self) -> str:
+        """One line."""
+        layers = len({row.layer for row in self.rows if row.target is not None})
+        parts = [f"{len([r for r in self.rows if r.target])} arrays in {layers} layers"]
+        for status in ("filled", "kept", "folded", "left out", "ambiguous", "missing", "unused"):
+            count = len([row for row in self.rows if row.status == status])
+            if count:
+                parts.append(f"{count} {status}")
+        return ", ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """One object; its form is stable within a version."""
+        return {
+            "version": 1,
+            "command": "convert",
+            "source": self.source,
+            "target": self.target,
+            "from": self.frameworks[0],
+            "to": self.frameworks[1],
+            "written": self.written,
+            "exit_code": self.exit_code,
+            "arrays": [asdict(row) for row in self.rows],
+            "settings": self.settings,
+            "notes": self.notes,
+            "problems": self.problems,
+            "summary": self.summary,
+        }
+
+    def print(self, console: Console, *, table: bool = True) -> None:
+        """The table, then notes and problems, then one line."""
+        from rich.markup import escape
+
+        if table:
+            console.print(self._table(self.rows))
+        elif self.of(*FINDINGS, "ambiguous"):
+            console.print(self._table(self.of(*FINDINGS, "ambiguous")))
+        for note in self.notes:
+            console.print(f"note: {escape(note)}", highlight=False)
+        for problem in self.problems:
+            console.print(f"[red]problem:[/red] {escape(problem)}", highlight=False)
+        wrote = f"wrote {self.target}" if self.written else "nothing was written"
+        console.print(
+            f"{self.frameworks[0]} → {self.frameworks[1]}: {escape(self.summary)}; {escape(wrote)}",
+            highlight=False,
+        )
+
+    def _table(self, rows: Iterable[Row]) -> Table:
+        from rich.markup import escape
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for title in (self.frameworks[0], self.frameworks[1], "shape", "what was done"):
+            table.add_column(title, overflow="fold")
+        for row in rows:
+            shape = "×".join(map(str, row.shape)) or "scalar"
+            if row.target_shape is not None and row.target_shape != row.shape:
+                shape += " → " + ("×".join(map(str, row.target_shape)) or "scalar")
+            what = row.status if row.status != "carried" or not row.what else row.what
+            if row.what and what != row.what:
+                what += f": {row.what}"
+            style = COLOURS.get(row.status, "")
+            table.add_row(
+                escape(row.source or "—"),
+                escape(row.target or "—"),
+                shape,
+                escape(what),
+                style=style,
+            )
+        return table

@@ -1,0 +1,244 @@
+"""A checkpoint opened for conversion: the model's own part, its wrapper's prefix taken off.
+
+`{"state_dict": …, "epoch": …}`, DataParallel's `module.`, torch.compile's `_orig_mod.`, an
+optimizer's copies of the parameters (MindSpore's `moments.bn1.gamma`) and the scalars of
+`append_dict` are told from the model's state here, so that nobody above sees them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from batchnorm.checkpoints import Checkpoint, Entry, read
+from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.convert.frameworks import framework_of
+from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped
+from batchnorm.convert.live import checkpoint_of
+from batchnorm.errors import CheckpointError
+
+__all__ = ["Order", "Readable", "Source", "opened", "source_of"]
+
+Readable: TypeAlias = str | os.PathLike[str] | Checkpoint | Mapping[str, Any] | Any
+
+Order: TypeAlias = Literal["model", "class", "none"]
+
+STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params")
+WRAPPERS = ("module.", "_orig_mod.")
+OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
+
+
+@dataclass
+class Source:
+    """The model's part of a checkpoint.
+
+    Attributes:
+        checkpoint: its entries, without wrapper.
+        framework: whose names they are.
+        groups: its layers.
+        extras: plain values beside the arrays, scalars of MindSpore's `append_dict` included.
+        scalars: the dtypes of those that were arrays.
+        wrapper: the prefix that was taken off.
+        group: the dictionary that was taken, empty for the whole file.
+        left: what is no part of the model's state and was left alone: how many arrays, by owner.
+        order: what the entries' order says: "model" is the model's; safetensors files are sorted by
+            name ("none"), a `.weights.h5` without config by class, in the model's order within one.
+        ours: what an earlier conversion wrote about itself.
+    """
+
+    checkpoint: Checkpoint
+    framework: str
+    groups: list[Group]
+    extras: dict[str, Extra] = field(default_factory=dict)
+    scalars: dict[str, str] = field(default_factory=dict)
+    wrapper: str = ""
+    group: str = ""
+    left: dict[str, int] = field(default_factory=dict)
+    order: Order = "model"
+    ours: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether the order of all layers is the model's."""
+        return self.order == "model"
+
+    @property
+    def name(self) -> str:
+        """The file, or what stands for it."""
+        path = self.checkpoint.path
+        return str(path) if path is not None else f"a {self.framework} state in memory"
+
+    @property
+    def dictionary(self) -> str:
+        """The dictionary that was taken, with a slash; empty for the whole file."""
+        return f"{self.group}/" if self.group else ""
+
+
+@contextlib.contextmanager
+def opened(given: Readable) -> Iterator[Checkpoint]:
+    """A checkpoint of a path, of a mapping or of a live model; closed at the end if it was a path.
+
+    Raises:
+        CheckpointError: the file is bad.
+        TypeError: it is none of them.
+    """
+    if isinstance(given, Checkpoint):
+        yield given
+    elif isinstance(given, str | os.PathLike):
+        with read(given) as checkpoint:
+            yield checkpoint
+    elif isinstance(given, Mapping):
+        entries = {
+            name: value.renamed(name) if isinstance(value, Entry) else Entry.of(name, value)
+            for name, value in given.items()
+        }
+        yield Checkpoint(entries, format="memory")
+    else:
+        yield checkpoint_of(given)
+
+
+def source_of(
+    checkpoint: Checkpoint, framework: str | None = None, group: str | None = None
+) -> Source:
+    """The model's part of a checkpoint.
+
+    Raises:
+        CheckpointError: it isn't known whose it is, or which of several dictionaries is meant.
+    """
+    chosen = _chosen(checkpoint, group)
+    part = checkpoint.group(chosen)
+    left: dict[str, int] = {}
+    if chosen:
+        for name in checkpoint:
+            if not name.startswith(f"{chosen}/"):
+                owner = name.partition("/")[0]
+                left[owner] = left.get(owner, 0) + 1
+    outer = {n: v for n, v in checkpoint.extras.items() if "/" not in n} if chosen else {}
+    extras = {**outer, **part.extras}
+    found = framework_of(part, framework)
+    entries, wrapper = _unwrapped(part, found)
+    if part.format == "keras-weights":
+        entries = _with_recorded_names(entries, part.metadata.get("layers", {}))
+    scalars: dict[str, str] = {}
+    if found == "mindspore":
+        for name in [n for n, e in entries.items() if e.shape == () and "." not in n]:
+            entry = entries.pop(name)
+            extras[name] = entry.load().item()
+            scalars[name] = str(entry.dtype)
+    entries, slots = _without_slots(entries, found)
+    left.update(slots)
+    layers = part.metadata.get("layers", {})
+    if wrapper:
+        layers = {n.removeprefix(wrapper): facts for n, facts in layers.items()}
+    ours = part.metadata.get("batchnorm", {})
+    inner = Checkpoint(
+        entries,
+        part.format,
+        found,
+        {**part.metadata, "layers": layers},
+        extras,
+        path=part.path,
+        source=part.source,
+    )
+    return Source(
+        inner,
+        found,
+        grouped(inner, found),
+        extras,
+        scalars,
+        wrapper,
+        chosen,
+        left,
+        order=_order(part, bool(ours)),
+        ours=ours if isinstance(ours, Mapping) else {},
+    )
+
+
+def _order(part: Checkpoint, ours: bool) -> Order:
+    if part.format == "safetensors" and not ours:
+        return "none"
+    layers = part.metadata.get("layers", {}).values()
+    if part.format == "keras-weights" and not ours and not any("config" in f for f in layers):
+        return "class"
+    return "model"
+
+
+def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
+    """The dictionary with the model's state."""
+    if group is not None:
+        return group
+    if checkpoint.format not in ("torch", "torch-legacy", "memory"):
+        return ""
+    nested = [g for g in checkpoint.groups if g and g.split("/")[0] not in OPTIMIZER]
+    if "" in checkpoint.groups and any("/" not in name for name in checkpoint):
+        return ""
+    for name in STATE_DICTS:
+        if name in nested:
+            return name
+    plausible = [g for g in nested if "optim" not in g]
+    if len(plausible) == 1:
+        return plausible[0]
+    if not plausible:
+        return ""
+    raise CheckpointError(
+        f"{checkpoint.path}: has several dictionaries of arrays, {', '.join(plausible[:8])}; "
+        "say which is the model's (--group)"
+    )
+
+
+def _unwrapped(part: Checkpoint, framework: str) -> tuple[dict[str, Entry], str]:
+    """The entries without the prefix that a wrapper put before every name."""
+    entries, wrapper = dict(part.entries), ""
+    if framework in CHANNELS_LAST:
+        return entries, wrapper
+    again = True
+    while again:
+        again = False
+        for prefix in WRAPPERS:
+            if entries and all(name.startswith(prefix) for name in entries):
+                short = {}
+                for name, entry in entries.items():
+                    bare = name.removeprefix(prefix)
+                    short[bare] = entry.renamed(bare)
+                entries, wrapper, again = short, wrapper + prefix, True
+    return entries, wrapper
+
+
+def _with_recorded_names(entries: dict[str, Entry], layers: Mapping[str, Any]) -> dict[str, Entry]:
+    """A `.weights.h5` of Keras 2 holds no layer's name; what our own writer said of its paths does.
+
+    `layers` then has two prefixes of one path: the one made of the path, and the recorded one.
+    """
+    present = {name.rpartition("/")[0] for name in entries}
+    recorded = {
+        facts["path"]: (prefix, facts["weights"])
+        for prefix, facts in layers.items()
+        if prefix not in present and {"path", "weights"} <= set(facts)
+    }
+    found: dict[str, Entry] = {}
+    for name, entry in entries.items():
+        prefix, _, leaf = name.rpartition("/")
+        known = recorded.get(layers.get(prefix, {}).get("path"))
+        if known is not None and leaf.isdigit() and int(leaf) < len(known[1]):
+            name = f"{known[0]}/{known[1][int(leaf)]}"
+        found[name] = entry.renamed(name)
+    return found
+
+
+def _without_slots(
+    entries: dict[str, Entry], framework: str
+) -> tuple[dict[str, Entry], dict[str, int]]:
+    """The entries without an optimizer's: copies of a parameter under its name with a prefix."""
+    kept: dict[str, Entry] = {}
+    left: dict[str, int] = {}
+    for name, entry in entries.items():
+        owner, _, rest = name.partition("/" if framework in CHANNELS_LAST else ".")
+        copy = rest in entries and entries[rest].shape == entry.shape and framework == "mindspore"
+        if copy or (framework in CHANNELS_LAST and owner in OPTIMIZER):
+            left[owner] = left.get(owner, 0) + 1
+        else:
+            kept[name] = entry
+    return kept, left

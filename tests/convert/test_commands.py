@@ -1,0 +1,156 @@
+"""The commands: exit codes, files, JSON."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import batchnorm as bn
+from batchnorm.cli import main
+
+
+def run(capsys, *arguments):
+    with pytest.raises(SystemExit) as ended:
+        main([str(a) for a in arguments])
+    output = capsys.readouterr()
+    return ended.value.code or 0, output.out, output.err
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    path = tmp_path / "a.pth"
+    state = {f"n.{k}": np.full(3, i + 1.5, np.float32)
+             for i, k in enumerate(("weight", "bias", "running_mean", "running_var"))}  # fmt: skip
+    bn.checkpoints.write(path, {**state, "n.num_batches_tracked": np.int64(4)})
+    return path
+
+
+def test_convert_writes_and_ends_with_0(capsys, checkpoint, tmp_path):
+    target = tmp_path / "b.ckpt"
+    code, out, _ = run(capsys, "convert", checkpoint, target)
+    assert code == 0
+    assert target.exists()
+    assert "n.moving_variance" in out
+    assert "4 arrays in 1 layers, 1 kept" in out
+
+
+def test_an_existing_target_needs_force(capsys, checkpoint, tmp_path):
+    target = tmp_path / "b.ckpt"
+    target.write_bytes(b"precious")
+    code, _, err = run(capsys, "convert", checkpoint, target)
+    assert code == 2
+    assert "exists" in err
+    assert target.read_bytes() == b"precious"
+    assert run(capsys, "convert", checkpoint, target, "--force")[0] == 0
+
+
+def test_dry_run_writes_nothing(capsys, checkpoint, tmp_path):
+    target = tmp_path / "b.ckpt"
+    code, out, _ = run(capsys, "convert", checkpoint, target, "--dry-run", "--json")
+    report = json.loads(out)
+    assert code == report["exit_code"] == 0
+    assert not target.exists()
+    assert report["written"] is False
+    assert [row["target"] for row in report["arrays"]][:2] == ["n.moving_mean", "n.moving_variance"]
+
+
+def test_findings_end_with_1_and_write_nothing_unless_allowed(capsys, checkpoint, tmp_path):
+    like, target = tmp_path / "like.ckpt", tmp_path / "b.ckpt"
+    bn.checkpoints.write(like, {f"m.{k}": np.ones(5, np.float32) for k in
+                                ("moving_mean", "moving_variance", "gamma", "beta")})  # fmt: skip
+    arguments = ("convert", checkpoint, target, "--like", like)
+    code, _, err = run(capsys, *arguments)
+    assert code == 1
+    assert not target.exists()
+    assert "--allow-missing" in err
+    assert run(capsys, *arguments, "--allow-missing")[0] == 0
+    assert target.exists()
+
+
+def test_dump_map_and_map(capsys, checkpoint, tmp_path):
+    first, second, pairs = tmp_path / "b.ckpt", tmp_path / "c.ckpt", tmp_path / "map.toml"
+    assert run(capsys, "convert", checkpoint, first, "--dump-map", pairs)[0] == 0
+    assert run(capsys, "convert", checkpoint, second, "--map", pairs)[0] == 0
+    assert first.read_bytes() == second.read_bytes()
+    pairs.write_text(pairs.read_text().replace('"n" = "n"', '"n" = "renamed"'))
+    assert run(capsys, "convert", checkpoint, second, "--map", pairs, "--force")[0] == 0
+    with bn.checkpoints.read(second) as found:
+        assert "renamed.gamma" in found
+
+
+@pytest.mark.parametrize("target", ["b.unknown", "nowhere/b.ckpt"])
+def test_bad_targets_end_with_2(capsys, checkpoint, tmp_path, target):
+    code, _, err = run(capsys, "convert", checkpoint, tmp_path / target)
+    assert code == 2
+    assert err.startswith("batchnorm: ")
+
+
+def test_a_file_that_is_none_ends_with_2(capsys, tmp_path):
+    path = tmp_path / "a.pth"
+    path.write_bytes(b"not a checkpoint at all")
+    for arguments in (("convert", path, tmp_path / "b.ckpt"), ("inspect", path),
+                      ("compare", path, path)):  # fmt: skip
+        code, _, err = run(capsys, *arguments)
+        assert code == 2
+        assert "a.pth" in err
+
+
+def test_inspect_and_compare(capsys, checkpoint, tmp_path):
+    target = tmp_path / "b.ckpt"
+    run(capsys, "convert", checkpoint, target)
+    code, out, _ = run(capsys, "inspect", target, "--json")
+    assert code == 0
+    assert json.loads(out)["layers"][0]["batches"] == 4
+    code, out, _ = run(capsys, "compare", checkpoint, target)
+    assert code == 0
+    assert "4 arrays equal, 0 different" in out
+    state = {f"n.{k}": np.ones(3) for k in ("running_mean", "running_var")}
+    other = tmp_path / "other.npz"
+    bn.checkpoints.write(other, state)
+    code, out, _ = run(capsys, "compare", checkpoint, other, "--json")
+    assert code == 1
+    assert json.loads(out)["differences"][0]["layer"] == "n"
+
+
+MEASURE = """
+import sys
+sys.argv = ["batchnorm", "convert", *sys.argv[1:], "--json"]
+from batchnorm.cli import main
+try:
+    main()
+finally:
+    peak = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+    print(peak.split()[1], file=sys.stderr)  # not ru_maxrss: a child begins with its parent's
+"""
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".weights.h5"])
+def test_a_file_of_a_gibibyte_takes_less_than_300_mib(tmp_path, suffix):
+    """In CI; elsewhere an eighth of it, which would show an array that is held twice."""
+    whole = bool(os.environ.get("CI"))
+    tensors, rows = (8, 8192) if whole else (8, 1024)
+    source = tmp_path / "a.safetensors"
+
+    def zeros(max_bytes):
+        step = max_bytes // 4
+        for start in range(0, rows * 4096, step):
+            yield np.zeros(min(step, rows * 4096 - start), np.float32)
+
+    entries = [
+        bn.checkpoints.Entry.streamed(f"l{i}.weight", (rows, 4096), np.float32, zeros)
+        for i in range(tensors)
+    ]
+    entries += [bn.checkpoints.Entry.of(f"l{i}.bias", np.zeros(rows, np.float32))
+                for i in range(tensors)]  # fmt: skip
+    bn.checkpoints.write(source, entries, framework="torch")
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, str(source), str(tmp_path / f"b{suffix}")],
+        capture_output=True, text=True, check=False, timeout=500,
+    )  # fmt: skip
+    assert done.returncode in (0, 1), done.stderr
+    assert json.loads(done.stdout)["written"]
+    peak = int(done.stderr.split()[-1])
+    assert peak < 300 * 1024, f"{peak} KiB"

@@ -1,0 +1,56 @@
+"""`inspect` lists layers and finds what looks wrong."""
+
+import numpy as np
+import pytest
+
+import batchnorm as bn
+
+
+def layer(**more):
+    values = {"weight": np.ones(3), "bias": np.zeros(3), "running_mean": np.full(3, 0.5),
+              "running_var": np.full(3, 2.0), "num_batches_tracked": np.int64(7)}  # fmt: skip
+    return {f"n.{k}": v for k, v in {**values, **more}.items()}
+
+
+def test_a_layer_in_order():
+    found = bn.inspect(layer(), settings="eps=1e-3")
+    facts = found.layers[0]
+    assert (facts.layer, facts.channels, facts.batches, facts.trouble) == ("n", 3, 7, ())
+    assert facts.settings == {"eps": 0.001}
+    assert facts.state["running_var"] == "n.running_var"
+    assert found.exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ({"running_var": np.array([1, -1, 2.0])}, "negative variance in 1 of 3"),
+        ({"running_var": np.array([0, 0, 2.0])}, "zero variance in 2 of 3"),
+        ({"running_mean": np.zeros(3), "running_var": np.ones(3)}, "although 7 batches"),
+        ({"weight": np.array([1, np.nan, np.inf])}, "gamma: 2 of 3 values are not finite"),
+        ({"num_batches_tracked": np.int64(0)}, "although 0 batches were counted"),
+        ({"num_batches_tracked": np.int64(-2)}, "-2 batches"),
+    ],
+)
+def test_signs_of_trouble(changed, text):
+    found = bn.inspect(layer(**changed))
+    assert any(text in trouble for trouble in found.layers[0].trouble)
+    assert found.exit_code == 1
+
+
+def test_keras_config_gives_the_settings():
+    held = bn.checkpoints.Checkpoint(
+        {e.name: e for e in (bn.checkpoints.Entry.of(f"b/{n}", np.ones(2) * 3)
+                             for n in ("moving_mean", "moving_variance"))},
+        "keras", "keras",
+        {"layers": {"b": {"class_name": "BatchNormalization",
+                          "config": {"epsilon": 0.01, "momentum": 0.9}}}},
+    )  # fmt: skip
+    assert bn.inspect(held).layers[0].settings == {"momentum": 0.9, "epsilon": 0.01}
+
+
+def test_our_own_layers_are_models_too():
+    made = bn.mindspore.BatchNorm2d(2, eps=1e-3, momentum=0.75)
+    facts = bn.inspect(made).layers[0]
+    assert facts.settings == {"eps": 0.001, "momentum": 0.75}
+    assert list(facts.state.values()) == ["mean", "variance", "gamma", "beta"]
