@@ -17,10 +17,10 @@ check: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m batchnorm.explain.build --check docs/differences README.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences README.md
 
 generate: $(VENV)/package
-	$(BIN)/python -m batchnorm.explain.build docs/differences README.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md
 
 clean:
 	rm -rf $(VENV)

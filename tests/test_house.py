@@ -14,19 +14,19 @@ PACKAGE = ROOT / "src" / "batchnorm"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 TIERS = [  # each may import those above it, and its own
-    {"errors"},
+    {"errors", "_kernel"},
     {"vocabulary"},
     {"arrays", "core", "declaration", "checkpoints"},
     {"layer"},
     {"dialects"},
-    {"questions", "read"},
+    {"measure", "questions", "read"},
     {"verify"},
     {"translate", "hosts"},
     {"explain", "convert"},
     {"cli"},
 ]
 ALONE = {  # may import less than their tier
-    "core": {"errors", "vocabulary"},
+    "core": {"errors", "vocabulary", "_kernel"},
     "checkpoints": {"errors", "vocabulary"},
     "arrays": {"errors", "vocabulary"},
     "declaration": {"errors", "vocabulary"},
@@ -180,7 +180,7 @@ def file_of(parts):
     """The file of the package that a dotted path names, and what is taken from it."""
     for length in range(len(parts), 0, -1):
         base = PACKAGE.joinpath(*parts[:length])
-        for path in (base.with_suffix(".py"), base / "__init__.py"):
+        for path in (base.with_suffix(".py"), base / "__init__.py", base.with_suffix(".pyi")):
             if path.exists():
                 return path, parts[length:]
     return None, ()

@@ -47,11 +47,18 @@ class Layer:
 
     gradients: dict[str, Array]
     _saved: core.Saved | None = None
+    _ROLES: ClassVar[Mapping[str, tuple[str, ...]]]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if "__init__" in vars(cls):
             cls.PARAMETERS = declaration.read(cls)
+        if "STATE" in vars(cls):  # asked several times in every call
+            roles = {entry.role for entry in cls.STATE.values()}
+            cls._ROLES = {
+                role: tuple(name for name, entry in cls.STATE.items() if entry.role == role)
+                for role in roles
+            }
 
     @property
     def state(self) -> dict[str, Array]:
@@ -129,17 +136,18 @@ class Layer:
         out: Array | None = None,
     ) -> Array:
         """One pure forward of the core on this layer's state; the new state is stored."""
+        given = self._running()
         y, running, self._saved = core.forward(
             x,
             self._value("gamma"),
             self._value("beta"),
-            self._running(),
+            given,
             settings,
             weights=weights,
             dtype=dtype,
             out=out,
         )
-        if running is not None:
+        if running is not None and running is not given:
             self._store(running)
         return y
 
@@ -147,6 +155,8 @@ class Layer:
         mean, var = self._value("running_mean"), self._value("running_var")
         if mean is None or var is None:
             return None
+        if "stddev" not in self._ROLES:
+            return core.Running(mean, var)
         others = (self._value(role) for role in ("stddev", "renorm_mean", "renorm_stddev"))
         return core.Running(mean, var, *others)
 
@@ -169,8 +179,8 @@ class Layer:
 
     def _name_of(self, role: str) -> str | None:
         """The attribute that plays a role, where the layer has it."""
-        for name, entry in self.STATE.items():
-            if entry.role == role and getattr(self, name, None) is not None:
+        for name in self._ROLES.get(role, ()):
+            if getattr(self, name, None) is not None:
                 return name
         return None
 

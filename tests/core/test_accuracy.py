@@ -14,6 +14,8 @@ GAMMA, BETA = np.float32(1.7), np.float32(-0.6)
 RATIOS = [2.0**k for k in range(0, 25, 4)]
 COUNTS = [2, 3, 5, 64, 2000]
 SINGLE, DOUBLE = np.float32, np.float64
+# Of the largest value of y, dx, dgamma and dbeta; the last two are float64 whatever the data.
+BOUNDS_OF_LAYOUTS = {SINGLE: (5e-7, 4e-7, 1e-12, 1e-12), DOUBLE: (1e-13, 1e-13, 1e-12, 1e-12)}
 
 
 def normal(count, seed=0):
@@ -204,7 +206,7 @@ def test_a_constant_channel_under_a_mask_becomes_exactly_beta():
 
 @pytest.mark.parametrize("channels", [1, 4096])
 @pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
-def test_channels_first_and_last_give_the_same_bits(dtype, channels):
+def test_channels_first_and_last_agree_within_the_bounds(dtype, channels):
     rng = np.random.default_rng(3)
     first = (rng.standard_normal((5, channels, 3, 2)) + 1000).astype(dtype)
     last = np.ascontiguousarray(np.moveaxis(first, 1, -1))
@@ -214,8 +216,8 @@ def test_channels_first_and_last_give_the_same_bits(dtype, channels):
         y, _, saved = core.forward(x, None, None, None, core.Settings((axis,), Mode.BATCH, EPSILON))
         dx, dgamma, dbeta = core.backward(saved, g)
         results.append((np.moveaxis(y, axis, 1), np.moveaxis(dx, axis, 1), dgamma, dbeta))
-    for ours, other in zip(*results, strict=True):
-        np.testing.assert_array_equal(ours, other)
+    for ours, other, bound in zip(*results, BOUNDS_OF_LAYOUTS[dtype], strict=True):
+        np.testing.assert_allclose(ours, other, rtol=0, atol=bound * np.abs(other).max())
 
 
 def test_every_one_of_4096_channels_is_right():

@@ -20,6 +20,7 @@ from batchnorm.errors import BatchNormError
 __all__ = ["main"]
 
 COMMANDS = {
+    "bench": "how fast the kernel is here, against what memory allows",
     "explain": "how two frameworks' batch normalizations differ",
     "translate": "write one framework's call in another's words and prove it",
     "convert": "carry a checkpoint over to another framework",

@@ -6,7 +6,7 @@ recalibrate, use ghost batches). `kernel` holds the implementations, `reference`
 """
 
 from batchnorm.core.forward import Saved, backward, forward
-from batchnorm.core.kernel import input_gradient, normalize, reduce, reduce_gradient
+from batchnorm.core.kernel import empty_like, input_gradient, normalize, reduce, reduce_gradient
 from batchnorm.core.moments import Moments, merge
 from batchnorm.core.running import Running
 from batchnorm.core.settings import Renorm, Settings
@@ -18,6 +18,7 @@ __all__ = [
     "Saved",
     "Settings",
     "backward",
+    "empty_like",
     "forward",
     "input_gradient",
     "merge",

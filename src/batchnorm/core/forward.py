@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.core import kernel, renorm
+from batchnorm.core import kernel, reference, renorm
 from batchnorm.core.moments import Moments
 from batchnorm.core.running import Running, update
 from batchnorm.core.settings import Settings
@@ -23,36 +23,52 @@ from batchnorm.vocabulary import Array, Mode
 __all__ = ["Saved", "backward", "forward"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Saved:
     """What `backward` needs of a `forward`: the input itself (not a copy) and values per channel.
 
     Args:
         x: the input; backward is wrong if it has been changed meanwhile.
         settings: those of the forward.
-        gamma: as given, in float64, once for each ghost batch.
-        mean: the statistic that normalized, without its `residual`.
-        residual: what rounding took from `mean`.
-        inv_std: 1 / sqrt(var + epsilon).
-        count: values per channel, None where running statistics normalized.
+        gamma: as given, once for each ghost batch.
+        stats: three rows: the mean that normalized, the residual that rounding took from it, and
+            inv_std = 1 / sqrt(var + epsilon).
+        count: values per channel, one number or one for each; None where running statistics
+            normalized.
         weights: as given.
         r: renorm's factor, None without renorm.
         d: renorm's shift, None without renorm.
+        y: the result, where a ReLU was part of it.
 
-    Shape: (K,), K the number of channels times that of ghost batches, but for x and weights.
-    Dtypes: float64, but for x and weights.
+    Shape: (K,), K the number of channels times that of ghost batches; stats (3 or more, K); x,
+        weights and y as in the forward.
+    Dtypes: float64, but for x, gamma, weights and y.
     """
 
     x: Array
     settings: Settings
     gamma: Array | None
-    mean: Array
-    residual: Array
-    inv_std: Array
-    count: Array | None
-    weights: Array | None
-    r: Array | None
-    d: Array | None
+    stats: Array
+    count: Array | float | None
+    weights: Array | None = None
+    r: Array | None = None
+    d: Array | None = None
+    y: Array | None = None
+
+    @property
+    def mean(self) -> Array:
+        """The statistic that normalized, without its residual."""
+        return np.asarray(self.stats[0])
+
+    @property
+    def residual(self) -> Array:
+        """What rounding took from the mean."""
+        return np.asarray(self.stats[1])
+
+    @property
+    def inv_std(self) -> Array:
+        """1 / sqrt(var + epsilon)."""
+        return np.asarray(self.stats[2])
 
 
 def forward(
@@ -65,6 +81,8 @@ def forward(
     weights: Array | None = None,
     dtype: np.dtype[Any] | None = None,
     out: Array | None = None,
+    addend: Array | None = None,
+    relu: bool = False,
 ) -> tuple[Array, Running | None, Saved]:
     """Normalize x: the result, the new running statistics, and what `backward` needs.
 
@@ -82,6 +100,8 @@ def forward(
         weights: how much each value counts in the statistics, 0 to 1, broadcast against x.
         dtype: type of the result, None for that of x.
         out: array that becomes the result, of x's shape and without memory of x.
+        addend: of x's shape, added to the result before the ReLU (a residual block's other branch).
+        relu: whether values below 0 become 0.
 
     Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
         by `settings.groups`.
@@ -101,6 +121,16 @@ def forward(
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
+    if (
+        weights is None
+        and settings.groups == 1
+        and settings.renorm is None
+        and not settings.count_offset
+        and (dtype is None or dtype == x.dtype)
+    ):
+        done = _whole(x, gamma, beta, running, settings, out, addend, relu)
+        if done is not None:
+            return done
     groups = settings.groups
     _check(x, settings, {"gamma": gamma, "beta": beta, **(vars(running) if running else {})}, out)
     gamma, beta = _spread(_wide(gamma), groups), _spread(_wide(beta), groups)
@@ -127,12 +157,66 @@ def forward(
     scale, shift = renorm.compose(gamma, beta, r, d)
     y = np.empty(x.shape, dtype or x.dtype) if out is None else out
     kernel.normalize(x, settings.channel_axes, mean, residual, inv_std, scale, shift, y)
-    saved = Saved(x, settings, gamma, mean, residual, inv_std, count, weights, r, d)
-    return y, running, saved
+    with np.errstate(all="ignore"):
+        if addend is not None:
+            np.add(y, addend, out=y, casting="same_kind")
+        if relu:
+            y[y < 0] = 0
+    stats = np.array([mean, residual, inv_std])
+    return y, running, Saved(x, settings, gamma, stats, count, weights, r, d, y if relu else None)
+
+
+def _whole(
+    x: Array,
+    gamma: Array | None,
+    beta: Array | None,
+    running: Running | None,
+    settings: Settings,
+    out: Array | None,
+    addend: Array | None,
+    relu: bool,
+) -> tuple[Array, Running | None, Saved] | None:
+    """The forward as one task of the compiled kernel; None where it doesn't take the case."""
+    axes, mode = settings.channel_axes, settings.mode
+    mean, var = (None, None) if running is None else (running.mean, running.var)
+    if mode is Mode.RUNNING:
+        inferred = kernel.whole_infer(
+            x, axes, gamma, beta, mean, var, settings.epsilon, out, relu, addend
+        )
+        if inferred is None:
+            return None
+        y, stats = inferred
+        return (
+            y,
+            running,
+            Saved(x, settings, gamma, stats, None, None, None, None, y if relu else None),
+        )
+    if mode is Mode.BATCH:
+        mean = var = None
+    factor, correction = settings.exponential_average_factor, settings.correction
+    trained = kernel.whole_forward(
+        x, axes, gamma, beta, mean, var, settings.epsilon, factor, correction, out, relu, addend
+    )
+    if trained is None:
+        return None
+    y, mean, var, stats = trained
+    if mean is not None:
+        running = Running(mean, var)
+    count = x.size / stats.shape[1]
+    return (
+        y,
+        running,
+        Saved(x, settings, gamma, stats, count, None, None, None, y if relu else None),
+    )
 
 
 def backward(
-    saved: Saved, dy: Array, dtype: np.dtype[Any] | None = None
+    saved: Saved,
+    dy: Array,
+    dtype: np.dtype[Any] | None = None,
+    *,
+    out: Array | None = None,
+    out_addend: Array | None = None,
 ) -> tuple[Array, Array, Array]:
     """The gradients of x, gamma and beta; r and d of renorm are constants (stop-gradient).
 
@@ -144,6 +228,8 @@ def backward(
         saved: what `forward` gave.
         dy: gradient of its result; never changed.
         dtype: type of dx, None for that of dy.
+        out: array that becomes dx, of x's shape and without memory of x or dy.
+        out_addend: array that becomes the gradient of `addend`: dy where the ReLU let it through.
 
     Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
     Dtypes: computed in float64; dgamma and dbeta stay so, dx is rounded once.
@@ -162,12 +248,29 @@ def backward(
     """
     if dy.shape != saved.x.shape:
         raise InvalidValue(f"dy must have x's shape {saved.x.shape}, but got shape {dy.shape}")
+    if (
+        saved.weights is None
+        and saved.r is None
+        and not saved.settings.count_offset
+        and saved.settings.groups == 1
+        and (dtype is None or dtype == dy.dtype)
+    ):
+        done = _whole_backward(saved, dy, out, out_addend)
+        if done is not None:
+            return done
+    if saved.y is not None:
+        dy = np.where(saved.y > 0, dy, np.zeros((), dy.dtype))
+    if out_addend is not None:
+        out_addend[...] = dy
+    if out is not None and (np.may_share_memory(saved.x, out) or np.may_share_memory(dy, out)):
+        raise InvalidValue("out must have memory of its own, but shares that of x or dy")
     axes, stats = saved.settings.channel_axes, (saved.mean, saved.residual, saved.inv_std)
     sum_dy, sum_dy_x_hat = kernel.reduce_gradient(saved.x, dy, axes, *stats)
     constant = slope = epsilon_share = None
     if saved.count is not None:
         with np.errstate(all="ignore"):
-            share = np.where(saved.count == 0, 0.0, 1.0 / saved.count)
+            count = np.asarray(saved.count, np.float64)
+            share = np.where(count == 0, 0.0, 1.0 / count)
             # The mean under a mask is pulled towards 0 by count_offset, so the deviations
             # from it no longer add up to 0 and one term more remains.
             pull = saved.inv_std * saved.settings.count_offset * saved.mean * share
@@ -175,14 +278,45 @@ def backward(
             slope = sum_dy_x_hat * share
             if saved.weights is None and saved.settings.count_offset == 0:
                 epsilon_share = saved.settings.epsilon * saved.inv_std * saved.inv_std
-    scale, _ = renorm.compose(saved.gamma, None, saved.r, saved.d)
-    dx = np.empty(saved.x.shape, dtype or dy.dtype)
+    scale, _ = renorm.compose(_wide(saved.gamma), None, saved.r, saved.d)
+    dx = np.empty(saved.x.shape, dtype or dy.dtype) if out is None else out
     sums = (constant, slope, saved.weights)
     kernel.input_gradient(saved.x, dy, axes, *stats, scale, *sums, dx, epsilon_share)
     if saved.r is not None and saved.d is not None:
         sum_dy_x_hat = sum_dy_x_hat * saved.r + sum_dy * saved.d
     groups = saved.settings.groups
     return dx, _pool(sum_dy_x_hat, groups) * groups, _pool(sum_dy, groups) * groups
+
+
+def _whole_backward(
+    saved: Saved, dy: Array, out: Array | None, out_addend: Array | None
+) -> tuple[Array, Array, Array] | None:
+    """The backward as one task of the compiled kernel; None where it doesn't take the case."""
+    settings, batch = saved.settings, saved.count is not None
+    axes, epsilon = settings.channel_axes, settings.epsilon
+    done = kernel.whole_backward(
+        saved.x, dy, axes, saved.stats, saved.gamma, batch, epsilon, saved.y, out, out_addend
+    )
+    if done is None:
+        return None
+    dx, sums, cancelled = done
+    if cancelled:  # only the reference finds the digits that are left there
+        if len(axes) > 1:
+            return None
+        which = np.flatnonzero(sums[2])
+        place = (slice(None),) * axes[0] + (which,)
+        g = dy[place]
+        if saved.y is not None:
+            g = np.where(saved.y[place] > 0, g, np.zeros((), g.dtype))
+        mean, residual, inv_std = saved.mean[which], saved.residual[which], saved.inv_std[which]
+        scale = None if saved.gamma is None else _wide(saved.gamma[which])
+        with np.errstate(all="ignore"):
+            means = (sums[0][which] / saved.count, sums[1][which] / saved.count)
+            share = epsilon * inv_std * inv_std
+        dx[place] = reference.input_gradient(
+            saved.x[place], g, axes, mean, residual, inv_std, scale, *means, None, g.copy(), share
+        )
+    return dx, sums[1], sums[0]
 
 
 def _check(

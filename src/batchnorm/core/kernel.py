@@ -1,23 +1,61 @@
 """The ordered list of implementations, the NumPy reference last, and the choice among them.
 
-`BATCHNORM_KERNEL=name` forces one. All take the same arguments; callers never know which ran.
+`BATCHNORM_KERNEL=name` forces one: a level of the compiled kernel (v4 is AVX-512, v3 AVX2, v2 any
+x86-64 since 2009, plain any other processor) or `reference`. All take the same arguments; callers
+never know which ran.
 """
 
 from __future__ import annotations
 
 import os
-from types import ModuleType
-from typing import TYPE_CHECKING
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from batchnorm.core import reference
 from batchnorm.errors import InvalidValue
+from batchnorm.vocabulary import Array
 
-__all__ = ["IMPLEMENTATIONS", "choose", "input_gradient", "normalize", "reduce", "reduce_gradient"]
+__all__ = [
+    "IMPLEMENTATIONS",
+    "choose",
+    "chosen",
+    "empty_like",
+    "input_gradient",
+    "normalize",
+    "reduce",
+    "reduce_gradient",
+]
 
-IMPLEMENTATIONS: dict[str, ModuleType] = {"reference": reference}
+LEVELS = ("v4", "v3", "v2", "plain")
 
 
-def choose(name: str | None = None) -> ModuleType:
+def _find() -> dict[str, Any]:
+    """What runs on this processor, fastest first."""
+    found: dict[str, Any] = {}
+    if os.environ.get("BATCHNORM_KERNEL") != "reference":
+        try:
+            from batchnorm.core.compiled import Compiled
+        except ImportError as error:
+            raise ImportError(
+                "the compiled kernel of batchnorm is missing or does not load here "
+                f"({error}); install the package with pip, or set BATCHNORM_KERNEL=reference to "
+                "compute with NumPy"
+            ) from error
+        for level in LEVELS:
+            try:
+                found[level] = Compiled(level)
+            except ValueError:  # not a level of this processor
+                continue
+    found["reference"] = reference
+    return found
+
+
+IMPLEMENTATIONS: dict[str, Any] = _find()
+
+
+def choose(name: str | None = None) -> Any:
     """The implementation called `name`, or the first of the list."""
     if name is None:
         return next(iter(IMPLEMENTATIONS.values()))
@@ -28,11 +66,52 @@ def choose(name: str | None = None) -> ModuleType:
     return IMPLEMENTATIONS[name]
 
 
+def _unlike(*_: Any) -> None:
+    """What stands for a whole task that an implementation doesn't have."""
+
+
+chosen = choose(os.environ.get("BATCHNORM_KERNEL"))
+whole_forward = getattr(chosen, "forward", _unlike)
+whole_infer = getattr(chosen, "infer", _unlike)
+whole_backward = getattr(chosen, "backward", _unlike)
+_empty_like = getattr(chosen, "empty_like", np.empty_like)
+
+
+def empty_like(x: Array) -> Array:
+    """An uninitialized array of x's shape, type and order of axes, for a result.
+
+    result.shape = x.shape,  result.dtype = x.dtype
+
+    Large ones come from memory that earlier results gave back, at most 256 MiB of it kept: fresh
+    pages would cost more than the arithmetic that fills them.
+
+    Args:
+        x: the array to be like; only its layout matters.
+
+    Shape: as x.
+    Dtypes: any; that of x.
+
+    >>> empty_like(np.zeros((2, 3), np.float32)).shape
+    (2, 3)
+    """
+    return np.asarray(_empty_like(x))
+
+
 if TYPE_CHECKING:  # all have the reference's signatures
     from batchnorm.core.reference import input_gradient, normalize, reduce, reduce_gradient
 else:
-    _chosen = choose(os.environ.get("BATCHNORM_KERNEL"))
-    reduce = _chosen.reduce
-    normalize = _chosen.normalize
-    reduce_gradient = _chosen.reduce_gradient
-    input_gradient = _chosen.input_gradient
+
+    def _worded(run: Any, like: Any) -> Any:
+        @wraps(like)
+        def function(*args: Any, **named: Any) -> Any:
+            return run(*args, **named)
+
+        return function
+
+    def _half(name: str) -> Any:
+        """A function of the chosen implementation, with the reference's words about it."""
+        run = getattr(chosen, name)
+        return run if chosen is reference else _worded(run, getattr(reference, name))
+
+    reduce, normalize = _half("reduce"), _half("normalize")
+    reduce_gradient, input_gradient = _half("reduce_gradient"), _half("input_gradient")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm import core
 from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue, NotSupported
 from batchnorm.vocabulary import Array, as_dtype
 
@@ -59,9 +60,11 @@ def new_parameter(num_features: Any, value: float, dtype: Any, trained: bool = T
 
 def empty_like(x: Array) -> Array:
     """An output laid out as torch lays it out: channels last stays so, all else is contiguous."""
+    if x.flags.c_contiguous:
+        return core.empty_like(x)
     moved = np.moveaxis(x, 1, -1)
     if x.ndim > 3 and moved.flags.c_contiguous and not x.flags.c_contiguous:
-        return np.moveaxis(np.empty(moved.shape, x.dtype), -1, 1)
+        return core.empty_like(x)
     return np.empty(x.shape, x.dtype)
 
 

@@ -1,0 +1,99 @@
+#include "buffers.h"
+
+#include <pthread.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+
+namespace kernel {
+namespace {
+
+constexpr std::size_t HUGE_PAGE = std::size_t{2} << 20;
+
+struct Store {
+  std::mutex mutex;
+  std::multimap<std::size_t, void*> kept;    // by size
+  std::map<void*, std::size_t> in_use;
+  std::size_t kept_bytes = 0, limit = std::size_t{256} << 20;
+};
+
+// Never deleted: arrays may outlive everything else.
+Store& store() {
+  static Store* const one = [] {
+    Store* made = new Store;
+    pthread_atfork([] { store().mutex.lock(); }, [] { store().mutex.unlock(); },
+                   [] { store().mutex.unlock(); });
+    return made;
+  }();
+  return *one;
+}
+
+void shrink(Store& s) {
+  while (s.kept_bytes > s.limit) {
+    const auto largest = std::prev(s.kept.end());
+    munmap(largest->second, largest->first);
+    s.kept_bytes -= largest->first;
+    s.kept.erase(largest);
+  }
+}
+
+}  // namespace
+
+void* take_buffer(std::size_t bytes) {
+  const std::size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  Store& s = store();
+  std::lock_guard<std::mutex> lock(s.mutex);
+  const auto found = s.kept.lower_bound(size);
+  if (found != s.kept.end() && found->first <= size + size / 4) {
+    void* memory = found->second;
+    s.in_use[memory] = found->first;
+    s.kept_bytes -= found->first;
+    s.kept.erase(found);
+    return memory;
+  }
+  // One huge page more, so that the start can be on one; the rest is given back.
+  void* raw = mmap(nullptr, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (raw == MAP_FAILED) return nullptr;
+  const auto address = reinterpret_cast<std::uintptr_t>(raw);
+  const std::uintptr_t start = (address + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+  if (start > address) munmap(raw, start - address);
+  if (start + size < address + size + HUGE_PAGE) {
+    munmap(reinterpret_cast<void*>(start + size), address + HUGE_PAGE - start);
+  }
+  void* memory = reinterpret_cast<void*>(start);
+#ifdef MADV_HUGEPAGE
+  madvise(memory, size, MADV_HUGEPAGE);
+#endif
+  s.in_use[memory] = size;
+  return memory;
+}
+
+void give_buffer(void* memory) {
+  Store& s = store();
+  std::lock_guard<std::mutex> lock(s.mutex);
+  const auto found = s.in_use.find(memory);
+  if (found == s.in_use.end()) std::abort();
+  s.kept.emplace(found->second, memory);
+  s.kept_bytes += found->second;
+  s.in_use.erase(found);
+  shrink(s);
+}
+
+void set_buffer_limit(std::size_t bytes) {
+  Store& s = store();
+  std::lock_guard<std::mutex> lock(s.mutex);
+  s.limit = bytes;
+  shrink(s);
+}
+
+std::size_t buffers_kept() {
+  Store& s = store();
+  std::lock_guard<std::mutex> lock(s.mutex);
+  return s.kept_bytes;
+}
+
+}  // namespace kernel

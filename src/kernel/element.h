@@ -1,0 +1,67 @@
+// What the kernel computes on: element types, the shape of a task, and a channel's partial sums.
+//
+// Only plain data: this header is read by files compiled for different instruction sets, so it must
+// not define a function that a linker could take from the wrong one.
+#pragma once
+
+#include <cstdint>
+
+namespace kernel {
+
+enum class Element : int { float32, float64, float16, bfloat16 };
+
+struct Half {
+  std::uint16_t bits;
+};
+struct Bfloat {
+  std::uint16_t bits;
+};
+
+// A dense tensor as (outer, channels, inner); inner == 1 is channels last. Sums are formed over
+// blocks that depend on the shape alone: `rows` outer indices by `chunk` inner ones.
+struct View {
+  std::int64_t outer, channels, inner;
+  std::int64_t rows, chunk;  // of a block
+  std::int64_t blocks;       // (outer / rows, rounded up) * (inner / chunk, rounded up)
+};
+
+// A box of channels and blocks: what one call of a loop works on.
+struct Part {
+  std::int64_t channel, channel_end, block, block_end;
+  bool backwards;  // last block first: what a sweep read last is still in the cache
+};
+
+struct Tensors {
+  const void *x, *dy, *y, *addend;
+  void *out, *out_addend;
+  bool relu;    // forward: clamp at 0; backward: let dy through where y > 0
+  bool stream;  // write around the caches
+};
+
+// Sums of one channel each, structure of arrays. For 16- and 32-bit elements a = mean - shift and
+// b = m2 of the values seen, joined by Chan's rule; for 64-bit elements a = sum of (x - shift) and
+// b = sum of its squares, each with what rounding took from it, under one shift per channel.
+struct Partials {
+  double *shift, *a, *a_low, *b, *b_low;
+};
+
+// Per channel: y = ((x - mean) - residual) * scale + shift, in the type the elements are computed
+// in (float for 16- and 32-bit elements: then `residual` is the mean's second float).
+struct Coefficients {
+  const void *mean, *residual, *scale, *shift;
+  // In double, for the channels where float would overflow; null where no channel needs it.
+  const unsigned char* careful;
+  const double *wide_mean, *wide_residual, *wide_scale, *wide_shift;
+};
+
+// dx = scale * (dy - constant - ((x - mean) - residual) * slope), in double.
+struct GradientCoefficients {
+  const double *mean, *residual, *scale, *constant, *slope;
+};
+
+// Per channel: sums of dy, of dy * ((x - mean) - residual), and of dy * dy.
+struct GradientSums {
+  double *dy, *dy_x, *dy_dy;
+};
+
+}  // namespace kernel

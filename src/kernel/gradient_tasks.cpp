@@ -1,0 +1,155 @@
+#include "plan.h"
+
+namespace kernel {
+namespace {
+
+// Coefficients of dx for every channel, and the zeros that stand for what is not there.
+struct PreparedGradient {
+  double *scale, *constant, *slope;
+
+  PreparedGradient(Scratch& scratch, Index channels)
+      : scale(scratch.take(channels)), constant(scratch.take(channels)), slope(scratch.take(channels)) {}
+  static Index doubles(Index channels) { return 3 * Scratch::padded(channels); }
+
+  // `mean_dy` and `mean_dy_x_hat` times `share`, null for 0; the slope is made that of x - mean.
+  void fill(const Statistics& s, const double* gamma, const double* sum_dy, const double* sum_dy_x,
+            double share, Index c, Index end) {
+    for (; c < end; c++) {
+      scale[c] = gamma ? s.inv_std[c] * gamma[c] : s.inv_std[c];
+      constant[c] = sum_dy ? sum_dy[c] * share : 0;
+      slope[c] = sum_dy_x ? sum_dy_x[c] * share * s.inv_std[c] : 0;
+    }
+  }
+  GradientCoefficients with(const Statistics& s) const {
+    return {s.mean, s.residual, scale, constant, slope};
+  }
+};
+
+void clear(const GradientSums& sums, Index channels) {
+  for (double* array : {sums.dy, sums.dy_x, sums.dy_dy}) std::fill_n(array, channels, 0.0);
+}
+
+void scale_by_inv_std(const Statistics& s, const GradientSums& sums, Index c, Index end) {
+  for (; c < end; c++) sums.dy_x[c] *= s.inv_std[c];
+}
+
+GradientCoefficients only_mean(const Statistics& s) {
+  return {s.mean, s.residual, nullptr, nullptr, nullptr};
+}
+
+void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums, Index c,
+                  Index end) {
+  loops(job).gradient_sums(job.view, job.tensors, {c, end, 0, job.view.blocks, false},
+                           only_mean(s), sums);
+  scale_by_inv_std(s, sums, c, end);
+}
+
+void sum_segments(const Job& job, int threads, const Statistics& s, const GradientSums& sums,
+                  Scratch& scratch) {
+  const View& v = job.view;
+  const Index count = segments(v);
+  GradientSums parts[SEGMENTS];
+  parts[0] = sums;
+  for (Index i = 1; i < count; i++) {
+    parts[i] = {scratch.take(v.channels), scratch.take(v.channels), scratch.take(v.channels)};
+    clear(parts[i], v.channels);
+  }
+  auto item = [&](Index i) {
+    loops(job).gradient_sums(v, job.tensors, segment(v, i, count), only_mean(s), parts[i]);
+  };
+  parallel(count, threads, item);
+  for (Index i = 1; i < count; i++) {
+    for (Index c = 0; c < v.channels; c++) {
+      sums.dy[c] += parts[i].dy[c];
+      sums.dy_x[c] += parts[i].dy_x[c];
+      sums.dy_dy[c] += parts[i].dy_dy[c];
+    }
+  }
+  scale_by_inv_std(s, sums, 0, v.channels);
+}
+
+Index segment_doubles(const View& v) {
+  return 3 * Scratch::padded(v.channels) * segments(v);
+}
+
+}  // namespace
+
+void reduce_gradient(Job job, const Statistics& s, const GradientSums& sums) {
+  FloatEnvironment environment;
+  plan(job);
+  const View& v = job.view;
+  const int threads = threads_for(v);
+  clear(sums, v.channels);
+  if (segments(v) == 1) {
+    const Index at_once = channels_at_once(job, 2, threads);
+    auto item = [&](Index i) {
+      sum_channels(job, s, sums, i * at_once, std::min((i + 1) * at_once, v.channels));
+    };
+    parallel(ceil_div(v.channels, at_once), threads, item);
+  } else {
+    Scratch scratch(segment_doubles(v));
+    sum_segments(job, threads, s, sums, scratch);
+  }
+}
+
+void input_gradient(Job job, const Statistics& s, const double* gamma, const double* constant,
+                    const double* slope) {
+  FloatEnvironment environment;
+  plan(job);
+  const View& v = job.view;
+  Scratch scratch(PreparedGradient::doubles(v.channels));
+  PreparedGradient prepared(scratch, v.channels);
+  prepared.fill(s, gamma, constant, slope, 1, 0, v.channels);
+  const GradientCoefficients k = prepared.with(s);
+  write_all(job, threads_for(v), false,
+            [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
+}
+
+void backward(Job job, const Statistics& s, const double* gamma, bool batch,
+              const GradientSums& sums) {
+  FloatEnvironment environment;
+  plan(job);
+  const View& v = job.view;
+  const int threads = threads_for(v);
+  const double share = 1 / count_of(v);
+  const double *constant = batch ? sums.dy : nullptr, *slope = batch ? sums.dy_x : nullptr;
+  Scratch scratch(segment_doubles(v) + PreparedGradient::doubles(v.channels));
+  PreparedGradient prepared(scratch, v.channels);
+  const GradientCoefficients k = prepared.with(s);
+  clear(sums, v.channels);
+  if (segments(v) == 1) {
+    const Index at_once = channels_at_once(job, 2, threads);
+    auto item = [&](Index i) {
+      const Index c = i * at_once, end = std::min(c + at_once, v.channels);
+      sum_channels(job, s, sums, c, end);
+      prepared.fill(s, gamma, constant, slope, share, c, end);
+      loops(job).input_gradient(v, job.tensors, {c, end, 0, v.blocks, true}, k);
+    };
+    parallel(ceil_div(v.channels, at_once), threads, item);
+    return;
+  }
+  sum_segments(job, threads, s, sums, scratch);
+  prepared.fill(s, gamma, constant, slope, share, 0, v.channels);
+  write_all(job, threads, true,
+            [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
+}
+
+// dy = a + b * x_hat + r with r orthogonal to both leaves r + b * x_hat * epsilon / (var + epsilon).
+bool mark_cancelled(const Job& job, const Statistics& s, double epsilon, const GradientSums& sums) {
+  // 32-bit results stand rounding up to 2^-20 of dy; 64-bit ones need nearly all digits of double.
+  const double least = job.element == Element::float64 ? 0x1p-12 : 0x1p-40;
+  const double count = count_of(job.view);
+  bool any = false;
+  for (Index c = 0; c < job.view.channels; c++) {
+    const double share = epsilon * s.inv_std[c] * s.inv_std[c], whole = sums.dy_dy[c];
+    const double x_hat_squares = count * (1 - share);
+    const double fit = x_hat_squares > 0 ? sums.dy_x[c] * sums.dy_x[c] / x_hat_squares : 0;
+    const double rest = std::max(0.0, whole - sums.dy[c] * sums.dy[c] / count - fit);
+    const bool cancelled = whole > 0 && rest + fit * share * share <= least * whole;
+    sums.dy_dy[c] = cancelled;
+    any = any || cancelled;
+  }
+  return any;
+}
+
+}  // namespace kernel

@@ -1,0 +1,31 @@
+// The loops that exist once per instruction set, and the table through which they are called.
+#pragma once
+
+#include "element.h"
+
+namespace kernel {
+
+struct Loops {
+  void (*moments)(const View&, const Tensors&, const Part&, const Partials&);
+  void (*join)(const Partials& total, double count, const Partials& more, double more_count,
+               std::int64_t channels);
+  void (*normalize)(const View&, const Tensors&, const Part&, const Coefficients&);
+  void (*gradient_sums)(const View&, const Tensors&, const Part&, const GradientCoefficients&,
+                        const GradientSums&);
+  void (*input_gradient)(const View&, const Tensors&, const Part&, const GradientCoefficients&);
+};
+
+struct Level {
+  const char* name;
+  Loops loops[4][2];  // by Element; channels first, channels last
+  float (*move)(const float* const* inputs, int arrays, float* out, std::int64_t count,
+                bool stream);  // see move.h
+};
+
+#if defined(__x86_64__)
+extern const Level level_v2, level_v3, level_v4;
+#else
+extern const Level level_plain;
+#endif
+
+}  // namespace kernel

@@ -1,0 +1,175 @@
+// Sixteen values at a time: F (float) and D (double), the same sixteen lanes at every level.
+//
+// Sums run in these sixteen lanes whatever the registers' width, and multiply-add is fused at both
+// AVX levels, so AVX2 and AVX-512 give the same bits. Arithmetic is the compiler's (GCC and Clang
+// vector extensions); intrinsics stand only where those have no word.
+#pragma once
+
+#include "element.h"
+
+#if BN_LEVEL >= 3
+#include <immintrin.h>
+#endif
+
+#define BN_INLINE inline __attribute__((always_inline))
+#define BN_LANES(count) _Pragma("GCC unroll 8") for (int i = 0; i < (count); i++)
+
+namespace kernel {
+namespace {
+
+#if BN_LEVEL == 4
+using RegisterF = __m512;
+using RegisterD = __m512d;
+#elif BN_LEVEL == 3
+using RegisterF = __m256;
+using RegisterD = __m256d;
+#else
+typedef float RegisterF __attribute__((vector_size(16)));
+typedef double RegisterD __attribute__((vector_size(16)));
+#endif
+
+constexpr int LANES = 16;
+constexpr int WIDTH_F = sizeof(RegisterF) / sizeof(float), WIDTH_D = sizeof(RegisterD) / 8;
+constexpr int COUNT_F = LANES / WIDTH_F, COUNT_D = LANES / WIDTH_D;
+
+struct F {
+  RegisterF r[COUNT_F];
+  using Scalar = float;
+};
+struct D {
+  RegisterD r[COUNT_D];
+  using Scalar = double;
+};
+
+BN_INLINE F set(float value) {
+  F f;
+  BN_LANES(COUNT_F) f.r[i] = RegisterF{} + value;
+  return f;
+}
+BN_INLINE D set(double value) {
+  D d;
+  BN_LANES(COUNT_D) d.r[i] = RegisterD{} + value;
+  return d;
+}
+
+#define BN_OPERATOR(V, COUNT, op)            \
+  BN_INLINE V operator op(V a, V b) {        \
+    V c;                                     \
+    BN_LANES(COUNT) c.r[i] = a.r[i] op b.r[i]; \
+    return c;                                \
+  }
+BN_OPERATOR(F, COUNT_F, +)
+BN_OPERATOR(F, COUNT_F, -)
+BN_OPERATOR(F, COUNT_F, *)
+BN_OPERATOR(D, COUNT_D, +)
+BN_OPERATOR(D, COUNT_D, -)
+BN_OPERATOR(D, COUNT_D, *)
+#undef BN_OPERATOR
+
+// a * b + c: rounded once where the machine can (v3, v4), twice where it can't.
+BN_INLINE F fma(F a, F b, F c) {
+  F f;
+#if BN_LEVEL == 4
+  f.r[0] = _mm512_fmadd_ps(a.r[0], b.r[0], c.r[0]);
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_F) f.r[i] = _mm256_fmadd_ps(a.r[i], b.r[i], c.r[i]);
+#else
+  BN_LANES(COUNT_F) f.r[i] = a.r[i] * b.r[i] + c.r[i];
+#endif
+  return f;
+}
+BN_INLINE D fma(D a, D b, D c) {
+  D d;
+#if BN_LEVEL == 4
+  BN_LANES(COUNT_D) d.r[i] = _mm512_fmadd_pd(a.r[i], b.r[i], c.r[i]);
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_D) d.r[i] = _mm256_fmadd_pd(a.r[i], b.r[i], c.r[i]);
+#else
+  BN_LANES(COUNT_D) d.r[i] = a.r[i] * b.r[i] + c.r[i];
+#endif
+  return d;
+}
+BN_INLINE float fma(float a, float b, float c) {
+#if BN_LEVEL >= 3
+  return __builtin_fmaf(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+BN_INLINE double fma(double a, double b, double c) {
+#if BN_LEVEL >= 3
+  return __builtin_fma(a, b, c);
+#else
+  return a * b + c;
+#endif
+}
+
+// What rounding took from the product p = a * a.
+BN_INLINE D square_error(D a, D p) {
+#if BN_LEVEL >= 3
+  D minus;
+  BN_LANES(COUNT_D) minus.r[i] = -p.r[i];
+  return fma(a, a, minus);
+#else
+  D scaled = a * set(134217729.0), high = scaled - (scaled - a), low = a - high;
+  return ((high * high - p) + high * low + high * low) + low * low;
+#endif
+}
+
+// max(v, floor) that keeps NaN: ReLU for floor 0, nothing for floor -inf.
+BN_INLINE F at_least(F floor, F v) {
+  BN_LANES(COUNT_F) v.r[i] = v.r[i] < floor.r[i] ? floor.r[i] : v.r[i];
+  return v;
+}
+BN_INLINE D at_least(D floor, D v) {
+  BN_LANES(COUNT_D) v.r[i] = v.r[i] < floor.r[i] ? floor.r[i] : v.r[i];
+  return v;
+}
+
+// v where y > 0, else 0.
+BN_INLINE F where_positive(F y, F v) {
+  BN_LANES(COUNT_F) v.r[i] = y.r[i] > RegisterF{} ? v.r[i] : RegisterF{};
+  return v;
+}
+BN_INLINE D where_positive(D y, D v) {
+  BN_LANES(COUNT_D) v.r[i] = y.r[i] > RegisterD{} ? v.r[i] : RegisterD{};
+  return v;
+}
+
+BN_INLINE D widen(D v) { return v; }
+BN_INLINE D widen(F v) {
+  D d;
+#if BN_LEVEL == 4
+  d.r[0] = _mm512_cvtps_pd(_mm512_castps512_ps256(v.r[0]));
+  d.r[1] = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v.r[0], 1));
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_F) {
+    d.r[2 * i] = _mm256_cvtps_pd(_mm256_castps256_ps128(v.r[i]));
+    d.r[2 * i + 1] = _mm256_cvtps_pd(_mm256_extractf128_ps(v.r[i], 1));
+  }
+#else
+  BN_LANES(COUNT_F) {
+    d.r[2 * i] = RegisterD{v.r[i][0], v.r[i][1]};
+    d.r[2 * i + 1] = RegisterD{v.r[i][2], v.r[i][3]};
+  }
+#endif
+  return d;
+}
+
+BN_INLINE void narrow(D d, D& v) { v = d; }
+BN_INLINE void narrow(D d, F& v) {
+#if BN_LEVEL == 4
+  v.r[0] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(d.r[0])),
+                              _mm512_cvtpd_ps(d.r[1]), 1);
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_F)
+  v.r[i] = _mm256_set_m128(_mm256_cvtpd_ps(d.r[2 * i + 1]), _mm256_cvtpd_ps(d.r[2 * i]));
+#else
+  BN_LANES(COUNT_F)
+  v.r[i] = RegisterF{(float)d.r[2 * i][0], (float)d.r[2 * i][1], (float)d.r[2 * i + 1][0],
+                     (float)d.r[2 * i + 1][1]};
+#endif
+}
+
+}  // namespace
+}  // namespace kernel

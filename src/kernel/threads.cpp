@@ -1,0 +1,221 @@
+#include "threads.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
+#include <fstream>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <vector>
+
+#if defined(__x86_64__)
+#include <xmmintrin.h>
+#endif
+
+namespace kernel {
+namespace {
+
+constexpr int MOST_THREADS = 256;
+constexpr int SPINS = 400;  // some tens of microseconds: a wake-up costs as much
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
+}
+
+struct alignas(64) Range {
+  std::atomic<std::int64_t> next{0};
+  std::int64_t end = 0;
+};
+
+class Pool {
+ public:
+  void run(std::int64_t items, int threads, void (*item)(void*, std::int64_t), void* context) {
+    std::unique_lock<std::mutex> busy(busy_, std::try_to_lock);
+    if (!busy.owns_lock()) {
+      for (std::int64_t i = 0; i < items; i++) item(context, i);
+      return;
+    }
+    threads = grow(threads);
+    item_ = item;
+    context_ = context;
+    for (int t = 0; t < threads; t++) {
+      ranges_[t].next.store(items * t / threads, std::memory_order_relaxed);
+      ranges_[t].end = items * (t + 1) / threads;
+    }
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      threads_ = threads;
+      open_ = true;
+      job_.fetch_add(1, std::memory_order_release);
+    }
+    wake_.notify_all();
+    work(0, threads);
+    {
+      // A worker that the system has not let run yet need not come any more.
+      std::lock_guard<std::mutex> lock(mutex_);
+      open_ = false;
+    }
+    while (working_.load(std::memory_order_acquire) != 0) relax();
+  }
+
+ private:
+  void work(int own, int threads) {
+    for (int t = 0; t < threads; t++) {
+      Range& range = ranges_[(own + t) % threads];
+      for (;;) {
+        std::int64_t i = range.next.fetch_add(1, std::memory_order_relaxed);
+        if (i >= range.end) break;
+        item_(context_, i);
+      }
+    }
+  }
+
+  int grow(int threads) {
+    while (static_cast<int>(workers_.size()) < threads - 1) {
+      int index = static_cast<int>(workers_.size()) + 1;
+      try {
+        workers_.emplace_back([this, index, seen = job_.load()] { serve(index, seen); });
+      } catch (const std::system_error&) {
+        break;  // no more threads to be had: fewer do the work
+      }
+    }
+    return std::min(threads, static_cast<int>(workers_.size()) + 1);
+  }
+
+  [[noreturn]] void serve(int index, std::uint64_t seen) {
+    FloatEnvironment environment;
+    for (;;) {
+      for (int i = 0; i < SPINS && job_.load(std::memory_order_acquire) == seen; i++) relax();
+      int threads;
+      {
+        std::unique_lock<std::mutex> lock(mutex_);
+        wake_.wait(lock, [&] { return job_.load(std::memory_order_relaxed) != seen; });
+        seen = job_.load(std::memory_order_relaxed);
+        threads = threads_;
+        if (!open_ || index >= threads) continue;
+        working_.fetch_add(1, std::memory_order_relaxed);
+      }
+      work(index, threads);
+      working_.fetch_sub(1, std::memory_order_release);
+    }
+  }
+
+  std::mutex busy_, mutex_;
+  std::condition_variable wake_;
+  std::atomic<std::uint64_t> job_{0};
+  std::atomic<int> working_{0};
+  int threads_ = 0;
+  bool open_ = false;
+  void (*item_)(void*, std::int64_t) = nullptr;
+  void* context_ = nullptr;
+  Range ranges_[MOST_THREADS];
+  std::vector<std::thread> workers_;
+};
+
+// Never deleted: its threads end with the process. A forked child has none of them and starts anew.
+std::atomic<Pool*> pool{nullptr};
+std::atomic<int> thread_limit{0};
+
+Pool& current_pool() {
+  Pool* found = pool.load(std::memory_order_acquire);
+  if (found) return *found;
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
+  (void)registered;
+  Pool* made = new Pool;
+  if (pool.compare_exchange_strong(found, made)) return *made;
+  delete made;
+  return *found;
+}
+
+// The quota in whole processors that the cgroup at `path` (v2 or v1) grants; 0 for no limit.
+int quota_at(const std::string& path) {
+  std::ifstream v2(path + "/cpu.max");
+  std::string quota;
+  double period = 0;
+  if (!(v2 >> quota >> period)) {
+    std::ifstream(path + "/cpu.cfs_quota_us") >> quota;
+    std::ifstream(path + "/cpu.cfs_period_us") >> period;
+  }
+  const double allowed = std::atof(quota.c_str());
+  if (allowed <= 0 || period <= 0) return 0;
+  return std::max(1, static_cast<int>(allowed / period + 0.5));
+}
+
+int cgroup_quota() {
+  int least = 0;
+  auto take = [&](std::string path) {
+    for (;;) {  // a limit may stand at any level
+      for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
+        const int quota = quota_at(root + path);
+        if (quota > 0) least = least > 0 ? std::min(least, quota) : quota;
+      }
+      if (path.empty()) return;
+      path.erase(path.rfind('/'));
+    }
+  };
+  std::ifstream groups("/proc/self/cgroup");
+  for (std::string line; std::getline(groups, line);) {
+    const auto second = line.find(':', line.find(':') + 1);
+    if (second == std::string::npos || second + 1 >= line.size()) continue;
+    std::string path = line.substr(second + 1);
+    if (path == "/") path.clear();
+    if (path.empty() || path[0] == '/') take(path);
+  }
+  return least;
+}
+
+}  // namespace
+
+void parallel(std::int64_t items, int threads, void (*item)(void*, std::int64_t), void* context) {
+  threads = static_cast<int>(std::min<std::int64_t>({threads, items, MOST_THREADS}));
+  if (threads <= 1) {
+    for (std::int64_t i = 0; i < items; i++) item(context, i);
+  } else {
+    current_pool().run(items, threads, item, context);
+  }
+}
+
+int available_processors() {
+  int count = static_cast<int>(std::thread::hardware_concurrency());
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  const int quota = cgroup_quota();
+  if (quota > 0) count = std::min(count, quota);
+  return std::clamp(count, 1, MOST_THREADS);
+}
+
+int num_threads() {
+  int limit = thread_limit.load(std::memory_order_relaxed);
+  if (limit == 0) {
+    limit = available_processors();
+    thread_limit.store(limit, std::memory_order_relaxed);
+  }
+  return limit;
+}
+
+void set_num_threads(int count) {
+  thread_limit.store(std::clamp(count, 1, MOST_THREADS), std::memory_order_relaxed);
+}
+
+FloatEnvironment::FloatEnvironment() : saved_(0) {
+#if defined(__x86_64__)
+  saved_ = _mm_getcsr();
+  _mm_setcsr(0x1f80);
+#endif
+}
+
+FloatEnvironment::~FloatEnvironment() {
+#if defined(__x86_64__)
+  _mm_setcsr(saved_);
+#endif
+}
+
+}  // namespace kernel

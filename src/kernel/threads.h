@@ -1,0 +1,35 @@
+// A small pool of threads: parallel loops over a few items, safe after fork and from many threads.
+#pragma once
+
+#include <cstdint>
+
+namespace kernel {
+
+// Runs item(context, i) for every i in [0, items), on up to `threads` threads including the caller,
+// which returns when all are done. Each thread takes neighbouring items first (its part of the data
+// stays in its cache from one loop to the next), then helps the others. When another thread is
+// using the pool, the caller does all items itself.
+void parallel(std::int64_t items, int threads, void (*item)(void*, std::int64_t), void* context);
+
+template <class Item>
+void parallel(std::int64_t items, int threads, Item& item) {
+  parallel(items, threads, [](void* p, std::int64_t i) { (*static_cast<Item*>(p))(i); }, &item);
+}
+
+// The processors this process may use: affinity and cgroup quota respected.
+int available_processors();
+
+int num_threads();
+void set_num_threads(int count);
+
+// While it lives, this thread computes with IEEE arithmetic: round to nearest, subnormals kept.
+class FloatEnvironment {
+ public:
+  FloatEnvironment();
+  ~FloatEnvironment();
+
+ private:
+  unsigned saved_;
+};
+
+}  // namespace kernel
