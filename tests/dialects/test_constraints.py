@@ -150,7 +150,7 @@ def test_norms_end_within_their_bounds(w, high, share, rate):
     low = high * share
     between = norm(constraints.MinMaxNorm(low, high, rate)(w))
     ends = sorted([norm(w), min(max(norm(w), low), high)])
-    fuzz = 1 - 1e-7 / (1e-7 + norm(w))  # what Keras' stabiliser takes away
+    fuzz = norm(w) / (1e-7 + norm(w))  # what Keras' stabiliser takes away
     assert ends[0] * fuzz * (1 - 1e-9) <= between <= ends[1] * (1 + 1e-9)
 
 

@@ -105,7 +105,7 @@ def forward(
 
     Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
         by `settings.groups`.
-    Dtypes: any real type; computed in float64 and rounded once.
+    Dtypes: any real type; sums are taken in float64, y within the bounds that README states.
 
     Raises:
         ValueError: `Mode.RUNNING` without running statistics; a parameter with another number of
@@ -232,7 +232,7 @@ def backward(
         out_addend: array that becomes the gradient of `addend`: dy where the ReLU let it through.
 
     Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
-    Dtypes: computed in float64; dgamma and dbeta stay so, dx is rounded once.
+    Dtypes: sums are taken in float64; dgamma and dbeta stay so, dx is within README's bounds.
 
     Raises:
         ValueError: dy has another shape than x.

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.core import kernel, reference
 from batchnorm.dialects import initializers
 from batchnorm.questions.subject import LayerUnderTest, Ours, Subject
 from batchnorm.translate.argument import Argument
@@ -61,7 +62,10 @@ class Run:
         entries = side.form.layer.STATE
         self.roles = {name: entries[name].role for name in self.layer.state()}
         initial = {self.roles[n]: np.ravel(v) for n, v in self.layer.state().items()}
-        self.theory = self._theory(plan, arguments, arithmetic, roles)
+        loops = 0.0
+        if isinstance(subject, Ours) and kernel.chosen is not reference:
+            loops = min(roundoff("float32"), roundoff(data.dtypes[self.place]))
+        self.theory = self._theory(plan, arguments, arithmetic, roles, loops)
         self.exact = self._without_rounding()
         self.measured: dict[str, list[Array]] = {}
         self.expected: dict[str, list[Value]] = {}
@@ -81,7 +85,12 @@ class Run:
         return replace(self.theory, facts=exact, running=dict(self.theory.running))
 
     def _theory(
-        self, plan: Plan, arguments: Canonical, arithmetic: float, roles: Mapping[str, str]
+        self,
+        plan: Plan,
+        arguments: Canonical,
+        arithmetic: float,
+        roles: Mapping[str, str],
+        loops: float,
     ) -> Theory:
         """Load the common state, where `roles` says which entry gets which, and tell theory."""
         state = dict(self.data.state)
@@ -108,6 +117,7 @@ class Run:
             self.data.batches,
             roundoff(stored[0].dtype) if stored else 0.0,
             arithmetic,
+            loops,
         )
 
     def run(self) -> None:

@@ -13,8 +13,13 @@ the values per channel, and |.| magnitudes:
     y                                |gamma| δx_hat + 4 e (|gamma x_hat| + |beta|)
     running value                    (1 - f) δold + f δnew + δf (|old| + |new|) + 4 e (...) + u |r|
 
-and so on for the gradients, by the same two rules (a sum, a product). A result is rounded once to
-its dtype, which adds u |result|, u the unit roundoff of that dtype: the proof does that, which
+and so on for the gradients, by the same two rules (a sum, a product). Loops that compute y and dx
+in a narrower type than the statistics, of unit roundoff v, add what the core promises of them:
+
+    y                                8 v max(|y|, |y - beta|, 2^-20 |gamma|)
+    dx                               8 v max|dx|, of the channel
+
+A result is rounded once to its dtype, which adds u |result|, u the unit roundoff of that dtype: the proof does that, which
 knows the dtypes. δf = 2 e: momentum and 1 - momentum can't both be exact in binary.
 """
 
@@ -49,6 +54,7 @@ class Theory:
         batches: how many batches were tracked before.
         roundoff: unit roundoff of the stored statistics.
         arithmetic: unit roundoff of the arithmetic.
+        loops: unit roundoff of the loops over values; 0 where it is that of the arithmetic.
     """
 
     arguments: Canonical
@@ -59,6 +65,7 @@ class Theory:
     batches: int = 0
     roundoff: float = 2.0**-24
     arithmetic: float = 2.0**-53
+    loops: float = 0.0
 
     @np.errstate(all="ignore")
     def step(self, x: Array, dy: Array, *, training: bool) -> dict[str, Value]:
@@ -94,7 +101,9 @@ class Theory:
         z_error = h_error * r[:, None] + np.abs(h) * r_error[:, None] + d_error[:, None]
         z_error = z_error + 3 * e * np.abs(z)
         g, b = self.gamma[:, None], self.beta[:, None]
-        y = Value(z * g + b, np.abs(g) * z_error + 4 * e * (np.abs(g * z) + np.abs(b)))
+        y_error = np.abs(g) * z_error + 4 * e * (np.abs(g * z) + np.abs(b))
+        largest = np.maximum(np.maximum(np.abs(z * g + b), np.abs(z * g)), 2.0**-20 * np.abs(g))
+        y = Value(z * g + b, y_error + 8 * self.loops * largest)
         size = np.abs(dy)
         dbeta = Value(dy.sum(axis=1), n * e * size.sum(axis=1))
         dgamma = Value(
@@ -112,7 +121,9 @@ class Theory:
         outer = np.abs(g * r[:, None]) * inv
         dx_error = outer * (t_error + np.abs(t) * (relative + 5 * e))
         dx_error = dx_error + np.abs(g) * inv * r_error[:, None] * np.abs(t)
-        dx = Value(g * r[:, None] * inv * t, dx_error)
+        dx_value = g * r[:, None] * inv * t
+        most = np.abs(dx_value).max(axis=1, keepdims=True, initial=0.0)
+        dx = Value(dx_value, dx_error + 8 * self.loops * most)
         return {"y": y, "dx": dx, "gradient of gamma": dgamma, "gradient of beta": dbeta}
 
     def _get(self, slot: str) -> Any:

@@ -1,6 +1,6 @@
 """How far a framework's own arithmetic may put it from the exact result, for one step of a case.
 
-Our layers compute in float64 and round once; a framework computes in float32 (float64 where the
+Our layers keep within 4 units in the last place; a framework computes in float32 (float64 where the
 layer is float64 throughout) and rounds at every operation. These bounds are what such rounding can
 do, to first order, from the framework's own formulas:
 
