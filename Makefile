@@ -4,11 +4,17 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check generate clean
+.PHONY: run test check generate sanitize bench clean
 
 run: $(VENV)/package
+	mkdir -p build/example
 	$(BIN)/batchnorm explain torch mindspore
 	$(BIN)/batchnorm translate "nn.BatchNorm2d(64, eps=0.001, momentum=0.01)" --from torch --to keras
+	$(BIN)/batchnorm inspect examples/resnet_tiny.pth
+	$(BIN)/batchnorm convert examples/resnet_tiny.pth build/example/resnet_tiny.ckpt --force
+	$(BIN)/batchnorm convert examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5 --force
+	$(BIN)/batchnorm compare examples/resnet_tiny.pth build/example/resnet_tiny.ckpt
+	$(BIN)/batchnorm compare examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5
 
 test: $(VENV)/test
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -18,9 +24,19 @@ check: $(VENV)/lint
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences README.md
+	$(BIN)/python -m batchnorm.lint.build --check docs/rules
 
 generate: $(VENV)/package
 	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md
+	$(BIN)/python -m batchnorm.lint.build docs/rules
+
+sanitize: $(VENV)/test
+	$(BIN)/pip install --quiet nanobind ninja cmake
+	$(BIN)/python -m tests.sanitize --report docs/sanitizers.md
+
+bench: $(VENV)/test
+	$(BIN)/pip install --quiet --editable ".[bench]"
+	$(BIN)/python -m benchmarks --out benchmarks/results
 
 clean:
 	rm -rf $(VENV)
