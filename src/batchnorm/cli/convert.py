@@ -53,7 +53,9 @@ LARGE = 64 << 20  # bytes from which on progress is shown
 )
 @click.option("--fold", is_flag=True, help="Fold batch norms into the layers before them.")
 @click.option("--unfold", is_flag=True, help="Undo an earlier --fold.")
-@click.option("--group", metavar="NAME", help="The dictionary of SOURCE with the model's state.")
+@click.option(
+    "--group", metavar="NAME", help="The dictionary, or beginning of names, with the model."
+)
 @click.option(
     "--allow-missing",
     is_flag=True,

@@ -17,7 +17,9 @@ __all__ = ["command"]
 @click.command
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--from", "framework", metavar="FRAMEWORK", help="Whose names FILE has.")
-@click.option("--group", metavar="NAME", help="The dictionary with the model's state.")
+@click.option(
+    "--group", metavar="NAME", help="The dictionary, or beginning of names, with the model."
+)
 @click.option("--settings", metavar="FILE|TEXT", help="eps and momentum, as for convert.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(

@@ -16,16 +16,16 @@ from batchnorm.checkpoints import Entry
 from batchnorm.convert.comparison import Comparison, Difference, Kind
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import step
+from batchnorm.convert.ledger import is_neutral
 from batchnorm.convert.mapping import LayerPair, Map, read_map
 from batchnorm.convert.match import match
+from batchnorm.convert.pieces import side_by_side
 from batchnorm.convert.record import Record
 from batchnorm.convert.settings import known_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.errors import InvalidValue
 
 __all__ = ["compare"]
-
-NEUTRAL = {"gamma": 1.0, "beta": 0.0}
 
 
 def compare(
@@ -119,7 +119,7 @@ def _compare_layers(
     for role, entry in a.members.items():
         other = b.members.get(role)
         if other is None:
-            if role == "count" or _neutral(role, entry):
+            if role == "count" or is_neutral(role, entry):
                 continue
             result.differences.append(_alone(a, role, entry, "A"))
             continue
@@ -143,7 +143,7 @@ def _compare_layers(
                 Difference(a.label, role, "values", entry.name, other.name, *different)
             )
     for role, entry in b.members.items():
-        if role not in a.members and role != "count" and not _neutral(role, entry):
+        if role not in a.members and role != "count" and not is_neutral(role, entry):
             result.differences.append(_alone(b, role, entry, "B"))
     if a.kind == "batch_norm":
         _compare_settings(a, b, left, right, result)
@@ -173,21 +173,21 @@ def _compare_settings(a: Group, b: Group, left: Source, right: Source, result: C
             )
 
 
-def _neutral(role: str, entry: Entry) -> bool:
-    return role in NEUTRAL and all(bool((p == NEUTRAL[role]).all()) for p in entry.chunks())
-
-
 def _different(
     a: Entry, b: Entry, tolerance: tuple[float, float]
 ) -> tuple[float, float, int, tuple[int, ...]] | None:
     """(largest, relative, how many, where), or None if none is beyond the tolerance."""
     largest, top, count, at, done = -1.0, 0.0, 0, 0, 0
-    size = 1 << 21
-    for p, q in zip(_pieces(a, size), _pieces(b, size), strict=True):
-        x, y = p.astype(np.float64), q.astype(np.float64)
+    for p, q in side_by_side(a, b):
+        wide = np.complex128 if "c" in (p.dtype.kind, q.dtype.kind) else np.float64
+        x, y = p.astype(wide), q.astype(wide)
         with np.errstate(invalid="ignore", over="ignore"):
             gap = np.abs(x - y)
-        gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
+        exact = p.dtype.kind in "iub" and q.dtype.kind in "iub"  # float64 holds 53 bits of them
+        same = (p == q) if exact else (x == y) | (np.isnan(x) & np.isnan(y))
+        if exact:
+            gap[~same & (gap == 0)] = 1.0
+        gap[same] = 0.0
         gap[np.isnan(gap)] = np.inf
         finite = np.abs(x[np.isfinite(x)])
         top = max(top, float(finite.max(initial=0.0)))
@@ -200,18 +200,3 @@ def _different(
     relative = largest / top if top else math.inf
     where = tuple(int(i) for i in np.unravel_index(at, a.shape)) if a.shape else ()
     return largest, relative, count, where
-
-
-def _pieces(entry: Entry, size: int) -> Any:
-    """Pieces of exactly `size` values, whatever the entry's own are."""
-    held: list[Any] = []
-    count = 0
-    for piece in entry.chunks(size * entry.dtype.itemsize):
-        held.append(piece)
-        count += piece.size
-        while count >= size:
-            joined = np.concatenate(held)
-            yield joined[:size]
-            held, count = [joined[size:]], count - size
-    if count:
-        yield np.concatenate(held)

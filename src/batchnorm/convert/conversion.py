@@ -85,7 +85,8 @@ def convert(
         settings: eps and momentum by layer in the source's words, or "eps=1e-3,momentum=0.01".
         fold: fold every batch norm into the layer directly before it.
         unfold: undo an earlier fold by its record in the source's metadata.
-        group: the dictionary with the model's state, where the file has several.
+        group: the dictionary, or the beginning of names, with the model's state, where the file
+            holds several models.
         allow_missing: write although arrays are missing or unused; missing ones keep the
             template's values.
         force: replace an existing target.
@@ -135,6 +136,7 @@ def convert(
         report.allow_missing = allow_missing
         if allow_missing and pattern is not None:
             _keep_template(done, pattern)
+        done.wrap()
         if target is not None and not dry_run and (report.complete or allow_missing):
             _write(target, done, framework, template, checkpoint, force, crc, progress)
             report.written = True

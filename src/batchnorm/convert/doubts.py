@@ -19,6 +19,9 @@ def unclear(group: Group, framework: str) -> str:
     doubt = ""
     if group.framework in CHANNELS_LAST:
         shape = group.members["weight"].shape if group.kind == "kernel" else ()
+        known = group.kind != "kernel" or not group.class_name or group.form
+        if not known and framework not in CHANNELS_LAST:
+            doubt = f"a kernel of a {group.class_name}, transposed as a convolution's would be"
         depthwise = len(shape) > 2 and shape[-1] == 1 != shape[-2]
         if depthwise and not group.class_name and group.form != "depthwise":
             doubt = "Conv2D with one output, or DepthwiseConv2D"

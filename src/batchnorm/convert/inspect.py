@@ -112,7 +112,7 @@ def inspect(
     Args:
         source: a file, a mapping of names to arrays, or a live model.
         framework: whose names it has, where it doesn't say so.
-        group: the dictionary with the model's state, where the file has several.
+        group: the dictionary, or the beginning of names, with the model's state.
         settings: as `convert` takes them.
 
     Raises:

@@ -74,6 +74,9 @@ def array_name(
         leaf = AFFINE["keras" if framework in CHANNELS_LAST else framework][role]
     else:
         leaf = role if role == "bias" else _kernel_leaf(group.form, framework)
+        if group.part and framework in CHANNELS_LAST:  # from one Keras to the other
+            path = path.removesuffix(f"/{group.part}")
+            leaf = role if role == "bias" else f"{group.part}_kernel"
     sep = separator(framework)
     return f"{path}{sep}{leaf}" if path else leaf
 

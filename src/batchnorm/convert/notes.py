@@ -40,7 +40,7 @@ def general_notes(
     """The notes of a conversion."""
     notes = []
     if source.group:
-        notes.append(f"took the dictionary {source.group!r}")
+        notes.append(f"took {source.group!r}")
     for owner, count in source.left.items():
         notes.append(
             f"left {count} arrays of {owner!r} alone: they are no part of the model's state"
@@ -48,10 +48,9 @@ def general_notes(
     if source.wrapper and framework != source.framework:
         notes.append(f"took the wrapper's prefix {source.wrapper!r} off every name")
     layers = [g for g in source.groups if g.kind == "batch_norm"]
-    if not layers:
+    if not layers and not report.of("folded"):
         notes.append("found no batch-norm layer with running statistics")
-        return notes
-    if framework == source.framework:
+    if not layers or framework == source.framework:
         return notes
     own, new = denominator(source.framework), denominator(framework)
     notes.append(

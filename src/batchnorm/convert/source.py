@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -42,7 +43,7 @@ class Source:
         extras: plain values beside the arrays, scalars of MindSpore's `append_dict` included.
         scalars: the dtypes of those that were arrays.
         wrapper: the prefix that was taken off.
-        group: the dictionary that was taken, empty for the whole file.
+        group: the dictionary or prefix that was taken, empty for the whole file.
         left: what is no part of the model's state and was left alone: how many arrays, by owner.
         order: what the entries' order says: "model" is the model's; safetensors files are sorted by
             name ("none"), a `.weights.h5` without config by class, in the model's order within one.
@@ -70,11 +71,6 @@ class Source:
         """The file, or what stands for it."""
         path = self.checkpoint.path
         return str(path) if path is not None else f"a {self.framework} state in memory"
-
-    @property
-    def dictionary(self) -> str:
-        """The dictionary that was taken, with a slash; empty for the whole file."""
-        return f"{self.group}/" if self.group else ""
 
 
 @contextlib.contextmanager
@@ -119,9 +115,15 @@ def source_of(
     outer = {n: v for n, v in checkpoint.extras.items() if "/" not in n} if chosen else {}
     extras = {**outer, **part.extras}
     found = framework_of(part, framework)
-    entries, wrapper = _unwrapped(part, found)
-    if part.format == "keras-weights":
-        entries = _with_recorded_names(entries, part.metadata.get("layers", {}))
+    entries, wrapper = _unwrapped(part.entries, found)
+    layers = part.metadata.get("layers", {})
+    if wrapper:
+        layers = {n.removeprefix(wrapper): facts for n, facts in layers.items()}
+    prefix = group if group and group != chosen else ""
+    if prefix:
+        entries, others = _below(entries, prefix, checkpoint)
+        left.update(others)
+        layers = {n.removeprefix(prefix)[1:]: f for n, f in layers.items() if n.startswith(prefix)}
     scalars: dict[str, str] = {}
     if found == "mindspore":
         for name in [n for n, e in entries.items() if e.shape == () and "." not in n]:
@@ -130,9 +132,6 @@ def source_of(
             scalars[name] = str(entry.dtype)
     entries, slots = _without_slots(entries, found)
     left.update(slots)
-    layers = part.metadata.get("layers", {})
-    if wrapper:
-        layers = {n.removeprefix(wrapper): facts for n, facts in layers.items()}
     ours = part.metadata.get("batchnorm", {})
     inner = Checkpoint(
         entries,
@@ -150,7 +149,7 @@ def source_of(
         extras,
         scalars,
         wrapper,
-        chosen,
+        group or chosen,
         left,
         order=_order(part, bool(ours)),
         ours=ours if isinstance(ours, Mapping) else {},
@@ -168,7 +167,7 @@ def _order(part: Checkpoint, ours: bool) -> Order:
 
 def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     """The dictionary with the model's state."""
-    if group is not None:
+    if group is not None and group in checkpoint.groups:
         return group
     if checkpoint.format not in ("torch", "torch-legacy", "memory"):
         return ""
@@ -181,7 +180,7 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     plausible = [g for g in nested if "optim" not in g]
     if len(plausible) == 1:
         return plausible[0]
-    if not plausible:
+    if not plausible or group is not None:
         return ""
     raise CheckpointError(
         f"{checkpoint.path}: has several dictionaries of arrays, {', '.join(plausible[:8])}; "
@@ -189,9 +188,30 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     )
 
 
-def _unwrapped(part: Checkpoint, framework: str) -> tuple[dict[str, Entry], str]:
+def _below(
+    entries: Mapping[str, Entry], prefix: str, checkpoint: Checkpoint
+) -> tuple[dict[str, Entry], dict[str, int]]:
+    """The entries whose names begin with a prefix, without it; how many others have, by owner."""
+    kept: dict[str, Entry] = {}
+    left: dict[str, int] = {}
+    for name, entry in entries.items():
+        rest = name.removeprefix(prefix)
+        if rest != name and rest[:1] in (".", "/"):
+            kept[rest[1:]] = entry.renamed(rest[1:])
+        else:
+            owner = re.split("[./]", name)[0]
+            left[owner] = left.get(owner, 0) + 1
+    if not kept:
+        raise CheckpointError(
+            f"{checkpoint.path or 'the mapping'}: has neither a dictionary {prefix!r} nor names "
+            f"that begin so; it has {', '.join(repr(n) for n in [*checkpoint.groups, *left][1:9])}"
+        )
+    return kept, left
+
+
+def _unwrapped(given: Mapping[str, Entry], framework: str) -> tuple[dict[str, Entry], str]:
     """The entries without the prefix that a wrapper put before every name."""
-    entries, wrapper = dict(part.entries), ""
+    entries, wrapper = dict(given), ""
     if framework in CHANNELS_LAST:
         return entries, wrapper
     again = True
@@ -205,27 +225,6 @@ def _unwrapped(part: Checkpoint, framework: str) -> tuple[dict[str, Entry], str]
                     short[bare] = entry.renamed(bare)
                 entries, wrapper, again = short, wrapper + prefix, True
     return entries, wrapper
-
-
-def _with_recorded_names(entries: dict[str, Entry], layers: Mapping[str, Any]) -> dict[str, Entry]:
-    """A `.weights.h5` of Keras 2 holds no layer's name; what our own writer said of its paths does.
-
-    `layers` then has two prefixes of one path: the one made of the path, and the recorded one.
-    """
-    present = {name.rpartition("/")[0] for name in entries}
-    recorded = {
-        facts["path"]: (prefix, facts["weights"])
-        for prefix, facts in layers.items()
-        if prefix not in present and {"path", "weights"} <= set(facts)
-    }
-    found: dict[str, Entry] = {}
-    for name, entry in entries.items():
-        prefix, _, leaf = name.rpartition("/")
-        known = recorded.get(layers.get(prefix, {}).get("path"))
-        if known is not None and leaf.isdigit() and int(leaf) < len(known[1]):
-            name = f"{known[0]}/{known[1][int(leaf)]}"
-        found[name] = entry.renamed(name)
-    return found
 
 
 def _without_slots(

@@ -48,7 +48,7 @@ def test_a_trainer_s_file_with_optimizer_and_wrapper(torch, tmp_path):
     torch.save(state, path)
     report = bn.convert(path, target).report
     assert report.exit_code == 0
-    assert "took the dictionary 'state_dict'" in report.notes
+    assert "took 'state_dict'" in report.notes
     assert any("'optimizer' alone" in note for note in report.notes)
     assert not bn.compare(model, target).differences
     with bn.checkpoints.read(target) as found:
