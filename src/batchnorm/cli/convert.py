@@ -14,6 +14,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
+from batchnorm.cli.output import console
 from batchnorm.convert import convert
 from batchnorm.errors import InvalidValue
 
@@ -105,7 +106,7 @@ def command(
     if as_json:
         click.echo(json.dumps(done.report.as_json(), ensure_ascii=False, allow_nan=False))
     else:
-        done.report.print(Console(), table=not quiet)
+        done.report.print(console(), table=not quiet)
         if not done.report.written and not dry_run:
             click.echo("give --like or --map, or pass --allow-missing to write it so", err=True)
     sys.exit(done.report.exit_code)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from batchnorm.cli.output import console
 from batchnorm.convert import inspect
 
 __all__ = ["command"]
@@ -34,5 +34,5 @@ def command(
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False, default=str))
     else:
-        found.print(Console())
+        found.print(console())
     sys.exit(found.exit_code)

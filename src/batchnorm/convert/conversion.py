@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -156,9 +157,11 @@ def _settle(source: Source, map: Map) -> None:
     unknown = [name for name in map.layers if name not in paths]
     unknown += [name for name in map.arrays if name not in source.checkpoint]
     if unknown:
+        known = [*paths, *source.checkpoint] if unknown[0] not in map.layers else list(paths)
+        near = difflib.get_close_matches(unknown[0], known, 3) or sorted(known)[:5]
         raise CheckpointError(
             f"the map names {', '.join(repr(n) for n in unknown[:5])}, which {source.name} doesn't "
-            f"have; it has {', '.join(repr(n) for n in sorted(paths)[:5])}, …"
+            f"have; near {unknown[0]!r} it has {', '.join(repr(n) for n in near)}"
         )
 
 

@@ -218,7 +218,7 @@ class LayerPlanner:
             ledger.row(group, entry, None, None, "left out", "made on the way here")
         elif tracked is not None:
             ledger.record.tracked[path] = tracked
-            ledger.row(group, entry, None, None, "kept", f"{tracked} batches, in the metadata")
+            ledger.row(group, entry, None, None, "kept", f"{tracked} batches")
         elif role in TRAINING:
             ledger.keep(group, role, entry, path)
         elif is_neutral(role, entry):

@@ -92,7 +92,7 @@ class Ledger:
     def keep(self, group: Group, role: str, entry: Entry, path: str) -> None:
         """An array without a place that inference doesn't need: into the metadata."""
         self.record.kept.setdefault(path, {})[role] = packed(entry)
-        what = f"{role} is of training only; in the metadata, for the way back"
+        what = f"{role}, which only training uses"
         self.row(group, entry, None, None, "kept", what)
 
     def kept_before(self, group: Group, role: str) -> bool:

@@ -47,6 +47,8 @@ def general_notes(
         )
     if source.wrapper and framework != source.framework:
         notes.append(f"took the wrapper's prefix {source.wrapper!r} off every name")
+    if report.of("kept"):
+        notes.append("what was kept is in the target's metadata, and comes back on the way back")
     layers = [g for g in source.groups if g.kind == "batch_norm"]
     if not layers and not report.of("folded"):
         notes.append("found no batch-norm layer with running statistics")
