@@ -150,7 +150,8 @@ def _groups_of(
         normal.doubt = doubt
         yield normal
     separable = {"depthwise_kernel", "pointwise_kernel"} <= set(left)
-    for leaf in KERNELS:
+    recurrent = "recurrent_kernel" in left  # an RNN's arrays: their order is the layer's own
+    for leaf in KERNELS if not recurrent else ():
         if leaf in left and len(left[leaf].shape) >= 2:
             yield _kernel(framework, prefix, leaf, left, facts, separable=separable)
     affine = _affine(framework, prefix, left, facts)
