@@ -157,10 +157,10 @@ def test_weights_of_keras_2_without_any_name_give_the_same_as_its_h5(world, net,
     like, target = world.template("torch", net), tmp_path / "b.pth"
     report = bn.convert(source, target, like=like, map=flatten).report
     assert report.exit_code == 0, report.as_json()
-    with bn.checkpoints.read(target) as a:
-        with bn.checkpoints.read(world.target("tf_keras", "torch", net)) as b:
-            assert list(a) == list(b)
-            assert all(np.array_equal(a[n].load(), b[n].load()) for n in a)
+    other = world.target("tf_keras", "torch", net)
+    with bn.checkpoints.read(target) as a, bn.checkpoints.read(other) as b:
+        assert list(a) == list(b)
+        assert all(np.array_equal(a[n].load(), b[n].load()) for n in a)
 
 
 @pytest.mark.parametrize("net", NETS)

@@ -91,7 +91,7 @@ def plan(
     record = Record(framework, source.framework, source.checkpoint.format)
     record.origin = back.origin if back.origin in FRAMEWORKS else source.framework
     record.folded = dict(folded or {})
-    record.wrapper = source.wrapper
+    record.wrapper = source.wrapper if not source.group else ""
     report = Report(source.name, None, (source.framework, framework), list(rows or ()))
     ledger = Ledger(back, returning, record, report)
     planner = LayerPlanner(source, framework, map, ledger)

@@ -9,7 +9,7 @@
       "dropped": {layer in B: {role: dtype}},  arrays of A that were all 1 (gamma) or 0 (beta)
       "tracked": {layer in B: num_batches_tracked},
       "kept":    {layer in B: {role: array, see `packed`}},  what B has no place for: renorm's
-      "wrapper": the prefix of every name in A, such as "module.",
+      "wrapper": the prefix of every name in A, such as "module.", if A was no nested dictionary
       "settings": {layer in B: {"epsilon": …, "weight_of_batch" or "weight_of_running": …}},
       "scalars": {name: dtype}, "layers": what A's file said of its layers, "folded": see `fold`
     }
