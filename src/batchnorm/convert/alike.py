@@ -6,7 +6,7 @@ Names are evidence here, never proof; what is made of it is decided elsewhere (`
 from __future__ import annotations
 
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 
 from batchnorm.convert.groups import Group
@@ -51,12 +51,8 @@ def ending(long: Sequence[Group], short: Sequence[Group]) -> Iterator[tuple[Grou
             yield from ((group, other) for other in whole.get(key, ()))
 
 
-def _words(path: str) -> Counter[str]:
-    return Counter(word for word in re.findall(r"[a-z]+", path.lower()) if len(word) > 2)
-
-
-def _likeness(a: Group, b: Group) -> int:
-    return sum((_words(a.path) & _words(b.path)).values())
+def _words(path: str) -> frozenset[str]:
+    return frozenset(word for word in re.findall(r"[a-z]+", path.lower()) if len(word) > 2)
 
 
 def contradiction(pairs: Sequence[tuple[Group, Group]]) -> str:
@@ -65,12 +61,17 @@ def contradiction(pairs: Sequence[tuple[Group, Group]]) -> str:
     for a, b in pairs:
         alike[signature(a)].append((a, b))
     for same in alike.values():
-        for i, (a, b) in enumerate(same):
-            for c, d in same[i + 1 :]:
-                crossed = _likeness(a, d) + _likeness(c, b)
-                if crossed > _likeness(a, b) + _likeness(c, d):
+        words = [(_words(a.path), _words(b.path)) for a, b in same]
+        mine, theirs = (frozenset[str]().union(*side) for side in zip(*words, strict=True))
+        shared = mine & theirs  # words of one side only say nothing
+        words = [(p & shared, q & shared) for p, q in words] if shared else []
+        for i, (p, q) in enumerate(words):
+            for j in range(i + 1, len(words)):
+                r, s = words[j]
+                if len(p & s) + len(r & q) > len(p & q) + len(r & s):
+                    (one, its), (two, other) = same[i], same[j]
                     return (
-                        f"by order {a.label!r} would be {b.label!r} and {c.label!r} "
-                        f"{d.label!r}, but their names say the reverse; give the pairs (--map)"
+                        f"by order {one.label!r} would be {its.label!r} and {two.label!r} "
+                        f"{other.label!r}, but their names say the reverse; give the pairs (--map)"
                     )
     return ""

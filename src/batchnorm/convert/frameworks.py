@@ -63,6 +63,10 @@ def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
     if checkpoint.format in KERAS_FORMATS:
         return "tf_keras"  # Keras 3 names its layers, so a file without names is Keras 2's
     found = _by_names(checkpoint)
+    if not checkpoint.entries:
+        raise CheckpointError(
+            f"{checkpoint.path or 'the mapping'}: holds no arrays; expected a model's state"
+        )
     if found is None:
         raise CheckpointError(
             f"{checkpoint.path or 'the mapping'}: neither the file nor its names "

@@ -91,15 +91,23 @@ class _Work:
     """The groups not matched yet."""
 
     def __init__(self, source: list[Group], target: list[Group]) -> None:
-        self.source, self.target, self.result = source, target, Match()
+        self._source, self._target, self.result = source, target, Match()
+        self._done: set[int] = set()
+
+    @property
+    def source(self) -> list[Group]:
+        return [g for g in self._source if id(g) not in self._done]
+
+    @property
+    def target(self) -> list[Group]:
+        return [g for g in self._target if id(g) not in self._done]
 
     def pair(self, a: Group, b: Group, why: str) -> None:
-        self.source = [g for g in self.source if g is not a]
-        self.target = [g for g in self.target if g is not b]
+        self._done |= {id(a), id(b)}
         self.result.pairs.append(Pairing(a, b, why))
 
     def leave(self, group: Group) -> None:
-        self.source = [g for g in self.source if g is not group]
+        self._done.add(id(group))
         self.result.left_out.append(group)
 
     def pair_named(self, group: Group, path: str) -> None:

@@ -18,7 +18,7 @@ from batchnorm.checkpoints import Checkpoint, Entry, read
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.frameworks import framework_of
 from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped
-from batchnorm.convert.live import checkpoint_of
+from batchnorm.convert.live import checkpoint_of, checkpoint_of_mapping
 from batchnorm.errors import CheckpointError
 
 __all__ = ["Order", "Readable", "Source", "opened", "source_of"]
@@ -87,11 +87,7 @@ def opened(given: Readable) -> Iterator[Checkpoint]:
         with read(given) as checkpoint:
             yield checkpoint
     elif isinstance(given, Mapping):
-        entries = {
-            name: value.renamed(name) if isinstance(value, Entry) else Entry.of(name, value)
-            for name, value in given.items()
-        }
-        yield Checkpoint(entries, format="memory")
+        yield checkpoint_of_mapping(given)
     else:
         yield checkpoint_of(given)
 
