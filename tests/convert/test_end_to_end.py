@@ -151,6 +151,22 @@ def test_logits_agree_within_1e_5_of_the_largest(world, a, b, net):
 
 
 @pytest.mark.parametrize("net", NETS)
+@pytest.mark.parametrize(("a", "b"), DIRECTIONS)
+def test_the_way_back_is_bit_exact(world, a, b, net, tmp_path):
+    source, back = world.source(a, net), tmp_path / f"back{SUFFIX[a]}"
+    report = bn.convert(world.target(a, b, net), back, like=source if a in KERAS else None).report
+    assert report.exit_code == 0, report.as_json()
+    with bn.checkpoints.read(source) as own, bn.checkpoints.read(back) as other:
+        assert set(own) == set(other)
+        for name in own:
+            x, y = own[name].load(), other[name].load()
+            assert (x.dtype, x.shape, x.tobytes()) == (y.dtype, y.shape, y.tobytes()), name
+    own, other = (bn.inspect(path, settings=None).layers for path in (source, back))
+    if a in KERAS:
+        assert [layer.settings for layer in own] == [layer.settings for layer in other]
+
+
+@pytest.mark.parametrize("net", NETS)
 def test_weights_of_keras_2_without_any_name_give_the_same_as_its_h5(world, net, tmp_path):
     source = world.source("tf_keras", net).with_suffix(".weights.h5")
     flatten = {"layers": {"dense": {"flatten": FLATTEN}}} if net == "vgg" else None

@@ -23,6 +23,7 @@ from batchnorm.convert.layer_plan import LayerPlanner
 from batchnorm.convert.ledger import Ledger
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.match import Match, match
+from batchnorm.convert.names import keras_class
 from batchnorm.convert.notes import general_notes
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report, Row
@@ -32,8 +33,6 @@ from batchnorm.convert.tied import twin
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["Plan", "plan"]
-
-CLASSES = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}
 
 
 @dataclass
@@ -245,24 +244,10 @@ def _metadata(
         metadata["layers"] = back.layers
     elif template is None and framework in CHANNELS_LAST:
         metadata["layers"] = {
-            path.removesuffix(f"/{group.part}" if group.part else ""): {"class_name": _class(group)}
+            path.removesuffix(f"/{group.part}" if group.part else ""): {
+                "class_name": keras_class(group)
+            }
             for group in source.groups
-            if (path := planner.paths.get(group.path)) is not None and _class(group)
+            if (path := planner.paths.get(group.path)) is not None and keras_class(group)
         }
     return metadata
-
-
-def _class(group: Group) -> str:
-    """The Keras class of a layer that comes without one."""
-    if group.class_name:
-        return group.class_name
-    if group.kind == "batch_norm":
-        return "BatchNormalization"
-    if group.kind == "affine":
-        return "LayerNormalization"
-    if group.kind == "kernel":
-        rank = len(group.members["weight"].shape)
-        forms = {"embedding": "Embedding", "depthwise": f"DepthwiseConv{rank - 2}D"}
-        name = forms.get(group.form, CLASSES.get(rank, ""))
-        return f"{name}Transpose" if group.form == "conv_transpose" else name
-    return ""
