@@ -145,6 +145,23 @@ def test_a_bias_free_kernel_finds_its_embedding_by_the_template():
     assert done.report.exit_code == 0
 
 
+def test_one_class_in_another_order_makes_no_class_s_order_evidence(tmp_path):
+    def kernel(size):
+        return np.ones((3, 3, size, size), np.float32)
+
+    state = {"a.weight": kernel(3), **norm("an", 1), "s.weight": kernel(1), **norm("sn", 2)}
+    path = tmp_path / "like.weights.h5"
+    like = {"p/kernel": np.zeros((1, 1, 3, 3)), **place("pn"), "q/kernel": np.zeros((3, 3, 3, 3)),
+            **place("qn"), "r/kernel": np.zeros((1, 1, 3, 3))}  # fmt: skip
+    state["z.weight"] = kernel(1)
+    classes = {n: {"class_name": "Conv2D" if len(n) == 1 else "BatchNormalization"}
+               for n in ("p", "pn", "q", "qn", "r")}  # fmt: skip
+    bn.checkpoints.write(path, like, framework="keras", metadata={"layers": classes})
+    done = found(state, path)
+    assert set(done.entries) == {"q/kernel"}  # its shape occurs once
+    assert done.report.exit_code == 1
+
+
 def test_a_template_that_lists_its_layers_by_class_is_matched_within_classes(tmp_path):
     def kernel(value, width):
         return np.full((width, 3, 1, 1), value, np.float32)

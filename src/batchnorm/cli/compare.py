@@ -26,7 +26,9 @@ __all__ = ["command"]
     metavar="FILE",
     help="Pairs of layers of A and B, as for convert.",
 )
-@click.option("--atol", type=float, default=0.0, show_default=True)
+@click.option(
+    "--atol", type=float, default=0.0, show_default=True, help="Differences up to this are none."
+)
 @click.option(
     "--rtol",
     type=float,

@@ -20,14 +20,24 @@ from batchnorm.errors import InvalidValue
 
 __all__ = ["command"]
 
+EXAMPLES = """\b
+Examples:
+  batchnorm convert net.pth net.ckpt
+  batchnorm convert net.pth net.keras --like template.keras --dump-map map.toml
+  batchnorm convert net.ckpt net.pth --map map.toml --settings "eps=1e-3"
+"""
 LARGE = 64 << 20  # bytes from which on progress is shown
 
 
-@click.command
+@click.command(epilog=EXAMPLES)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose names SOURCE has.")
-@click.option("--to", metavar="FRAMEWORK", help="torch, mindspore, keras, tf_keras (keras@2).")
+@click.option(
+    "--to",
+    metavar="FRAMEWORK",
+    help="Whose TARGET is, if its suffix doesn't say: torch, mindspore, keras, tf_keras.",
+)
 @click.option(
     "--like",
     type=click.Path(path_type=Path),
@@ -52,7 +62,9 @@ LARGE = 64 << 20  # bytes from which on progress is shown
     metavar="FILE|TEXT",
     help='eps and momentum in the source\'s words: "eps=1e-3,momentum=0.01", or TOML.',
 )
-@click.option("--fold", is_flag=True, help="Fold batch norms into the layers before them.")
+@click.option(
+    "--fold", is_flag=True, help="Fold batch norms into the layers before them, for deployment."
+)
 @click.option("--unfold", is_flag=True, help="Undo an earlier --fold.")
 @click.option(
     "--group", metavar="NAME", help="The dictionary, or beginning of names, with the model."
@@ -90,7 +102,7 @@ def command(
 
     Exit code 0: every array has its place. 1: some have none, or it can't be told what they are;
     the report says which. With arrays that have no place, nothing is written unless
-    --allow-missing.
+    --allow-missing. 2: bad input.
     """
     if dump_map is not None and dump_map.exists() and not force:
         raise InvalidValue(f"{dump_map} exists; pass --force to replace it")

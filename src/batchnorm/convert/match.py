@@ -150,12 +150,13 @@ class _Work:
         What has a shape that the other side doesn't have, such as another head, is left out.
         """
         common = {signature(g) for g in self.source} & {signature(g) for g in self.target}
-        self._in_order(self.source, self.target, common)
+        self._pair_in_order(_in_order(self.source, self.target, common) or [])
 
     def by_order_within_classes(self, listed: str) -> None:
         """The same class by class, as one side lists its layers so.
 
-        Shapes that occur in two classes are left out: theirs is no one order.
+        Shapes that occur in two classes are left out: theirs is no one order. And if one class
+        is in another order than the other side has it, so may all be, unseen where shapes are one.
         """
         by_class, others = self.target, self.source
         if listed == "source":
@@ -165,21 +166,19 @@ class _Work:
             classes[group.class_name].append(group)
         shapes = {name: {signature(g) for g in groups} for name, groups in classes.items()}
         elsewhere = {signature(g) for g in others}
+        pairs: list[tuple[Group, Group]] = []
         for name, groups in classes.items():
             shared = set().union(*(s for other, s in shapes.items() if other != name))
             if not name or shapes[name] & shared & elsewhere:
                 continue
             sides = (others, groups) if listed == "target" else (groups, others)
-            self._in_order(*sides, shapes[name] & elsewhere)
+            found = _in_order(*sides, shapes[name] & elsewhere)
+            if found is None:
+                return
+            pairs += found
+        self._pair_in_order(pairs)
 
-    def _in_order(
-        self, source: Sequence[Group], target: Sequence[Group], shapes: set[Hashable]
-    ) -> None:
-        mine = [g for g in source if signature(g) in shapes]
-        theirs = [g for g in target if signature(g) in shapes]
-        if not mine or [signature(g) for g in mine] != [signature(g) for g in theirs]:
-            return
-        pairs = list(zip(mine, theirs, strict=True))
+    def _pair_in_order(self, pairs: Sequence[tuple[Group, Group]]) -> None:
         against = contradiction(pairs)
         if against:
             self.result.problems.append(against)
@@ -193,6 +192,17 @@ class _Work:
         for key, groups in mine.items():
             if len(groups) == 1 and len(theirs.get(key, ())) == 1:
                 self.pair(groups[0], theirs[key][0], "shape")
+
+
+def _in_order(
+    source: Sequence[Group], target: Sequence[Group], shapes: set[Hashable]
+) -> list[tuple[Group, Group]] | None:
+    """The layers of these shapes, one by one; None if the two sides list them differently."""
+    mine = [g for g in source if signature(g) in shapes]
+    theirs = [g for g in target if signature(g) in shapes]
+    if [signature(g) for g in mine] != [signature(g) for g in theirs]:
+        return None
+    return list(zip(mine, theirs, strict=True))
 
 
 def _index(
