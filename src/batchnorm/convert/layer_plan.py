@@ -44,10 +44,12 @@ class LayerPlanner:
             self.reject(group, "left out", "the map leaves it out")
             return
         known = self.back.paths.get(group.path) if self.returning else None
-        path = said.to or known or path_in(group, self.framework)
+        path = said.to or (path_in(group, self.framework) if known is None else known)
         self._pass(group, path)
         doubt = group.doubt
-        if not (said.kind or said.to or known or self.source.framework == self.framework):
+        if not (
+            said.kind or said.to or known is not None or self.source.framework == self.framework
+        ):
             doubt = doubt or unclear(group, self.framework)
         status: Status = "ambiguous" if doubt else "carried"
         if group.kind == "batch_norm":

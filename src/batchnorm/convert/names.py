@@ -42,8 +42,10 @@ def roles_in(framework: str) -> list[str]:
 
 def path_in(group: Group, framework: str) -> str:
     """The layer's path in another framework, by rule."""
-    if group.framework in CHANNELS_LAST and framework not in CHANNELS_LAST:
-        return group.path.replace("/", ".")
+    if framework not in CHANNELS_LAST:
+        return group.path.replace("/", ".") if group.framework in CHANNELS_LAST else group.path
+    if not group.path:  # a layer saved alone; in Keras every layer has a name
+        return "batch_normalization" if group.kind == "batch_norm" else "layer"
     return group.path
 
 

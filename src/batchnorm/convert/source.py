@@ -19,6 +19,7 @@ from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.frameworks import framework_of
 from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped
 from batchnorm.convert.live import checkpoint_of, checkpoint_of_mapping
+from batchnorm.convert.record import Record
 from batchnorm.errors import CheckpointError
 
 __all__ = ["Order", "Readable", "Source", "opened", "source_of"]
@@ -29,6 +30,11 @@ Order: TypeAlias = Literal["model", "class", "none"]
 
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params")
 WRAPPERS = ("module.", "_orig_mod.")
+SLOTS = (  # what MindSpore 2.10's optimizers call their copies (nn/optim, mint/optim)
+    "accu_grads", "accum", "accum_update", "adam_m", "adam_v", "ax", "ax_", "exp_avg", "exp_avg_sq",
+    "exp_inf", "lamb_m", "lamb_v", "linear", "max_exp_avg_sq", "mean_grad", "mean_square", "moment",
+    "moment1", "moment2", "momentum_buf", "moments", "prev", "stat", "step_size", "vhat",
+)  # fmt: skip
 OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
 
 
@@ -111,6 +117,8 @@ def source_of(
     outer = {n: v for n, v in checkpoint.extras.items() if "/" not in n} if chosen else {}
     extras = {**outer, **part.extras}
     found = framework_of(part, framework)
+    recorded = part.metadata.get("batchnorm", {})
+    ours: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     entries, wrapper = _unwrapped(part.entries, found)
     layers = part.metadata.get("layers", {})
     if wrapper:
@@ -121,14 +129,15 @@ def source_of(
         left.update(others)
         layers = {n.removeprefix(prefix)[1:]: f for n, f in layers.items() if n.startswith(prefix)}
     scalars: dict[str, str] = {}
+    arrays = Record.of(ours).names  # what an earlier conversion wrote is no scalar of a trainer
     if found == "mindspore":
-        for name in [n for n, e in entries.items() if e.shape == () and "." not in n]:
+        names = [n for n, e in entries.items() if e.shape == () and "." not in n]
+        for name in [n for n in names if n not in arrays]:
             entry = entries.pop(name)
             extras[name] = entry.load().item()
             scalars[name] = str(entry.dtype)
     entries, slots = _without_slots(entries, found)
     left.update(slots)
-    ours = part.metadata.get("batchnorm", {})
     inner = Checkpoint(
         entries,
         part.format,
@@ -148,7 +157,7 @@ def source_of(
         group or chosen,
         left,
         order=_order(part, bool(ours)),
-        ours=ours if isinstance(ours, Mapping) else {},
+        ours=ours,
     )
 
 
@@ -226,12 +235,16 @@ def _unwrapped(given: Mapping[str, Entry], framework: str) -> tuple[dict[str, En
 def _without_slots(
     entries: dict[str, Entry], framework: str
 ) -> tuple[dict[str, Entry], dict[str, int]]:
-    """The entries without an optimizer's: copies of a parameter under its name with a prefix."""
+    """The entries without an optimizer's: copies of a parameter under its name with a prefix.
+
+    A nested model, or an average's copy, may hold layers of the same names; those are no slots.
+    """
     kept: dict[str, Entry] = {}
     left: dict[str, int] = {}
     for name, entry in entries.items():
         owner, _, rest = name.partition("/" if framework in CHANNELS_LAST else ".")
-        copy = rest in entries and entries[rest].shape == entry.shape and framework == "mindspore"
+        copy = framework == "mindspore" and owner in SLOTS and rest in entries
+        copy = copy and entries[rest].shape == entry.shape
         if copy or (framework in CHANNELS_LAST and owner in OPTIMIZER):
             left[owner] = left.get(owner, 0) + 1
         else:
