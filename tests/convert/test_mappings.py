@@ -53,6 +53,11 @@ def test_torch_s_average_over_all_batches_can_be_said():
     assert back == {"eps": 1e-3, "momentum": None}
 
 
+def test_a_momentum_that_nobody_said_is_unknown():
+    done = bn.convert(STATE, to="keras", settings="eps=1e-3")
+    assert done.report.settings["n"] == {"epsilon": 1e-3}
+
+
 def test_a_net_of_many_layers_is_matched_in_no_time():
     def kernel(shape):
         return np.zeros(shape, np.float32)

@@ -202,7 +202,8 @@ def _checked(layer: str, table: Mapping[str, Any], framework: str) -> Settings:
         if p.meaning.word in ("epsilon", OF_BATCH, OF_RUNNING)
     }
     plain = dict(table)
-    if framework == "torch" and str(plain.get("momentum")).lower() == NONE:
+    said = plain.get("momentum")
+    if framework == "torch" and isinstance(said, str) and said.lower() == NONE:
         plain["momentum"] = None  # torch's average over all batches
     for name, value in table.items():
         if name not in words or (plain[name] is not None and not _usable(value)):
