@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -33,7 +34,7 @@ def test_convert_writes_and_ends_with_0(capsys, checkpoint, tmp_path):
     code, out, _ = run(capsys, "convert", checkpoint, target)
     assert code == 0
     assert target.exists()
-    assert "n.moving_variance" in out
+    assert re.search(r"^n +n +3 +renamed; kept 4 batches$", out, re.MULTILINE)
     assert "4 arrays in 1 layers, 1 kept" in out
 
 
@@ -154,3 +155,97 @@ def test_a_file_of_a_gibibyte_takes_less_than_300_mib(tmp_path, suffix):
     assert json.loads(done.stdout)["written"]
     peak = int(done.stderr.split()[-1])
     assert peak < 300 * 1024, f"{peak} KiB"
+
+
+def test_a_table_in_a_pipe_is_not_folded(tmp_path):
+    path, target = tmp_path / "a.pth", tmp_path / "b.ckpt"
+    layer = "backbone." + ".".join(["a_long_name"] * 12)
+    values = {"weight": 1.5, "bias": 2.5, "running_mean": 3.5, "running_var": 4.5}
+    state = {f"{layer}.{k}": np.full(3, v) for k, v in values.items()}
+    bn.checkpoints.write(path, state)
+    command = [sys.executable, "-c", "from batchnorm.cli import main; main()"]
+    for arguments in (["convert", path, target], ["inspect", path]):
+        done = subprocess.run(
+            [*command, *map(str, arguments)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        assert [line for line in done.stdout.splitlines() if line.startswith(layer)]
+
+
+def test_a_table_fits_80_columns_and_names_stay_whole(capsys, tmp_path):
+    from rich.console import Console
+
+    state = {f"layer1.0.bn1.{k}": np.ones(64) * 2 for k in ("weight", "bias", "running_mean",
+                                                          "running_var")}  # fmt: skip
+    state["layer1.0.conv1.weight"] = np.ones((64, 64, 3, 3))
+    bn.convert(state, to="keras").report.print(Console(width=80))
+    lines = capsys.readouterr().out.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    assert any(re.match(r"layer1.0.conv1 +layer1.0.conv1 +64×64×3×3", line) for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--to", "keras"), "--to is keras and"),
+        (("--like", "like.h5"), "like.h5 is tf_keras and"),
+        (("--map", "typo.toml"), "near 'm' it has 'n'"),
+        (("--group", "other"), "neither a dictionary 'other' nor names"),
+        (("--settings", "epsilon=1"), "torch's words"),
+    ],
+)
+def test_what_can_not_be_meant_ends_with_2(capsys, checkpoint, tmp_path, options, text):
+    kernel = {"c/kernel": np.ones((3, 3), np.float32)}
+    bn.checkpoints.write(tmp_path / "like.h5", kernel, framework="tf_keras")
+    (tmp_path / "typo.toml").write_text('[layers]\n"m" = "x"\n')
+    given = [tmp_path / o if "." in o else o for o in options]
+    code, _, err = run(capsys, "convert", checkpoint, tmp_path / "b.ckpt", *given)
+    assert code == 2
+    assert text in err
+    assert not (tmp_path / "b.ckpt").exists()
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect", "compare"])
+def test_json_is_one_object_with_a_version(capsys, checkpoint, tmp_path, command):
+    arguments = {"convert": (checkpoint, tmp_path / "b.ckpt"), "inspect": (checkpoint,),
+                 "compare": (checkpoint, checkpoint)}[command]  # fmt: skip
+    code, out, _ = run(capsys, command, *arguments, "--json")
+    found = json.loads(out)
+    assert found["version"] == 1
+    assert found["command"] == command
+    assert found["exit_code"] == code == 0
+
+
+def test_progress_of_a_large_file_goes_to_the_terminal_s_error_stream(tmp_path):
+    """Told by a pseudo-terminal: nothing of it is in the output, and the last line is whole."""
+    import pty
+
+    path = tmp_path / "a.pth"
+    state = {f"l{i}.weight": np.ones((1024, 2048), np.float32) for i in range(10)}
+    bn.checkpoints.write(path, {**state, "n.running_mean": np.ones(2), "n.running_var": np.ones(2)})
+    ours, theirs = pty.openpty()
+    done = subprocess.Popen(
+        [sys.executable, "-c", "from batchnorm.cli import main; main()", "convert", str(path),
+         str(tmp_path / "b.ckpt"), "--quiet"],
+        stdout=subprocess.PIPE, stderr=theirs, env={**os.environ, "TERM": "xterm"},
+    )  # fmt: skip
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 1 << 16):
+            shown += piece
+    except OSError:  # how a pseudo-terminal says that nobody writes any more
+        pass
+    out, _ = done.communicate(timeout=60)
+    os.close(ours)
+    assert b"converting" in shown
+    assert b"MB" in shown
+    assert b"converting" not in out
+    assert b"wrote" in out
+
+
+def test_progress_is_told_in_bytes(checkpoint, tmp_path):
+    told = []
+    bn.convert(checkpoint, tmp_path / "b.ckpt", progress=lambda *a: told.append(a))
+    assert told[-1] == (48, 48)
+    assert told == sorted(told)

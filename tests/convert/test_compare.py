@@ -91,3 +91,30 @@ def test_permuted_rows_are_found_by_the_record(tmp_path):
     bn.convert(a, b, map={"layers": {"fc": {"flatten": [4, 2, 3]}}})
     assert not bn.compare(a, b).differences
     assert not bn.compare(b, a).differences
+
+
+def test_what_only_keras_trains_with_is_no_difference_to_torch():
+    names = ("gamma", "beta", "moving_mean", "moving_variance")
+    renorm = ("moving_stddev", "renorm_mean", "renorm_stddev")
+    own = {f"n/{n}": np.full(3, i + 1.5) for i, n in enumerate(names + renorm)}
+    other = bn.convert(own, to="torch", from_framework="tf_keras").load()
+    assert not bn.compare(own, other, frameworks=("tf_keras", None)).differences
+    less = {n: v for n, v in own.items() if "renorm" not in n}
+    found = bn.compare(own, less, frameworks=("tf_keras", "tf_keras")).differences
+    assert {d.role for d in found} == {"renorm_mean", "renorm_stddev"}
+
+
+def test_a_shared_array_that_one_side_saves_once_is_no_difference():
+    table = np.arange(12.0).reshape(4, 3)
+    own = {**state(), "table.weight": table, "head.weight": table}
+    other = {n: v for n, v in own.items() if n != "head.weight"}
+    assert not bn.compare(own, other).differences
+    assert not bn.compare(other, own).differences
+    assert bn.compare({**own, "head.weight": table + 1}, other).differences
+
+
+def test_large_whole_numbers_are_compared_to_the_last_digit():
+    own, other = ({**state(), "steps": np.array([2**60 + i])} for i in (0, 1))
+    assert [d.layer for d in bn.compare(own, other).differences] == ["steps"]
+    own, other = ({**state(), "wave": np.array([1 + i * 1j])} for i in (0, 1))
+    assert bn.compare(own, other).differences[0].largest == 1

@@ -164,11 +164,61 @@ def test_a_batch_norm_that_does_not_follow_its_layer_is_not_folded():
 
 def test_the_report_says_what_a_fold_assumes():
     report = bn.convert(small_net(), to="keras", fold=True).report
-    what = report.of("folded")[0].what
-    assert "nothing stands between s.0 and s.1" in what
-    assert "epsilon 1e-05 is torch's default" in what
+    assert report.of("folded")[0].what == "into s.0, epsilon 1e-05 (torch's default)"
+    assert any("nothing stands between a layer and its batch norm" in n for n in report.notes)
 
 
 def test_unfold_needs_a_record():
     with pytest.raises(ValueError, match="no record of a fold"):
         bn.convert(small_net(), to="mindspore", unfold=True)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.sampled_from(sorted(LAYOUTS)),
+    st.integers(0, 10_000),
+    st.floats(1e-7, 1.0),
+    st.sampled_from([np.float16, np.float32, np.float64]),
+)
+def test_the_stated_error_holds_for_any_layer(layout, seed, eps, dtype):
+    random = np.random.default_rng(seed)
+    weight = random.normal(0, 10.0 ** random.integers(-3, 3), [SIZES[c] for c in layout])
+    weight = weight.astype(dtype)
+    outputs = int(np.prod([weight.shape[a] for a in LAYOUTS[layout]]))
+    norm = layer(outputs, seed, eps, np.float64)
+    folded = bn.fold(weight, None, norm, layout=layout)
+    x = random.uniform(-1, 1, weight.size // outputs)
+    wanted = norm(products(weight, layout, x)[None])[0]
+    found = products(folded.weight, layout, x) + folded.bias.astype(np.float64)
+    rounding = 1e-13 * (np.abs(wanted).max() + 1)
+    assert (np.abs(found - wanted) <= folded.weight_error + folded.bias_error + rounding).all()
+
+
+FORMS = {
+    "conv": (5, 3, 2, 2),
+    "conv_transpose": (3, 5, 2, 2),
+    "depthwise": (5, 1, 2, 2),
+    "dense": (5, 3),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("to", ["torch", "mindspore", "keras", "tf_keras"])
+def test_a_fold_of_a_file_is_the_fold_of_its_arrays_and_can_be_undone(form, to):
+    random = np.random.default_rng(3)
+    weight = random.normal(0, 1, FORMS[form]).astype(np.float32)
+    state = {"a.weight": weight, **{f"n.{k}": v for k, v in layer(5).state.items()}}
+    said = {"layers": {"a": {"kind": form}}}
+    done = bn.convert(state, to=to, fold=True, settings="eps=1e-3", map=said)
+    wanted = bn.fold(
+        weight, None, layer(5), layout=("IO" if "tr" in form else "OI") + "HW"[: weight.ndim - 2]
+    )
+    held = bn.checkpoints.Checkpoint(dict(done.entries), "memory", to, dict(done.metadata))
+    back = bn.convert(held, to="torch") if to != "torch" else done
+    assert np.array_equal(back.load()["a.weight"], wanted.weight)
+    assert np.array_equal(back.load()["a.bias"], wanted.bias)
+    undone = bn.convert(held, to="torch", unfold=True).load()
+    assert set(undone) == set(state)
+    assert np.allclose(undone["a.weight"], weight, rtol=3e-7, atol=0)
+    for name in state.keys() - {"a.weight"}:
+        assert np.array_equal(undone[name], state[name]), name

@@ -57,6 +57,12 @@ def test_statistics_of_two_lengths_are_no_layer():
     assert kinds == {"single"}
 
 
+def test_a_nested_model_with_the_same_layers_is_no_optimizer():
+    names = ("moving_mean", "moving_variance", "gamma", "beta")
+    found = groups({**state("n.", names), **state("ema.n.", names), **state("inner.n.", names)})
+    assert set(found) == {"n", "ema.n", "inner.n"}
+
+
 def test_wrappers_are_taken_off():
     found = groups(state("module._orig_mod.n.", TORCH))
     assert list(found) == ["n"]

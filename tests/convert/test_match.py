@@ -145,6 +145,23 @@ def test_a_bias_free_kernel_finds_its_embedding_by_the_template():
     assert done.report.exit_code == 0
 
 
+def test_one_class_in_another_order_makes_no_class_s_order_evidence(tmp_path):
+    def kernel(size):
+        return np.ones((3, 3, size, size), np.float32)
+
+    state = {"a.weight": kernel(3), **norm("an", 1), "s.weight": kernel(1), **norm("sn", 2)}
+    path = tmp_path / "like.weights.h5"
+    like = {"p/kernel": np.zeros((1, 1, 3, 3)), **place("pn"), "q/kernel": np.zeros((3, 3, 3, 3)),
+            **place("qn"), "r/kernel": np.zeros((1, 1, 3, 3))}  # fmt: skip
+    state["z.weight"] = kernel(1)
+    classes = {n: {"class_name": "Conv2D" if len(n) == 1 else "BatchNormalization"}
+               for n in ("p", "pn", "q", "qn", "r")}  # fmt: skip
+    bn.checkpoints.write(path, like, framework="keras", metadata={"layers": classes})
+    done = found(state, path)
+    assert set(done.entries) == {"q/kernel"}  # its shape occurs once
+    assert done.report.exit_code == 1
+
+
 def test_a_template_that_lists_its_layers_by_class_is_matched_within_classes(tmp_path):
     def kernel(value, width):
         return np.full((width, 3, 1, 1), value, np.float32)
@@ -162,3 +179,33 @@ def test_a_template_that_lists_its_layers_by_class_is_matched_within_classes(tmp
         "x": 1, "y": 2, "p": 1, "q": 2,
     }  # fmt: skip
     assert done.report.exit_code == 0
+
+
+def ms(path):
+    names = ("moving_mean", "moving_variance", "gamma", "beta")
+    return {f"{path}.{n}": np.zeros(3, np.float32) for n in names}
+
+
+def test_a_name_that_ends_as_the_other_s_is_found_whatever_the_order():
+    state = {**norm("model.n", 1), **norm("model.m", 2), **norm("model.head.fc", 3)}
+    done = bn.convert(state, like={**ms("fc"), **ms("m"), **ms("n")}, to="mindspore")
+    found = {n.partition(".")[0]: float(e.load()[0]) for n, e in done.entries.items()}
+    assert found == {"fc": 3, "m": 2, "n": 1}
+    assert done.report.exit_code == 0
+
+
+def test_two_names_with_one_end_are_not_guessed():
+    state = {**norm("model.n", 1), **norm("model_ema.n", 2)}
+    done = bn.convert(state, like=ms("n"), to="mindspore")
+    assert not done.entries
+    assert "they are 2 here and 1 there" in done.report.problems[0]
+
+
+def test_another_head_does_not_stop_the_rest():
+    state = {**norm("a", 1), **norm("b", 2), "c.weight": np.ones((5, 3)), "c.bias": np.ones(5)}
+    like = {**place("x"), **place("y"), "z/kernel": np.ones((3, 9)), "z/bias": np.ones(9)}
+    done = found(state, like)
+    assert values(done) == {"x": 1, "y": 2}
+    assert {row.layer for row in done.report.of("unused")} == {"c"}
+    assert {row.layer for row in done.report.of("missing")} == {"z"}
+    assert any("2 layers whose names differ" in note for note in done.report.notes)

@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from batchnorm.cli.output import console
 from batchnorm.convert import compare
 
 __all__ = ["command"]
@@ -26,7 +26,9 @@ __all__ = ["command"]
     metavar="FILE",
     help="Pairs of layers of A and B, as for convert.",
 )
-@click.option("--atol", type=float, default=0.0, show_default=True)
+@click.option(
+    "--atol", type=float, default=0.0, show_default=True, help="Differences up to this are none."
+)
 @click.option(
     "--rtol",
     type=float,
@@ -53,5 +55,5 @@ def command(
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
-        found.print(Console())
+        found.print(console())
     sys.exit(found.exit_code)

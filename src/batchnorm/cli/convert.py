@@ -14,19 +14,30 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
+from batchnorm.cli.output import console
 from batchnorm.convert import convert
 from batchnorm.errors import InvalidValue
 
 __all__ = ["command"]
 
+EXAMPLES = """\b
+Examples:
+  batchnorm convert net.pth net.ckpt
+  batchnorm convert net.pth net.keras --like template.keras --dump-map map.toml
+  batchnorm convert net.ckpt net.pth --map map.toml --settings "eps=1e-3"
+"""
 LARGE = 64 << 20  # bytes from which on progress is shown
 
 
-@click.command
+@click.command(epilog=EXAMPLES)
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--from", "from_framework", metavar="FRAMEWORK", help="Whose names SOURCE has.")
-@click.option("--to", metavar="FRAMEWORK", help="torch, mindspore, keras, tf_keras (keras@2).")
+@click.option(
+    "--to",
+    metavar="FRAMEWORK",
+    help="Whose TARGET is, if its suffix doesn't say: torch, mindspore, keras, tf_keras.",
+)
 @click.option(
     "--like",
     type=click.Path(path_type=Path),
@@ -51,9 +62,13 @@ LARGE = 64 << 20  # bytes from which on progress is shown
     metavar="FILE|TEXT",
     help='eps and momentum in the source\'s words: "eps=1e-3,momentum=0.01", or TOML.',
 )
-@click.option("--fold", is_flag=True, help="Fold batch norms into the layers before them.")
+@click.option(
+    "--fold", is_flag=True, help="Fold batch norms into the layers before them, for deployment."
+)
 @click.option("--unfold", is_flag=True, help="Undo an earlier --fold.")
-@click.option("--group", metavar="NAME", help="The dictionary of SOURCE with the model's state.")
+@click.option(
+    "--group", metavar="NAME", help="The dictionary, or beginning of names, with the model."
+)
 @click.option(
     "--allow-missing",
     is_flag=True,
@@ -87,7 +102,7 @@ def command(
 
     Exit code 0: every array has its place. 1: some have none, or it can't be told what they are;
     the report says which. With arrays that have no place, nothing is written unless
-    --allow-missing.
+    --allow-missing. 2: bad input.
     """
     if dump_map is not None and dump_map.exists() and not force:
         raise InvalidValue(f"{dump_map} exists; pass --force to replace it")
@@ -103,7 +118,7 @@ def command(
     if as_json:
         click.echo(json.dumps(done.report.as_json(), ensure_ascii=False, allow_nan=False))
     else:
-        done.report.print(Console(), table=not quiet)
+        done.report.print(console(), table=not quiet)
         if not done.report.written and not dry_run:
             click.echo("give --like or --map, or pass --allow-missing to write it so", err=True)
     sys.exit(done.report.exit_code)

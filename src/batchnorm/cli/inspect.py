@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
+from batchnorm.cli.output import console
 from batchnorm.convert import inspect
 
 __all__ = ["command"]
@@ -17,7 +17,9 @@ __all__ = ["command"]
 @click.command
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--from", "framework", metavar="FRAMEWORK", help="Whose names FILE has.")
-@click.option("--group", metavar="NAME", help="The dictionary with the model's state.")
+@click.option(
+    "--group", metavar="NAME", help="The dictionary, or beginning of names, with the model."
+)
 @click.option("--settings", metavar="FILE|TEXT", help="eps and momentum, as for convert.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
@@ -32,5 +34,5 @@ def command(
     if as_json:
         click.echo(json.dumps(found.as_json(), ensure_ascii=False, default=str))
     else:
-        found.print(Console())
+        found.print(console())
     sys.exit(found.exit_code)

@@ -15,17 +15,19 @@ import numpy as np
 from batchnorm.checkpoints import Entry
 from batchnorm.convert.comparison import Comparison, Difference, Kind
 from batchnorm.convert.groups import Group
-from batchnorm.convert.layout import step
+from batchnorm.convert.layout import Step, step
+from batchnorm.convert.ledger import is_neutral
 from batchnorm.convert.mapping import LayerPair, Map, read_map
 from batchnorm.convert.match import match
+from batchnorm.convert.names import roles_in
+from batchnorm.convert.pieces import side_by_side
 from batchnorm.convert.record import Record
 from batchnorm.convert.settings import known_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
+from batchnorm.convert.tied import twin
 from batchnorm.errors import InvalidValue
 
 __all__ = ["compare"]
-
-NEUTRAL = {"gamma": 1.0, "beta": 0.0}
 
 
 def compare(
@@ -74,16 +76,17 @@ def compare(
             recorded=_recorded(right, left),
         )
         result.notes += found.problems
+        work = _Work(left, right, (atol, rtol), result)
         by_layer = {id(p.target): p.source for p in found.pairs}
         for group in left.groups:
             other = by_layer.get(id(group))
-            if other is None:
+            if other is not None:
+                work.compare(group, other, pairs.of(group.path).flatten)
+            elif not twin(group, [p.target for p in found.pairs]):
                 result.differences += [_alone(group, r, e, "A") for r, e in group.members.items()]
-            else:
-                said = pairs.of(group.path).flatten
-                _compare_layers(group, other, left, right, said, (atol, rtol), result)
         for group in found.source:
-            result.differences += [_alone(group, r, e, "B") for r, e in group.members.items()]
+            if not twin(group, [p.source for p in found.pairs]):
+                result.differences += [_alone(group, r, e, "B") for r, e in group.members.items()]
         return result
 
 
@@ -107,74 +110,76 @@ def _alone(group: Group, role: str, entry: Entry, side: Literal["A", "B"]) -> Di
     return Difference(group.label, role, kind, *names)
 
 
-def _compare_layers(
-    a: Group,
-    b: Group,
-    left: Source,
-    right: Source,
-    flatten: tuple[int, ...],
-    tolerance: tuple[float, float],
-    result: Comparison,
-) -> None:
-    for role, entry in a.members.items():
-        other = b.members.get(role)
-        if other is None:
-            if role == "count" or _neutral(role, entry):
-                continue
-            result.differences.append(_alone(a, role, entry, "A"))
-            continue
-        back = _recorded_step(b, a, role, left, right)
+class _Work:
+    """Compares layer by layer, in the terms of the first of two checkpoints."""
+
+    def __init__(
+        self, left: Source, right: Source, tolerance: tuple[float, float], result: Comparison
+    ) -> None:
+        self.left, self.right = left, right
+        self.tolerance, self.result = tolerance, result
+        self.records = (Record.of(left.ours), Record.of(right.ours))
+
+    def compare(self, a: Group, b: Group, flatten: tuple[int, ...]) -> None:
+        """Compare two layers that belong together."""
+        for role, entry in a.members.items():
+            if role in b.members:
+                self._compare_arrays(a, b, role, flatten if role == "weight" else ())
+            elif not self._placeless(a, role, entry, self.right):
+                self.result.differences.append(_alone(a, role, entry, "A"))
+        for role, entry in b.members.items():
+            if role not in a.members and not self._placeless(b, role, entry, self.left):
+                self.result.differences.append(_alone(b, role, entry, "B"))
+        if a.kind == "batch_norm":
+            self._compare_settings(a, b)
+
+    def _compare_arrays(self, a: Group, b: Group, role: str, flatten: tuple[int, ...]) -> None:
+        entry, other = a.members[role], b.members[role]
         try:
-            found = back or step(
-                b, role, a.framework, form=a.form, shape=entry.shape,
-                flatten=flatten if role == "weight" else (),
-            )  # fmt: skip
+            move = self._recorded_step(a, b, role) or step(
+                b, role, a.framework, form=a.form, shape=entry.shape, flatten=flatten
+            )
         except InvalidValue:
             detail = f"{entry.shape} and {other.shape}"
-            result.differences.append(
+            self.result.differences.append(
                 Difference(a.label, role, "shape", entry.name, other.name, detail=detail)
             )
-            continue
-        different = _different(entry, found.apply(other, other.name), tolerance)
-        if different is None:
-            result.equal += 1
-        else:
-            result.differences.append(
-                Difference(a.label, role, "values", entry.name, other.name, *different)
-            )
-    for role, entry in b.members.items():
-        if role not in a.members and role != "count" and not _neutral(role, entry):
-            result.differences.append(_alone(b, role, entry, "B"))
-    if a.kind == "batch_norm":
-        _compare_settings(a, b, left, right, result)
+            return
+        found = _different(entry, move.apply(other, other.name), self.tolerance)
+        if found is None:
+            self.result.equal += 1
+            return
+        self.result.differences.append(
+            Difference(a.label, role, "values", entry.name, other.name, *found)
+        )
 
+    def _placeless(self, group: Group, role: str, entry: Entry, other: Source) -> bool:
+        """Whether the other side does without this array: it has no place for it, or needs none."""
+        if group.kind == "batch_norm" and role not in ("gamma", "beta"):
+            return role == "count" or role not in roles_in(other.framework)
+        return is_neutral(role, entry)
 
-def _recorded_step(b: Group, a: Group, role: str, left: Source, right: Source) -> Any:
-    """The step that an earlier conversion between the two wrote down, such as permuted rows."""
-    own = Record.of(right.ours).names.get(b.members[role].name)
-    shape = a.members[role].shape
-    if own is not None and own[0] == a.members[role].name and own[1] is not None:
-        return own[1] if own[1].shape == shape else None
-    its = Record.of(left.ours).names.get(a.members[role].name)
-    if its is not None and its[0] == b.members[role].name and its[1] is not None:
-        forward = its[1].inverse(shape)
-        return forward if its[1].shape == b.members[role].shape else None
-    return None
+    def _recorded_step(self, a: Group, b: Group, role: str) -> Step | None:
+        """The step that an earlier conversion between the two wrote down, such as permuted rows."""
+        mine, theirs = a.members[role], b.members[role]
+        own = self.records[1].names.get(theirs.name)
+        if own is not None and own[0] == mine.name and own[1] is not None:
+            return own[1] if own[1].shape == mine.shape else None
+        its = self.records[0].names.get(mine.name)
+        if its is not None and its[0] == theirs.name and its[1] is not None:
+            return its[1].inverse(mine.shape) if its[1].shape == theirs.shape else None
+        return None
 
-
-def _compare_settings(a: Group, b: Group, left: Source, right: Source, result: Comparison) -> None:
-    own = known_settings(a, left.ours, {}).words(left.framework)
-    other = known_settings(b, right.ours, {}).words(left.framework)
-    for name in own:
-        if name in other and own[name] != other[name]:
-            detail = f"{name}={own[name]} and {other[name]} (in {left.framework}'s words)"
-            result.differences.append(
-                Difference(a.label, name, "settings", None, None, detail=detail)
-            )
-
-
-def _neutral(role: str, entry: Entry) -> bool:
-    return role in NEUTRAL and all(bool((p == NEUTRAL[role]).all()) for p in entry.chunks())
+    def _compare_settings(self, a: Group, b: Group) -> None:
+        framework = self.left.framework
+        own = known_settings(a, self.left.ours, {}).words(framework)
+        other = known_settings(b, self.right.ours, {}).words(framework)
+        for name in own:
+            if name in other and own[name] != other[name]:
+                detail = f"{name}={own[name]} and {other[name]} (in {framework}'s words)"
+                self.result.differences.append(
+                    Difference(a.label, name, "settings", None, None, detail=detail)
+                )
 
 
 def _different(
@@ -182,12 +187,16 @@ def _different(
 ) -> tuple[float, float, int, tuple[int, ...]] | None:
     """(largest, relative, how many, where), or None if none is beyond the tolerance."""
     largest, top, count, at, done = -1.0, 0.0, 0, 0, 0
-    size = 1 << 21
-    for p, q in zip(_pieces(a, size), _pieces(b, size), strict=True):
-        x, y = p.astype(np.float64), q.astype(np.float64)
+    for p, q in side_by_side(a, b):
+        wide = np.complex128 if "c" in (p.dtype.kind, q.dtype.kind) else np.float64
+        x, y = p.astype(wide), q.astype(wide)
         with np.errstate(invalid="ignore", over="ignore"):
             gap = np.abs(x - y)
-        gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0.0
+        exact = p.dtype.kind in "iub" and q.dtype.kind in "iub"  # float64 holds 53 bits of them
+        same = (p == q) if exact else (x == y) | (np.isnan(x) & np.isnan(y))
+        if exact:
+            gap[~same & (gap == 0)] = 1.0
+        gap[same] = 0.0
         gap[np.isnan(gap)] = np.inf
         finite = np.abs(x[np.isfinite(x)])
         top = max(top, float(finite.max(initial=0.0)))
@@ -200,18 +209,3 @@ def _different(
     relative = largest / top if top else math.inf
     where = tuple(int(i) for i in np.unravel_index(at, a.shape)) if a.shape else ()
     return largest, relative, count, where
-
-
-def _pieces(entry: Entry, size: int) -> Any:
-    """Pieces of exactly `size` values, whatever the entry's own are."""
-    held: list[Any] = []
-    count = 0
-    for piece in entry.chunks(size * entry.dtype.itemsize):
-        held.append(piece)
-        count += piece.size
-        while count >= size:
-            joined = np.concatenate(held)
-            yield joined[:size]
-            held, count = [joined[size:]], count - size
-    if count:
-        yield np.concatenate(held)

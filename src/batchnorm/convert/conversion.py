@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import difflib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.mapping import LayerPair, Map, map_text, read_map
 from batchnorm.convert.plan import Plan, plan
 from batchnorm.convert.report import Report, Row
-from batchnorm.convert.settings import read_settings
+from batchnorm.convert.settings import Settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.errors import CheckpointError
 from batchnorm.vocabulary import Array
@@ -85,7 +86,8 @@ def convert(
         settings: eps and momentum by layer in the source's words, or "eps=1e-3,momentum=0.01".
         fold: fold every batch norm into the layer directly before it.
         unfold: undo an earlier fold by its record in the source's metadata.
-        group: the dictionary with the model's state, where the file has several.
+        group: the dictionary, or the beginning of names, with the model's state, where the file
+            holds several models.
         allow_missing: write although arrays are missing or unused; missing ones keep the
             template's values.
         force: replace an existing target.
@@ -118,7 +120,7 @@ def convert(
         framework = framework_of_target(target, template, to)
         given = source_of(checkpoint, from_framework, group)
         known = read_settings(settings, given.framework)
-        _settle(given, pairs)
+        _settle(given, pairs, known)
         rows: list[Row] = []
         folded: Mapping[str, Any] = given.ours.get("folded", {})
         if unfold:
@@ -135,6 +137,7 @@ def convert(
         report.allow_missing = allow_missing
         if allow_missing and pattern is not None:
             _keep_template(done, pattern)
+        done.wrap()
         if target is not None and not dry_run and (report.complete or allow_missing):
             _write(target, done, framework, template, checkpoint, force, crc, progress)
             report.written = True
@@ -144,19 +147,27 @@ def convert(
         return Conversion(report, entries, done.extras, done.metadata, _map_text(done, pairs))
 
 
-def _settle(source: Source, map: Map) -> None:
-    """What the map says of a layer's kind."""
+def _settle(source: Source, map: Map, said: Mapping[str, Settings]) -> None:
+    """What the map says of a layer's kind; both it and the settings name layers that are there."""
     for group in source.groups:
         kind = map.of(group.path).kind
         if kind and group.kind == "kernel":
             group.form = kind
     paths = {group.path for group in source.groups}
-    unknown = [name for name in map.layers if name not in paths]
-    unknown += [name for name in map.arrays if name not in source.checkpoint]
+    norms = {group.path for group in source.groups if group.kind == "batch_norm"}
+    _known("the map", source, map.layers, paths)
+    _known("the map", source, map.arrays, source.checkpoint)
+    _known("the map's [fold]", source, [*map.fold, *map.fold.values()], paths)
+    _known("the settings", source, [n for n in said if n != "default"], norms)
+
+
+def _known(who: str, source: Source, names: Iterable[str], there: Collection[str]) -> None:
+    unknown = [name for name in names if name not in there]
     if unknown:
+        near = difflib.get_close_matches(unknown[0], there, 3) or sorted(there)[:5]
         raise CheckpointError(
-            f"the map names {', '.join(repr(n) for n in unknown[:5])}, which {source.name} doesn't "
-            f"have; it has {', '.join(repr(n) for n in sorted(paths)[:5])}, …"
+            f"{who}: names {', '.join(repr(n) for n in unknown[:5])}, which {source.name} doesn't "
+            f"have; near {unknown[0]!r} it has {', '.join(repr(n) for n in near)}"
         )
 
 

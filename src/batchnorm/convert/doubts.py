@@ -17,14 +17,36 @@ SETTLE = "settle it with --like, or with kind in the map"
 def unclear(group: Group, framework: str) -> str:
     """The candidates among which the state can't choose; empty if there is no doubt."""
     doubt = ""
-    if group.framework in CHANNELS_LAST:
-        shape = group.members["weight"].shape if group.kind == "kernel" else ()
-        depthwise = len(shape) > 2 and shape[-1] == 1 != shape[-2]
-        if depthwise and not group.class_name and group.form != "depthwise":
-            doubt = "Conv2D with one output, or DepthwiseConv2D"
-    elif group.framework == "torch":
+    if group.framework == "torch":
         doubt = _of_torch(group, framework)
+    elif group.framework == "mindspore":
+        doubt = _of_mindspore(group)
+    elif framework not in CHANNELS_LAST:
+        doubt = _of_keras(group)
     return f"{doubt}: {SETTLE}" if doubt else ""
+
+
+def _of_keras(group: Group) -> str:
+    """The names of a Keras layer's arrays say what they are, if it is a known layer."""
+    if group.kind == "single":
+        owner = f"a {group.class_name}" if group.class_name else "a layer that is not known here"
+        return f"an array of {owner}, carried as it is"
+    if group.kind != "kernel" or group.part:
+        return ""
+    if group.class_name and not group.form:
+        return f"the kernel of a {group.class_name}, transposed as a convolution's would be"
+    shape = group.members["weight"].shape
+    if not group.form and len(shape) > 2 and shape[-1] == 1 != shape[-2]:
+        return "Conv2D with one output, or DepthwiseConv2D"
+    return ""
+
+
+def _of_mindspore(group: Group) -> str:
+    """MindSpore's one-dimensional convolutions have kernels with four dimensions."""
+    shape = group.members["weight"].shape if group.kind == "kernel" else ()
+    if len(shape) == 4 and shape[2] == 1 != shape[3]:
+        return 'Conv1d (say kind = "conv_1d"), or Conv2d with a kernel of height 1 ("conv")'
+    return ""
 
 
 def _of_torch(group: Group, framework: str) -> str:

@@ -8,8 +8,8 @@ layers' statistics, so that `--unfold` gives them back bit for bit, and the kern
 
 from __future__ import annotations
 
-import base64
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -21,15 +21,14 @@ from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped, separator
 from batchnorm.convert.layout import canonical
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import array_name
+from batchnorm.convert.packed import packed, unpacked
 from batchnorm.convert.report import Row
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.errors import CheckpointError
-from batchnorm.vocabulary import as_dtype
+from batchnorm.vocabulary import Array
 
 __all__ = ["fold_source", "unfold_source"]
-
-DIRECTLY = "assumes that nothing stands between {conv} and {norm}"
 
 
 def fold_source(
@@ -60,9 +59,9 @@ def fold_source(
         bias_name = f"{conv.path}{sep}bias" if conv.path else "bias"
         weight, bias = conv.members["weight"], conv.members.get("bias")
         layout = _layout(conv, norm)
-        worked = _Work(weight, bias, statistics, layout, back=False)
-        new = {weight.name: worked.weight()}
-        made = Entry.of(bias_name if bias is None else bias.name, worked.bias())
+        new = {weight.name: _weight(weight, statistics, layout, back=False)}
+        summed = _bias(weight, bias, statistics, layout, back=False)
+        made = Entry.of(bias_name if bias is None else bias.name, summed)
         entries = _replaced(entries, new, weight.name, made)
         for entry in norm.members.values():
             del entries[entry.name]
@@ -72,13 +71,12 @@ def fold_source(
             "bias": bias is not None,
             "layout": layout,
             "framework": source.framework,
-            "arrays": {n.name: _packed(n) for n in norm.members.values()},
+            "arrays": {n.name: packed(n) for n in norm.members.values()},
             **({"settings": settings.as_json()} if settings.as_json() else {}),
         }
-        note = DIRECTLY.format(conv=conv.label, norm=norm.label)
-        note += f"; epsilon {epsilon:g}" + (f" is {source.framework}'s default" if assumed else "")
+        text = f"into {conv.label}, epsilon {epsilon:g}"
+        text += f" ({source.framework}'s default)" if assumed else ""
         for entry in norm.members.values():
-            text = f"into {conv.label}; {note}"
             rows.append(Row(norm.label, entry.name, None, entry.shape, None, "folded", text))
     return _with(source, entries), record, rows
 
@@ -103,7 +101,7 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
     for path, facts in folded.items():
         conv = groups.get(str(here.get(path, path)))
         try:
-            arrays = {str(n): _unpacked(p) for n, p in facts["arrays"].items()}
+            arrays = {str(n): unpacked(p) for n, p in facts["arrays"].items()}
             epsilon, had_bias = float(facts["epsilon"]), bool(facts["bias"])
             owner = str(facts["framework"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -117,9 +115,8 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
         )
         weight, bias = conv.members["weight"], conv.members["bias"]
         layout = _layout(conv, norm)
-        worked = _Work(weight, bias, statistics, layout, back=True)
-        new = {weight.name: worked.weight()}
-        made = Entry.of(bias.name, worked.bias())
+        new = {weight.name: _weight(weight, statistics, layout, back=True)}
+        made = Entry.of(bias.name, _bias(weight, bias, statistics, layout, back=True))
         entries = _replaced(entries, new, weight.name, made)
         if not had_bias:
             del entries[bias.name]
@@ -141,34 +138,34 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
     return dataclasses.replace(_with(source, entries), ours=ours), rows
 
 
-class _Work:
-    """One kernel and bias, folded (or unfolded); the kernel only when it is written."""
+def _weight(weight: Entry, values: Statistics, layout: str, *, back: bool) -> Entry:
+    """The kernel, folded (or unfolded) piece by piece as `fold` and `unfold` do it whole."""
+    at = output_axes(layout)  # which are neighbours in every layout
+    inner = math.prod(weight.shape[at[-1] + 1 :])
 
-    def __init__(
-        self, weight: Entry, bias: Entry | None, values: Statistics, layout: str, *, back: bool
-    ) -> None:
-        self._weight, self._values, self._layout = weight, values, layout
-        self._bias = None if bias is None else bias.load()
-        self._function = unfold if back else fold
+    def pieces(max_bytes: int) -> Iterator[Array]:
+        start = 0
+        for piece in weight.chunks(max_bytes):
+            channel = np.arange(start, start + piece.size) // inner % values.scale.size
+            scale = values.scale[channel]
+            wide = piece.astype(np.float64)
+            wide = wide / scale if back else wide * scale
+            start += piece.size
+            with np.errstate(over="ignore"):
+                yield wide.astype(weight.dtype)
 
-    def weight(self) -> Entry:
-        def pieces(max_bytes: int) -> Iterator[Any]:
-            done = self._function(
-                self._weight.load(), self._bias, self._values, layout=self._layout
-            ).weight.reshape(-1)
-            step = max(max_bytes // done.itemsize, 1)
-            for start in range(0, done.size, step):
-                yield done[start : start + step]
+    return Entry.streamed(weight.name, weight.shape, weight.dtype, pieces)
 
-        given = self._weight
-        return Entry.streamed(given.name, given.shape, given.dtype, pieces)
 
-    def bias(self) -> Any:
-        """The bias; of the kernel it takes one value per channel, for the type."""
-        at = output_axes(self._layout)
-        shape = [self._values.scale.size if a == at[-1] else 1 for a in range(len(self._layout))]
-        kernel = np.zeros(shape, self._weight.dtype)
-        return self._function(kernel, self._bias, self._values, layout=self._layout).bias
+def _bias(
+    weight: Entry, bias: Entry | None, values: Statistics, layout: str, *, back: bool
+) -> Array:
+    """The bias; of the kernel it takes one value per channel, for the type."""
+    at = output_axes(layout)
+    shape = [values.scale.size if a == at[-1] else 1 for a in range(len(layout))]
+    kernel = np.zeros(shape, weight.dtype)
+    given = None if bias is None else bias.load()
+    return (unfold if back else fold)(kernel, given, values, layout=layout).bias
 
 
 def _pairs(source: Source, map: Map) -> Iterator[tuple[Group, Group]]:
@@ -198,8 +195,9 @@ def _pairs(source: Source, map: Map) -> Iterator[tuple[Group, Group]]:
 
 
 def _widths(conv: Group) -> tuple[int, ...]:
+    """How many channels a layer puts out. One that may be transposed is not taken for it."""
     shape = canonical(conv, "weight")
-    return (shape[0],) if conv.form != "conv_transpose" else (shape[1],)
+    return (shape[1],) if conv.form == "conv_transpose" else (shape[0],)
 
 
 def _layout(conv: Group, norm: Group) -> str:
@@ -250,14 +248,3 @@ def _with(source: Source, entries: dict[str, Entry]) -> Source:
         if old is not None:
             group.form = old.form
     return dataclasses.replace(source, checkpoint=checkpoint, groups=groups)
-
-
-def _packed(entry: Entry) -> list[Any]:
-    data = base64.b64encode(np.ascontiguousarray(entry.load()).tobytes()).decode()
-    return [str(entry.dtype), list(entry.shape), data]
-
-
-def _unpacked(packed: Any) -> Any:
-    dtype, shape, data = packed
-    values = np.frombuffer(base64.b64decode(data, validate=True), as_dtype(str(dtype)))
-    return values.reshape([int(n) for n in shape])

@@ -63,6 +63,10 @@ def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
     if checkpoint.format in KERAS_FORMATS:
         return "tf_keras"  # Keras 3 names its layers, so a file without names is Keras 2's
     found = _by_names(checkpoint)
+    if not checkpoint.entries:
+        raise CheckpointError(
+            f"{checkpoint.path or 'the mapping'}: holds no arrays; expected a model's state"
+        )
     if found is None:
         raise CheckpointError(
             f"{checkpoint.path or 'the mapping'}: neither the file nor its names "
@@ -82,21 +86,35 @@ def _by_names(names: Iterable[str]) -> str | None:
     return None
 
 
+def _family(framework: str) -> str:
+    return "keras" if framework == "tf_keras" else framework
+
+
 def framework_of_target(
     path: str | os.PathLike[str] | None, like: Checkpoint | None, given: str | None
 ) -> str:
     """The framework to convert to: as told, as the template's, or as the suffix says.
 
     Raises:
-        CheckpointError: none of them says it.
+        CheckpointError: none of them says it, or they contradict each other.
     """
+    said = {}
     if given is not None:
-        return known_framework(given)
-    if like is not None:
-        return framework_of(like)
+        said["--to"] = known_framework(given)
+    if like is not None and (given is None or like.framework is not None):
+        said[str(like.path or "the template")] = framework_of(like)
     format = format_of_name(Path(path)) if path is not None else None
     if format in FORMATS:
-        return FORMATS[format]
+        said[str(path)] = FORMATS[format]
+    families = {_family(framework): place for place, framework in said.items()}
+    if len(families) > 1:
+        listed = " and ".join(f"{place} is {framework}" for place, framework in said.items())
+        raise CheckpointError(
+            f"{listed}; choose one: .pth holds torch's names, .ckpt MindSpore's, .h5 and .keras "
+            "Keras's, .safetensors and .npz any"
+        )
+    if said:
+        return next(iter(said.values()))
     raise CheckpointError(
         f"{path or 'no target'}: doesn't tell the target's framework; say it "
         "(--to torch, mindspore, keras or tf_keras)"

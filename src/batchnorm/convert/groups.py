@@ -55,7 +55,13 @@ KERNELS: Mapping[str, str] = {
     "embedding_table": "embedding",
     "embeddings": "embedding",
 }
-CLASSES: Mapping[str, str] = {"Embedding": "embedding"}
+FORMS: Mapping[str, str] = {
+    "Dense": "dense",
+    "Embedding": "embedding",
+    **{f"Conv{n}D": "conv" for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": "conv_transpose" for n in (1, 2, 3)},
+    **{f"DepthwiseConv{n}D": "depthwise" for n in (1, 2)},
+}
 NORMAL = ("BatchNormalization", "SyncBatchNormalization")
 
 
@@ -77,6 +83,7 @@ class Group:
             kernel `weight` and `bias`, that of a single array `value`.
         form: what a kernel is where that is known: dense, conv, conv_transpose, depthwise,
             pointwise, embedding; for a normalization, its class.
+        part: which half of a separable convolution this is; its path then ends in it.
         inner: "bn2d" for MindSpore's BatchNorm3d.
         bare: whether a MindSpore layer was saved alone, as `mean` and `variance`.
         facts: what the file says of the layer, see `Checkpoint.metadata["layers"]`.
@@ -88,6 +95,7 @@ class Group:
     kind: Kind
     members: dict[str, Entry]
     form: str = ""
+    part: str = ""
     inner: str = ""
     bare: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -141,9 +149,11 @@ def _groups_of(
     if normal is not None:
         normal.doubt = doubt
         yield normal
-    for leaf in KERNELS:
+    separable = {"depthwise_kernel", "pointwise_kernel"} <= set(left)
+    recurrent = "recurrent_kernel" in left  # an RNN's arrays: their order is the layer's own
+    for leaf in KERNELS if not recurrent else ():
         if leaf in left and len(left[leaf].shape) >= 2:
-            yield _kernel(framework, prefix, leaf, left, facts, alone=leaf != "depthwise_kernel")
+            yield _kernel(framework, prefix, leaf, left, facts, separable=separable)
     affine = _affine(framework, prefix, left, facts)
     if affine is not None:
         yield affine
@@ -157,7 +167,9 @@ def _batch_norm(
 ) -> Group | None:
     """The batch-norm layer whose state these entries hold; takes them out of `left`."""
     bare = not prefix and "mean" in left and "variance" in left
-    vocabularies = [BARE] if bare else list(STATES.values())
+    own = STATES["keras" if framework in CHANNELS_LAST else framework]
+    # A file may use another's words: MindSpore's mint layers have torch's.
+    vocabularies = [BARE] if bare else [own, *(r for r in STATES.values() if r is not own)]
     for roles in vocabularies:
         found = {role: left[name] for name, role in roles.items() if name in left}
         mean, var = found.get("running_mean"), found.get("running_var")
@@ -175,7 +187,9 @@ def _batch_norm(
         if framework == "mindspore" and prefix.split(".")[-1] == INNER:
             path, inner = prefix.removesuffix(INNER).removesuffix("."), INNER
         form = str(facts.get("class_name", ""))
-        return Group(framework, path, "batch_norm", members, form, inner, bare, facts)
+        return Group(
+            framework, path, "batch_norm", members, form, inner=inner, bare=bare, facts=facts
+        )
     return None
 
 
@@ -186,24 +200,33 @@ def _kernel(
     left: dict[str, Entry],
     facts: Mapping[str, Any],
     *,
-    alone: bool,
+    separable: bool,
 ) -> Group:
-    """A weight and, where it is the prefix's own, the bias; takes them out of `left`."""
+    """A weight and, where it is the prefix's own, the bias; takes them out of `left`.
+
+    A separable convolution is two layers elsewhere; its bias is the second's.
+    """
     weight = left.pop(leaf)
     members = {"weight": weight}
-    separable = str(facts.get("class_name", "")).startswith("Separable")
-    if "bias" in left and len(left["bias"].shape) == 1 and (alone or not separable):
+    first = separable and leaf == "depthwise_kernel"
+    if "bias" in left and len(left["bias"].shape) == 1 and not first:
         members["bias"] = left.pop("bias")
-    class_name = str(facts.get("class_name", ""))
-    form = KERNELS[leaf] or CLASSES.get(class_name, "")
-    if class_name.startswith("Depthwise"):
-        form = "depthwise"
-    elif class_name.endswith("Transpose"):
-        form = "conv_transpose"
-    elif not form and class_name:
-        form = "dense" if class_name == "Dense" else "conv"
-    path = f"{prefix}/{form}" if separable else prefix
-    return Group(framework, path, "kernel", members, form, facts=facts)
+    form = _form(framework, leaf, members, str(facts.get("class_name", "")))
+    part = form if separable and form in ("depthwise", "pointwise") else ""
+    path = f"{prefix}/{part}" if part else prefix
+    return Group(framework, path, "kernel", members, form, part, facts=facts)
+
+
+def _form(framework: str, leaf: str, members: Mapping[str, Entry], class_name: str) -> str:
+    """What a kernel is, as far as its name, its layer's class or its bias tells."""
+    if KERNELS[leaf] or class_name in FORMS:
+        return KERNELS[leaf] or FORMS[class_name]
+    if framework in CHANNELS_LAST or "bias" not in members:
+        return ""
+    shape, outputs = members["weight"].shape, members["bias"].shape[0]
+    if len(shape) > 2 and shape[0] != outputs == shape[1]:
+        return "conv_transpose"
+    return ""
 
 
 def _affine(

@@ -71,22 +71,27 @@ class Inspection:
         from rich.markup import escape
         from rich.table import Table
 
+        usual, unlike = self._usual()
         table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in ("batch norm", "channels", "state", "settings", "trouble"):
+        titles = ["batch norm", "channels", "settings", "trouble"]
+        for title in titles if not unlike else [*titles[:2], "state", *titles[2:]]:
             table.add_column(title, overflow="fold")
         for layer in self.layers:
             said = ", ".join(f"{n}={v}" for n, v in layer.settings.items()) or "unknown"
             batches = "" if layer.batches is None else f", {layer.batches} batches"
+            state = [" ".join(_leaves(layer))] if unlike else []
             table.add_row(
                 escape(layer.layer),
                 f"{layer.channels} {layer.dtype}",
-                escape(" ".join(_leaf(n) for n in layer.state.values())),
+                *map(escape, state),
                 said + batches,
                 escape("; ".join(layer.trouble)) or "—",
                 style="red" if layer.trouble else "",
             )
         if self.layers:
             console.print(table)
+        if usual and not unlike:
+            console.print(f"state of each: {' '.join(usual)}", highlight=False, markup=False)
         for owner, count in self.left.items():
             console.print(f"note: {count} arrays of {owner!r} are no part of the model's state")
         others = ", ".join(f"{count} {kind}" for kind, count in self.others.items())
@@ -98,6 +103,11 @@ class Inspection:
             + (f"; besides {others}" if others else ""),
             highlight=False,
         )
+
+    def _usual(self) -> tuple[tuple[str, ...], bool]:
+        """The state's names of the first layer, and whether another layer has others."""
+        found = {_leaves(layer): None for layer in self.layers}
+        return next(iter(found), ()), len(found) > 1
 
 
 def inspect(
@@ -112,7 +122,7 @@ def inspect(
     Args:
         source: a file, a mapping of names to arrays, or a live model.
         framework: whose names it has, where it doesn't say so.
-        group: the dictionary with the model's state, where the file has several.
+        group: the dictionary, or the beginning of names, with the model's state.
         settings: as `convert` takes them.
 
     Raises:
@@ -187,8 +197,8 @@ def _trouble(group: Group, batches: int | None) -> list[str]:
     return found
 
 
-def _leaf(name: str) -> str:
-    return name.rpartition("/")[2].rpartition(".")[2]
+def _leaves(layer: LayerFacts) -> tuple[str, ...]:
+    return tuple(name.rpartition("/")[2].rpartition(".")[2] for name in layer.state.values())
 
 
 def _size(entry: Entry) -> int:

@@ -1,56 +1,39 @@
 """What becomes of one layer's arrays: carried, made, kept in the metadata, or left without a place.
 
 `LayerPlanner` decides layer by layer, by rule or by a template's layer, and writes each decision
-into the report and the record. Not here: which layers belong together, and the whole (`plan`).
+into the `ledger`. Not here: which layers belong together, and the whole (`plan`).
 """
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-
-import numpy as np
 
 from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
 from batchnorm.convert.doubts import unclear
 from batchnorm.convert.groups import CHANNELS_LAST, INNER, Group
-from batchnorm.convert.layout import Step, canonical, step
+from batchnorm.convert.layout import canonical, step
+from batchnorm.convert.ledger import NEUTRAL, Ledger, is_neutral
 from batchnorm.convert.mapping import LayerPair, Map
 from batchnorm.convert.match import Pairing
 from batchnorm.convert.names import KEPT, array_name, path_in, roles_in
-from batchnorm.convert.record import Record
-from batchnorm.convert.report import Report, Row, Status
+from batchnorm.convert.report import Status
 from batchnorm.convert.source import Source
-from batchnorm.vocabulary import as_dtype
 
 __all__ = ["LayerPlanner"]
 
-NEUTRAL: Mapping[str, int] = {"gamma": 1, "beta": 0}
+TRAINING = ("stddev", "renorm_mean", "renorm_stddev")  # roles that inference doesn't use
 
 
 class LayerPlanner:
     """Plans the layers of one conversion.
 
     Attributes:
-        entries: the target's, in the order in which layers were planned.
+        ledger: where decisions are written.
         paths: source layer -> target layer.
-        record, report: where decisions are written.
     """
 
-    def __init__(
-        self,
-        source: Source,
-        framework: str,
-        map: Map,
-        back: Record,
-        returning: bool,
-        record: Record,
-        report: Report,
-    ) -> None:
-        self.source, self.framework, self.map = source, framework, map
-        self.back, self.returning = back, returning
-        self.record, self.report = record, report
-        self.entries: list[Entry] = []
+    def __init__(self, source: Source, framework: str, map: Map, ledger: Ledger) -> None:
+        self.source, self.framework, self.map, self.ledger = source, framework, map, ledger
+        self.back, self.returning = ledger.back, ledger.returning
         self.paths: dict[str, str] = {}
         self.crosses = (source.framework in CHANNELS_LAST) != (framework in CHANNELS_LAST)
 
@@ -61,10 +44,12 @@ class LayerPlanner:
             self.reject(group, "left out", "the map leaves it out")
             return
         known = self.back.paths.get(group.path) if self.returning else None
-        path = said.to or known or path_in(group, self.framework)
+        path = said.to or (path_in(group, self.framework) if known is None else known)
         self._pass(group, path)
         doubt = group.doubt
-        if not (said.kind or said.to or known or self.source.framework == self.framework):
+        if not (
+            said.kind or said.to or known is not None or self.source.framework == self.framework
+        ):
             doubt = doubt or unclear(group, self.framework)
         status: Status = "ambiguous" if doubt else "carried"
         if group.kind == "batch_norm":
@@ -79,7 +64,8 @@ class LayerPlanner:
                 name = f"{path}.{entry.name.rpartition('.')[2]}" if path else entry.name
             name = name or array_name(group, role, self.framework, path=path) or path
             if self.framework in CHANNELS_LAST and "/" not in name:
-                self._row(group, entry, None, None, "unused", "Keras has no place for it by rule")
+                why = "Keras has no place for it by rule"
+                self.ledger.row(group, entry, None, None, "unused", why)
                 continue
             self._carry(group, role, name, None, said, status, doubt)
 
@@ -94,9 +80,9 @@ class LayerPlanner:
                 status: Status = "ambiguous" if doubt else "carried"
                 self._carry(group, role, place.name, target, said, status, doubt)
             elif role in NEUTRAL or role == "count":
-                self._make(group, role, place.name, place.shape, str(place.dtype))
-            else:
-                self._missing_role(group, role, place)
+                self.ledger.make(group, role, place.name, place.shape, str(place.dtype))
+            elif not self.ledger.put_back(group, role, place.name, place.shape):
+                self.ledger.missing(group, place, f"the source has no {role}")
         for role, entry in group.members.items():
             if role not in target.members:
                 self._without_place(group, role, entry)
@@ -106,33 +92,36 @@ class LayerPlanner:
         for entry in group.members.values():
             to = self.map.arrays.get(entry.name)
             if to == "":
-                self._row(group, entry, None, None, "left out", "the map leaves it out")
+                self.ledger.row(group, entry, None, None, "left out", "the map leaves it out")
             else:
-                self._row(group, entry, None, None, status, why)
+                self.ledger.row(group, entry, None, None, status, why)
 
     def missing(self, group: Group, why: str) -> None:
         """Put a layer of the template into the report as having got nothing."""
-        for role, place in group.members.items():
+        for place in group.members.values():
             given = [old for old, new in self.map.arrays.items() if new == place.name]
             if given and given[0] in self.source.checkpoint:
                 self._single(given[0], place)
             else:
-                self._missing_role(group, role, place, why)
+                self.ledger.missing(group, place, why)
 
     def _single(self, name: str, place: Entry) -> None:
         """One array that the map sends to one place."""
         entry = self.source.checkpoint[name]
         alone = Group(self.source.framework, name, "single", {"value": entry})
         found = step(alone, "value", self.framework, shape=place.shape)
-        rows = [r for r in self.report.rows if r.source != name]
-        self.report.rows = rows
-        self._add(alone, entry, place.name, found, "carried", "map")
+        report = self.ledger.report
+        report.rows = [r for r in report.rows if r.source != name or r.target is not None]
+        self.ledger.add(alone, entry, place.name, found, "carried", "map")
 
     def _pass(self, group: Group, path: str) -> None:
         self.paths[group.path] = path
-        self.record.paths[path] = group.path
+        record = self.ledger.record
+        record.paths[path] = group.path
         if group.path in self.back.tracked and "count" not in group.members:
-            self.record.tracked[path] = self.back.tracked[group.path]
+            record.tracked[path] = self.back.tracked[group.path]
+        if group.path in self.back.kept and not self.returning:
+            record.kept[path] = self.back.kept[group.path]
 
     def _batch_norm_by_rule(self, group: Group, path: str, status: Status, doubt: str) -> None:
         inner = ""
@@ -147,16 +136,18 @@ class LayerPlanner:
                 continue
             if role in group.members:
                 self._carry(group, role, name, None, LayerPair(), status, doubt)
+            elif self.ledger.kept_before(group, role):
+                self.ledger.put_back(group, role, name)
             elif role == "count":
                 if not self._had_none(group):
-                    self._make(group, role, name, (), "int64")
+                    self.ledger.make(group, role, name, (), "int64")
             elif role in self.back.dropped.get(group.path, {}) and self.returning:
                 kind = self.back.dropped[group.path][role]
-                self._make(group, role, name, mean.shape, kind)
+                self.ledger.make(group, role, name, mean.shape, kind)
             elif role in NEUTRAL and (
                 role in KEPT[self.framework] or (one_missing and self.framework == "torch")
             ):
-                self._make(group, role, name, mean.shape, str(mean.dtype))
+                self.ledger.make(group, role, name, mean.shape, str(mean.dtype))
         for role, entry in group.members.items():
             if array_name(group, role, self.framework, path=path) is None:
                 self._without_place(group, role, entry)
@@ -203,10 +194,11 @@ class LayerPlanner:
             name = recorded[0]
         known = recorded is not None and recorded[1] is not None and recorded[1].shape == shape
         if recorded is not None and recorded[1] is not None and (known or target is None):
-            self._add(group, entry, name, recorded[1], status, what)
+            self.ledger.add(group, entry, name, recorded[1], status, what)
             return
-        if self.returning and entry.name in self.back.made and self._neutral(role, entry):
-            self._row(group, entry, None, None, "left out", "made on the way here, and unchanged")
+        if self.returning and entry.name in self.back.made and is_neutral(role, entry):
+            why = "made on the way here, and unchanged"
+            self.ledger.row(group, entry, None, None, "left out", why)
             return
         form = target.form if target is not None else said.kind
         trap = None
@@ -217,72 +209,24 @@ class LayerPlanner:
             status, what = "ambiguous", flattened.advice(trap, rows)
         flatten = said.flatten if role == "weight" else ()
         found = step(group, role, self.framework, form=form, shape=shape, flatten=flatten)
-        self._add(group, entry, name, found, status, what)
-
-    def _add(
-        self, group: Group, entry: Entry, name: str, found: Step, status: Status, what: str
-    ) -> None:
-        self.entries.append(found.apply(entry, name))
-        back = None if found.trivial else found.inverse(entry.shape)
-        self.record.names[name] = (entry.name, back)
-        text = "; ".join(part for part in (found.what, what) if part)
-        self._row(group, entry, name, found.shape, status, text)
-
-    def _make(self, group: Group, role: str, name: str, shape: tuple[int, ...], dtype: str) -> None:
-        """An array that the target has and the source doesn't need: 1, 0, or the stored counter."""
-        value, what = NEUTRAL.get(role, 0), f"{role} = {NEUTRAL.get(role, 0)}"
-        tracked = self.back.tracked.get(group.path)
-        if role == "count":
-            value, what = (0, "0 batches") if tracked is None else (tracked, "the stored counter")
-        try:
-            kind = as_dtype(dtype)
-        except TypeError:
-            kind = group.members["running_mean"].dtype
-        entry = Entry.of(name, np.full(shape, value, kind))
-        self.entries.append(entry)
-        self.record.made.append(name)
-        self.report.rows.append(Row(group.label, None, name, shape, shape, "filled", what))
+        self.ledger.add(group, entry, name, found, status, what)
 
     def _without_place(self, group: Group, role: str, entry: Entry) -> None:
         """An array that the target's layer doesn't have."""
-        path = self.paths[group.path]
+        ledger, path = self.ledger, self.paths[group.path]
         made = self.returning and entry.name in self.back.made
         tracked = int(entry.load()) if role == "count" else None
-        if made and (tracked == 0 or self._neutral(role, entry)):
-            self._row(group, entry, None, None, "left out", "made on the way here")
-            return
-        if tracked is not None:
-            self.record.tracked[path] = tracked
-            self._row(group, entry, None, None, "kept", f"{tracked} batches, in the metadata")
-        elif role in NEUTRAL and self._neutral(role, entry):
-            self.record.dropped.setdefault(path, {})[role] = str(entry.dtype)
+        if made and (tracked == 0 or is_neutral(role, entry)):
+            ledger.row(group, entry, None, None, "left out", "made on the way here")
+        elif tracked is not None:
+            ledger.record.tracked[path] = tracked
+            ledger.row(group, entry, None, None, "kept", f"{tracked} batches")
+        elif role in TRAINING:
+            ledger.keep(group, role, entry, path)
+        elif is_neutral(role, entry):
+            ledger.record.dropped.setdefault(path, {})[role] = str(entry.dtype)
             what = f"is {NEUTRAL[role]} everywhere, as without it"
-            self._row(group, entry, None, None, "left out", what)
+            ledger.row(group, entry, None, None, "left out", what)
         else:
             why = "the target's layer has no place for it, and it changes the result"
-            self._row(group, entry, None, None, "unused", why)
-
-    def _missing_role(self, group: Group, role: str, place: Entry, why: str = "") -> None:
-        what = why or f"the source has no {role}"
-        label = group.label
-        self.report.rows.append(
-            Row(label, None, place.name, place.shape, place.shape, "missing", what)
-        )
-
-    def _neutral(self, role: str, entry: Entry) -> bool:
-        """Whether a gamma is 1 or a beta 0 throughout."""
-        if role not in NEUTRAL:
-            return False
-        return all(bool((piece == NEUTRAL[role]).all()) for piece in entry.chunks())
-
-    def _row(
-        self,
-        group: Group,
-        entry: Entry,
-        target: str | None,
-        shape: tuple[int, ...] | None,
-        status: Status,
-        what: str,
-    ) -> None:
-        name = entry.name
-        self.report.rows.append(Row(group.label, name, target, entry.shape, shape, status, what))
+            ledger.row(group, entry, None, None, "unused", why)

@@ -121,6 +121,8 @@ def step(
 def _kept(own: Shape, shape: Shape | None, framework: str, kernel: Group | None) -> Step:
     """Values stay in order; the shape may get or lose dimensions of 1."""
     if kernel is not None:
+        if shape is None and kernel.form == "conv_1d" and framework == "torch":
+            shape = _without_height(own)
         return _with_rank(untouched(own), shape, framework)
     squeezed = [n for n in own if n != 1]
     if shape is not None and shape != own and squeezed == [n for n in shape if n != 1]:
@@ -140,6 +142,11 @@ def _with_rank(found: Step, shape: Shape | None, framework: str) -> Step:
     return Step(found.split, found.axes, shape, f"{what}reshaped to {_text(shape)} (Conv1d)")
 
 
+def _without_height(own: Shape) -> Shape:
+    """The kernel of MindSpore's Conv1d as it is elsewhere."""
+    return (*own[:2], own[3]) if len(own) == 4 and own[2] == 1 else own
+
+
 def _to_keras(own: Shape, form: str, shape: Shape | None, flatten: Sequence[int]) -> Step:
     rank = len(own)
     if rank == 2 and flatten:
@@ -147,9 +154,9 @@ def _to_keras(own: Shape, form: str, shape: Shape | None, flatten: Sequence[int]
         axes = (*range(2, rank + len(flatten) - 1), 1, 0)
         turned: Shape = (own[1], own[0])
         return Step(split, axes, turned, f"OI → IO, rows {_order(flatten, 'first')}")
-    if shape is not None and len(shape) == rank - 1 and rank == 4 and own[2] == 1:
-        own = (*own[:2], own[3])  # MindSpore's Conv1d
-        rank = 3
+    if form == "conv_1d" or (shape is not None and len(shape) == rank - 1):
+        own = _without_height(own)
+        rank = len(own)
     space = tuple(range(2, rank))
     letters = _letters(rank)
     if form == "depthwise" and rank > 2:

@@ -7,18 +7,19 @@ saving code asks for. A layer's settings and class come along, which most files 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchnorm.checkpoints import Checkpoint, Entry
 from batchnorm.convert.settings import Settings
-from batchnorm.errors import InvalidType
+from batchnorm.errors import CheckpointError, InvalidType
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import as_dtype
 
-__all__ = ["checkpoint_of"]
+__all__ = ["checkpoint_of", "checkpoint_of_mapping"]
 
 ROOTS = {"torch": "torch", "mindspore": "mindspore", "keras": "keras", "tf_keras": "tf_keras"}
+PLAIN = (bool, int, float)  # a trainer's epoch; below a layer's name, an array of its
 
 
 def checkpoint_of(model: Any) -> Checkpoint:
@@ -42,6 +43,35 @@ def checkpoint_of(model: Any) -> Checkpoint:
         f"expected a path, a mapping of names to arrays, a Checkpoint, or a torch, MindSpore or "
         f"Keras model, but got {type(model).__module__}.{type(model).__qualname__}"
     )
+
+
+def checkpoint_of_mapping(given: Mapping[Any, Any]) -> Checkpoint:
+    """What a dictionary holds: arrays, tensors or entries by name; plain values; dictionaries.
+
+    Raises:
+        CheckpointError: a name is no text, or a value none of these.
+    """
+    found = Checkpoint({}, "memory", groups=())
+    _collect(found, given, "")
+    found.groups = found.groups or ("",)
+    return found
+
+
+def _collect(found: Checkpoint, given: Mapping[Any, Any], front: str) -> None:
+    for key, value in given.items():
+        if not isinstance(key, str):
+            raise CheckpointError(f"{front or 'the mapping'}: {key!r} is no name; expected a text")
+        name = front + key
+        if isinstance(value, Mapping):
+            _collect(found, value, f"{name}/")
+        elif isinstance(value, str | None) or (isinstance(value, PLAIN) and "." not in key):
+            found.extras[name] = value
+        else:
+            plain = _values(value) if hasattr(value, "detach") else value
+            is_entry = isinstance(plain, Entry)
+            found.entries[name] = plain.renamed(name) if is_entry else Entry.of(name, plain)
+            if front.rstrip("/") not in found.groups:
+                found.groups = (*found.groups, front.rstrip("/"))
 
 
 def _root(cls: type[Any]) -> str:

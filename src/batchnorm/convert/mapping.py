@@ -12,8 +12,8 @@
     "conv1" = "bn1"                             # for --fold: the batch norm after a convolution
 
 `flatten` permutes the rows of a dense layer between C·H·W and H·W·C. `kind` settles what a
-checkpoint can't tell: batch_norm, batch_norm_3d, norm, dense, conv, conv_transpose, depthwise,
-embedding.
+checkpoint can't tell: batch_norm, batch_norm_3d, norm, dense, conv, conv_1d, conv_transpose,
+depthwise, embedding.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ __all__ = ["KINDS", "LayerPair", "Map", "map_text", "read_map"]
 
 VERSION = 1
 KINDS = (
-    "batch_norm", "batch_norm_3d", "norm", "dense", "conv", "conv_transpose", "depthwise",
-    "embedding",
+    "batch_norm", "batch_norm_3d", "norm", "dense", "conv", "conv_1d", "conv_transpose",
+    "depthwise", "embedding",
 )  # fmt: skip
 
 

@@ -1,21 +1,20 @@
 """Which layer of the source is which of the template: by name, by order, by shape; never by guess.
 
 In this order: the map; the name by rule; names equal but for separators (`downsample` and
-`down_sample`, `layer1.0.bn1` and `layer1_0_bn1`); and for what then remains, order, if the two
-sides list layers of the same shapes in the same order and no names speak against it; or shape, if
-it occurs once on each side. Two layers of one shape whose order is no evidence stay unmatched, and
-the problem names both candidates.
+`down_sample`, `layer1.0.bn1` and `layer1_0_bn1`) or for what stands in front (`model.`). For what
+then remains, order, if the two sides list layers of the same shapes in the same order and no names
+speak against it; or shape, if it occurs once on each side. Two layers of one shape whose order is
+no evidence stay unmatched, and the problem names both candidates.
 """
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from batchnorm.convert.alike import contradiction, ending, plain, signature
 from batchnorm.convert.groups import Group
-from batchnorm.convert.layout import canonical
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import path_in
 
@@ -40,21 +39,6 @@ class Match:
     target: list[Group] = field(default_factory=list)
     left_out: list[Group] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-
-
-def signature(group: Group) -> Hashable:
-    """What two layers must share to be candidates: the family and the canonical shapes."""
-    if group.kind == "batch_norm":
-        return ("batch_norm", group.channels)
-    shapes = []
-    for role in sorted(group.members):
-        shape = canonical(group, role)
-        if group.kind == "kernel" and len(shape) == 4 and shape[2] == 1:
-            shape = (*shape[:2], shape[3])  # MindSpore's Conv1d
-        if group.kind == "single":
-            shape = tuple(n for n in shape if n != 1)
-        shapes.append((role, shape))
-    return (group.kind, *shapes)
 
 
 def match(
@@ -87,11 +71,12 @@ def match(
     if recorded:
         work.by_key("record", lambda g: recorded.get(g.path), lambda g: g.path)
     work.by_key("name", lambda g: path_in(g, framework), lambda g: g.path)
-    work.by_key("similar name", lambda g: _plain(g.path), lambda g: _plain(g.path))
+    work.by_key("similar name", lambda g: plain(g.path), lambda g: plain(g.path))
+    work.by_end()
     if set(orders) == {"model"}:
         work.by_order()
-    elif orders == ("model", "class"):
-        work.by_order_within_classes()
+    elif orders in (("model", "class"), ("class", "model")):
+        work.by_order_within_classes(listed="target" if orders[1] == "class" else "source")
     work.by_shape()
     result = work.result
     result.source, result.target = work.source, work.target
@@ -106,15 +91,23 @@ class _Work:
     """The groups not matched yet."""
 
     def __init__(self, source: list[Group], target: list[Group]) -> None:
-        self.source, self.target, self.result = source, target, Match()
+        self._source, self._target, self.result = source, target, Match()
+        self._done: set[int] = set()
+
+    @property
+    def source(self) -> list[Group]:
+        return [g for g in self._source if id(g) not in self._done]
+
+    @property
+    def target(self) -> list[Group]:
+        return [g for g in self._target if id(g) not in self._done]
 
     def pair(self, a: Group, b: Group, why: str) -> None:
-        self.source = [g for g in self.source if g is not a]
-        self.target = [g for g in self.target if g is not b]
+        self._done |= {id(a), id(b)}
         self.result.pairs.append(Pairing(a, b, why))
 
     def leave(self, group: Group) -> None:
-        self.source = [g for g in self.source if g is not group]
+        self._done.add(id(group))
         self.result.left_out.append(group)
 
     def pair_named(self, group: Group, path: str) -> None:
@@ -138,42 +131,60 @@ class _Work:
             if group is not None and other is not None:
                 self.pair(group, other, why)
 
+    def by_end(self) -> None:
+        """Pair names of which one is the other's end, as `model.layer1.bn` and `layer1.bn`.
+
+        Only where that holds for one layer on each side: an average's copy (`model_ema.…`) of a
+        layer ends as the layer does.
+        """
+        found = [*ending(self.source, self.target)]
+        found += [(a, b) for b, a in ending(self.target, self.source)]
+        mine, theirs = (Counter(id(pair[side]) for pair in found) for side in (0, 1))
+        for a, b in found:
+            if mine[id(a)] == theirs[id(b)] == 1:
+                self.pair(a, b, "similar name")
+
     def by_order(self) -> None:
-        """Pair what remains if both sides list the same shapes in the same order."""
-        mine, theirs = [signature(g) for g in self.source], [signature(g) for g in self.target]
-        if not mine or mine != theirs:
-            return
-        pairs = list(zip(self.source, self.target, strict=True))
-        against = _contradiction(pairs)
+        """Pair what remains if both sides list the same shapes in the same order.
+
+        What has a shape that the other side doesn't have, such as another head, is left out.
+        """
+        common = {signature(g) for g in self.source} & {signature(g) for g in self.target}
+        self._pair_in_order(_in_order(self.source, self.target, common) or [])
+
+    def by_order_within_classes(self, listed: str) -> None:
+        """The same class by class, as one side lists its layers so.
+
+        Shapes that occur in two classes are left out: theirs is no one order. And if one class
+        is in another order than the other side has it, so may all be, unseen where shapes are one.
+        """
+        by_class, others = self.target, self.source
+        if listed == "source":
+            by_class, others = others, by_class
+        classes: dict[str, list[Group]] = defaultdict(list)
+        for group in by_class:
+            classes[group.class_name].append(group)
+        shapes = {name: {signature(g) for g in groups} for name, groups in classes.items()}
+        elsewhere = {signature(g) for g in others}
+        pairs: list[tuple[Group, Group]] = []
+        for name, groups in classes.items():
+            shared = set().union(*(s for other, s in shapes.items() if other != name))
+            if not name or shapes[name] & shared & elsewhere:
+                continue
+            sides = (others, groups) if listed == "target" else (groups, others)
+            found = _in_order(*sides, shapes[name] & elsewhere)
+            if found is None:
+                return
+            pairs += found
+        self._pair_in_order(pairs)
+
+    def _pair_in_order(self, pairs: Sequence[tuple[Group, Group]]) -> None:
+        against = contradiction(pairs)
         if against:
             self.result.problems.append(against)
             return
         for a, b in pairs:
             self.pair(a, b, "order")
-
-    def by_order_within_classes(self) -> None:
-        """The same class by class, for a template that lists its layers so.
-
-        Shapes that occur in two classes are left out: theirs is no one order.
-        """
-        classes: dict[str, list[Group]] = defaultdict(list)
-        for group in self.target:
-            classes[group.class_name].append(group)
-        shapes = {name: {signature(g) for g in groups} for name, groups in classes.items()}
-        for name, theirs in classes.items():
-            others = set().union(*(s for other, s in shapes.items() if other != name))
-            own = shapes[name] - others
-            mine = [g for g in self.source if signature(g) in own]
-            if not name or own != shapes[name]:
-                continue
-            if [signature(g) for g in mine] == [signature(g) for g in theirs]:
-                pairs = list(zip(mine, theirs, strict=True))
-                against = _contradiction(pairs)
-                if against:
-                    self.result.problems.append(against)
-                    continue
-                for a, b in pairs:
-                    self.pair(a, b, "order")
 
     def by_shape(self) -> None:
         """Pair what has a shape that no other layer has, among those that remain."""
@@ -181,6 +192,17 @@ class _Work:
         for key, groups in mine.items():
             if len(groups) == 1 and len(theirs.get(key, ())) == 1:
                 self.pair(groups[0], theirs[key][0], "shape")
+
+
+def _in_order(
+    source: Sequence[Group], target: Sequence[Group], shapes: set[Hashable]
+) -> list[tuple[Group, Group]] | None:
+    """The layers of these shapes, one by one; None if the two sides list them differently."""
+    mine = [g for g in source if signature(g) in shapes]
+    theirs = [g for g in target if signature(g) in shapes]
+    if [signature(g) for g in mine] != [signature(g) for g in theirs]:
+        return None
+    return list(zip(mine, theirs, strict=True))
 
 
 def _index(
@@ -202,40 +224,6 @@ def _by_signature(groups: Sequence[Group]) -> dict[Hashable, list[Group]]:
     return found
 
 
-def _plain(path: str) -> str:
-    """A name without separators: `layer1.0.down_sample` is `layer1.0.downsample`.
-
-    Separators between two digits count, so that `1.12` and `11.2` stay apart.
-    """
-    text = re.sub(r"(?<=\d)[._/-]+(?=\d)", "|", path.lower())
-    return re.sub(r"[._/-]+", "", text)
-
-
-def _words(path: str) -> Counter[str]:
-    return Counter(word for word in re.findall(r"[a-z]+", path.lower()) if len(word) > 2)
-
-
-def _likeness(a: Group, b: Group) -> int:
-    return sum((_words(a.path) & _words(b.path)).values())
-
-
-def _contradiction(pairs: Sequence[tuple[Group, Group]]) -> str:
-    """Two pairs of one shape that would fit better the other way round, by their names."""
-    alike: dict[Hashable, list[tuple[Group, Group]]] = defaultdict(list)
-    for a, b in pairs:
-        alike[signature(a)].append((a, b))
-    for same in alike.values():
-        for i, (a, b) in enumerate(same):
-            for c, d in same[i + 1 :]:
-                crossed = _likeness(a, d) + _likeness(c, b)
-                if crossed > _likeness(a, b) + _likeness(c, d):
-                    return (
-                        f"by order {a.label!r} would be {b.label!r} and {c.label!r} "
-                        f"{d.label!r}, but their names say the reverse; give the pairs (--map)"
-                    )
-    return ""
-
-
 def _ambiguities(
     source: Sequence[Group], target: Sequence[Group], orders: tuple[str, str]
 ) -> list[str]:
@@ -250,5 +238,8 @@ def _ambiguities(
     for key, groups in mine.items():
         if key in theirs:
             names = [", ".join(repr(g.label) for g in side[:6]) for side in (groups, theirs[key])]
-            found.append(f"{names[0]} could each be {names[1]}: {reason}; give the pairs (--map)")
+            why = reason
+            if len(groups) != len(theirs[key]):
+                why = f"they are {len(groups)} here and {len(theirs[key])} there"
+            found.append(f"{names[0]} could each be {names[1]}: {why}; give the pairs (--map)")
     return found

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from batchnorm.convert.groups import BARE, CHANNELS_LAST, INNER, STATES, Group, separator
 from batchnorm.dialects import mindspore, torch
 
-__all__ = ["KEPT", "array_name", "path_in", "roles_in"]
+__all__ = ["KEPT", "array_name", "keras_class", "path_in", "roles_in"]
 
 VOCABULARIES = {
     "torch": STATES["torch"],
@@ -32,6 +32,7 @@ KEPT: Mapping[str, tuple[str, ...]] = {
     "keras": (),
     "tf_keras": (),
 }
+CLASSES = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}  # by the rank of the kernel
 
 
 def roles_in(framework: str) -> list[str]:
@@ -41,8 +42,10 @@ def roles_in(framework: str) -> list[str]:
 
 def path_in(group: Group, framework: str) -> str:
     """The layer's path in another framework, by rule."""
-    if group.framework in CHANNELS_LAST and framework not in CHANNELS_LAST:
-        return group.path.replace("/", ".")
+    if framework not in CHANNELS_LAST:
+        return group.path.replace("/", ".") if group.framework in CHANNELS_LAST else group.path
+    if not group.path:  # a layer saved alone; in Keras every layer has a name
+        return "batch_normalization" if group.kind == "batch_norm" else "layer"
     return group.path
 
 
@@ -74,6 +77,9 @@ def array_name(
         leaf = AFFINE["keras" if framework in CHANNELS_LAST else framework][role]
     else:
         leaf = role if role == "bias" else _kernel_leaf(group.form, framework)
+        if group.part and framework in CHANNELS_LAST:  # from one Keras to the other
+            path = path.removesuffix(f"/{group.part}")
+            leaf = role if role == "bias" else f"{group.part}_kernel"
     sep = separator(framework)
     return f"{path}{sep}{leaf}" if path else leaf
 
@@ -88,3 +94,19 @@ def _kernel_leaf(form: str, framework: str) -> str:
     if form == "depthwise":
         return "kernel" if framework == "keras" else "depthwise_kernel"
     return "kernel"
+
+
+def keras_class(group: Group) -> str:
+    """The Keras class of a layer that comes without one."""
+    if group.class_name:
+        return group.class_name
+    if group.kind == "batch_norm":
+        return "BatchNormalization"
+    if group.kind == "affine":
+        return "LayerNormalization"
+    if group.kind == "kernel":
+        rank = len(group.members["weight"].shape)
+        forms = {"embedding": "Embedding", "depthwise": f"DepthwiseConv{rank - 2}D"}
+        name = forms.get(group.form, CLASSES.get(rank, ""))
+        return f"{name}Transpose" if group.form == "conv_transpose" else name
+    return ""

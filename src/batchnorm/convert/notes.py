@@ -40,18 +40,25 @@ def general_notes(
     """The notes of a conversion."""
     notes = []
     if source.group:
-        notes.append(f"took the dictionary {source.group!r}")
+        notes.append(f"took {source.group!r}")
     for owner, count in source.left.items():
         notes.append(
             f"left {count} arrays of {owner!r} alone: they are no part of the model's state"
         )
     if source.wrapper and framework != source.framework:
         notes.append(f"took the wrapper's prefix {source.wrapper!r} off every name")
+    if report.of("kept"):
+        notes.append("what was kept is in the target's metadata, and comes back on the way back")
     layers = [g for g in source.groups if g.kind == "batch_norm"]
-    if not layers:
+    if report.of("folded"):
+        notes.append(
+            "folding assumes that nothing stands between a layer and its batch norm, which no file "
+            "says, and that a square kernel is no transposed convolution's (else: kind in the "
+            "map); values are computed in float64 and rounded once, by at most half an ulp each"
+        )
+    if not layers and not report.of("folded"):
         notes.append("found no batch-norm layer with running statistics")
-        return notes
-    if framework == source.framework:
+    if not layers or framework == source.framework:
         return notes
     own, new = denominator(source.framework), denominator(framework)
     notes.append(

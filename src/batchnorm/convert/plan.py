@@ -7,6 +7,8 @@ is loaded here but single numbers and what must be compared with 1 or 0.
 
 from __future__ import annotations
 
+import dataclasses
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,29 +20,47 @@ from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.frameworks import FRAMEWORKS
 from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.layer_plan import LayerPlanner
+from batchnorm.convert.ledger import Ledger
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.match import Match, match
+from batchnorm.convert.names import keras_class
 from batchnorm.convert.notes import general_notes
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report, Row
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
+from batchnorm.convert.tied import twin
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["Plan", "plan"]
 
-CLASSES = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}
-
 
 @dataclass
 class Plan:
-    """What is to be written, and the report on it."""
+    """What is to be written, and the report on it.
+
+    Attributes:
+        wrapper: what `wrap` has to put before the names of the target.
+    """
 
     entries: list[Entry]
     report: Report
     extras: dict[str, Extra]
     metadata: dict[str, Any]
     pairs: list[tuple[Group, Group | None]] = field(default_factory=list)
+    wrapper: str = ""
+
+    def wrap(self) -> None:
+        """Put the wrapper's prefix, such as `module.`, before every name of the target."""
+        prefix = self.wrapper
+        if not prefix:
+            return
+        self.report.notes.append(f"put the prefix {prefix!r} before every name")
+        self.entries = [entry.renamed(prefix + entry.name) for entry in self.entries]
+        self.report.rows = [
+            row if row.target is None else dataclasses.replace(row, target=prefix + row.target)
+            for row in self.report.rows
+        ]
 
 
 def plan(
@@ -70,8 +90,10 @@ def plan(
     record = Record(framework, source.framework, source.checkpoint.format)
     record.origin = back.origin if back.origin in FRAMEWORKS else source.framework
     record.folded = dict(folded or {})
+    record.wrapper = source.wrapper if not source.group else ""
     report = Report(source.name, None, (source.framework, framework), list(rows or ()))
-    planner = LayerPlanner(source, framework, map, back, returning, record, report)
+    ledger = Ledger(back, returning, record, report)
+    planner = LayerPlanner(source, framework, map, ledger)
     pairs: list[tuple[Group, Group | None]]
     if template is not None:
         found = _matched(source, template, framework, map, back if returning else None)
@@ -79,15 +101,15 @@ def plan(
         for pairing in found.pairs:
             planner.by_template(pairing)
         _unmatched(planner, found)
-        entries = _in_order(planner.entries, template)
+        entries = _in_order(ledger.entries, template)
     else:
         if framework == source.framework and not map.layers and not map.arrays:
             entries = _copied(source, planner)
-            record = planner.record = _onward(back, source)
+            record = ledger.record = _onward(back, source)
         else:
             for group in source.groups:
                 planner.by_rule(group)
-            entries = planner.entries
+            entries = ledger.entries
         pairs = [(group, None) for group in source.groups]
     for group in source.groups:
         if group.kind == "batch_norm" and group.path in planner.paths:
@@ -96,11 +118,19 @@ def plan(
             if settings.as_json():
                 record.settings[path] = settings.as_json()
                 report.settings[path] = settings.words(framework)
+    report.problems += _named_twice(entries)
     report.notes += general_notes(source, framework, template, report, record)
     extras = dict(source.extras)
     entries += _scalars(framework, source, back, extras, record)
     metadata = _metadata(source, framework, template, back, returning, record, planner)
-    return Plan(entries, report, extras, metadata, pairs)
+    return Plan(entries, report, extras, metadata, pairs, _wrapper(template, back, returning))
+
+
+def _wrapper(template: Source | None, back: Record, returning: bool) -> str:
+    """The prefix that the target's names have: the template's, or what was taken off before."""
+    if template is not None:
+        return template.wrapper
+    return back.wrapper if returning else ""
 
 
 def _matched(
@@ -117,13 +147,36 @@ def _matched(
 
 
 def _unmatched(planner: LayerPlanner, found: Match) -> None:
-    planner.report.problems += found.problems
+    report = planner.ledger.report
+    report.problems += found.problems
+    by_order = [p for p in found.pairs if p.why in ("order", "shape")]
+    if by_order:
+        first = f"{by_order[0].source.label} is {by_order[0].target.label}"
+        report.notes.append(
+            f"{len(by_order)} layers whose names differ were matched by the order and shape of all "
+            f"layers ({first}, …): look through the table"
+        )
     for group in found.left_out:
         planner.reject(group, "left out", "the map leaves it out")
+    carried = [pair.source for pair in found.pairs]
     for group in found.source:
-        planner.reject(group, "unused", "no layer of the template was found for it")
+        other = twin(group, carried)
+        if other is not None:
+            planner.reject(group, "left out", f"tied to {other.label}, which has the same values")
+        else:
+            planner.reject(group, "unused", "no layer of the template was found for it")
     for group in found.target:
         planner.missing(group, "no layer of the source was found for it")
+
+
+def _named_twice(entries: list[Entry]) -> list[str]:
+    """Problems: names that two arrays of the target would have."""
+    counts = Counter(entry.name for entry in entries)
+    return [
+        f"{count} arrays would be called {name!r}; give them names of their own (--map)"
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def _in_order(entries: list[Entry], template: Source) -> list[Entry]:
@@ -139,7 +192,8 @@ def _copied(source: Source, planner: LayerPlanner) -> list[Entry]:
         whole = source.wrapper + name
         entries.append(entry.renamed(whole))
         layer = of.get(id(entry), name)
-        planner.report.rows.append(Row(layer, whole, whole, entry.shape, entry.shape, "carried"))
+        row = Row(layer, whole, whole, entry.shape, entry.shape, "carried")
+        planner.ledger.report.rows.append(row)
     planner.paths = {g.path: g.path for g in source.groups}
     return entries
 
@@ -190,24 +244,10 @@ def _metadata(
         metadata["layers"] = back.layers
     elif template is None and framework in CHANNELS_LAST:
         metadata["layers"] = {
-            path: {"class_name": _class(group)}
+            path.removesuffix(f"/{group.part}" if group.part else ""): {
+                "class_name": keras_class(group)
+            }
             for group in source.groups
-            if (path := planner.paths.get(group.path)) is not None and _class(group)
+            if (path := planner.paths.get(group.path)) is not None and keras_class(group)
         }
     return metadata
-
-
-def _class(group: Group) -> str:
-    """The Keras class of a layer that comes without one."""
-    if group.class_name:
-        return group.class_name
-    if group.kind == "batch_norm":
-        return "BatchNormalization"
-    if group.kind == "affine":
-        return "LayerNormalization"
-    if group.kind == "kernel":
-        rank = len(group.members["weight"].shape)
-        forms = {"embedding": "Embedding", "depthwise": f"DepthwiseConv{rank - 2}D"}
-        name = forms.get(group.form, CLASSES.get(rank, ""))
-        return f"{name}Transpose" if group.form == "conv_transpose" else name
-    return ""

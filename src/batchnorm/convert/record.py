@@ -8,6 +8,8 @@
       "made":    [names in B of arrays that A doesn't have: gamma of 1, beta of 0],
       "dropped": {layer in B: {role: dtype}},  arrays of A that were all 1 (gamma) or 0 (beta)
       "tracked": {layer in B: num_batches_tracked},
+      "kept":    {layer in B: {role: array, see `packed`}},  what B has no place for: renorm's
+      "wrapper": the prefix of every name in A, such as "module.", if A was no nested dictionary
       "settings": {layer in B: {"epsilon": …, "weight_of_batch" or "weight_of_running": …}},
       "scalars": {name: dtype}, "layers": what A's file said of its layers, "folded": see `fold`
     }
@@ -41,6 +43,8 @@ class Record:
     made: list[str] = field(default_factory=list)
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)
     tracked: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, dict[str, Any]] = field(default_factory=dict)
+    wrapper: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
     scalars: dict[str, str] = field(default_factory=dict)
     layers: dict[str, Any] = field(default_factory=dict)
@@ -58,6 +62,8 @@ class Record:
             "made": self.made,
             "dropped": self.dropped,
             "tracked": self.tracked,
+            "kept": self.kept,
+            "wrapper": self.wrapper,
             "settings": self.settings,
             "scalars": self.scalars,
             "layers": self.layers,
@@ -93,6 +99,11 @@ class Record:
                 record.dropped[path] = {str(r): str(d) for r, d in roles.items()}
         counts = _table(given, "tracked").items()
         record.tracked = {path: n for path, n in counts if type(n) is int}
+        for path, arrays in _table(given, "kept").items():
+            if isinstance(arrays, Mapping):
+                record.kept[path] = dict(arrays)
+        wrapper = given.get("wrapper", "")
+        record.wrapper = wrapper if isinstance(wrapper, str) else ""
         record.settings = dict(_table(given, "settings"))
         scalars = _table(given, "scalars").items()
         record.scalars = {n: d for n, d in scalars if isinstance(d, str)}

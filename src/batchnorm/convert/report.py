@@ -1,17 +1,15 @@
-"""What a conversion did: one row per array, notes, problems; as a table, as JSON, as exit code.
+"""What a conversion did: one row per array, notes, problems; as JSON, as exit code, as text.
 
-Not here: how it was decided (`plan`).
+Not here: how it was decided (`plan`), and the table by layer (`report_table`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
-    from rich.table import Table
 
 __all__ = ["FINDINGS", "Report", "Row", "Status"]
 
@@ -20,7 +18,6 @@ Status: TypeAlias = Literal[
 ]
 # What must be looked at before the target is used; an ambiguous array was written all the same.
 FINDINGS: tuple[Status, ...] = ("missing", "unused")
-COLOURS = {"missing": "red", "unused": "red", "ambiguous": "yellow", "filled": "cyan"}
 
 
 @dataclass(frozen=True)
@@ -119,43 +116,16 @@ class Report:
         }
 
     def print(self, console: Console, *, table: bool = True) -> None:
-        """The table, then notes and problems, then one line."""
-        from rich.markup import escape
+        """The table by layer, then notes and problems, then one line."""
+        from batchnorm.convert.report_table import table_of
 
-        if table:
-            console.print(self._table(self.rows))
-        elif self.of(*FINDINGS, "ambiguous"):
-            console.print(self._table(self.of(*FINDINGS, "ambiguous")))
+        rows = self.rows if table else self.of(*FINDINGS, "ambiguous")
+        if rows:
+            console.print(table_of(rows, self.frameworks))
         for note in self.notes:
-            console.print(f"note: {escape(note)}", highlight=False)
+            console.print(f"note: {note}", highlight=False, markup=False)
         for problem in self.problems:
-            console.print(f"[red]problem:[/red] {escape(problem)}", highlight=False)
+            console.print(f"problem: {problem}", style="red", highlight=False, markup=False)
         wrote = f"wrote {self.target}" if self.written else "nothing was written"
-        console.print(
-            f"{self.frameworks[0]} → {self.frameworks[1]}: {escape(self.summary)}; {escape(wrote)}",
-            highlight=False,
-        )
-
-    def _table(self, rows: Iterable[Row]) -> Table:
-        from rich.markup import escape
-        from rich.table import Table
-
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for title in (self.frameworks[0], self.frameworks[1], "shape", "what was done"):
-            table.add_column(title, overflow="fold")
-        for row in rows:
-            shape = "×".join(map(str, row.shape)) or "scalar"
-            if row.target_shape is not None and row.target_shape != row.shape:
-                shape += " → " + ("×".join(map(str, row.target_shape)) or "scalar")
-            what = row.status if row.status != "carried" or not row.what else row.what
-            if row.what and what != row.what:
-                what += f": {row.what}"
-            style = COLOURS.get(row.status, "")
-            table.add_row(
-                escape(row.source or "—"),
-                escape(row.target or "—"),
-                shape,
-                escape(what),
-                style=style,
-            )
-        return table
+        line = f"{self.frameworks[0]} → {self.frameworks[1]}: {self.summary}; {wrote}"
+        console.print(line, highlight=False, markup=False)

@@ -8,6 +8,7 @@ the weight, so that a way and back loses nothing; the other convention's number 
 
 from __future__ import annotations
 
+import math
 import os
 import tomllib
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from batchnorm.layer import Layer
 
 __all__ = ["Settings", "defaults", "known_settings", "read_settings", "settings_of"]
 
+NONE = "none"
 OF_BATCH, OF_RUNNING = "weight_of_batch", "weight_of_running"
 LAYERS: Mapping[str, type[Layer]] = {
     "torch": torch.BatchNorm2d,
@@ -181,8 +183,10 @@ def read_settings(
     return {layer: _checked(layer, table, framework) for layer, table in tables.items()}
 
 
-def _pair(part: str) -> tuple[str, float]:
+def _pair(part: str) -> tuple[str, float | str]:
     name, _, value = part.partition("=")
+    if value.strip().lower() == NONE:
+        return name.strip(), NONE
     try:
         return name.strip(), float(value)
     except ValueError:
@@ -197,10 +201,19 @@ def _checked(layer: str, table: Mapping[str, Any], framework: str) -> Settings:
         for name, p in LAYERS[framework].PARAMETERS.items()
         if p.meaning.word in ("epsilon", OF_BATCH, OF_RUNNING)
     }
+    plain = dict(table)
+    said = plain.get("momentum")
+    if framework == "torch" and isinstance(said, str) and said.lower() == NONE:
+        plain["momentum"] = None  # torch's average over all batches
     for name, value in table.items():
-        if name not in words or _number(value) is None:
+        if name not in words or (plain[name] is not None and not _usable(value)):
             raise InvalidValue(
-                f"settings of {layer!r}: {name} = {value!r}; expected numbers for "
+                f"settings of {layer!r}: {name} = {value!r}; expected numbers from 0 for "
                 f"{' and '.join(sorted(words))}, which are {framework}'s words"
             )
-    return settings_of(table, framework)
+    return settings_of(plain, framework)
+
+
+def _usable(value: Any) -> bool:
+    number = _number(value)
+    return number is not None and 0 <= number < math.inf

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -17,7 +18,8 @@ from batchnorm.checkpoints import Checkpoint, Entry, read
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.frameworks import framework_of
 from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped
-from batchnorm.convert.live import checkpoint_of
+from batchnorm.convert.live import checkpoint_of, checkpoint_of_mapping
+from batchnorm.convert.record import Record
 from batchnorm.errors import CheckpointError
 
 __all__ = ["Order", "Readable", "Source", "opened", "source_of"]
@@ -28,6 +30,11 @@ Order: TypeAlias = Literal["model", "class", "none"]
 
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params")
 WRAPPERS = ("module.", "_orig_mod.")
+SLOTS = (  # what MindSpore 2.10's optimizers call their copies (nn/optim, mint/optim)
+    "accu_grads", "accum", "accum_update", "adam_m", "adam_v", "ax", "ax_", "exp_avg", "exp_avg_sq",
+    "exp_inf", "lamb_m", "lamb_v", "linear", "max_exp_avg_sq", "mean_grad", "mean_square", "moment",
+    "moment1", "moment2", "momentum_buf", "moments", "prev", "stat", "step_size", "vhat",
+)  # fmt: skip
 OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
 
 
@@ -42,7 +49,7 @@ class Source:
         extras: plain values beside the arrays, scalars of MindSpore's `append_dict` included.
         scalars: the dtypes of those that were arrays.
         wrapper: the prefix that was taken off.
-        group: the dictionary that was taken, empty for the whole file.
+        group: the dictionary or prefix that was taken, empty for the whole file.
         left: what is no part of the model's state and was left alone: how many arrays, by owner.
         order: what the entries' order says: "model" is the model's; safetensors files are sorted by
             name ("none"), a `.weights.h5` without config by class, in the model's order within one.
@@ -71,11 +78,6 @@ class Source:
         path = self.checkpoint.path
         return str(path) if path is not None else f"a {self.framework} state in memory"
 
-    @property
-    def dictionary(self) -> str:
-        """The dictionary that was taken, with a slash; empty for the whole file."""
-        return f"{self.group}/" if self.group else ""
-
 
 @contextlib.contextmanager
 def opened(given: Readable) -> Iterator[Checkpoint]:
@@ -91,11 +93,7 @@ def opened(given: Readable) -> Iterator[Checkpoint]:
         with read(given) as checkpoint:
             yield checkpoint
     elif isinstance(given, Mapping):
-        entries = {
-            name: value.renamed(name) if isinstance(value, Entry) else Entry.of(name, value)
-            for name, value in given.items()
-        }
-        yield Checkpoint(entries, format="memory")
+        yield checkpoint_of_mapping(given)
     else:
         yield checkpoint_of(given)
 
@@ -119,21 +117,27 @@ def source_of(
     outer = {n: v for n, v in checkpoint.extras.items() if "/" not in n} if chosen else {}
     extras = {**outer, **part.extras}
     found = framework_of(part, framework)
-    entries, wrapper = _unwrapped(part, found)
-    if part.format == "keras-weights":
-        entries = _with_recorded_names(entries, part.metadata.get("layers", {}))
+    recorded = part.metadata.get("batchnorm", {})
+    ours: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    entries, wrapper = _unwrapped(part.entries, found)
+    layers = part.metadata.get("layers", {})
+    if wrapper:
+        layers = {n.removeprefix(wrapper): facts for n, facts in layers.items()}
+    prefix = group if group and group != chosen else ""
+    if prefix:
+        entries, others = _below(entries, prefix, checkpoint)
+        left.update(others)
+        layers = {n.removeprefix(prefix)[1:]: f for n, f in layers.items() if n.startswith(prefix)}
     scalars: dict[str, str] = {}
+    arrays = Record.of(ours).names  # what an earlier conversion wrote is no scalar of a trainer
     if found == "mindspore":
-        for name in [n for n, e in entries.items() if e.shape == () and "." not in n]:
+        names = [n for n, e in entries.items() if e.shape == () and "." not in n]
+        for name in [n for n in names if n not in arrays]:
             entry = entries.pop(name)
             extras[name] = entry.load().item()
             scalars[name] = str(entry.dtype)
     entries, slots = _without_slots(entries, found)
     left.update(slots)
-    layers = part.metadata.get("layers", {})
-    if wrapper:
-        layers = {n.removeprefix(wrapper): facts for n, facts in layers.items()}
-    ours = part.metadata.get("batchnorm", {})
     inner = Checkpoint(
         entries,
         part.format,
@@ -150,10 +154,10 @@ def source_of(
         extras,
         scalars,
         wrapper,
-        chosen,
+        group or chosen,
         left,
         order=_order(part, bool(ours)),
-        ours=ours if isinstance(ours, Mapping) else {},
+        ours=ours,
     )
 
 
@@ -168,7 +172,7 @@ def _order(part: Checkpoint, ours: bool) -> Order:
 
 def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     """The dictionary with the model's state."""
-    if group is not None:
+    if group is not None and group in checkpoint.groups:
         return group
     if checkpoint.format not in ("torch", "torch-legacy", "memory"):
         return ""
@@ -181,7 +185,7 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     plausible = [g for g in nested if "optim" not in g]
     if len(plausible) == 1:
         return plausible[0]
-    if not plausible:
+    if not plausible or group is not None:
         return ""
     raise CheckpointError(
         f"{checkpoint.path}: has several dictionaries of arrays, {', '.join(plausible[:8])}; "
@@ -189,9 +193,30 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     )
 
 
-def _unwrapped(part: Checkpoint, framework: str) -> tuple[dict[str, Entry], str]:
+def _below(
+    entries: Mapping[str, Entry], prefix: str, checkpoint: Checkpoint
+) -> tuple[dict[str, Entry], dict[str, int]]:
+    """The entries whose names begin with a prefix, without it; how many others have, by owner."""
+    kept: dict[str, Entry] = {}
+    left: dict[str, int] = {}
+    for name, entry in entries.items():
+        rest = name.removeprefix(prefix)
+        if rest != name and rest[:1] in (".", "/"):
+            kept[rest[1:]] = entry.renamed(rest[1:])
+        else:
+            owner = re.split("[./]", name)[0]
+            left[owner] = left.get(owner, 0) + 1
+    if not kept:
+        raise CheckpointError(
+            f"{checkpoint.path or 'the mapping'}: has neither a dictionary {prefix!r} nor names "
+            f"that begin so; it has {', '.join(repr(n) for n in [*checkpoint.groups, *left][1:9])}"
+        )
+    return kept, left
+
+
+def _unwrapped(given: Mapping[str, Entry], framework: str) -> tuple[dict[str, Entry], str]:
     """The entries without the prefix that a wrapper put before every name."""
-    entries, wrapper = dict(part.entries), ""
+    entries, wrapper = dict(given), ""
     if framework in CHANNELS_LAST:
         return entries, wrapper
     again = True
@@ -207,36 +232,19 @@ def _unwrapped(part: Checkpoint, framework: str) -> tuple[dict[str, Entry], str]
     return entries, wrapper
 
 
-def _with_recorded_names(entries: dict[str, Entry], layers: Mapping[str, Any]) -> dict[str, Entry]:
-    """A `.weights.h5` of Keras 2 holds no layer's name; what our own writer said of its paths does.
-
-    `layers` then has two prefixes of one path: the one made of the path, and the recorded one.
-    """
-    present = {name.rpartition("/")[0] for name in entries}
-    recorded = {
-        facts["path"]: (prefix, facts["weights"])
-        for prefix, facts in layers.items()
-        if prefix not in present and {"path", "weights"} <= set(facts)
-    }
-    found: dict[str, Entry] = {}
-    for name, entry in entries.items():
-        prefix, _, leaf = name.rpartition("/")
-        known = recorded.get(layers.get(prefix, {}).get("path"))
-        if known is not None and leaf.isdigit() and int(leaf) < len(known[1]):
-            name = f"{known[0]}/{known[1][int(leaf)]}"
-        found[name] = entry.renamed(name)
-    return found
-
-
 def _without_slots(
     entries: dict[str, Entry], framework: str
 ) -> tuple[dict[str, Entry], dict[str, int]]:
-    """The entries without an optimizer's: copies of a parameter under its name with a prefix."""
+    """The entries without an optimizer's: copies of a parameter under its name with a prefix.
+
+    A nested model, or an average's copy, may hold layers of the same names; those are no slots.
+    """
     kept: dict[str, Entry] = {}
     left: dict[str, int] = {}
     for name, entry in entries.items():
         owner, _, rest = name.partition("/" if framework in CHANNELS_LAST else ".")
-        copy = rest in entries and entries[rest].shape == entry.shape and framework == "mindspore"
+        copy = framework == "mindspore" and owner in SLOTS and rest in entries
+        copy = copy and entries[rest].shape == entry.shape
         if copy or (framework in CHANNELS_LAST and owner in OPTIMIZER):
             left[owner] = left.get(owner, 0) + 1
         else:

@@ -106,9 +106,8 @@ def drawn(random, name, shape):
 def main(jobs):
     for job in jobs:
         net = made(job)
-        if "save" in job:
-            save = net.save_weights if job["save"].endswith(".weights.h5") else net.save
-            save(job["save"])
+        for path in job.get("save", "").split():
+            (net.save_weights if path.endswith(".weights.h5") else net.save)(path)
         if "load" in job and job["load"].endswith(".weights.h5"):
             net.load_weights(job["load"])
         elif "load" in job:

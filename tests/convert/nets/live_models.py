@@ -44,11 +44,12 @@ def test_a_trainer_s_file_with_optimizer_and_wrapper(torch, tmp_path):
     optimizer.step()
     wrapped = {f"module.{n}": v for n, v in model.state_dict().items()}
     path, target = tmp_path / "a.pth", tmp_path / "b.ckpt"
+    # Taken out of its dictionary, it is a plain model's state from then on.
     state = {"state_dict": wrapped, "optimizer": optimizer.state_dict(), "epoch": 7, "note": "x"}
     torch.save(state, path)
     report = bn.convert(path, target).report
     assert report.exit_code == 0
-    assert "took the dictionary 'state_dict'" in report.notes
+    assert "took 'state_dict'" in report.notes
     assert any("'optimizer' alone" in note for note in report.notes)
     assert not bn.compare(model, target).differences
     with bn.checkpoints.read(target) as found:
@@ -73,3 +74,43 @@ def test_two_dictionaries_need_a_choice(torch, tmp_path):
 def test_an_unknown_object_is_an_error():
     with pytest.raises(TypeError, match="torch, MindSpore or Keras model"):
         bn.inspect(object())
+
+
+def test_an_average_s_copy_in_one_dictionary_is_chosen_by_its_prefix(torch, tmp_path):
+    path, like = tmp_path / "a.pth", tmp_path / "like.ckpt"
+    state = net(torch).state_dict()
+    other = {f"model_ema.{n}": v + 1 for n, v in state.items()}
+    both = {**{f"model.{n}": v for n, v in state.items()}, **other}
+    torch.save({"state_dict": both, "epoch": 3}, path)
+    bn.convert(net(torch), like)
+    report = bn.convert(path, tmp_path / "b.ckpt", like=like).report
+    assert report.exit_code == 1
+    assert "they are 2 here and 1 there" in report.problems[0]
+    done = bn.convert(path, tmp_path / "b.ckpt", like=like, group="model_ema")
+    assert done.report.exit_code == 0
+    assert "took 'model_ema'" in done.report.notes
+    assert any(f"left {len(state)} arrays of 'model' alone" in n for n in done.report.notes)
+    with pytest.raises(bn.CheckpointError, match="neither a dictionary 'ema'"):
+        bn.inspect(path, group="ema")
+
+
+def test_what_trainers_nest_is_found(torch, tmp_path):
+    """As timm, Lightning and YOLO save them."""
+    state = net(torch).state_dict()
+    optimizer = torch.optim.SGD(net(torch).parameters(), 0.1, 0.9).state_dict()
+    named = {f"model.{n}": v for n, v in state.items()}
+    files = {
+        "timm": {"epoch": 1, "arch": "resnet18", "state_dict": state, "optimizer": optimizer,
+                 "state_dict_ema": state, "version": 2, "amp_scaler": {"scale": 1.0}},
+        "lightning": {"epoch": 1, "state_dict": named, "optimizer_states": [optimizer],
+                      "lr_schedulers": [{"last_epoch": 1}], "callbacks": {"x": {"y": 1.0}}},
+        "yolo": {"epoch": 1, "best_fitness": None, "model": state, "ema": state, "updates": 5,
+                 "optimizer": None},
+    }  # fmt: skip
+    for name, content in files.items():
+        path = tmp_path / f"{name}.pth"
+        torch.save(content, path)
+        report = bn.convert(path, tmp_path / f"{name}.ckpt").report
+        assert report.exit_code == 0, name
+        assert bn.inspect(path).layers[0].layer in ("1", "model.1"), name
+        assert not bn.compare(path, tmp_path / f"{name}.ckpt").differences
