@@ -47,6 +47,9 @@ CASES = {
     "an absolute name": (safetensors({"/etc/passwd": GOOD}, DATA), "path out of its folder"),
     "a surrogate in a name": (safetensors({"\ud800": GOOD}, DATA), "surrogates"),
     "a terminal's escape": (safetensors({"\x1b[2J": GOOD}, DATA), "control characters"),
+    "a surrogate in our own entry": (
+        safetensors({"x": GOOD, "__metadata__": {"__batchnorm__": "\ud800"}}, DATA), "surrogates",
+    ),
     "metadata not texts": (safetensors({"__metadata__": {"a": 1}}), "object of texts"),
     "metadata no object": (safetensors({"__metadata__": []}), "object of texts"),
     "not UTF-8": (safetensors(b'{"\xff":1}'), "not UTF-8"),
