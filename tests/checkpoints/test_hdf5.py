@@ -246,7 +246,7 @@ def test_whatever_h5py_writes_in_the_old_form_is_read_or_refused(data, tmp_path_
 
 
 def test_header_blocks_that_overlap_end_soon(tmp_path):
-    """Each of many continuations announces all that follows it: the work must not be their square."""
+    """Each of many continuations announces all that follows: no work of their square."""
     path = keras(tmp_path, made(data=np.ones(2)))
     content = bytearray(path.read_bytes())
     count = 20_000

@@ -118,7 +118,8 @@ CASES = {
     "a storage that begins before itself": (
         torch(state(("x", b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage")
                      + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + number(2) + text("v")
-                     + number(-2) + number(2) + b"\x87tQ" + number(0) + b"K\x02\x85K\x01\x85\x89)RtR"))),
+                     + number(-2) + number(2) + b"\x87tQ" + number(0)
+                     + b"K\x02\x85K\x01\x85\x89)RtR"))),
         "storage view",
     ),
     "sparse": (

@@ -1,8 +1,8 @@
 """HDF5 datatypes, dataspaces and attributes, as far as checkpoints use them.
 
-Numbers, complex ones too, bools, opaque bytes and text; everything else is an error when it is asked for. Facts: HDF5
-File Format Specification 3.0, chapters IV.A.2.b, .d, .m; files of h5py 3.14. The reader of objects
-is `hdf5_objects`, the writer `hdf5_writer`.
+Numbers, complex ones too, bools, opaque bytes and text; everything else is an error when it is
+asked for. Facts: HDF5 File Format Specification 3.0, chapters IV.A.2.b, .d, .m; files of h5py 3.14.
+The reader of objects is `hdf5_objects`, the writer `hdf5_writer`.
 """
 
 from __future__ import annotations

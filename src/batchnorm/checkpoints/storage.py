@@ -68,7 +68,7 @@ class SpooledStorage:
     def readinto(self, offset: int, view: memoryview) -> None:
         """Fill `view` with the bytes at `offset`."""
         self._file.seek(offset)
-        self._file.readinto(view)  # type: ignore[attr-defined]
+        self._file.readinto(view)
 
 
 class FileStorage:
