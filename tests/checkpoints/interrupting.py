@@ -28,7 +28,7 @@ LAYERS = {f"bn{i}": {"class_name": "BatchNormalization"} for i in range(6)}
 
 
 def content(value: float) -> dict[str, np.ndarray]:
-    size = 30_000
+    size = 8_000
     return {
         f"{layer}/{w}": np.full(size, value, "f4") for layer in LAYERS for w in ("gamma", "beta")
     }

@@ -141,6 +141,27 @@ def test_the_newer_form_is_read_while_small_and_refused_when_dense(members, tmp_
             assert checkpoint["bn/w"].load().tolist() == [0, 1, 2]
 
 
+@pytest.mark.parametrize("version", ["earliest", "v108", "v110", "latest"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunks": (7, 8)},
+        {"chunks": (7, 8), "compression": "gzip", "shuffle": True, "fletcher32": True},
+        {"maxshape": (None, 30)},
+    ],
+    ids=lambda options: "-".join(options) or "plain",
+)
+def test_what_each_version_of_hdf5_writes_is_read_or_refused_by_name(version, options, tmp_path):
+    array = np.arange(600.0).reshape(20, 30)
+    path = keras(tmp_path, made(data=array, **options), libver=(version, "latest"))
+    if options and version in ("v110", "latest"):
+        refused(path, "chunk index of HDF5 1.10; save it with libver='earliest'")
+        return
+    with checkpoints.read(path) as checkpoint:
+        assert checkpoint["bn/w"].load().tolist() == array.tolist()
+
+
 def test_many_attributes_in_the_dense_form_are_refused(tmp_path):
     def fill(group):
         for index in range(40):

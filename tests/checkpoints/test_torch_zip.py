@@ -211,6 +211,13 @@ def test_a_pickle_nested_without_end_does_not_end_the_process(tmp_path):
             checkpoints.read(tmp_path / "x.pth")
 
 
+def test_a_counter_of_numbers_is_read_as_schedulers_keep_it(tmp_path):
+    counter = b"ccollections\nCounter\n}K\x03K\x01s\x85R"
+    (tmp_path / "x.pth").write_bytes(torch(state(("x", tensor()), ("milestones", counter))))
+    with checkpoints.read(tmp_path / "x.pth") as checkpoint:
+        assert checkpoint.extras == {"milestones/3": 1}
+
+
 def test_the_memo_of_pythons_2_begins_at_1(tmp_path):
     content = b"\x80\x02}q\x01(" + text("x") + b"q\x02" + tensor() + b"q\x03u."
     (tmp_path / "x.pth").write_bytes(torch(content))

@@ -203,7 +203,7 @@ def _filters(source: Source, dataset: Object, place: str) -> list[int]:
         source.fail(place, "a list of filters that can't be read")
     at = 8 if data[0] == 1 else 2
     for _ in range(data[1]):
-        if at + 8 > len(data):
+        if at + (8 if data[0] == 1 else 6) > len(data):
             source.fail(place, "a list of filters that is cut short")
         (kind,) = struct.unpack_from("<H", data, at)
         if kind not in (DEFLATE, SHUFFLE, FLETCHER32):
