@@ -34,7 +34,7 @@ SEEDS = {
     "npz": ("numpy.npz", "numpy_compressed.npz"),
     "keras": ("keras_renorm.keras", "tf_keras.keras"),
     "keras-weights": ("keras_bfloat16.weights.h5", "keras_subclass.weights.h5"),
-    "keras-h5": ("tf_keras_subclass.h5", "chunked.h5"),
+    "keras-h5": ("tf_keras_subclass.h5", "chunked.h5", "newer.h5"),
 }
 SECONDS = 5  # of the processor, so that a busy machine is no finding
 FORBIDDEN = (
