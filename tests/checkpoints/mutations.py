@@ -323,7 +323,8 @@ def hdf5(data: bytes, rng: random.Random) -> bytes:
     """Addresses exchanged, fields of structures set to odd numbers."""
     out = bytearray(data)
     signs = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"OCHK", b"\x89HDF",
-             b"\x11\0\x10\0", b"\x08\0\x18\0", b"\x0c\0", b"\x01\0\x18\0", b"\x03\0\x18\0")  # fmt: skip
+             b"\x11\0\x10\0", b"\x08\0\x18\0", b"\x0c\0", b"\x01\0\x18\0",
+             b"\x03\0\x18\0")  # fmt: skip
     for _ in range(rng.choice((1, 1, 2, 3))):
         places = []
         sign = rng.choice(signs)
