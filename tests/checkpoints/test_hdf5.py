@@ -312,6 +312,31 @@ def test_many_rows_without_chunks_are_zeros_at_once(tmp_path):
         assert len(list(checkpoint["bn/w"].chunks())) < 10
 
 
+@pytest.mark.parametrize("version", ["earliest", "v108"])
+def test_what_was_never_written_is_zeros_or_refused(version, tmp_path):
+    def fill(value):
+        def partly(group):
+            group.create_dataset("w", (4, 4), "f4", chunks=(2, 2), fillvalue=value)[0, 0] = 5
+
+        return keras(tmp_path, partly, libver=(version, "v108"))
+
+    with checkpoints.read(fill(0)) as checkpoint:
+        assert checkpoint["bn/w"].load().sum() == 5
+    refused(fill(7), "never written")
+
+
+def test_an_index_that_is_damaged_is_refused_every_time(tmp_path):
+    path = keras(tmp_path, made(data=np.ones((8, 4)), chunks=(2, 4)))
+    content = bytearray(path.read_bytes())
+    at = content.find(b"TREE\x01") + 24
+    content[at + 80 + 8 : at + 80 + 16] = struct.pack("<Q", 3)  # where no chunk can begin
+    path.write_bytes(content)
+    with checkpoints.read(path) as checkpoint:
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match="where none can be"):
+                checkpoint["bn/w"].load()
+
+
 def test_a_chunked_array_can_be_loaded_any_number_of_times(tmp_path, monkeypatch):
     monkeypatch.setattr("batchnorm.checkpoints.source.ALLOWANCE", 1 << 17)
     path = keras(tmp_path, made(data=np.arange(64.0), chunks=(1,)))

@@ -42,11 +42,11 @@ CASES = {
     "text": (one(npy(kind="<U2", data=EIGHT)), "not a number"),
     "bfloat16 as numpy saves it": (one(npy(kind="|V2", data=b"\0" * 4)), "bfloat16 so"),
     "a type named wrongly": (
-        zipped([("x.npy", npy(kind="|V1", data=b"\0" * 2)), own({"types": {"x": "bfloat16"}})]),
+        zipped([("x.npy", npy(kind="|V1", data=b"\0" * 2)), own({"npz_types": {"x": "bfloat16"}})]),
         "not said to be a number",
     ),
     "types that are no object": (
-        zipped([("x.npy", npy(kind="|V2", data=b"\0" * 4)), own({"types": ["x"]})]),
+        zipped([("x.npy", npy(kind="|V2", data=b"\0" * 4)), own({"npz_types": ["x"]})]),
         "not said to be a number",
     ),
     "members for memory": (

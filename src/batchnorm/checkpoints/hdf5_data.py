@@ -19,7 +19,15 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from batchnorm.checkpoints.hdf5_objects import FILTERS, LAYOUT, SPACE, TYPE, Object, tree_leaves
+from batchnorm.checkpoints.hdf5_objects import (
+    FILL,
+    FILTERS,
+    LAYOUT,
+    SPACE,
+    TYPE,
+    Object,
+    tree_leaves,
+)
 from batchnorm.checkpoints.hdf5_types import Kind, dataspace, datatype
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.storage import Array, FileStorage
@@ -117,6 +125,7 @@ class _Chunked:
         if itemsize != dtype.itemsize or not 0 < self._bytes <= source.limit:
             source.fail(place, f"chunks of shape {self._chunk} and {itemsize} bytes per value")
         self._filters = _filters(source, dataset, place)
+        self._filled = FILL in dataset.messages and _fills(dataset.messages[FILL].data)
         self._rows: dict[int, list[_Chunk]] | None = None
 
     def layout(self) -> Streamed:
@@ -149,9 +158,14 @@ class _Chunked:
 
     def _chunks_by_row(self) -> dict[int, list[_Chunk]]:
         if self._rows is None:
-            self._rows = {}
+            rows: dict[int, list[_Chunk]] = {}
             for chunk in self._index() if self._tree != UNDEFINED else ():
-                self._rows.setdefault(chunk[0][0], []).append(chunk)
+                rows.setdefault(chunk[0][0], []).append(chunk)
+            pairs = zip(self._shape, self._chunk, strict=True)
+            whole = sum(map(len, rows.values())) == math.prod(-(-n // c) for n, c in pairs)
+            if not whole and self._filled:
+                self._source.fail(self._place, "parts of it were never written; save it anew")
+            self._rows = rows
         return self._rows
 
     def _index(self) -> Iterator[_Chunk]:
@@ -192,6 +206,13 @@ class _Chunked:
         except zlib.error as error:
             self._source.fail(self._place, f"a chunk can't be decompressed ({error})")
         return out
+
+
+def _fills(data: bytes) -> bool:
+    """Whether a fill value says that what was never written is other than zeros."""
+    start = 6 if data[:1] == b"\3" else 8
+    (size,) = struct.unpack_from("<I", data.ljust(8, b"\0"), start - 4)
+    return any(data[start : start + size])
 
 
 def _filters(source: Source, dataset: Object, place: str) -> list[int]:

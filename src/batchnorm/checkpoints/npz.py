@@ -38,7 +38,7 @@ NAMED: dict[str, np.dtype[Any]] = {
     for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
                  "float8_e8m0fnu")
 }  # fmt: skip
-TYPES = "types"  # in our own entry
+TYPES = "npz_types"  # in our own entry
 KINDS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 
 
