@@ -31,6 +31,7 @@ __all__ = [
 ALLOWANCE = 64 << 20  # bytes a reader may allocate beyond twice the file's size
 ENTRY_COST = 1024  # bytes of Python objects that one entry, member or message stands for
 LONGEST_NAME = 4096
+LONGEST_REASON = 1000
 CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
 
@@ -103,6 +104,8 @@ class Source:
 
     def fail(self, place: str, reason: str) -> NoReturn:
         """Raise the one error: file, place, reason (which ends with what to do, where known)."""
+        if len(reason) > LONGEST_REASON:  # shapes of many large numbers
+            reason = f"{reason[: LONGEST_REASON // 2]}…{reason[-LONGEST_REASON // 2 :]}"
         raise CheckpointError(f"{self.label}: {place}: {reason}") from None
 
     def spend(self, amount: int, place: str) -> None:
