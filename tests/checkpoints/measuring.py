@@ -1,14 +1,17 @@
 """Peak memory of one conversion: python tests/checkpoints/measuring.py SOURCE TARGET [transposed]
 
-Prints MiB and seconds. With `make` as SOURCE it writes a large file instead: TARGET SIZE_IN_MIB.
+Prints MiB and seconds. With `make` as SOURCE it writes a large file instead: TARGET SIZE_IN_MIB;
+with `compress` a deflated .npz of one array.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +38,22 @@ def make(target: str, size: int) -> None:
     checkpoints.write(target, entries, metadata={"layers": LAYERS}, force=True)
 
 
+def compress(target: str, size: int) -> None:
+    """What numpy.savez_compressed writes, at the fastest level, of numbers that hardly shrink."""
+    random = np.random.default_rng(0)
+    header = io.BytesIO()
+    rows = size * (1 << 20) // 4 // 4096
+    facts = {"descr": "<f4", "fortran_order": False, "shape": (rows, 4096)}
+    np.lib.format.write_array_header_1_0(header, facts)
+    with (
+        zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive,
+        archive.open("dense0/kernel.npy", "w") as member,
+    ):
+        member.write(header.getvalue())
+        for _ in range(rows):
+            member.write(random.standard_normal(4096, np.float32).data)
+
+
 def convert(source: str, target: str, transposed: bool) -> None:
     with checkpoints.read(source) as checkpoint:
         entries = list(checkpoint.values())
@@ -50,8 +69,8 @@ def convert(source: str, target: str, transposed: bool) -> None:
 
 if __name__ == "__main__":
     began = time.perf_counter()
-    if sys.argv[1] == "make":
-        make(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1] in ("make", "compress"):
+        {"make": make, "compress": compress}[sys.argv[1]](sys.argv[2], int(sys.argv[3]))
     else:
         convert(sys.argv[1], sys.argv[2], "transposed" in sys.argv)
     # Not ru_maxrss: a process takes over that of the one that started it.

@@ -10,10 +10,12 @@ import io
 import json
 import pickletools
 import random
+import re
 import struct
 import zipfile
 import zlib
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 Mutator = Callable[[bytes, random.Random], bytes]
@@ -122,11 +124,15 @@ def safetensors(data: bytes, rng: random.Random) -> bytes:
     return struct.pack("<Q", size % (1 << 64)) + text + data[8 + length :]
 
 
+@cache  # of the few files that all mutations begin with, and so below
+def _opcodes(data: bytes) -> tuple[bytes, ...]:
+    starts = [at for _, _, at in pickletools.genops(data)]
+    return tuple(data[at:end] for at, end in zip(starts, [*starts[1:], len(data)], strict=True))
+
+
 def pickled(data: bytes, rng: random.Random) -> bytes:
     """Opcodes of a pickle dropped, doubled, moved, or given other arguments."""
-    steps = list(pickletools.genops(data))
-    ends = [at for _, _, at in steps[1:]] + [len(data)]
-    parts = [data[at:end] for (_, _, at), end in zip(steps, ends, strict=True)]
+    parts = list(_opcodes(data))
     for _ in range(rng.choice((1, 1, 2, 3))):
         index = rng.randrange(len(parts))
         how = rng.randrange(7)
@@ -150,12 +156,17 @@ def pickled(data: bytes, rng: random.Random) -> bytes:
     return b"".join(parts)
 
 
+@cache
+def _members(data: bytes) -> tuple[tuple[str, bytes], ...]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return tuple((i.filename, archive.read(i)) for i in archive.infolist())
+
+
 def zipped(inner: dict[str, Mutator]) -> Mutator:
     """Members changed by their own mutators and packed again with the right sums."""
 
     def mutate(data: bytes, rng: random.Random) -> bytes:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            members = [(i.filename, archive.read(i)) for i in archive.infolist()]
+        members = list(_members(data))
         index = rng.randrange(len(members))
         if rng.random() < 0.7:  # the small members say how to read the others
             index = min(range(len(members)), key=lambda i: _weight(members[i][0], rng))
@@ -206,8 +217,9 @@ def _packed(members: list[tuple[str, bytes]], packing: int) -> bytes:
 
 def _changed_directory(data: bytes, rng: random.Random) -> bytes:
     out = bytearray(data)
-    at = rng.choice([i for i in range(len(data) - 3) if data[i : i + 4] in
-                     (b"PK\1\2", b"PK\3\4", b"PK\5\6")])  # fmt: skip
+    at = rng.choice(
+        [found.start() for found in re.finditer(rb"PK(?:\x01\x02|\x03\x04|\x05\x06)", data)]
+    )
     width = rng.choice((2, 4))
     field = at + rng.randrange(4, 44, 2)
     out[field : field + width] = (rng.choice(NUMBERS) % (1 << 8 * width)).to_bytes(width, "little")
@@ -310,8 +322,9 @@ def mindspore(data: bytes, rng: random.Random) -> bytes:
 def hdf5(data: bytes, rng: random.Random) -> bytes:
     """Addresses exchanged, fields of structures set to odd numbers."""
     out = bytearray(data)
-    signs = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"\x89HDF", b"\x11\0\x10\0", b"\x08\0\x18\0",
-             b"\x0c\0", b"\x01\0\x18\0", b"\x03\0\x18\0")  # fmt: skip
+    signs = (b"TREE", b"SNOD", b"HEAP", b"GCOL", b"OHDR", b"OCHK", b"\x89HDF",
+             b"\x11\0\x10\0", b"\x08\0\x18\0", b"\x0c\0", b"\x01\0\x18\0",
+             b"\x03\0\x18\0")  # fmt: skip
     for _ in range(rng.choice((1, 1, 2, 3))):
         places = []
         sign = rng.choice(signs)
@@ -354,13 +367,19 @@ MUTATORS: dict[str, Mutator] = {
 }
 
 
-def legacy(data: bytes, rng: random.Random) -> bytes:
-    """One of the five pickles at the front changed, or the lengths behind them."""
+@cache
+def _bounds(data: bytes) -> list[int]:
     stream, bounds = io.BytesIO(data), [0]
     for _ in range(5):
         for _ in pickletools.genops(stream):
             pass
         bounds.append(stream.tell())
+    return bounds
+
+
+def legacy(data: bytes, rng: random.Random) -> bytes:
+    """One of the five pickles at the front changed, or the lengths behind them."""
+    bounds = _bounds(data)
     which = rng.choice((0, 1, 2, 3, 3, 3, 3, 4, 4, 5))
     if which == 5:
         return data[: bounds[5]] + raw(data[bounds[5] :], rng)

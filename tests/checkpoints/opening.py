@@ -157,6 +157,82 @@ def torch_and_safetensors_load_the_same_state(folder: Path) -> None:
         same(tensor.numpy(), arrays[name])
 
 
+@check("torch")
+def what_training_loops_save_is_read(folder: Path) -> None:
+    import collections
+    import datetime
+
+    import torch
+
+    from batchnorm import checkpoints
+
+    net = torch_net()
+    optimizer = torch.optim.AdamW(net.parameters())
+    net.bn1(net.conv1(torch.randn(2, 3, 8, 8))).sum().backward()
+    optimizer.step()
+    average = torch.optim.swa_utils.AveragedModel(net)
+    tied = torch.nn.ModuleDict({"a": net.fc, "b": net.fc})
+    whole = {
+        "model": torch.nn.DataParallel(net).state_dict(),
+        "ema": average.state_dict(),
+        "tied": tied.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "steps": torch.optim.lr_scheduler.MultiStepLR(optimizer, [3, 5]).state_dict(),
+        "cosine": torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 10).state_dict(),
+        "rng": torch.get_rng_state(),
+        "half": torch.ones(2, dtype=torch.bfloat16),
+        "best": np.float32(0.5),
+        "history": np.arange(3),
+        "by": collections.defaultdict(list, {"loss": [1.0, float("nan")]}),
+        "names": {"a", "b"},
+        "slice": slice(1, 2),
+        "raw": bytearray(b"x"),
+        "when": datetime.date(2024, 2, 29),
+        "where": Path("x"),
+    }
+    wanted: dict[str, Any] = {}
+
+    def collect(path: str, value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            wanted[path] = value.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+        elif isinstance(value, dict | list):
+            for key, child in value.items() if isinstance(value, dict) else enumerate(value):
+                collect(f"{path}/{key}" if path else str(key), child)
+
+    collect("", whole)
+    assert len(wanted) == 40
+    for options in ({}, {"pickle_protocol": 4}, {"pickle_protocol": 5},
+                    {"_use_new_zipfile_serialization": False}):  # fmt: skip
+        torch.save(whole, folder / "h.pth", **options)
+        with checkpoints.read(folder / "h.pth") as checkpoint:
+            assert {n: e.load().tobytes() for n, e in checkpoint.items()} == {
+                n: bytes(a) for n, a in wanted.items()
+            }
+            assert set(checkpoint.metadata["torch"]["skipped"]) == {
+                "best", "history", "names", "slice", "raw", "when", "where",
+            }  # fmt: skip
+
+
+@check("torch")
+def tensors_that_numpy_has_no_form_of_are_refused_by_name(folder: Path) -> None:
+    import torch
+
+    from batchnorm import checkpoints
+    from batchnorm.errors import CheckpointError
+
+    cases = {
+        "dequantize": torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        "to_dense": torch.eye(2).to_sparse(),
+        "meta device": torch.ones(2, device="meta"),
+        "complex32": torch.ones(2, dtype=torch.complex32),
+    }
+    for advice, tensor in cases.items():
+        for zipped in (True, False):
+            torch.save({"x": tensor}, folder / "i.pth", _use_new_zipfile_serialization=zipped)
+            with pytest.raises(CheckpointError, match=advice):
+                checkpoints.read(folder / "i.pth")
+
+
 # safetensors
 
 
@@ -255,6 +331,20 @@ def mindspore_loads_every_type_and_what_append_dict_adds(folder: Path) -> None:
     assert loaded["note"] == "héllo"
     assert int(loaded["epoch"]) == 3
     assert loaded["epoch"].shape == ()
+
+
+@check("mindspore")
+def mindspore_never_sees_an_empty_vector_that_it_would_misread(folder: Path) -> None:
+    import mindspore
+
+    from batchnorm import checkpoints
+
+    arrays = {"a": np.ones(2, "f4"), "b": np.zeros(0, "f4"), "c": np.zeros((0, 3), "f4")}
+    checkpoints.write(folder / "i.ckpt", arrays)
+    loaded = mindspore.load_checkpoint(str(folder / "i.ckpt"))
+    assert {n: p.shape for n, p in loaded.items()} == {"a": (2,), "c": (0, 3)}
+    with checkpoints.read(folder / "i.ckpt") as ours:
+        assert {n: e.shape for n, e in ours.items()} == {n: a.shape for n, a in arrays.items()}
 
 
 @check("mindspore")
@@ -406,6 +496,20 @@ def numpy_loads_without_pickle(folder: Path) -> None:
             same(file[name], array)
 
 
+@check("numpy")
+def numpy_loads_bfloat16_as_it_saves_it_itself(folder: Path) -> None:
+    import ml_dtypes
+
+    from batchnorm import checkpoints
+
+    array = np.arange(3).astype(ml_dtypes.bfloat16)
+    checkpoints.write(folder / "b.npz", {"x": array})
+    np.savez(folder / "c.npz", x=array)
+    with np.load(folder / "b.npz") as ours, np.load(folder / "c.npz") as theirs:
+        assert ours["x"].dtype == theirs["x"].dtype == np.dtype("V2")
+        same(ours["x"].view(ml_dtypes.bfloat16), array)
+
+
 @check("h5py")
 def h5py_reads_and_extends_what_we_write(folder: Path) -> None:
     import h5py
@@ -413,7 +517,7 @@ def h5py_reads_and_extends_what_we_write(folder: Path) -> None:
     from batchnorm import checkpoints
 
     arrays = {f"layer{i:04}/{n}": np.full((2, 3), i, t) for i in range(700)
-              for n, t in (("a", "f4"), ("b", "i8"), ("c", "?"))}  # fmt: skip
+              for n, t in (("a", "f4"), ("b", "i8"), ("c", "?"), ("z", "c8"))}  # fmt: skip
     checkpoints.write(folder / "a.h5", arrays, extras={"long": "x" * 200_000})
     with h5py.File(folder / "a.h5", "a") as file:
         names = [n.decode() if isinstance(n, bytes) else n for n in file.attrs["layer_names"]]
@@ -426,6 +530,7 @@ def h5py_reads_and_extends_what_we_write(folder: Path) -> None:
         assert len(file) == 699
         for name in names[9:]:
             same(file[f"{name}/{name}/a:0"][()], arrays[f"{name}/a"])
+            same(file[f"{name}/{name}/z:0"][()], arrays[f"{name}/z"])
 
 
 def main(framework: str) -> None:

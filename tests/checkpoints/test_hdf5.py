@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchnorm import checkpoints
+from batchnorm.checkpoints import hdf5_data
 from batchnorm.checkpoints.hdf5_data import dataset_layout
 from batchnorm.checkpoints.hdf5_objects import Group, open_root
 from batchnorm.checkpoints.source import Source
@@ -100,7 +101,7 @@ CASES = {
     "nested deep": (deep, "more than 48 deep"),
     "a committed type": (committed, "shares a message|not a dataset"),
     "compound": (made(data=np.ones(2, [("a", "f4")])), "compound"),
-    "complex": (made(data=np.ones(2, "c8")), "compound"),
+    "compound like complex": (made(data=np.ones(2, [("r", "f4"), ("j", "f4")])), "compound"),
     "text": (made(data=np.array([b"ab"])), "holds text"),
     "text of any length": (lambda g: g.create_dataset("w", data=["ab"]), "holds text"),
     "references": (lambda g: made(shape=(2,), dtype=h5py.ref_dtype)(g), "reference"),
@@ -138,6 +139,27 @@ def test_the_newer_form_is_read_while_small_and_refused_when_dense(members, tmp_
     else:
         with checkpoints.read(path) as checkpoint:
             assert checkpoint["bn/w"].load().tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("version", ["earliest", "v108", "v110", "latest"])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"chunks": (7, 8)},
+        {"chunks": (7, 8), "compression": "gzip", "shuffle": True, "fletcher32": True},
+        {"maxshape": (None, 30)},
+    ],
+    ids=lambda options: "-".join(options) or "plain",
+)
+def test_what_each_version_of_hdf5_writes_is_read_or_refused_by_name(version, options, tmp_path):
+    array = np.arange(600.0).reshape(20, 30)
+    path = keras(tmp_path, made(data=array, **options), libver=(version, "latest"))
+    if options and version in ("v110", "latest"):
+        refused(path, "chunk index of HDF5 1.10; save it with libver='earliest'")
+        return
+    with checkpoints.read(path) as checkpoint:
+        assert checkpoint["bn/w"].load().tolist() == array.tolist()
 
 
 def test_many_attributes_in_the_dense_form_are_refused(tmp_path):
@@ -218,7 +240,9 @@ def test_whatever_h5py_writes_in_the_old_form_is_read_or_refused(data, tmp_path_
     arrays = {}
     with h5py.File(path, "w", libver="earliest") as file:
         for index in range(min(count, 4)):
-            kind = data.draw(st.sampled_from(["<f4", ">f4", "f2", "f8", ">i2", "i8", "u1", "?"]))
+            kind = data.draw(
+                st.sampled_from(["<f4", ">f4", "f2", "f8", ">i2", "i8", "u1", "?", "c8", "c16"])
+            )
             shape = tuple(data.draw(st.lists(st.integers(0, 6), max_size=3)))
             array = (np.arange(np.prod(shape, dtype=int)) % 7).reshape(shape).astype(kind)
             options = {}
@@ -240,6 +264,85 @@ def test_whatever_h5py_writes_in_the_old_form_is_read_or_refused(data, tmp_path_
         assert loaded.shape == array.shape
         assert loaded.tobytes() == array.astype(array.dtype.newbyteorder("=")).tobytes()
     source.close()
+
+
+def test_header_blocks_that_overlap_end_soon(tmp_path):
+    """Each of many continuations announces all that follows: no work of their square."""
+    path = keras(tmp_path, made(data=np.ones(2)))
+    content = bytearray(path.read_bytes())
+    count = 20_000
+    start = len(content)
+    content += struct.pack("<BxHII4x", 1, count, 1, 24 * count)  # an object header
+    end = start + 16 + 24 * count
+    for index in range(count):
+        target = start + 16 + 24 * count + 8 * index
+        content += struct.pack("<HHB3xQQ", 0x10, 16, 0, target, end + 8 * count - target)
+    content += bytes(8 * count)  # messages of kind 0, which say nothing
+    content[64:72] = struct.pack("<Q", start)
+    content[40:48] = struct.pack("<Q", len(content))
+    path.write_bytes(content)
+    refused(path, "memory allow")
+
+
+def test_a_chunk_of_more_bytes_than_filters_make_is_refused(tmp_path):
+    data = np.zeros(4096, "f4")
+    path = keras(tmp_path, made(data=data, chunks=(64,), compression="gzip"))
+    content = bytearray(path.read_bytes())
+    at = content.find(b"TREE\x01") + 24
+    content[at : at + 4] = struct.pack("<I", 60_000)
+    path.write_bytes(content)
+    with checkpoints.read(path) as checkpoint, pytest.raises(CheckpointError, match="60000 bytes"):
+        checkpoint["bn/w"].load()
+
+
+def test_chunks_are_put_together_in_bands_of_any_height(tmp_path, monkeypatch):
+    array = np.arange(50 * 30, dtype="i4").reshape(50, 30)
+    path = keras(tmp_path, made(data=array, chunks=(16, 7), compression="gzip"))
+    for band in (1, 500, 2000, 5000, 1 << 20):
+        monkeypatch.setattr(hdf5_data, "BAND", band)
+        with checkpoints.read(path) as checkpoint:
+            pieces = list(checkpoint["bn/w"].chunks())
+            assert np.concatenate(pieces).tolist() == array.reshape(-1).tolist()
+            assert max(piece.nbytes for piece in pieces) <= max(band, 120)
+
+
+def test_many_rows_without_chunks_are_zeros_at_once(tmp_path):
+    path = keras(tmp_path, made(shape=(40_000_000,), dtype="u1", chunks=(1,)))
+    with checkpoints.read(path) as checkpoint:
+        assert len(list(checkpoint["bn/w"].chunks())) < 10
+
+
+@pytest.mark.parametrize("version", ["earliest", "v108"])
+def test_what_was_never_written_is_zeros_or_refused(version, tmp_path):
+    def fill(value):
+        def partly(group):
+            group.create_dataset("w", (4, 4), "f4", chunks=(2, 2), fillvalue=value)[0, 0] = 5
+
+        return keras(tmp_path, partly, libver=(version, "v108"))
+
+    with checkpoints.read(fill(0)) as checkpoint:
+        assert checkpoint["bn/w"].load().sum() == 5
+    refused(fill(7), "never written")
+
+
+def test_an_index_that_is_damaged_is_refused_every_time(tmp_path):
+    path = keras(tmp_path, made(data=np.ones((8, 4)), chunks=(2, 4)))
+    content = bytearray(path.read_bytes())
+    at = content.find(b"TREE\x01") + 24
+    content[at + 80 + 8 : at + 80 + 16] = struct.pack("<Q", 3)  # where no chunk can begin
+    path.write_bytes(content)
+    with checkpoints.read(path) as checkpoint:
+        for _ in range(2):
+            with pytest.raises(CheckpointError, match="where none can be"):
+                checkpoint["bn/w"].load()
+
+
+def test_a_chunked_array_can_be_loaded_any_number_of_times(tmp_path, monkeypatch):
+    monkeypatch.setattr("batchnorm.checkpoints.source.ALLOWANCE", 1 << 17)
+    path = keras(tmp_path, made(data=np.arange(64.0), chunks=(1,)))
+    with checkpoints.read(path) as checkpoint:
+        for _ in range(100):  # each time its index was paid for anew
+            assert checkpoint["bn/w"].load()[63] == 63
 
 
 def test_reading_opens_no_other_file(tmp_path, monkeypatch):

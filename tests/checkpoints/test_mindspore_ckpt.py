@@ -2,6 +2,7 @@
 
 import zlib
 
+import numpy as np
 import pytest
 from hostile import DATA, ckpt, field, refused, varint
 
@@ -84,3 +85,22 @@ def test_a_flipped_bit_under_a_crc_is_noticed_on_opening(tmp_path):
     content[100] ^= 1
     (tmp_path / "x.ckpt").write_bytes(content)
     refused(tmp_path / "x.ckpt", "CRC: the data have")
+
+
+def test_types_that_mindspore_writes_and_cant_load_are_read(tmp_path):
+    one = b"\0\0\x80\x3f\0\0\0\0"
+    (tmp_path / "x.ckpt").write_bytes(
+        ckpt(tag=b"c", dims=(1,), kind=b"Complex64", content=one)
+        + ckpt(tag=b"f", dims=(2,), kind=b"Float8E4M3FN", content=b"88")
+    )
+    with checkpoints.read(tmp_path / "x.ckpt") as checkpoint:
+        assert checkpoint["c"].load().tolist() == [1 + 0j]
+        assert checkpoint["f"].load().astype("f4").tolist() == [1, 1]
+
+
+def test_a_text_that_can_be_no_tag_comes_back_from_our_own_entry(tmp_path):
+    extras = {"x": "the name of an array", "a\nb": "a name for no tag", "note": "yes"}
+    checkpoints.write(tmp_path / "x.ckpt", {"x": np.ones(2, "f4")}, extras=extras)
+    with checkpoints.read(tmp_path / "x.ckpt") as checkpoint:
+        assert list(checkpoint) == ["x"]
+        assert checkpoint.extras == extras

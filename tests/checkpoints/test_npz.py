@@ -1,5 +1,6 @@
 """Hostile and damaged npz files end in one error; no pickle is run."""
 
+import json
 import pickle
 import struct
 
@@ -15,6 +16,11 @@ GOOD = npy(data=EIGHT)
 
 def one(content, **options):
     return zipped([("x.npy", content)], **options)
+
+
+def own(content):
+    raw = json.dumps(content).encode()
+    return "__batchnorm__.npy", npy(kind="|u1", shape=f"({len(raw)},)", data=raw)
 
 
 class Runs:
@@ -34,7 +40,18 @@ CASES = {
     ),
     "nested without end": (one(npy("(" * 3000)), "not one that NumPy writes"),
     "text": (one(npy(kind="<U2", data=EIGHT)), "not a number"),
-    "bfloat16 as numpy saves it": (one(npy(kind="<V2", data=b"\0" * 4)), "bfloat16 as V2"),
+    "bfloat16 as numpy saves it": (one(npy(kind="|V2", data=b"\0" * 4)), "bfloat16 so"),
+    "a type named wrongly": (
+        zipped([("x.npy", npy(kind="|V1", data=b"\0" * 2)), own({"npz_types": {"x": "bfloat16"}})]),
+        "not said to be a number",
+    ),
+    "types that are no object": (
+        zipped([("x.npy", npy(kind="|V2", data=b"\0" * 4)), own({"npz_types": ["x"]})]),
+        "not said to be a number",
+    ),
+    "members for memory": (
+        zipped([(f"{i}.npy", npy(shape="()", data=b"\0" * 4)) for i in range(3000)]), "memory",
+    ),
     "128-bit floats": (one(npy(kind="<f16", data=b"\0" * 32)), "not a number"),
     "shape too large": (one(npy(shape="(3,)", data=EIGHT)), "does not fit"),
     "shape too small": (one(npy(shape="(1,)", data=EIGHT)), "does not fit"),

@@ -29,7 +29,7 @@ CASES = {
     "hole": (safetensors({"x": {**GOOD, "data_offsets": [8, 16]}}, DATA * 2), "leave a hole"),
     "bytes behind": (safetensors({"x": GOOD}, DATA + b"more"), "4 bytes follow"),
     "cut short": (safetensors({"x": GOOD, "y": NEXT}, DATA), "outside"),
-    "beyond 64 bits": (with_(data_offsets=[0, 1 << 70]), "takes 8 bytes, not"),
+    "beyond 64 bits": (with_(data_offsets=[0, 1 << 70]), "natural numbers"),
     "negative offset": (with_(data_offsets=[-8, 0]), "natural numbers"),
     "negative shape": (with_(shape=[-2]), "natural numbers"),
     "shape as float": (with_(shape=[2.0]), "natural numbers"),
@@ -47,6 +47,15 @@ CASES = {
     "an absolute name": (safetensors({"/etc/passwd": GOOD}, DATA), "path out of its folder"),
     "a surrogate in a name": (safetensors({"\ud800": GOOD}, DATA), "surrogates"),
     "a terminal's escape": (safetensors({"\x1b[2J": GOOD}, DATA), "control characters"),
+    "numbers of 4000 digits": (
+        safetensors({"x": {**GOOD, "shape": [10**4000] * 9}}, DATA), "numbers below",
+    ),
+    "64 large numbers": (
+        safetensors({"x": {**GOOD, "shape": [(1 << 62) - 1] * 64}}, DATA), "…",
+    ),
+    "a surrogate in our own entry": (
+        safetensors({"x": GOOD, "__metadata__": {"__batchnorm__": "\ud800"}}, DATA), "surrogates",
+    ),
     "metadata not texts": (safetensors({"__metadata__": {"a": 1}}), "object of texts"),
     "metadata no object": (safetensors({"__metadata__": []}), "object of texts"),
     "not UTF-8": (safetensors(b'{"\xff":1}'), "not UTF-8"),

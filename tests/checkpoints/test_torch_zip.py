@@ -25,6 +25,12 @@ def laughs(levels):
     return start + b"0".join(lists) + b"u."
 
 
+# A list of pairs behind memo 1, OrderedDict behind memo 0.
+PAIRS = (
+    b"\x80\x02ccollections\nOrderedDict\nq\x000]("
+    + b"".join(text(str(i)) + b"N\x86" for i in range(500)) + b"e\x85q\x010"
+)  # fmt: skip
+
 CASES = {
     "a system call": (torch(pickle.dumps(Runs(), 2)), "os.system|posix.system"),
     "a call in a corner": (
@@ -63,7 +69,7 @@ CASES = {
     ),
     "storage missing": (torch(state(("x", tensor(key="7")))), "'7'.*missing"),
     "storage is a path": (torch(state(("x", tensor(key="../../etc/passwd")))), "missing"),
-    "quantised": (torch(state(("x", tensor(kind="QInt8Storage")))), "QInt8Storage"),
+    "quantised": (torch(state(("x", tensor(kind="QInt8Storage")))), "QInt8Storage.*dequantize"),
     "a module": (torch(state(("x", b"ctorch.nn.modules.batchnorm\nBatchNorm2d\n"))), "state_dict"),
     "no tensors": (torch(state(("x", number(1)))), "no state dictionary"),
     "only a number": (torch(b"\x80\x02K\x01."), "holds a int, not a state"),
@@ -87,6 +93,39 @@ CASES = {
     "lists for memory": (torch(b"\x80\x02](" + b"]" * 200_000 + b"e."), "memory allow"),
     "doubled for memory": (torch(b"\x80\x02]" + b"2" * 400_000 + b"."), "memory allow"),
     "memo for memory": (torch(b"\x80\x02]" + b"\x94" * 400_000 + b"."), "memory allow"),
+    "names for memory": (
+        torch(b"\x80\x02}(" + text("k" * 60_000) + b"](" + b"N" * 9000 + b"eu."),
+        "60000 characters|memory allow",
+    ),
+    "pairs for memory": (
+        torch(PAIRS + b"](" + b"h\x00h\x01R" * 2000 + b"e."), "memory allow",
+    ),
+    "attributes for memory": (
+        torch(b"\x80\x02}(" + b"".join(number(i) + b"N" for i in range(500)) + b"uq\x000]("
+              + b"}h\x00b" * 2000 + b"e."), "memory allow",
+    ),
+    "sizes for memory": (
+        torch(b"\x80\x02ctorch\nSize\nq\x000](" + b"N" * 20_000 + b"e\x85q\x010]("
+              + b"h\x00h\x01R" * 2000 + b"e."), "memory allow",
+    ),
+    "arguments for memory": (
+        torch(state(("x", b"cargparse\nNamespace\n(" + b"N" * 500 + b"tR"))), "500 arguments",
+    ),
+    "arrays for the disk": (
+        torch(state(*((f"x{i}", tensor(shape=(1 << 18,), strides=(0,))) for i in range(40)))),
+        "32 times the file's size",
+    ),
+    "a storage that begins before itself": (
+        torch(state(("x", b"ctorch._utils\n_rebuild_tensor_v2\n((" + text("storage")
+                     + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + number(2) + text("v")
+                     + number(-2) + number(2) + b"\x87tQ" + number(0)
+                     + b"K\x02\x85K\x01\x85\x89)RtR"))),
+        "storage view",
+    ),
+    "sparse": (
+        torch(state(("x", tensor()), ("y", b"ctorch._utils\n_rebuild_sparse_tensor\n)R"))),
+        "sparse.*to_dense",
+    ),
     "same name twice": (
         torch(b"\x80\x02}(" + text("a/b") + tensor() + text("a") + b"}(" + text("b") + tensor()
               + b"uu."), "occurs twice",
@@ -151,3 +190,36 @@ def test_shared_storages_are_read_as_often_as_they_are_named(tmp_path):
     (tmp_path / "x.pth").write_bytes(torch(state(*pairs)))
     with bounded_memory(0), checkpoints.read(tmp_path / "x.pth") as checkpoint:
         assert len(checkpoint.load()) == 200
+
+
+def test_together_no_more_is_loaded_than_the_promise_allows(tmp_path, monkeypatch):
+    monkeypatch.setattr("batchnorm.checkpoints.source.ALLOWANCE", 1 << 16)
+    pairs = [(f"t{i}", tensor(numel=4096, shape=(4096,))) for i in range(20)]
+    (tmp_path / "x.pth").write_bytes(torch(state(*pairs), storages=(b"\0" * 16384,)))
+    with checkpoints.read(tmp_path / "x.pth") as checkpoint:
+        with pytest.raises(CheckpointError, match="share their data; load them one by one"):
+            checkpoint.load()
+        assert all(entry.load().size == 4096 for entry in checkpoint.values())
+
+
+def test_a_pickle_nested_without_end_does_not_end_the_process(tmp_path):
+    for opener, closer in ((b"]", b"a"), (b"}N", b"s"), (b"", b"\x85")):
+        count = 50_000
+        content = b"\x80\x02" + opener * count + b"N" + closer * count + b"."
+        (tmp_path / "x.pth").write_bytes(torch(content))
+        with pytest.raises(CheckpointError):
+            checkpoints.read(tmp_path / "x.pth")
+
+
+def test_a_counter_of_numbers_is_read_as_schedulers_keep_it(tmp_path):
+    counter = b"ccollections\nCounter\n}K\x03K\x01s\x85R"
+    (tmp_path / "x.pth").write_bytes(torch(state(("x", tensor()), ("milestones", counter))))
+    with checkpoints.read(tmp_path / "x.pth") as checkpoint:
+        assert checkpoint.extras == {"milestones/3": 1}
+
+
+def test_the_memo_of_pythons_2_begins_at_1(tmp_path):
+    content = b"\x80\x02}q\x01(" + text("x") + b"q\x02" + tensor() + b"q\x03u."
+    (tmp_path / "x.pth").write_bytes(torch(content))
+    with checkpoints.read(tmp_path / "x.pth") as checkpoint:
+        assert list(checkpoint) == ["x"]

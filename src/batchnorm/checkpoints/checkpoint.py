@@ -23,6 +23,7 @@ from batchnorm.errors import CheckpointError
 __all__ = ["CHUNK", "Checkpoint", "Entry", "Extra", "collected"]
 
 CHUNK = 8 << 20  # bytes per piece where the caller names no size
+TIMES = 32  # arrays that share a storage may add up to this many times the file's size
 
 Extra = bool | int | float | str | None  # what a checkpoint may hold beside arrays
 
@@ -172,7 +173,13 @@ class Checkpoint(Mapping[str, Entry]):
         return len(self.entries)
 
     def load(self) -> dict[str, Array]:
-        """All arrays, by name."""
+        """All arrays, by name; refused where they share storages and take more than `limit`."""
+        total = sum(entry.nbytes for entry in self.entries.values())
+        if self.source is not None and total > self.source.limit:
+            self.source.fail(
+                "the arrays",
+                f"take {total} bytes together, because they share their data; load them one by one",
+            )
         return {name: entry.load() for name, entry in self.entries.items()}
 
     def group(self, prefix: str) -> Checkpoint:
@@ -220,9 +227,17 @@ class Checkpoint(Mapping[str, Entry]):
 
 
 def collected(source: Source, entries: Iterable[Entry]) -> dict[str, Entry]:
-    """Entries by name, each name once."""
+    """Entries by name, each name once; together no larger than a file of this size may make."""
     found: dict[str, Entry] = {}
+    left = source.limit + TIMES * source.whole.size
     for entry in entries:
+        left -= entry.nbytes
+        if left < 0:
+            source.fail(
+                f"entry {quoted(entry.name)}",
+                f"the arrays up to here take more than {TIMES} times the file's size; it is "
+                "damaged or made to fill a disk",
+            )
         if entry.name in found:
             source.fail(f"entry {quoted(entry.name)}", "the name occurs twice; the file is damaged")
         found[entry.name] = entry

@@ -32,6 +32,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "keras-h5": (".h5", ".hdf5"),
 }
 SMALLEST = 8
+TF_CHECKPOINT = "load the model in Keras and save `model.save_weights('x.weights.h5')`"
 STARTS = {
     b"\x1f\x8b": "gzip data; unpack it first",
     b"BZh": "bzip2 data; unpack it first",
@@ -41,13 +42,11 @@ STARTS = {
     b"version https://git-lfs": "a Git LFS pointer, not the file; run `git lfs pull`",
     b"<!DOCTYPE": "a web page; the download went wrong",
     b"<html": "a web page; the download went wrong",
-    b"{": "JSON; give the checkpoint itself (of a sharded one, convert each shard)",
+    b"GGUF": "a GGUF file, which mostly holds quantised arrays; convert the file it was made from",
+    b"model_checkpoint_path:": "TensorFlow's list of checkpoints; " + TF_CHECKPOINT,
 }
 TABLE_MAGIC = bytes.fromhex("57fb808b247547db")  # the end of a TensorFlow .index
-TF_ADVICE = (
-    "a TensorFlow {what}, whose names are those of an object graph; load it in Keras and save "
-    "`model.save_weights('x.weights.h5')`"
-)
+TF_ADVICE = "a TensorFlow {what}, whose names are those of an object graph; " + TF_CHECKPOINT
 
 
 def format_of_name(path: str | os.PathLike[str]) -> str | None:
@@ -114,13 +113,34 @@ def _refuse(source: Source, start: bytes) -> None:
             "a tar archive: torch's format before 0.1.10, or a packed folder; in torch, "
             "`torch.save(torch.load(path), new)`, or unpack it",
         )
+    if start.lstrip()[:1] == b"{":
+        source.fail(place, "is " + _kind_of_json(source))
+    if start[4:8] == b"TFL3":
+        source.fail(place, "is a TFLite model; " + TF_CHECKPOINT)
+    if source.path.name == "saved_model.pb" or start[:3] == b"\x08\x01\x12":
+        source.fail(place, "is " + TF_ADVICE.format(what="SavedModel"))
+    if start[0] == 0x08 and start[2] in (0x12, 0x1A, 0x22, 0x32, 0x3A):  # ir_version, then a text
+        source.fail(
+            place,
+            "looks like an ONNX model; write its initializers with numpy.savez, for example "
+            "`numpy.savez(path, **{i.name: onnx.numpy_helper.to_array(i) for i in "
+            "onnx.load(model).graph.initializer})`",
+        )
     name = source.path.name
     if source.size >= 48 and source.read(source.size - 8, 8, place) == TABLE_MAGIC:
         source.fail(place, "is " + TF_ADVICE.format(what="checkpoint index"))
     if ".data-0" in name and name.rpartition("-of-")[2].isdigit():
         source.fail(place, "is " + TF_ADVICE.format(what="checkpoint shard"))
-    if name == "saved_model.pb":
-        source.fail(place, "is " + TF_ADVICE.format(what="SavedModel"))
+
+
+def _kind_of_json(source: Source) -> str:
+    text = source.read(0, min(source.size, 1 << 20), "first bytes")
+    if b'"weight_map"' in text:
+        return (
+            "the index of a sharded checkpoint and holds no arrays; give each of the files that it "
+            "names, or load the model in its framework and save it as one file"
+        )
+    return "JSON, not a checkpoint; give the file that holds the arrays"
 
 
 def _kind_of_zip(source: Source) -> str:

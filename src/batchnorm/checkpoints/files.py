@@ -29,7 +29,7 @@ from batchnorm.checkpoints import (
 from batchnorm.checkpoints.atomic import replacement
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra
 from batchnorm.checkpoints.detection import FORMATS, detected, format_of_name, refuse_folder
-from batchnorm.checkpoints.source import Source, quoted
+from batchnorm.checkpoints.source import Source, name_fault, quoted
 from batchnorm.checkpoints.storage import Array
 from batchnorm.checkpoints.strided import little_endian
 from batchnorm.errors import CheckpointError
@@ -47,7 +47,9 @@ READERS: dict[str, Callable[[Source], Checkpoint]] = {
     "keras-weights": keras_h5.read,
     "keras-h5": keras_h5.read,
 }
-UNEXPECTED = (ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, struct.error)
+UNEXPECTED = (
+    ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError, struct.error,
+)  # fmt: skip
 POSITIONAL = "keras-weights"  # the one format whose file has no weight names
 
 
@@ -86,6 +88,9 @@ def read(path: str | os.PathLike[str], *, format: str | None = None) -> Checkpoi
     try:
         kind = _known(format) if format is not None else detected(source)
         return READERS[kind](source)
+    except CheckpointError:
+        source.close()
+        raise
     except UNEXPECTED as error:
         source.close()  # no damaged file is known that gets here (tests/checkpoints/fuzz.py)
         source.fail("file", f"can't be understood ({type(error).__name__}); it is damaged")
@@ -235,8 +240,11 @@ def _entries(content: Mapping[str, object] | Iterable[Entry]) -> list[Entry]:
     if twice:
         raise CheckpointError(f"two entries are called {quoted(twice[0])}")
     for entry in entries:
-        if any(ord(c) < 32 or ord(c) == 127 for c in entry.name) or ".." in entry.name.split("/"):
-            raise CheckpointError(f"entry {quoted(entry.name)}: not a name that a file should hold")
+        fault = name_fault(entry.name)
+        if fault:
+            raise CheckpointError(
+                f"entry {quoted(entry.name)}: {fault}; not a name that a file should hold"
+            )
     return entries
 
 

@@ -11,13 +11,23 @@ from __future__ import annotations
 import math
 import struct
 import zlib
+from bisect import bisect_left
 from collections.abc import Iterator
+from operator import add
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 
-from batchnorm.checkpoints.hdf5_objects import FILTERS, LAYOUT, SPACE, TYPE, Object, tree_leaves
+from batchnorm.checkpoints.hdf5_objects import (
+    FILL,
+    FILTERS,
+    LAYOUT,
+    SPACE,
+    TYPE,
+    Object,
+    tree_leaves,
+)
 from batchnorm.checkpoints.hdf5_types import Kind, dataspace, datatype
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.storage import Array, FileStorage
@@ -29,6 +39,8 @@ UNDEFINED = 0xFFFFFFFFFFFFFFFF
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = 0, 1, 2, 3
 OPAQUE: dict[str, np.dtype[Any]] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+BAND = 32 << 20  # bytes of an array in chunks that are put together at once
+_Chunk = tuple[tuple[int, ...], int, int, int]  # first index, address, bytes, mask of filters
 
 
 def dataset_layout(source: Source, dataset: Object) -> Layout:
@@ -89,7 +101,7 @@ def _named_type(source: Source, dataset: Object, kind: Kind, place: str) -> np.d
 
 
 class _Chunked:
-    """A dataset in chunks, put together a row of chunks at a time."""
+    """A dataset in chunks, put together in bands of rows."""
 
     def __init__(
         self,
@@ -113,6 +125,8 @@ class _Chunked:
         if itemsize != dtype.itemsize or not 0 < self._bytes <= source.limit:
             source.fail(place, f"chunks of shape {self._chunk} and {itemsize} bytes per value")
         self._filters = _filters(source, dataset, place)
+        self._filled = FILL in dataset.messages and _fills(dataset.messages[FILL].data)
+        self._rows: dict[int, list[_Chunk]] | None = None
 
     def layout(self) -> Streamed:
         """The values from first to last."""
@@ -120,26 +134,41 @@ class _Chunked:
         return Streamed(self._shape, self._dtype, self._pieces, where)
 
     def _pieces(self, max_bytes: int) -> Iterator[Array]:
-        rows: dict[int, list[tuple[tuple[int, ...], int, int, int]]] = {}
-        if self._tree != UNDEFINED and math.prod(self._shape):
-            for start, chunk in self._index():
-                rows.setdefault(start[0], []).append((start, *chunk))
-        inner = self._shape[1:]
-        for row in range(0, self._shape[0] if math.prod(self._shape) else 0, self._chunk[0]):
-            count = min(self._chunk[0], self._shape[0] - row)
-            out = np.zeros((count, *inner), self._dtype)
-            for start, address, size, mask in rows.get(row, ()):
-                piece = self._values(address, size, mask)
-                ends = [
-                    min(s + c, n) for s, c, n in zip(start, self._chunk, self._shape, strict=True)
-                ]
-                kept = tuple(slice(0, e - s) for s, e in zip(start, ends, strict=True))
-                at = (slice(0, ends[0] - row), *map(slice, start[1:], ends[1:]))
-                out[at] = piece[kept]
+        length, inner = self._shape[0], self._shape[1:]
+        if math.prod(self._shape) == 0:
+            return
+        rows, height = self._chunks_by_row(), self._chunk[0]
+        starts = sorted(rows)
+        band = max(BAND // (math.prod(inner) * self._dtype.itemsize), 1)
+        if band > height:  # else a row of chunks is decoded several times, for memory's sake
+            band -= band % height
+        for first in range(0, length, band):
+            last = min(first + band, length)
+            out = np.zeros((last - first, *inner), self._dtype)
+            begin = bisect_left(starts, first // height * height)
+            for row in starts[begin : bisect_left(starts, last)]:
+                for start, *chunk in rows[row]:
+                    top, bottom = max(row, first), min(row + height, last)
+                    ends = map(min, map(add, start[1:], self._chunk[1:]), inner)
+                    columns = [(s, e) for s, e in zip(start[1:], ends, strict=True)]
+                    at = (slice(top - first, bottom - first), *(slice(s, e) for s, e in columns))
+                    kept = (slice(top - row, bottom - row), *(slice(0, e - s) for s, e in columns))
+                    out[at] = self._values(*chunk)[kept]
             yield out.reshape(-1)
 
-    def _index(self) -> Iterator[tuple[tuple[int, ...], tuple[int, int, int]]]:
-        """Each chunk's first index and (address, stored bytes, mask of skipped filters)."""
+    def _chunks_by_row(self) -> dict[int, list[_Chunk]]:
+        if self._rows is None:
+            rows: dict[int, list[_Chunk]] = {}
+            for chunk in self._index() if self._tree != UNDEFINED else ():
+                rows.setdefault(chunk[0][0], []).append(chunk)
+            pairs = zip(self._shape, self._chunk, strict=True)
+            whole = sum(map(len, rows.values())) == math.prod(-(-n // c) for n, c in pairs)
+            if not whole and self._filled:
+                self._source.fail(self._place, "parts of it were never written; save it anew")
+            self._rows = rows
+        return self._rows
+
+    def _index(self) -> Iterator[_Chunk]:
         rank, seen = len(self._shape), set()
         for key, address in tree_leaves(self._source, self._tree, 1, 16 + 8 * rank, self._place):
             size, mask = struct.unpack_from("<II", key)
@@ -147,8 +176,10 @@ class _Chunked:
             pairs = zip(start, self._chunk, self._shape, strict=True)
             if start in seen or any(s % c or s >= n for s, c, n in pairs):
                 self._source.fail(self._place, f"a chunk at {start}, where none can be")
+            if size > self._bytes + self._bytes // 100 + 1024:  # what filters may add
+                self._source.fail(self._place, f"a chunk of {size} bytes for {self._bytes}")
             seen.add(start)
-            yield start, (address, size, mask)
+            yield start, address, size, mask
 
     def _values(self, address: int, size: int, mask: int) -> Array:
         data = self._source.read(address, size, self._place)
@@ -177,6 +208,13 @@ class _Chunked:
         return out
 
 
+def _fills(data: bytes) -> bool:
+    """Whether a fill value says that what was never written is other than zeros."""
+    start = 6 if data[:1] == b"\3" else 8
+    (size,) = struct.unpack_from("<I", data.ljust(8, b"\0"), start - 4)
+    return any(data[start : start + size])
+
+
 def _filters(source: Source, dataset: Object, place: str) -> list[int]:
     message = dataset.messages.get(FILTERS)
     if message is None:
@@ -186,7 +224,7 @@ def _filters(source: Source, dataset: Object, place: str) -> list[int]:
         source.fail(place, "a list of filters that can't be read")
     at = 8 if data[0] == 1 else 2
     for _ in range(data[1]):
-        if at + 8 > len(data):
+        if at + (8 if data[0] == 1 else 6) > len(data):
             source.fail(place, "a list of filters that is cut short")
         (kind,) = struct.unpack_from("<H", data, at)
         if kind not in (DEFLATE, SHUFFLE, FLETCHER32):

@@ -77,7 +77,7 @@ def _blocks(
                 kind, count, flags = raw[0], int.from_bytes(raw[1:3], "little"), raw[3]
             else:
                 kind, count, flags = struct.unpack_from("<HHB", raw)
-            source.spend(count if kind else 0, place)
+            source.spend(64 + count, place)  # blocks may overlap: bounds the work, too
             offset = cursor.position
             data = cursor.take(count, place)
             if kind == CONTINUATION:
@@ -86,6 +86,7 @@ def _blocks(
                 target, span = struct.unpack_from("<QQ", data)
                 if target in seen:
                     source.fail(place, "its header continues in a circle")
+                source.spend(256, place)
                 seen.add(target)
                 if new:  # a signature before, a checksum behind
                     if source.read(target, 4, place) != b"OCHK" or span < 8:

@@ -19,12 +19,23 @@ from batchnorm.checkpoints.hdf5_headers import Message, messages, root_address
 from batchnorm.checkpoints.hdf5_types import Attribute, GlobalHeap
 from batchnorm.checkpoints.source import ENTRY_COST, Source, checked_name, quoted
 
-__all__ = ["FILTERS", "LAYOUT", "SPACE", "TYPE", "Group", "Object", "open_root", "tree_leaves"]
+__all__ = [
+    "FILL",
+    "FILTERS",
+    "LAYOUT",
+    "SPACE",
+    "TYPE",
+    "Group",
+    "Object",
+    "open_root",
+    "tree_leaves",
+]
 
 DEEPEST = 48
 SPACE = 0x1  # kinds of messages
 LINK_INFO = 0x2
 TYPE = 0x3
+FILL = 0x5
 LINK = 0x6
 EXTERNAL = 0x7
 LAYOUT = 0x8

@@ -1,8 +1,8 @@
 """HDF5 datatypes, dataspaces and attributes, as far as checkpoints use them.
 
-Numbers, bools, opaque bytes and text; everything else is an error when it is asked for. Facts: HDF5
-File Format Specification 3.0, chapters IV.A.2.b, .d, .m; files of h5py 3.14. The reader of objects
-is `hdf5_objects`, the writer `hdf5_writer`.
+Numbers, complex ones too, bools, opaque bytes and text; everything else is an error when it is
+asked for. Facts: HDF5 File Format Specification 3.0, chapters IV.A.2.b, .d, .m; files of h5py 3.14.
+The reader of objects is `hdf5_objects`, the writer `hdf5_writer`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,17 @@ import numpy as np
 
 from batchnorm.checkpoints.source import Cursor, Source, quoted
 
-__all__ = ["Attribute", "GlobalHeap", "Kind", "dataspace", "datatype"]
+__all__ = [
+    "FLOAT_FORMS",
+    "Attribute",
+    "GlobalHeap",
+    "Kind",
+    "complex_form",
+    "dataspace",
+    "datatype",
+]
 
-FIXED, FLOAT, TEXT, OPAQUE, ENUM, VLEN = 0, 1, 3, 5, 8, 9
+FIXED, FLOAT, TEXT, OPAQUE, COMPOUND, ENUM, VLEN = 0, 1, 3, 5, 6, 8, 9
 NAMES = {2: "time", 4: "bit field", 6: "compound", 7: "reference", 10: "array"}
 # (size, exponent at, exponent bits, mantissa bits, bias) -> type
 FLOATS: dict[tuple[int, int, int, int, int], np.dtype[Any]] = {
@@ -29,7 +37,27 @@ FLOATS: dict[tuple[int, int, int, int, int], np.dtype[Any]] = {
     (8, 52, 11, 52, 1023): np.dtype("f8"),
     (2, 7, 8, 7, 127): np.dtype(ml_dtypes.bfloat16),
 }
+FLOAT_FORMS = {  # size -> the datatype message that h5py writes for a little-endian float
+    2: bytes.fromhex("11200f0002000000 000010000a05000a 0f00000000000000"),
+    4: bytes.fromhex("11201f0004000000 0000200017080017 7f00000000000000"),
+    8: bytes.fromhex("11203f0008000000 00004000340b0034 ff03000000000000"),
+}
 BOOL_NAMES = (b"FALSE", b"TRUE")
+
+
+def complex_form(version: int, half: int) -> bytes:
+    """The datatype message of a complex number, as h5py has it: two floats called r and i."""
+    form = bytes([version << 4 | 6, 2, 0, 0]) + struct.pack("<I", 2 * half)
+    for name, offset in ((b"r", 0), (b"i", half)):
+        if version == 3:
+            form += name + bytes([0, offset])
+        else:  # version 1 has room for the dimensions of an array
+            form += name.ljust(8, b"\0") + struct.pack("<I", offset) + bytes(28 * (version == 1))
+        form += FLOAT_FORMS[half][:20]
+    return form
+
+
+COMPLEX = {complex_form(v, n): np.dtype(f"c{2 * n}") for v in (1, 2, 3) for n in (4, 8)}
 
 
 @dataclass(frozen=True)
@@ -60,6 +88,10 @@ def datatype(source: Source, data: bytes, place: str) -> Kind:
         dtype = FLOATS.get((size, e_at, e_bits, m_bits, bias))
         if dtype is not None and (offset, precision, m_at) == (0, 8 * size, 0):
             return Kind(size, dtype, swapped)
+    elif kind == COMPOUND:
+        dtype = next((t for form, t in COMPLEX.items() if data.startswith(form)), None)
+        if dtype is not None:
+            return Kind(size, dtype, sys.byteorder == "big")
     elif kind == OPAQUE and 0 < size <= 8:
         return Kind(size, np.dtype(f"V{size}"))
     elif kind == TEXT and size:

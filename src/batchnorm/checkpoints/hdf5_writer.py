@@ -19,7 +19,7 @@ import numpy as np
 
 from batchnorm.checkpoints.checkpoint import CHUNK, Entry
 from batchnorm.checkpoints.hdf5_headers import messages, root_address
-from batchnorm.checkpoints.hdf5_types import Attribute, GlobalHeap
+from batchnorm.checkpoints.hdf5_types import FLOAT_FORMS, Attribute, GlobalHeap, complex_form
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.strided import little_endian
 from batchnorm.errors import CheckpointError
@@ -35,11 +35,6 @@ HEAP_SIZE = 4096
 MOST_TEXTS = 4000  # per attribute: a message holds 64 KiB, a text takes 16 bytes of it
 TEXT = bytes.fromhex("1901010010000000 1000000001000000 0000080000000000")  # UTF-8, any length
 FILL = bytes.fromhex("0202020100000000")
-FLOATS = {
-    2: bytes.fromhex("11200f0002000000 000010000a05000a 0f00000000000000"),
-    4: bytes.fromhex("11201f0004000000 0000200017080017 7f00000000000000"),
-    8: bytes.fromhex("11203f0008000000 00004000340b0034 ff03000000000000"),
-}
 BOOL = bytes.fromhex(
     "1802000001000000 1008000001000000 0000080046414c53 4500000054525545 0000000000010000"
 )
@@ -275,8 +270,10 @@ def _datatype(entry: Entry) -> bytes:
         return BOOL
     if dtype == ml_dtypes.bfloat16:
         return BFLOAT16
-    if dtype.kind == "f" and dtype.itemsize in FLOATS:
-        return FLOATS[dtype.itemsize]
+    if dtype.kind == "f" and dtype.itemsize in FLOAT_FORMS:
+        return FLOAT_FORMS[dtype.itemsize]
+    if dtype.kind == "c" and dtype.itemsize in (8, 16):
+        return complex_form(1, dtype.itemsize // 2)
     if dtype.kind in "iu":
         signed = 8 if dtype.kind == "i" else 0
         return struct.pack("<BBHIHH", 0x10, signed, 0, dtype.itemsize, 0, 8 * dtype.itemsize)

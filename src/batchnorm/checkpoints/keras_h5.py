@@ -99,8 +99,9 @@ def _read_legacy(source: Source, root: Group, weights: Group) -> Checkpoint:
         facts = layers.setdefault(prefix, {"group": group, "weights": [], "weight_names": []})
         facts["weights"].append(weight)
         facts["weight_names"].append(raw)
+    known = _Configs(configs)
     for prefix, facts in layers.items():
-        _describe(facts, _found_config(configs, tuple(prefix.split("/"))))
+        _describe(facts, known.find(tuple(prefix.split("/"))))
     metadata, extras = own_of(source, root)
     metadata["layers"] = merged(metadata.get("layers", {}), layers)
     metadata["keras"] = {"version": version, "whole_model": bool(configs)}
@@ -157,16 +158,25 @@ def legacy_name(layer: str, raw: str) -> str:
     return name[at:] if at >= 0 else f"{layer}/{name}"
 
 
-def _found_config(configs: list[ConfigLayer], prefix: tuple[str, ...]) -> ConfigLayer | None:
-    """The layer of that name path; else the only one with its first and last name."""
-    exact = [c for c in configs if c.names == prefix]
-    loose = [c for c in configs if (c.names[0], c.names[-1]) == (prefix[0], prefix[-1])]
-    matches = exact or loose
-    if len(matches) != 1:
-        return None
-    # A wrapper's variables are those of the layer inside, under the wrapper's name.
-    inside = [c for c in configs if c.path == f"{matches[0].path}/layer"]
-    return inside[0] if inside else matches[0]
+class _Configs:
+    """The layers of a model's config, to be found by the names in the file."""
+
+    def __init__(self, configs: list[ConfigLayer]) -> None:
+        self._exact: dict[tuple[str, ...], list[ConfigLayer]] = {}
+        self._loose: dict[tuple[str, str], list[ConfigLayer]] = {}
+        self._by_path = {c.path: c for c in configs}
+        for config in configs:
+            names = config.names
+            self._exact.setdefault(names, []).append(config)
+            self._loose.setdefault((names[0], names[-1]), []).append(config)
+
+    def find(self, prefix: tuple[str, ...]) -> ConfigLayer | None:
+        """The layer of that name path; else the only one with its first and last name."""
+        matches = self._exact.get(prefix) or self._loose.get((prefix[0], prefix[-1]), [])
+        if len(matches) != 1:
+            return None
+        # A wrapper's variables are those of the layer inside, under the wrapper's name.
+        return self._by_path.get(f"{matches[0].path}/layer", matches[0])
 
 
 def _describe(facts: dict[str, Any], config: ConfigLayer | None) -> None:

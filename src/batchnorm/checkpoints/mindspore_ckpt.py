@@ -6,7 +6,8 @@ Schema: Checkpoint{1: Value*}, Value{1: tag, 2: tensor, 3: map tensor}, tensor{1
 lengths and then corrupts its heap, so lengths are exact here, in reading and writing.
 
 Our own entry is field 1000 of a Checkpoint message: MindSpore's protobuf keeps unknown fields and
-shows them to nobody, where a tag of type `str` would be left over in `load_param_into_net`.
+shows them to nobody, where a tag of type `str` would be left over in `load_param_into_net`. Field
+1001 holds values that MindSpore misreads: empty vectors, which it takes for numbers.
 """
 
 from __future__ import annotations
@@ -22,7 +23,14 @@ import numpy as np
 
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra, collected
 from batchnorm.checkpoints.own import own_bytes, parsed_own
-from batchnorm.checkpoints.source import ENTRY_COST, Cursor, Source, checked_name, quoted
+from batchnorm.checkpoints.source import (
+    ENTRY_COST,
+    Cursor,
+    Source,
+    checked_name,
+    name_fault,
+    quoted,
+)
 from batchnorm.checkpoints.storage import FileStorage
 from batchnorm.checkpoints.strided import Strided, little_endian
 from batchnorm.checkpoints.wire import fields, length_delimited, read_varint, varint
@@ -37,10 +45,15 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "UInt32": np.dtype("u4"), "UInt16": np.dtype("u2"), "UInt8": np.dtype("u1"),
     "Bool": np.dtype("?"),
 }  # fmt: skip
+ONLY_READ: dict[str, np.dtype[Any]] = {  # which MindSpore 2.10 writes and then can't load
+    "Complex64": np.dtype("c8"), "Complex128": np.dtype("c16"),
+    "Float8E4M3FN": np.dtype(ml_dtypes.float8_e4m3fn),
+    "Float8E5M2": np.dtype(ml_dtypes.float8_e5m2),
+}  # fmt: skip
 ENCRYPTED = tuple(bytes([first]) + b"\x5e\x3a\x7f" for first in (0xD8, 0xD9, 0xDA))
 SLICE = 512 << 20  # bytes of one value; MindSpore cuts there, and one message must stay below 2 GiB
 CRC_TAG = b"crc_num"
-OWN_FIELD = 1000
+OWN_FIELD, HIDDEN_FIELD = 1000, 1001
 
 
 class _Tensor:
@@ -58,7 +71,7 @@ def read(source: Source) -> Checkpoint:
     tensors: list[_Tensor] = []
     own = b""
     for field in fields(cursor, end, "checkpoint"):
-        if field.number == 1:
+        if field.number in (1, HIDDEN_FIELD):
             _add_value(source, Cursor(source, field.start, field.end), tensors)
         elif field.number == OWN_FIELD:
             own = source.read(field.start, field.end - field.start, "our own entry")
@@ -163,10 +176,10 @@ def _tensor(
 
 def _entry(source: Source, tensor: _Tensor) -> Entry:
     place = f"entry {quoted(tensor.tag)}"
-    if tensor.kind not in DTYPES:
+    dtype = DTYPES.get(tensor.kind, ONLY_READ.get(tensor.kind))
+    if dtype is None:
         advice = "; save it dequantised" if tensor.kind == "Int4" else ""
         source.fail(place, f"type {quoted(tensor.kind)} has no NumPy counterpart{advice}")
-    dtype = DTYPES[tensor.kind]
     storage = FileStorage(source, tensor.extents, place)
     dims = tensor.dims
     if dims == (0,) and storage.size == dtype.itemsize:
@@ -219,8 +232,10 @@ def write(
     for entry in entries:
         _write_entry(sink, entry)
     other: dict[str, Extra] = {}
+    names = {entry.name for entry in entries}
     for name, value in extras.items():
-        if isinstance(value, str) and value:  # an empty one makes load_checkpoint fail
+        is_tag = name not in names and not name_fault(name)
+        if isinstance(value, str) and value and is_tag:  # an empty text fails in load_checkpoint
             content = value.encode("utf-32-le")
             sink.write(_head(name, (0,), "str", len(content)) + content)
         else:
@@ -237,8 +252,6 @@ def _write_entry(sink: _Checked, entry: Entry) -> None:
     place = f"entry {quoted(entry.name)}"
     if kind is None:
         raise CheckpointError(f"{place}: .ckpt has no type {entry.dtype}; convert it first")
-    if entry.shape == (0,):
-        raise CheckpointError(f"{place}: MindSpore reads an empty vector as a number; leave it out")
     if not entry.name:
         raise CheckpointError("an entry of a .ckpt needs a name")
     left, room = entry.nbytes, 0
@@ -252,14 +265,15 @@ def _write_entry(sink: _Checked, entry: Entry) -> None:
             sink.write(part)
             data, room, left = data[len(part) :], room - len(part), left - len(part)
     if not entry.nbytes:
-        sink.write(_head(entry.name, entry.shape, kind, 0))
+        number = HIDDEN_FIELD if entry.shape == (0,) else 1
+        sink.write(_head(entry.name, entry.shape, kind, 0, number))
 
 
-def _head(name: str, dims: tuple[int, ...], kind: str, length: int) -> bytes:
+def _head(name: str, dims: tuple[int, ...], kind: str, length: int, number: int = 1) -> bytes:
     """Everything of a value but its content, which comes last in each message around it."""
     text = name.encode()
     inner = b"".join(b"\x08" + varint(d) for d in dims)
     inner += length_delimited(2, len(kind)) + kind.encode() + length_delimited(3, length)
     tag = length_delimited(1, len(text)) + text
     tensor = length_delimited(2, len(inner) + length) + inner
-    return length_delimited(1, len(tag) + len(tensor) + length) + tag + tensor
+    return length_delimited(number, len(tag) + len(tensor) + length) + tag + tensor

@@ -2,7 +2,8 @@
 
 The `.npy` header is read by a pattern of the one form that NumPy writes, so no expression of the
 file is evaluated. Object and structured arrays are refused. Facts: numpy/lib/format.py of NumPy
-2.4. Our own entry is a member of bytes called `__batchnorm__`.
+2.4. Our own entry is a member of bytes called `__batchnorm__`. Types of ml_dtypes are written as
+NumPy itself does, as V2 or V1; our entry names them, and without it they are refused.
 """
 
 from __future__ import annotations
@@ -14,11 +15,12 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
 
+import ml_dtypes
 import numpy as np
 
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra, collected
 from batchnorm.checkpoints.own import OWN, own_bytes, parsed_own
-from batchnorm.checkpoints.source import Source, quoted
+from batchnorm.checkpoints.source import ENTRY_COST, Source, quoted
 from batchnorm.checkpoints.storage import Array
 from batchnorm.checkpoints.strided import Streamed, Strided, decoded, little_endian
 from batchnorm.checkpoints.zip_archive import STORED, Member, inflated, read_members, stored_storage
@@ -31,6 +33,12 @@ HEADER = re.compile(
     rb"\{\s*'descr':\s*'([<>|=]?)([a-zA-Z]\d*)',\s*'fortran_order':\s*(True|False),\s*"
     rb"'shape':\s*\(([0-9, ]{0,1000})\),?\s*\}\s*"
 )
+NAMED: dict[str, np.dtype[Any]] = {
+    name: np.dtype(getattr(ml_dtypes, name))
+    for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz", "float8_e5m2fnuz",
+                 "float8_e8m0fnu")
+}  # fmt: skip
+TYPES = "npz_types"  # in our own entry
 KINDS = ("b1", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8", "c8", "c16")
 
 
@@ -44,16 +52,17 @@ def read(source: Source) -> Checkpoint:
             f"compressed members would become {total} bytes, more than the {source.limit} that "
             "a file of this size may; save it with numpy.savez, which does not compress",
         )
-    entries, own = [], b""
+    own = b""
+    if f"{OWN}.npy" in members:
+        own = _entry(source, members[f"{OWN}.npy"], {}).load().tobytes()
+    metadata, extras = parsed_own(source, own)
+    types = metadata.pop(TYPES, {})
+    entries = []
     for name, member in members.items():
         if not name.endswith(".npy"):
             source.fail(f"zip member {quoted(name)}", "is not a .npy array")
-        entry = _entry(source, member)
-        if entry.name == OWN:
-            own = entry.load().tobytes()
-        else:
-            entries.append(entry)
-    metadata, extras = parsed_own(source, own)
+        if name != f"{OWN}.npy":
+            entries.append(_entry(source, member, types if isinstance(types, dict) else {}))
     return Checkpoint(
         entries=collected(source, entries),
         format="npz",
@@ -64,12 +73,22 @@ def read(source: Source) -> Checkpoint:
     )
 
 
-def _entry(source: Source, member: Member) -> Entry:
+def _entry(source: Source, member: Member, types: Mapping[str, Any]) -> Entry:
     place = f"zip member {quoted(member.name)}"
+    source.spend(ENTRY_COST, place)
+    name = member.name.removesuffix(".npy")
     header_size, dtype, swapped, fortran, shape = _header(source, member, place)
+    if dtype.kind == "V":
+        named = NAMED.get(str(types.get(name)))
+        if named is None or named.itemsize != dtype.itemsize:
+            source.fail(
+                place,
+                f"type {dtype.str[1:]} is bytes that are not said to be a number; NumPy saves "
+                "bfloat16 so: save it as float32",
+            )
+        dtype, swapped = named, sys.byteorder == "big"
     if header_size + math.prod(shape) * dtype.itemsize != member.size:
         source.fail(place, f"shape {shape} of {dtype} does not fit its {member.size} bytes")
-    name = member.name.removesuffix(".npy")
     stored = tuple(reversed(shape)) if fortran else shape
     layout: Strided | Streamed
     if member.method == STORED:
@@ -107,11 +126,10 @@ def _header(
     if match is None:
         source.fail(place, "its header is not one that NumPy writes for an array of numbers")
     order, kind, fortran, axes = (group.decode() for group in match.groups())
-    if kind not in KINDS:
+    if kind not in (*KINDS, "V1", "V2"):
         source.fail(
             place,
-            f"type {quoted(kind)} is not a number; objects need pickle, which is never run, "
-            "and numpy saves bfloat16 as V2: save it as float32",
+            f"type {quoted(kind)} is not a number; objects need pickle, which is never run",
         )
     numbers = [text.strip() for text in axes.split(",") if text.strip()]
     if len(numbers) > 64 or not all(text.isdigit() and len(text) < 20 for text in numbers):
@@ -150,20 +168,25 @@ def write(
         if entry.name == OWN:
             raise CheckpointError(f"an entry can't be called {OWN!r}: the package's own has it")
         _write_member(archive, entry)
-    own = own_bytes(metadata, extras)
+    types = {e.name: e.dtype.name for e in entries if e.dtype.name in NAMED}
+    own = own_bytes({**metadata, TYPES: types} if types else metadata, extras)
     if own:
         _write_member(archive, Entry.of(OWN, np.frombuffer(own, np.uint8)))
     archive.close()
 
 
 def _write_member(archive: ZipWriter, entry: Entry) -> None:
-    kind = "b1" if entry.dtype == np.bool_ else f"{entry.dtype.kind}{entry.dtype.itemsize}"
-    if kind not in KINDS:
+    size = entry.dtype.itemsize
+    kind = "b1" if entry.dtype == np.bool_ else f"{entry.dtype.kind}{size}"
+    named = entry.dtype.name in NAMED
+    if named:
+        kind = f"V{size}"
+    elif kind not in KINDS:
         raise CheckpointError(
             f"entry {quoted(entry.name)}: .npz can't name the type {entry.dtype}; write "
             ".safetensors, or convert the entry to float32"
         )
-    order = "|" if entry.dtype.itemsize == 1 else "<"
+    order = "|" if named or size == 1 else "<"
     shape = ", ".join(map(str, entry.shape)) + ("," if len(entry.shape) == 1 else "")
     text = f"{{'descr': '{order}{kind}', 'fortran_order': False, 'shape': ({shape}), }}".encode()
     text += b" " * (-(len(text) + 11) % 64) + b"\n"

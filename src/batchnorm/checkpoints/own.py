@@ -7,6 +7,7 @@ One JSON object: the metadata that the target format has no place of its own for
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ from batchnorm.errors import CheckpointError
 __all__ = ["OWN", "json_cost", "merged", "own_bytes", "parsed_json", "parsed_own"]
 
 OWN = "__batchnorm__"
+SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
 def own_bytes(metadata: Mapping[str, Any], extras: Mapping[str, Extra]) -> bytes:
@@ -78,7 +80,7 @@ def json_cost(data: bytes) -> int:
 
 
 def parsed_json(source: Source, data: bytes, place: str) -> Any:
-    """JSON as data: every key once, no NaN, bounded depth and size."""
+    """JSON as data: every key once, no lone surrogates, bounded depth and size."""
     source.spend(json_cost(data), place)
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -88,11 +90,17 @@ def parsed_json(source: Source, data: bytes, place: str) -> Any:
         return result
 
     try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=pairs)
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=pairs)
+        if SURROGATE.search(data):  # of a pair, or alone, which no terminal or file can take
+            source.spend(2 * len(data), place)
+            json.dumps(value, ensure_ascii=False).encode()
+        return value
     except CheckpointError:
         raise
     except UnicodeDecodeError:
         source.fail(place, "is not UTF-8")
+    except UnicodeEncodeError:
+        source.fail(place, "holds lone surrogates, which are no text")
     except RecursionError:
         source.fail(place, "is nested too deep")
     except json.JSONDecodeError as error:

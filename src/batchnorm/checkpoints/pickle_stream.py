@@ -15,9 +15,10 @@ from typing import Any, NoReturn
 from batchnorm.checkpoints.source import Cursor, quoted
 from batchnorm.errors import CheckpointError
 
-__all__ = ["Dictionary", "Global", "Opaque", "Pickle", "Rebuilder"]
+__all__ = ["LARGEST_KEY", "Dictionary", "Global", "Opaque", "Pickle", "Rebuilder"]
 
 Rebuilder = Callable[[tuple[Any, ...]], Any]
+MOST_ARGUMENTS = 16
 LARGEST_KEY = 1 << 53  # integers below are their own hash: colliding keys can't be made of them
 
 
@@ -62,7 +63,7 @@ class Pickle:
         self._cursor, self._rebuild, self._persistent = cursor, rebuild, persistent
         self._stack: list[Any] = []
         self._marks: list[int] = []
-        self._memo: list[Any] = []  # every pickler counts up from 0
+        self._memo: list[Any] = []  # every pickler counts up from 0, Python 2's C one from 1
         self._names: dict[str, Global] = {}  # as many as the table has
 
     def run(self) -> Any:
@@ -176,8 +177,9 @@ class Pickle:
         value = self._top()
         if index < len(self._memo):
             self._memo[index] = value
-        elif index == len(self._memo):
-            self._cursor.source.spend(12, "pickle")
+        elif index <= len(self._memo) + 1:
+            self._cursor.source.spend(24, "pickle")
+            self._memo += [None] * (index - len(self._memo))
             self._memo.append(value)
         else:
             self._fail(f"memo {index} is written before memo {len(self._memo)}")
@@ -211,6 +213,8 @@ class Pickle:
         arguments, target = self._pop(), self._pop()
         if type(target) is not Global or type(arguments) is not tuple:
             self._fail("calls something that is not a known name")
+        if len(arguments) > MOST_ARGUMENTS:
+            self._fail(f"{target.name} with {len(arguments)} arguments")
         try:
             self._push(self._rebuild[target.name](arguments), 224)
         except CheckpointError:
@@ -221,6 +225,7 @@ class Pickle:
     def _build(self) -> None:
         state, target = self._pop(), self._top()
         if type(target) is Dictionary and type(state) is Dictionary:
+            self._cursor.source.spend(128 * len(state), "pickle")
             target.attributes.update(state)
         elif type(target) is not Opaque:
             self._fail(f"sets the state of a {type(target).__name__}")

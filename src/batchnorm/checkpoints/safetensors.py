@@ -102,8 +102,10 @@ def _facts(
     if not isinstance(code, str) or code not in DTYPES:
         source.fail(place, f"type {quoted(code)} has no NumPy counterpart")
     numbers = [shape, offsets]
-    if not all(isinstance(n, list) and all(type(v) is int and v >= 0 for v in n) for n in numbers):
-        source.fail(place, "shape and data_offsets are not lists of natural numbers")
+    if not all(
+        isinstance(n, list) and all(type(v) is int and 0 <= v < 1 << 62 for v in n) for n in numbers
+    ):
+        source.fail(place, "shape and data_offsets are not lists of natural numbers below 2^62")
     if len(offsets) != 2 or len(shape) > 64:
         source.fail(place, f"{len(shape)} dimensions and {len(offsets)} offsets")
     size = math.prod(shape) * DTYPES[code].itemsize

@@ -8,6 +8,7 @@ at most twice the file's size plus 64 MiB of memory, one error class. It knows n
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import weakref
@@ -16,11 +17,22 @@ from typing import IO, NoReturn
 
 from batchnorm.errors import CheckpointError
 
-__all__ = ["ALLOWANCE", "ENTRY_COST", "Cursor", "Source", "checked_name", "quoted"]
+__all__ = [
+    "ALLOWANCE",
+    "ENTRY_COST",
+    "LONGEST_NAME",
+    "Cursor",
+    "Source",
+    "checked_name",
+    "name_fault",
+    "quoted",
+]
 
 ALLOWANCE = 64 << 20  # bytes a reader may allocate beyond twice the file's size
 ENTRY_COST = 1024  # bytes of Python objects that one entry, member or message stands for
 LONGEST_NAME = 4096
+LONGEST_REASON = 1000
+CONTROL = re.compile("[\0-\x1f\x7f\ud800-\udfff]")
 
 
 def quoted(text: object, limit: int = 80) -> str:
@@ -92,6 +104,8 @@ class Source:
 
     def fail(self, place: str, reason: str) -> NoReturn:
         """Raise the one error: file, place, reason (which ends with what to do, where known)."""
+        if len(reason) > LONGEST_REASON:  # shapes of many large numbers
+            reason = f"{reason[: LONGEST_REASON // 2]}…{reason[-LONGEST_REASON // 2 :]}"
         raise CheckpointError(f"{self.label}: {place}: {reason}") from None
 
     def spend(self, amount: int, place: str) -> None:
@@ -150,23 +164,22 @@ class Cursor:
 
     def take(self, count: int, place: str) -> bytes:
         """The next `count` bytes, all of them."""
+        first = self.position - self._begin
+        if 0 <= first <= first + count <= len(self._buffer):  # which ends before `end`
+            self.position += count
+            return self._buffer[first : first + count]
         if count < 0 or count > self.end - self.position:
             self.source.fail(
                 f"{place} at byte {self.position}",
                 f"{count} bytes are announced and {self.end - self.position} are left; "
                 "the file is cut short or damaged",
             )
-        first = self.position - self._begin
-        if first < 0 or first + count > len(self._buffer):
-            if count > 1 << 16:
-                data = self.source.read(self.position, count, place)
-                self.position += count
-                return data
-            self._begin, first = self.position, 0
-            size = min(1 << 16, self.end - self.position)
-            self._buffer = self.source.read(self.position, size, place)
+        size = max(count, min(1 << 16, self.end - self.position))
+        data = self.source.read(self.position, size, place)
+        if count <= 1 << 16:
+            self._begin, self._buffer = self.position, data
         self.position += count
-        return self._buffer[first : first + count]
+        return data[:count]
 
     def line(self, limit: int, place: str) -> bytes:
         """The bytes up to the next newline, which is taken and not returned."""
@@ -181,10 +194,18 @@ class Cursor:
 
 def checked_name(source: Source, name: str) -> str:
     """`name`, refused where no framework would write it and a file or terminal would suffer."""
-    if len(name) > LONGEST_NAME:
-        source.fail(f"entry {quoted(name, 40)}", f"a name of {len(name)} characters")
-    if any(ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 or ord(c) == 127 for c in name):
-        source.fail(f"entry {quoted(name)}", "control characters or surrogates in a name")
-    if name.startswith("/") or ".." in name.split("/"):
-        source.fail(f"entry {quoted(name)}", "a name that looks like a path out of its folder")
+    fault = name_fault(name)
+    if fault:
+        source.fail(f"entry {quoted(name)}", fault)
     return name
+
+
+def name_fault(name: str) -> str:
+    """Why no file should hold an entry of this name; empty where one may."""
+    if len(name) > LONGEST_NAME:
+        return f"a name of {len(name)} characters"
+    if CONTROL.search(name):
+        return "control characters or surrogates in a name"
+    if name.startswith("/") or (".." in name and ".." in name.split("/")):
+        return "a name that looks like a path out of its folder"
+    return ""

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.checkpoints.storage import Array, MemoryStorage, Storage
+from batchnorm.checkpoints.storage import Array, MemoryStorage, SpooledStorage, Storage
 from batchnorm.errors import CheckpointError
 
 __all__ = [
@@ -27,6 +27,7 @@ __all__ = [
 
 GATHER = 32 << 20  # bytes of storage read at once for a view that is not contiguous
 BLOCK = 64 << 20  # bytes of such a view put together at once: each block passes over the storage
+SPOOLED = 8 << 20  # bytes written to a temporary file at once
 
 
 @dataclass(frozen=True)
@@ -91,8 +92,8 @@ class Strided:
         elif split == self.shape:
             strides = self.strides
         else:
-            loaded = MemoryStorage(self.load())
-            return Strided.contiguous(loaded, self.dtype, split).rearranged(split, axes)
+            kept = _kept(self)
+            return Strided.contiguous(kept, self.dtype, split).rearranged(split, axes)
         return replace(
             self, shape=tuple(split[a] for a in axes), strides=tuple(strides[a] for a in axes)
         )
@@ -168,18 +169,24 @@ class Streamed:
         return out.reshape(self.shape)
 
     def rearranged(self, split: tuple[int, ...], axes: tuple[int, ...]) -> Streamed:
-        """The values reshaped and transposed; they are loaded when they are asked for."""
+        """The values reshaped and transposed; they are decompressed when they are asked for."""
         shape = tuple(split[a] for a in axes)
 
         def pieces(max_bytes: int) -> Iterator[Array]:
-            loaded = MemoryStorage(self.load())
-            view = Strided.contiguous(loaded, self.dtype, split).rearranged(split, axes)
+            view = Strided.contiguous(_kept(self), self.dtype, split).rearranged(split, axes)
             return view.chunks(max_bytes)
 
         return Streamed(shape, self.dtype, pieces, self.place)
 
 
 Layout = Strided | Streamed  # where an entry's values come from
+
+
+def _kept(layout: Layout) -> Storage:
+    """All values in C order: in memory, or where they are many in a temporary file."""
+    if math.prod(layout.shape) * layout.dtype.itemsize <= BLOCK:
+        return MemoryStorage(layout.load())
+    return SpooledStorage(layout.chunks(SPOOLED))
 
 
 def c_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:

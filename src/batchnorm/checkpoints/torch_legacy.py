@@ -32,6 +32,7 @@ def read(source: Source) -> Checkpoint:
     """The arrays of a legacy stream."""
     cursor = Cursor(source)
     sizes: dict[str, StorageRecord] = {}
+    table = rebuilders(source)
 
     def persistent(operand: Any) -> StorageRecord:
         record = storage_record(source, operand)
@@ -41,7 +42,7 @@ def read(source: Source) -> Checkpoint:
         return record
 
     def pickled() -> Any:
-        return Pickle(cursor, rebuilders(source), persistent).run()
+        return Pickle(cursor, table, persistent).run()
 
     pickled()  # the magic number, which detection has seen
     if pickled() != PROTOCOL:

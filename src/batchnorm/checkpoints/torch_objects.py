@@ -13,7 +13,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from batchnorm.checkpoints.pickle_stream import Dictionary, Global, Opaque, Rebuilder
+from batchnorm.checkpoints.pickle_stream import (
+    LARGEST_KEY,
+    Dictionary,
+    Global,
+    Opaque,
+    Rebuilder,
+)
 from batchnorm.checkpoints.source import Source, quoted
 
 __all__ = ["DTYPES", "STORAGES", "StorageRecord", "TensorRecord", "rebuilders", "storage_record"]
@@ -41,17 +47,26 @@ STORAGES = {
 # Names that carry data of no use here; what they hold is skipped and named in the metadata.
 CARRIERS = (
     "argparse.Namespace", "builtins.bytearray", "builtins.complex", "builtins.set",
-    "__builtin__.set", "builtins.frozenset", "_codecs.encode", "collections.deque",
+    "builtins.frozenset", "builtins.slice", "builtins.range", "_codecs.encode",
+    "collections.deque",
     "datetime.date", "datetime.datetime", "datetime.timedelta", "numpy.dtype", "numpy.ndarray",
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
+    "numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer",
     "pathlib.Path", "pathlib.PosixPath", "pathlib.WindowsPath", "pathlib.PurePosixPath",
     "torch.device", "torch.Generator", "torch.serialization._get_layout",
-    "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_qtensor",
-    "torch._utils._rebuild_meta_tensor_no_storage",
-    "torch._utils._rebuild_device_tensor_from_numpy", "torch._utils._rebuild_nested_tensor",
     "torch.per_tensor_affine", "torch.per_channel_affine", "types.SimpleNamespace",
 )  # fmt: skip
+QUANTISED = ("QInt8Storage", "QUInt8Storage", "QInt32Storage", "QUInt4x2Storage", "QUInt2x4Storage")
+OTHER_TYPES = ("complex32", "float4_e2m1fn_x2", "qint8", "quint8", "qint32", "quint4x2", "quint2x4")
+DEQUANTISED = "quantised; save `tensor.dequantize()`, or the model before it was quantised"
+REFUSED = {  # tensors that would be lost in silence if they were skipped
+    "torch._utils._rebuild_qtensor": DEQUANTISED,
+    "torch._utils._rebuild_sparse_tensor": "sparse; save `tensor.to_dense()`",
+    "torch._utils._rebuild_nested_tensor": "nested; save `tensor.unbind()`",
+    "torch._utils._rebuild_meta_tensor_no_storage": "on the meta device, so it has no values",
+    "torch._utils._rebuild_device_tensor_from_numpy": "of another device; save `tensor.cpu()`",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +93,11 @@ class TensorRecord:
 def rebuilders(source: Source) -> dict[str, Rebuilder]:
     """Every name that a pickle may hold, and what it becomes."""
     table: dict[str, Rebuilder] = {name: _opaque(name) for name in CARRIERS}
-    for name in DTYPES:
+    for name, advice in REFUSED.items():
+        table[name] = _refusing(source, name, advice)
+    for name in (*DTYPES, *OTHER_TYPES):
         table[f"torch.{name}"] = _not_called
-    for name in STORAGES:
+    for name in (*STORAGES, *QUANTISED):
         for module in ("torch", "torch.cuda", "torch.storage"):
             table[f"{module}.{name}"] = _not_called
     for name in ("collections.OrderedDict", "collections.Counter", "builtins.dict"):
@@ -88,7 +105,9 @@ def rebuilders(source: Source) -> dict[str, Rebuilder]:
     table["collections.defaultdict"] = lambda arguments: Dictionary()
     for name in ("builtins.list", "builtins.int", "builtins.float", "builtins.str", "torch.Tensor"):
         table[name] = _not_called  # the default of a defaultdict, a tensor's class
-    table["torch.Size"] = lambda arguments: tuple(arguments[0])
+    for name in [name for name in table if name.startswith("builtins.")]:
+        table[f"__builtin__{name.removeprefix('builtins')}"] = table[name]  # up to protocol 2
+    table["torch.Size"] = lambda arguments: _size(source, arguments)
     table["torch.nn.parameter.Parameter"] = lambda arguments: _tensor(source, arguments[0])
     table["torch.nn.parameter.Buffer"] = table["torch.nn.parameter.Parameter"]
     table["torch._utils._rebuild_parameter"] = table["torch.nn.parameter.Parameter"]
@@ -121,12 +140,14 @@ def storage_record(source: Source, operand: Any) -> StorageRecord:
     if type(kind) is not Global or type(key) is not str or type(numel) is not int or numel < 0:
         source.fail("pickle", "a storage whose class, key or size is not one")
     name = kind.name.rpartition(".")[2]
+    if name in QUANTISED:
+        source.fail("pickle", f"holds torch.{name}: {DEQUANTISED}")
     if name not in STORAGES:
         source.fail("pickle", f"{quoted(kind.name)} is not a storage class that can be read")
     view = operand[5] if len(operand) == 6 else None
     offset = 0
     if view is not None:
-        if type(view) is not tuple or len(view) != 3 or not all(type(v) is int for v in view[1:]):
+        if type(view) is not tuple or len(view) != 3 or type(view[1]) is not int or view[1] < 0:
             source.fail("pickle", "a storage view that is not (key, offset, size)")
         offset = view[1]
     return StorageRecord(key, DTYPES[STORAGES[name]], numel, offset)
@@ -143,11 +164,21 @@ def _not_called(arguments: tuple[Any, ...]) -> Any:
 def _dictionary(source: Source, arguments: tuple[Any, ...]) -> Dictionary:
     result = Dictionary()  # Counter is given a dict, Python 2's OrderedDict a list of pairs
     given = arguments[0] if arguments else ()
+    source.spend(128 * len(given), "pickle")  # one list can be the argument of many calls
     for key, value in given.items() if type(given) is Dictionary else given:
-        if type(key) is not str:
+        if not (isinstance(key, str) or (type(key) is int and abs(key) < LARGEST_KEY)):
             source.fail("pickle", f"a dictionary key of type {type(key).__name__}")
         result[key] = value
     return result
+
+
+def _size(source: Source, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+    source.spend(8 * len(arguments[0]), "pickle")
+    return tuple(arguments[0])
+
+
+def _refusing(source: Source, name: str, advice: str) -> Rebuilder:
+    return lambda arguments: source.fail("pickle", f"holds {name}: {advice}")
 
 
 def _tensor(source: Source, value: Any) -> Any:
@@ -168,9 +199,9 @@ def _view(
 ) -> Any:
     if type(storage) is not StorageRecord or type(shape) is not tuple or type(strides) is not tuple:
         source.fail("pickle", "a tensor without storage, shape and strides")
-    numbers = (offset, *shape, *strides)
     if len(shape) != len(strides) or len(shape) > 64:
         source.fail("pickle", f"a tensor of {len(shape)} dimensions and {len(strides)} strides")
+    numbers = (offset, *shape, *strides)
     if not all(type(n) is int and 0 <= n < 1 << 62 for n in numbers):
         source.fail("pickle", "a tensor whose offset, shape or strides are not plain numbers")
     if any(type(f) is Dictionary and f for f in flags):

@@ -12,7 +12,13 @@ from typing import Any
 from batchnorm.checkpoints.checkpoint import Checkpoint, Entry, Extra, collected
 from batchnorm.checkpoints.own import merged
 from batchnorm.checkpoints.pickle_stream import Dictionary, Global, Opaque
-from batchnorm.checkpoints.source import ENTRY_COST, Source, checked_name, quoted
+from batchnorm.checkpoints.source import (
+    ENTRY_COST,
+    LONGEST_NAME,
+    Source,
+    checked_name,
+    quoted,
+)
 from batchnorm.checkpoints.storage import Storage
 from batchnorm.checkpoints.strided import Strided
 from batchnorm.checkpoints.torch_objects import StorageRecord, TensorRecord
@@ -53,6 +59,8 @@ class Tree:
 
     def _walk(self, path: str, value: Any, depth: int) -> None:
         self._source.spend(64 + len(path), "pickle")
+        if len(path) > LONGEST_NAME:  # before names are made of it
+            self._source.fail(f"entry {quoted(path)}", f"a name of {len(path)} characters")
         if type(value) is TensorRecord:
             self._add(path, value)
         elif isinstance(value, Dictionary | list | tuple):
@@ -60,10 +68,10 @@ class Tree:
                 self._source.fail("pickle", f"containers nested more than {DEEPEST} deep")
             if type(value) is Dictionary:
                 self._versions(path, value)
-            children = list(_children(path, value))
-            if any(type(child) is TensorRecord for _, child in children):
+            children = value.values() if type(value) is Dictionary else value
+            if any(type(child) is TensorRecord for child in children):
                 self.groups.append(path)
-            for name, child in children:
+            for name, child in _children(path, value):
                 self._walk(name, child, depth + 1)
         elif type(value) is Opaque or type(value) is Global:
             self.skipped[path] = value.name

@@ -9,6 +9,7 @@ that add up. It does not know what the members mean; `zip_writer` writes. Facts:
 from __future__ import annotations
 
 import struct
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ __all__ = ["STORED", "Member", "inflated", "read_members", "stored_storage"]
 
 STORED = 0  # methods
 DEFLATED = 8
+LISTED: weakref.WeakKeyDictionary[Source, dict[str, Member]] = weakref.WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,13 @@ class Member:
 
 
 def read_members(source: Source) -> dict[str, Member]:
-    """The archive's members by name, in the order of its directory."""
+    """The archive's members by name, in the order of its directory; listed once per source."""
+    if source not in LISTED:
+        LISTED[source] = _listed(source)
+    return LISTED[source]
+
+
+def _listed(source: Source) -> dict[str, Member]:
     count, start, length = _end_record(source)
     if count * 46 > length:
         source.fail("zip directory", f"{count} members can't be listed in {length} bytes")

@@ -400,7 +400,15 @@ def make_h5py() -> None:
             strict=True,
         ):
             group.create_dataset(f"{name}:0", data=array, **how)
-    record("h5py", h5py.__version__, {"chunked.h5": arrays})
+    newer = {"bn/gamma": some(9, 7), "bn/beta": some(3).astype("c8"), "bn/mean": some(4) > 0}
+    with h5py.File(HERE / "newer.h5", "w", libver=("v108", "v108")) as file:
+        file.attrs["layer_names"] = ["bn"]
+        group = file.create_group("bn")
+        group.attrs["weight_names"] = list(newer)
+        every = {"chunks": (4, 4), "compression": "gzip", "shuffle": True, "fletcher32": True}
+        for name, array in newer.items():
+            group.create_dataset(name, data=array, **(every if array.ndim == 2 else {}))
+    record("h5py", h5py.__version__, {"chunked.h5": arrays, "newer.h5": newer})
 
 
 if __name__ == "__main__":
