@@ -54,3 +54,14 @@ def test_our_own_layers_are_models_too():
     facts = bn.inspect(made).layers[0]
     assert facts.settings == {"eps": 0.001, "momentum": 0.75}
     assert list(facts.state.values()) == ["mean", "variance", "gamma", "beta"]
+
+
+def test_what_is_neither_tensor_nor_plain_value_is_named(tmp_path):
+    torch = pytest.importorskip("torch")
+    path, target = tmp_path / "a.pth", tmp_path / "a.ckpt"
+    state = {k: torch.from_numpy(np.array(v)) for k, v in layer().items()}
+    torch.save({"state_dict": state, "best": np.float64(0.5), "seen": np.arange(2)}, path)
+    found = bn.inspect(path)
+    assert set(found.passed_over) == {"best", "seen"}
+    report = bn.convert(path, target).report
+    assert any("passed over" in note and "seen" in note for note in report.notes)

@@ -10,6 +10,7 @@ import numpy as np
 
 from batchnorm.checkpoints import Entry
 from batchnorm.convert.groups import Group
+from batchnorm.convert.notes import passed_over
 from batchnorm.convert.settings import known_settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 
@@ -56,6 +57,7 @@ class Inspection:
     extras: dict[str, Any] = field(default_factory=dict)
     left: dict[str, int] = field(default_factory=dict)
     group: str = ""
+    passed_over: dict[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -94,6 +96,8 @@ class Inspection:
             console.print(f"state of each: {' '.join(usual)}", highlight=False, markup=False)
         for owner, count in self.left.items():
             console.print(f"note: {count} arrays of {owner!r} are no part of the model's state")
+        if self.passed_over:
+            console.print(f"note: {passed_over(self.passed_over)}", highlight=False, markup=False)
         others = ", ".join(f"{count} {kind}" for kind, count in self.others.items())
         troubled = len([layer for layer in self.layers if layer.trouble])
         console.print(
@@ -154,6 +158,7 @@ def inspect(
             dict(given.extras),
             dict(given.left),
             given.group,
+            given.passed_over,
         )
 
 

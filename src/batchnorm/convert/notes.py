@@ -6,6 +6,7 @@ The denominator of the running variance is what the real frameworks answered to 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from batchnorm.convert.record import Record
@@ -14,7 +15,7 @@ from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.questions import recorded
 
-__all__ = ["denominator", "general_notes"]
+__all__ = ["denominator", "general_notes", "passed_over"]
 
 QUESTION = "running-variance-denominator"
 FORMULAS = {"unbiased": "n - 1", "biased": "n"}
@@ -34,6 +35,13 @@ def denominator(framework: str) -> str:
     )
 
 
+def passed_over(objects: Mapping[str, str]) -> str:
+    """One line on what was neither an array nor a plain value, and so is not carried over."""
+    some = ", ".join(f"{path or 'the file'} ({kind})" for path, kind in list(objects.items())[:3])
+    more = f" and {len(objects) - 3} more" if len(objects) > 3 else ""
+    return f"passed over what is neither tensor nor plain value: {some}{more}"
+
+
 def general_notes(
     source: Source, framework: str, template: Source | None, report: Report, record: Record
 ) -> list[str]:
@@ -45,6 +53,8 @@ def general_notes(
         notes.append(
             f"left {count} arrays of {owner!r} alone: they are no part of the model's state"
         )
+    if source.passed_over:
+        notes.append(passed_over(source.passed_over))
     if source.wrapper and framework != source.framework:
         notes.append(f"took the wrapper's prefix {source.wrapper!r} off every name")
     if report.of("kept"):

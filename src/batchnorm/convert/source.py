@@ -73,6 +73,13 @@ class Source:
         return self.order == "model"
 
     @property
+    def passed_over(self) -> dict[str, str]:
+        """Objects of a torch file that are neither arrays nor plain values: path -> class."""
+        held = self.checkpoint.metadata.get("torch")
+        skipped = held.get("skipped") if isinstance(held, Mapping) else None
+        return dict(skipped) if isinstance(skipped, Mapping) else {}
+
+    @property
     def name(self) -> str:
         """The file, or what stands for it."""
         path = self.checkpoint.path
