@@ -123,12 +123,6 @@ def test_only_the_worker_and_the_hosts_import_a_framework_and_only_in_functions(
     yield from {module.split(".")[0] for module, _ in imports(path, nodes)} & FRAMEWORKS
 
 
-@in_every_file
-def test_libcst_is_for_rewriting_source_only(path):
-    if part_of(path) not in {"source", "rewrite", "lint"}:
-        yield from {module.split(".")[0] for module, _ in imports(path)} & {"libcst"}
-
-
 def test_the_worker_needs_only_the_standard_library_and_numpy():
     worker = PACKAGE / "verify" / "worker.py"
     allowed = set(sys.stdlib_module_names) | {"numpy"} | FRAMEWORKS
@@ -137,7 +131,7 @@ def test_the_worker_needs_only_the_standard_library_and_numpy():
 
 
 def test_importing_the_package_loads_no_framework_and_nothing_of_the_command():
-    unwanted = FRAMEWORKS | {"click", "rich", "libcst", "h5py", "hypothesis", "pytest"}
+    unwanted = FRAMEWORKS | {"click", "rich", "h5py", "hypothesis", "pytest"}
     code = (
         "import sys, batchnorm\n"
         "batchnorm.tf_keras.BatchNormalization(dtype='bfloat16').build((2, 3))\n"
