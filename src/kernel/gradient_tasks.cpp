@@ -39,7 +39,7 @@ GradientCoefficients only_mean(const Statistics& s) {
 
 void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums, Index c,
                   Index end) {
-  loops(job).gradient_sums(job.view, job.tensors, {c, end, 0, job.view.blocks, false},
+  loops(job).gradient_sums(job.view, job.tensors, {c, end, 0, job.view.blocks, false, 0},
                            only_mean(s), sums);
   scale_by_inv_std(s, sums, c, end);
 }
@@ -123,7 +123,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
       const Index c = i * at_once, end = std::min(c + at_once, v.channels);
       sum_channels(job, s, sums, c, end);
       prepared.fill(s, gamma, constant, slope, share, c, end);
-      loops(job).input_gradient(v, job.tensors, {c, end, 0, v.blocks, true}, k);
+      loops(job).input_gradient(v, job.tensors, {c, end, 0, v.blocks, true, 0}, k);
     };
     parallel(ceil_div(v.channels, at_once), threads, item);
     return;

@@ -29,7 +29,7 @@ inline Index size(const View& v) { return v.outer * v.channels * v.inner; }
 inline double count_of(const View& v) { return static_cast<double>(v.outer) * static_cast<double>(v.inner); }
 
 inline const Loops& loops(const Job& job) {
-  return job.level->loops[static_cast<int>(job.element)][last(job.view)];
+  return job.level->loops[static_cast<int>(job.element)];
 }
 
 inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_threads(); }
@@ -38,7 +38,7 @@ inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_thread
 inline void plan(Job& job) {
   View& v = job.view;
   if (last(v)) {
-    v.rows = std::clamp<Index>(v.outer / 64, 32, 512);
+    v.rows = std::clamp<Index>(v.outer / SEGMENTS, 32, 512);
     v.chunk = 1;
   } else if (v.inner > BLOCK) {
     v.rows = 1;
@@ -57,7 +57,7 @@ inline Index segments(const View& v) {
 }
 
 inline Part segment(const View& v, Index s, Index count) {
-  return {0, v.channels, v.blocks * s / count, v.blocks * (s + 1) / count, false};
+  return {0, v.channels, v.blocks * s / count, v.blocks * (s + 1) / count, false, 0};
 }
 
 inline double count_of(const View& v, const Part& part) {
@@ -111,13 +111,13 @@ inline void write_all(const Job& job, int threads, bool backwards, Write write) 
     const Index items = std::min<Index>(v.blocks, threads == 1 ? 1 : 8 * threads);
     auto item = [&](Index i) {
       const Index at = backwards ? items - 1 - i : i;
-      write(Part{0, v.channels, v.blocks * at / items, v.blocks * (at + 1) / items, backwards});
+      write(Part{0, v.channels, v.blocks * at / items, v.blocks * (at + 1) / items, backwards, 0});
     };
     parallel(items, threads, item);
   } else {
     const Index at_once = channels_at_once(job, 1, threads);
     auto item = [&](Index i) {
-      write(Part{i * at_once, std::min((i + 1) * at_once, v.channels), 0, v.blocks, backwards});
+      write(Part{i * at_once, std::min((i + 1) * at_once, v.channels), 0, v.blocks, backwards, 0});
     };
     parallel(ceil_div(v.channels, at_once), threads, item);
   }

@@ -169,7 +169,7 @@ void reduce(Job job, const Statistics& out) {
     const Index at_once = channels_at_once(job, 1, threads);
     auto item = [&](Index i) {
       const Index c = i * at_once;
-      const Part part = {c, std::min(c + at_once, v.channels), 0, v.blocks, false};
+      const Part part = {c, std::min(c + at_once, v.channels), 0, v.blocks, false, 0};
       loops(job).moments(v, job.tensors, part, total);
     };
     parallel(ceil_div(v.channels, at_once), threads, item);
@@ -202,11 +202,11 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
     const Index at_once = channels_at_once(job, 1, threads);
     auto item = [&](Index i) {
       const Index c = i * at_once, end = std::min(c + at_once, v.channels);
-      loops(job).moments(v, job.tensors, {c, end, 0, v.blocks, false}, total);
+      loops(job).moments(v, job.tensors, {c, end, 0, v.blocks, false, 0}, total);
       conclude(job, total, c, end, out);
       deviations(job, epsilon, c, end, out);
       const Coefficients k = prepared.fill(out, c, end);
-      loops(job).normalize(v, job.tensors, {c, end, 0, v.blocks, true}, k);
+      loops(job).normalize(v, job.tensors, {c, end, 0, v.blocks, true, 0}, k);
     };
     parallel(ceil_div(v.channels, at_once), threads, item);
     return;
