@@ -69,7 +69,7 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
   const std::int64_t run = by_channel || last ? 1 : channels_per_run(v, rows, MOST);
   if (run > 1 || last) {
     const std::int64_t at_once = last ? part.channel_end - part.channel : run;
-    S expanded[count][MOST];
+    alignas(64) S expanded[count][MOST];
     const S* at[count];
     for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {
       const std::int64_t channels = smaller(at_once, part.channel_end - c);

@@ -20,8 +20,8 @@ BN_INLINE void gradient_run(const Tensors& t, std::int64_t start, std::int64_t l
       out, length, around,
       [&](std::int64_t i) __attribute__((always_inline)) {
         if (ahead) {
-          prefetch(x + i + ahead);
-          prefetch(dy + i + ahead);
+          prefetch(x + i, ahead);
+          prefetch(dy + i, ahead);
         }
         V dx;
         D d = wide(x + i) - k[0].at(i), g;

@@ -188,8 +188,11 @@ BN_INLINE D wide(const float* p) {
 }
 #endif
 
-// Towards the second cache; any address will do.
-BN_INLINE void prefetch(const void* p) { __builtin_prefetch(p, 0, 2); }
+// Towards the second cache; may lie outside of the array.
+template <class T>
+BN_INLINE void prefetch(const T* p, std::int64_t ahead) {
+  __builtin_prefetch((const void*)((std::uintptr_t)p + (std::uintptr_t)ahead * sizeof(T)), 0, 2);
+}
 
 #if BN_LEVEL == 4
 #define BN_PART BN_INLINE

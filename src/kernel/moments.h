@@ -73,7 +73,10 @@ struct Moments {
   const T* x;
   const Partials& out;
   double count = 0;
-  double keys[KEYS][POSITIONS] = {};
+  alignas(64) double keys[KEYS][POSITIONS];
+
+  Moments(const View& view, const T* elements, const Partials& partials)
+      : v(view), x(elements), out(partials) {}
 
   // Subtracted first: finite, so that inf in a channel does not make its mean NaN.
   void begin(const Box& box, std::int64_t c0, std::int64_t group, bool first) {
@@ -143,7 +146,7 @@ struct Moments {
 
 template <class T>
 void moments(const View& v, const Tensors& t, const Part& part, const Partials& out) {
-  Moments<T> sum{v, (const T*)t.x, out};
+  Moments<T> sum(v, (const T*)t.x, out);
   sum_part(v, part, sum);
 }
 

@@ -11,16 +11,16 @@ template <class T>
 __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficients& k,
                                              std::int64_t i, std::int64_t c) {
   using S = ScalarOf<T>;
-  const T *x = (const T*)t.x + i, *addend = (const T*)t.addend + i;
+  const T *x = (const T*)t.x + i, *addend = t.addend ? (const T*)t.addend + i : nullptr;
   S y;
   if (k.careful[c]) {
     double d = ((double)get(x) - k.wide_mean[c]) - k.wide_residual[c];
     double wide = fma(d, k.wide_scale[c], k.wide_shift[c]);
-    y = (S)(t.addend ? wide + (double)get(addend) : wide);
+    y = (S)(addend ? wide + (double)get(addend) : wide);
   } else {
     S d = (get(x) - ((const S*)k.mean)[c]) - ((const S*)k.residual)[c];
     y = fma(d, ((const S*)k.scale)[c], ((const S*)k.shift)[c]);
-    if (t.addend) y = y + get(addend);
+    if (addend) y = y + get(addend);
   }
   put((T*)t.out + i, t.relu && y < 0 ? 0 : y);
 }
@@ -37,7 +37,7 @@ BN_INLINE void normalize_run(const Tensors& t, std::int64_t start, std::int64_t 
   along(
       out, length, around,
       [&](std::int64_t i) __attribute__((always_inline)) {
-        if (ahead) prefetch(x + i + ahead);
+        if (ahead) prefetch(x + i, ahead);
         V y = fma((load(x + i) - mean.at(i)) - residual.at(i), scale.at(i), shift.at(i));
         if (addend) y = y + load(addend + i);
         write(out + i, at_least(floor, y), around);

@@ -55,7 +55,7 @@ void expand(const S* values, std::int64_t channels, std::int64_t inner, S* out) 
 // A Sum's lanes as plain numbers: sums[j][i].
 template <class Sum>
 struct Columns {
-  double sums[Sum::SUMS][POSITIONS];
+  alignas(64) double sums[Sum::SUMS][POSITIONS];
   BN_INLINE void set(const typename Sum::Lanes& lanes, std::int64_t i) {
     for (int j = 0; j < Sum::SUMS; j++) store(sums[j] + i, lanes.sums[j]);
   }
@@ -97,7 +97,7 @@ void sum_rows(const View& v, const Part& part, Sum& sum) {
 template <class Sum>
 void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum) {
   typename Sum::Lanes kept[POSITIONS / LANES];
-  double keys[Sum::KEYS][POSITIONS];
+  alignas(64) double keys[Sum::KEYS][POSITIONS];
   Columns<Sum> columns, totals;
   const std::int64_t stride = v.channels * v.inner;
   for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += at_once) {
