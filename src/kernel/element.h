@@ -29,6 +29,7 @@ struct View {
 struct Part {
   std::int64_t channel, channel_end, block, block_end;
   bool backwards;  // last block first: what a sweep read last is still in the cache
+  std::int64_t ahead;  // elements from here to what this thread reads next; 0 where nothing follows
 };
 
 struct Tensors {

@@ -37,36 +37,49 @@ GradientCoefficients only_mean(const Statistics& s) {
   return {s.mean, s.residual, nullptr, nullptr, nullptr};
 }
 
-void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums, Index c,
-                  Index end) {
-  loops(job).gradient_sums(job.view, job.tensors, {c, end, 0, job.view.blocks, false},
-                           only_mean(s), sums);
-  scale_by_inv_std(s, sums, c, end);
+void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
+                  const Part& part) {
+  loops(job).gradient_sums(job.view, job.tensors, part, only_mean(s), sums);
+  scale_by_inv_std(s, sums, part.channel, part.channel_end);
 }
 
-void sum_segments(const Job& job, int threads, const Statistics& s, const GradientSums& sums,
-                  Scratch& scratch) {
-  const View& v = job.view;
-  const Index count = segments(v);
-  GradientSums parts[SEGMENTS];
-  parts[0] = sums;
-  for (Index i = 1; i < count; i++) {
-    parts[i] = {scratch.take(v.channels), scratch.take(v.channels), scratch.take(v.channels)};
-    clear(parts[i], v.channels);
-  }
-  auto item = [&](Index i) {
-    loops(job).gradient_sums(v, job.tensors, segment(v, i, count), only_mean(s), parts[i]);
-  };
-  parallel(count, threads, item);
-  for (Index i = 1; i < count; i++) {
-    for (Index c = 0; c < v.channels; c++) {
-      sums.dy[c] += parts[i].dy[c];
-      sums.dy_x[c] += parts[i].dy_x[c];
-      sums.dy_dy[c] += parts[i].dy_dy[c];
+// Sums segments of channels by all threads, and adds them in their order to the first.
+class GradientSegments {
+ public:
+  GradientSegments(const Job& job, int threads, const Statistics& s, const GradientSums& sums,
+                   Scratch& scratch)
+      : job_(job), threads_(threads), count_(segments(job.view)), statistics_(s) {
+    parts_[0] = sums;
+    for (Index i = 1; i < count_; i++) {
+      const Index channels = job.view.channels;
+      parts_[i] = {scratch.take(channels), scratch.take(channels), scratch.take(channels)};
+      clear(parts_[i], channels);
     }
   }
-  scale_by_inv_std(s, sums, 0, v.channels);
-}
+  void sum(Index c, Index end) const {
+    const View& v = job_.view;
+    auto item = [&](Index i) {
+      loops(job_).gradient_sums(v, job_.tensors, segment(v, i, count_, c, end),
+                                only_mean(statistics_), parts_[i]);
+    };
+    parallel(count_, threads_, item);
+    for (Index i = 1; i < count_; i++) {
+      for (Index j = c; j < end; j++) {
+        parts_[0].dy[j] += parts_[i].dy[j];
+        parts_[0].dy_x[j] += parts_[i].dy_x[j];
+        parts_[0].dy_dy[j] += parts_[i].dy_dy[j];
+      }
+    }
+    scale_by_inv_std(statistics_, parts_[0], c, end);
+  }
+
+ private:
+  const Job& job_;
+  int threads_;
+  Index count_;
+  const Statistics& statistics_;
+  GradientSums parts_[SEGMENTS];
+};
 
 Index segment_doubles(const View& v) {
   return 3 * Scratch::padded(v.channels) * segments(v);
@@ -81,14 +94,12 @@ void reduce_gradient(Job job, const Statistics& s, const GradientSums& sums) {
   const int threads = threads_for(v);
   clear(sums, v.channels);
   if (segments(v) == 1) {
-    const Index at_once = channels_at_once(job, 2, threads);
-    auto item = [&](Index i) {
-      sum_channels(job, s, sums, i * at_once, std::min((i + 1) * at_once, v.channels));
-    };
-    parallel(ceil_div(v.channels, at_once), threads, item);
+    const Turns turns(job, 2, threads);
+    auto item = [&](Index i) { sum_channels(job, s, sums, turns.part(v, i, false)); };
+    parallel(turns.items, threads, item);
   } else {
     Scratch scratch(segment_doubles(v));
-    sum_segments(job, threads, s, sums, scratch);
+    GradientSegments(job, threads, s, sums, scratch).sum(0, v.channels);
   }
 }
 
@@ -101,7 +112,7 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
   PreparedGradient prepared(scratch, v.channels);
   prepared.fill(s, gamma, constant, slope, 1, 0, v.channels);
   const GradientCoefficients k = prepared.with(s);
-  write_all(job, threads_for(v), false,
+  write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
 }
 
@@ -118,20 +129,24 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   const GradientCoefficients k = prepared.with(s);
   clear(sums, v.channels);
   if (segments(v) == 1) {
-    const Index at_once = channels_at_once(job, 2, threads);
+    const Turns turns(job, 2, threads);
     auto item = [&](Index i) {
-      const Index c = i * at_once, end = std::min(c + at_once, v.channels);
-      sum_channels(job, s, sums, c, end);
-      prepared.fill(s, gamma, constant, slope, share, c, end);
-      loops(job).input_gradient(v, job.tensors, {c, end, 0, v.blocks, true}, k);
+      const Part part = turns.part(v, i, false);
+      sum_channels(job, s, sums, part);
+      prepared.fill(s, gamma, constant, slope, share, part.channel, part.channel_end);
+      loops(job).input_gradient(v, job.tensors, turns.part(v, i, true), k);
     };
-    parallel(ceil_div(v.channels, at_once), threads, item);
+    parallel(turns.items, threads, item);
     return;
   }
-  sum_segments(job, threads, s, sums, scratch);
-  prepared.fill(s, gamma, constant, slope, share, 0, v.channels);
-  write_all(job, threads, true,
-            [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
+  const GradientSegments parts(job, threads, s, sums, scratch);
+  for (Index c = 0; c < v.channels; c += step(v)) {
+    const Index end = c + step(v);
+    parts.sum(c, end);
+    prepared.fill(s, gamma, constant, slope, share, c, end);
+    write_blocks(job, 2, threads, true, c, end,
+                 [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
+  }
 }
 
 // dy = a + b * x_hat + r with r orthogonal to both leaves r + b * x_hat * epsilon / (var + epsilon).

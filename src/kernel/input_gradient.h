@@ -3,98 +3,69 @@
 #pragma once
 
 #include "elementwise.h"
-#include "statistics.h"
+#include "gradient_sums.h"
 
 namespace kernel {
 namespace {
 
-constexpr std::int64_t EXPANDED_DOUBLES = 832;  // five of them per element in the first cache
-
-template <class T, bool MASK, bool STREAM, class K>
-BN_INLINE void gradient_run(const T* x, const T* dy, const T* y, T* out, T* kept,
-                            std::int64_t length, const K& mean, const K& residual, const K& scale,
-                            const K& constant, const K& slope) {
+template <class T, class K>
+BN_INLINE void gradient_run(const Tensors& t, std::int64_t start, std::int64_t length,
+                            std::int64_t ahead, const K* k) {
   using V = VectorOf<T>;
-  along<STREAM>(
-      out, length,
+  const T *x = (const T*)t.x + start, *dy = (const T*)t.dy + start;
+  const T* y = t.relu ? (const T*)t.y + start : nullptr;
+  T *out = (T*)t.out + start, *kept = t.out_addend ? (T*)t.out_addend + start : nullptr;
+  const bool around = t.stream;
+  along(
+      out, length, around,
       [&](std::int64_t i) __attribute__((always_inline)) {
+        if (ahead) {
+          prefetch(x + i, ahead);
+          prefetch(dy + i, ahead);
+        }
         V dx;
-        const V g = gradient<T, MASK>(dy, y, i);
-        const D d = (widen(load(x + i)) - mean.at(i)) - residual.at(i);
-        narrow(((widen(g) - constant.at(i)) - d * slope.at(i)) * scale.at(i), dx);
-        write<STREAM>(out + i, dx);
-        if (MASK && kept) store(kept + i, g);
+        D d = wide(x + i) - k[0].at(i), g;
+        if (y) {
+          const V passed = gradient<T>(dy, y, i);
+          if (kept) store(kept + i, passed);
+          g = widen(passed);
+        } else {
+          g = wide(dy + i);
+        }
+        if constexpr (sizeof(T) == 8) d = d - k[4].at(i);
+        narrow(((g - k[2].at(i)) - d * k[3].at(i)) * k[1].at(i), dx);
+        write(out + i, dx, around);
       },
       [&](std::int64_t i, int n) __attribute__((always_inline)) {
         V dx;
-        const V g = gradient_part<T, MASK>(dy, y, i, n);
-        const D d = (widen(load_part<T>(x + i, n, 0)) - mean.part(i, n)) - residual.part(i, n);
-        const D rest = (widen(g) - constant.part(i, n)) - d * slope.part(i, n);
-        narrow(rest * scale.part(i, n), dx);
+        const V passed = gradient_part<T>(dy, y, i, n);
+        if (kept) store_part(kept + i, n, passed);
+        D d = widen(load_part<T>(x + i, n, 0)) - k[0].part(i, n);
+        if constexpr (sizeof(T) == 8) d = d - k[4].part(i, n);
+        narrow(((widen(passed) - k[2].part(i, n)) - d * k[3].part(i, n)) * k[1].part(i, n), dx);
         store_part(out + i, n, dx);
-        if (MASK && kept) store_part(kept + i, n, g);
       });
 }
 
-template <class T, bool MASK, bool STREAM>
-void input_gradient_first(const View& v, const Tensors& t, const Part& part,
-                          const GradientCoefficients& k) {
-  const T *x = (const T*)t.x, *dy = (const T*)t.dy, *y = (const T*)t.y;
-  T *out = (T*)t.out, *kept = (T*)t.out_addend;
-  const double* of_channel[5] = {k.mean, k.residual, k.scale, k.constant, k.slope};
-  const std::int64_t rows = (part.block_end - part.block) * v.rows;
-  const std::int64_t run = channels_per_run(v, rows, EXPANDED_DOUBLES);
-  if (run > 1) {
-    double expanded[5][EXPANDED_DOUBLES];
-    for (std::int64_t c = part.channel; c < part.channel_end; c += run) {
-      const std::int64_t channels = smaller(run, part.channel_end - c);
-      for (int j = 0; j < 5; j++) expand(of_channel[j] + c, channels, v.inner, expanded[j]);
-      each_block(part, [&](std::int64_t block) {
-        const Box box = box_of(v, block);
-        for (std::int64_t n = box.row; n < box.row_end; n++) {
-          const std::int64_t i = (n * v.channels + c) * v.inner;
-          gradient_run<T, MASK, STREAM>(
-              x + i, dy + i, MASK ? y + i : y, out + i, kept ? kept + i : kept, channels * v.inner,
-              Each<D>(expanded[0]), Each<D>(expanded[1]), Each<D>(expanded[2]),
-              Each<D>(expanded[3]), Each<D>(expanded[4]));
-        }
+template <class T>
+void input_gradient(const View& v, const Tensors& t, const Part& part,
+                    const GradientCoefficients& k) {
+  // A double holds the mean of narrower elements with digits to spare.
+  constexpr int COUNT = sizeof(T) == 8 ? 5 : 4;
+  const double* of[5] = {k.mean, k.scale, k.constant, k.slope, k.residual};
+  each_run<COUNT, double, POSITIONS>(
+      v, part, of, false,
+      [&](std::int64_t i, std::int64_t length, const double* const* at) {
+        const Each<D> each[5] = {Each<D>(at[0]), Each<D>(at[1]), Each<D>(at[2]), Each<D>(at[3]),
+                                 Each<D>(at[COUNT - 1])};
+        gradient_run<T>(t, i, length, part.ahead, each);
+      },
+      [&](std::int64_t i, std::int64_t length, std::int64_t c) {
+        const Same<D> same[5] = {Same<D>(of[0] + c), Same<D>(of[1] + c), Same<D>(of[2] + c),
+                                 Same<D>(of[3] + c), Same<D>(of[4] + c)};
+        gradient_run<T>(t, i, length, part.ahead, same);
       });
-    }
-  } else {
-    each_block(part, [&](std::int64_t block) {
-      const Box box = box_of(v, block);
-      for (std::int64_t n = box.row; n < box.row_end; n++) {
-        for (std::int64_t c = part.channel; c < part.channel_end; c++) {
-          const std::int64_t i = (n * v.channels + c) * v.inner + box.column;
-          gradient_run<T, MASK, STREAM>(
-              x + i, dy + i, MASK ? y + i : y, out + i, kept ? kept + i : kept,
-              box.column_end - box.column, Same<D>(k.mean[c]), Same<D>(k.residual[c]),
-              Same<D>(k.scale[c]), Same<D>(k.constant[c]), Same<D>(k.slope[c]));
-        }
-      }
-    });
-  }
-  if (STREAM) stream_end();
-}
-
-template <class T, bool MASK, bool STREAM>
-void input_gradient_last(const View& v, const Tensors& t, const Part& part,
-                         const GradientCoefficients& k) {
-  const T *x = (const T*)t.x, *dy = (const T*)t.dy, *y = (const T*)t.y;
-  T *out = (T*)t.out, *kept = (T*)t.out_addend;
-  const std::int64_t c0 = part.channel;
-  each_block(part, [&](std::int64_t block) {
-    const Box box = box_of(v, block);
-    for (std::int64_t row = box.row; row < box.row_end; row++) {
-      const std::int64_t i = row * v.channels + c0;
-      gradient_run<T, MASK, STREAM>(
-          x + i, dy + i, MASK ? y + i : y, out + i, kept ? kept + i : kept,
-          part.channel_end - c0,
-          Each<D>(k.mean + c0), Each<D>(k.residual + c0), Each<D>(k.scale + c0), Each<D>(k.constant + c0),
-          Each<D>(k.slope + c0));
-    }
-  });
-  if (STREAM) stream_end();
+  if (t.stream) stream_end();
 }
 
 }  // namespace

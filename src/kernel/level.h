@@ -17,7 +17,7 @@ struct Loops {
 
 struct Level {
   const char* name;
-  Loops loops[4][2];  // by Element; channels first, channels last
+  Loops loops[4];  // by Element
   float (*move)(const float* const* inputs, int arrays, float* out, std::int64_t count,
                 bool stream);  // see move.h
 };

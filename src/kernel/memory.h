@@ -63,18 +63,25 @@ BN_INLINE void put(Half* p, float v) {
   p->bits = (std::uint16_t)(sign | half);
 }
 
+// Register by register: a copy of the whole struct would go through the stack.
+typedef RegisterF LooseF __attribute__((aligned(4), may_alias));
+typedef RegisterD LooseD __attribute__((aligned(8), may_alias));
 BN_INLINE D load(const double* p) {
   D d;
-  __builtin_memcpy(&d, p, sizeof d);
+  BN_LANES(COUNT_D) d.r[i] = *(const LooseD*)(p + i * WIDTH_D);
   return d;
 }
 BN_INLINE F load(const float* p) {
   F f;
-  __builtin_memcpy(&f, p, sizeof f);
+  BN_LANES(COUNT_F) f.r[i] = *(const LooseF*)(p + i * WIDTH_F);
   return f;
 }
-BN_INLINE void store(double* p, D d) { __builtin_memcpy(p, &d, sizeof d); }
-BN_INLINE void store(float* p, F f) { __builtin_memcpy(p, &f, sizeof f); }
+BN_INLINE void store(double* p, D d) {
+  BN_LANES(COUNT_D) *(LooseD*)(p + i * WIDTH_D) = d.r[i];
+}
+BN_INLINE void store(float* p, F f) {
+  BN_LANES(COUNT_F) *(LooseF*)(p + i * WIDTH_F) = f.r[i];
+}
 
 #if BN_LEVEL == 4
 BN_INLINE F unpacked(__m256i bits, const Half*) { return {_mm512_cvtph_ps(bits)}; }
@@ -163,6 +170,29 @@ BN_INLINE void stream_end() { _mm_sfence(); }
 #else
 BN_INLINE void stream_end() {}
 #endif
+
+// As double: halves are widened as they are loaded.
+template <class T>
+BN_INLINE D wide(const T* p) {
+  return widen(load(p));
+}
+#if BN_LEVEL >= 3
+BN_INLINE D wide(const float* p) {
+  D d;
+#if BN_LEVEL == 4
+  BN_LANES(COUNT_D) d.r[i] = _mm512_cvtps_pd(_mm256_loadu_ps(p + 8 * i));
+#else
+  BN_LANES(COUNT_D) d.r[i] = _mm256_cvtps_pd(_mm_loadu_ps(p + 4 * i));
+#endif
+  return d;
+}
+#endif
+
+// Towards the second cache; may lie outside of the array.
+template <class T>
+BN_INLINE void prefetch(const T* p, std::int64_t ahead) {
+  __builtin_prefetch((const void*)((std::uintptr_t)p + (std::uintptr_t)ahead * sizeof(T)), 0, 2);
+}
 
 #if BN_LEVEL == 4
 #define BN_PART BN_INLINE

@@ -1,6 +1,8 @@
 // How a task is cut into blocks, segments and parts, and where its per-channel values lie.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -15,7 +17,7 @@ using Index = std::int64_t;
 
 constexpr Index BLOCK = 8192;            // values of a channel that share a shift
 constexpr Index SEGMENTS = 16;           // parts of a channel that threads may sum
-constexpr Index CACHE = 1 << 20;         // what a thread sweeps twice while it stays in its cache
+constexpr Index LARGE = 1 << 18;         // values of a channel from which threads share one
 constexpr Index SERIAL = 48 * 1024;      // values below which no thread is woken
 constexpr Index STREAM = 2 << 20;       // bytes of a result above which no core keeps it
 
@@ -29,7 +31,7 @@ inline Index size(const View& v) { return v.outer * v.channels * v.inner; }
 inline double count_of(const View& v) { return static_cast<double>(v.outer) * static_cast<double>(v.inner); }
 
 inline const Loops& loops(const Job& job) {
-  return job.level->loops[static_cast<int>(job.element)][last(job.view)];
+  return job.level->loops[static_cast<int>(job.element)];
 }
 
 inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_threads(); }
@@ -38,7 +40,7 @@ inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_thread
 inline void plan(Job& job) {
   View& v = job.view;
   if (last(v)) {
-    v.rows = std::clamp<Index>(v.outer / 64, 32, 512);
+    v.rows = std::clamp<Index>(v.outer / SEGMENTS, 32, 512);
     v.chunk = 1;
   } else if (v.inner > BLOCK) {
     v.rows = 1;
@@ -51,13 +53,21 @@ inline void plan(Job& job) {
   job.tensors.stream = size(v) * bytes_of(job.element) >= STREAM;
 }
 
+// Whether all threads sum a channel together, and write it while it is in all their caches.
+inline bool together(const View& v) {
+  return !last(v) && v.outer * v.inner >= LARGE && v.blocks >= SEGMENTS;
+}
+
 inline Index segments(const View& v) {
-  if (!last(v) && v.channels >= SEGMENTS) return 1;
+  if (!last(v) && v.channels >= SEGMENTS && !together(v)) return 1;
   return std::max<Index>(1, std::min(SEGMENTS, v.blocks));
 }
 
-inline Part segment(const View& v, Index s, Index count) {
-  return {0, v.channels, v.blocks * s / count, v.blocks * (s + 1) / count, false};
+// Channels that are summed and written in one go, where segments are summed.
+inline Index step(const View& v) { return together(v) ? 1 : v.channels; }
+
+inline Part segment(const View& v, Index s, Index count, Index c, Index end) {
+  return {c, end, v.blocks * s / count, v.blocks * (s + 1) / count, false, 0};
 }
 
 inline double count_of(const View& v, const Part& part) {
@@ -93,33 +103,78 @@ class Scratch {
   double* next_;
 };
 
-// How many channels a thread takes at once, so that `tensors` of them stay in its cache.
-inline Index channels_at_once(const Job& job, int tensors, int threads) {
-  const View& v = job.view;
-  const Index each = std::max<Index>(1, v.outer * v.inner * bytes_of(job.element) * tensors);
-  Index channels = std::clamp<Index>(CACHE / each, 1, v.channels);
-  if (threads > 1) channels = std::min(channels, ceil_div(v.channels, 4 * threads));
-  if (channels > 16) channels = channels / 16 * 16;  // whole cache lines
-  return channels;
+// Bytes of a core's second cache.
+inline Index cache_bytes() {
+#ifdef _SC_LEVEL2_CACHE_SIZE
+  static const Index found = static_cast<Index>(sysconf(_SC_LEVEL2_CACHE_SIZE));
+#else
+  static const Index found = 0;
+#endif
+  return found > 0 ? std::clamp<Index>(found, 256 << 10, 4 << 20) : 1 << 20;
 }
 
-// Writes: every block of every channel once, in long runs.
+// The thread that starts with item i: see `parallel`.
+inline Index owner(Index i, Index items, int threads) { return ((i + 1) * threads - 1) / items; }
+
+// Channels in turns: a thread sums some, and writes them while they are in its cache and the next
+// ones are on their way into it.
+struct Turns {
+  Index channels, at_once, items, elements;
+  int threads;
+  bool fitting;
+
+  Turns(const Job& job, int tensors, int wanted) : channels(job.view.channels) {
+    const View& v = job.view;
+    const Index cache = cache_bytes();
+    const Index each = std::max<Index>(1, v.outer * v.inner * bytes_of(job.element) * tensors);
+    at_once = std::clamp<Index>(cache * 5 / 16 / each, 1, channels);
+    if (wanted > 1) at_once = std::min(at_once, ceil_div(channels, 4 * wanted));
+    if (at_once > 16) at_once = at_once / 16 * 16;  // whole cache lines
+    items = ceil_div(channels, at_once);
+    elements = at_once * v.inner;
+    threads = static_cast<int>(std::min<Index>(wanted, items));
+    fitting = 2 * at_once * each <= cache * 7 / 8;
+  }
+  Part part(const View& v, Index i, bool backwards) const {
+    return {i * at_once, std::min((i + 1) * at_once, channels), 0, v.blocks, backwards,
+            backwards && fitting && goes_on(i) ? elements : 0};
+  }
+
+  // Whether the thread that has item i goes on with the next one.
+  bool goes_on(Index i) const {
+    return i + 1 < items && owner(i, items, threads) == owner(i + 1, items, threads);
+  }
+};
+
+// Writes channels [c, end), blocks shared out; backwards, a thread begins with what it summed last.
 template <class Write>
-inline void write_all(const Job& job, int threads, bool backwards, Write write) {
+inline void write_blocks(const Job& job, int tensors, int threads, bool backwards, Index c,
+                         Index end, Write write) {
+  const View& v = job.view;
+  const Index items = std::min<Index>(v.blocks, threads == 1 ? 1 : 8 * threads);
+  const Index bytes = (end - c) * v.outer * v.inner * bytes_of(job.element) * tensors;
+  const bool fitting = 2 * bytes / threads <= cache_bytes() * 7 / 8;
+  const Index ahead = backwards && end < v.channels && fitting ? (end - c) * v.inner : 0;
+  const int sharing = static_cast<int>(std::min<Index>(threads, items));
+  auto item = [&](Index i) {
+    const Index t = owner(i, items, sharing);
+    const Index reversed = items * t / sharing + items * (t + 1) / sharing - 1 - i;
+    const Index at = backwards ? reversed : i;
+    write(Part{c, end, v.blocks * at / items, v.blocks * (at + 1) / items, backwards, ahead});
+  };
+  parallel(items, threads, item);
+}
+
+// Writes every block of every channel once, in long runs.
+template <class Write>
+inline void write_all(const Job& job, int threads, Write write) {
   const View& v = job.view;
   if (last(v) || v.channels < 4 * threads) {
-    const Index items = std::min<Index>(v.blocks, threads == 1 ? 1 : 8 * threads);
-    auto item = [&](Index i) {
-      const Index at = backwards ? items - 1 - i : i;
-      write(Part{0, v.channels, v.blocks * at / items, v.blocks * (at + 1) / items, backwards});
-    };
-    parallel(items, threads, item);
+    write_blocks(job, 1, threads, false, 0, v.channels, write);
   } else {
-    const Index at_once = channels_at_once(job, 1, threads);
-    auto item = [&](Index i) {
-      write(Part{i * at_once, std::min((i + 1) * at_once, v.channels), 0, v.blocks, backwards});
-    };
-    parallel(ceil_div(v.channels, at_once), threads, item);
+    const Turns turns(job, 1, threads);
+    auto item = [&](Index i) { write(turns.part(v, i, false)); };
+    parallel(turns.items, threads, item);
   }
 }
 

@@ -136,6 +136,24 @@ BN_INLINE D where_positive(D y, D v) {
   return v;
 }
 
+// The sum of all lanes: halves are added until one is left.
+BN_INLINE double sum_lanes(D v) {
+#if BN_LEVEL == 4
+  const __m512d eight = v.r[0] + v.r[1];
+  const __m256d four = _mm512_castpd512_pd256(eight) + _mm512_extractf64x4_pd(eight, 1);
+#elif BN_LEVEL == 3
+  const __m256d four = (v.r[0] + v.r[2]) + (v.r[1] + v.r[3]);
+#else
+  const RegisterD low = (v.r[0] + v.r[4]) + (v.r[2] + v.r[6]);
+  const RegisterD high = (v.r[1] + v.r[5]) + (v.r[3] + v.r[7]);
+  const RegisterD two = low + high;
+#endif
+#if BN_LEVEL >= 3
+  const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+#endif
+  return two[0] + two[1];
+}
+
 BN_INLINE D widen(D v) { return v; }
 BN_INLINE D widen(F v) {
   D d;

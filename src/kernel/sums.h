@@ -1,9 +1,12 @@
-// The accumulators of statistics and gradients, and how two partial results are joined.
+// Sums per channel over a part of a tensor, in three orders of memory; what is summed is a Sum's.
 //
-// 16- and 32-bit elements: sums of (x - shift) and (x - shift)^2 in double, `shift` a value of the
-// block, blocks joined by Chan's rule. One shift for a whole channel would not do: where it is an
-// outlier, its square hides the others. 64-bit elements have no wider type: every rounding error of
-// the sums is kept (Knuth's two-sum, as if in twice double), which makes one shift enough.
+// Channels first keeps a channel's sixteen lanes in registers along its rows. Where rows are short
+// (7x7), and in channels last, the lanes are sixteen neighbours in memory and the registers run down
+// the rows: no step is left half empty. Eight rows are read in turn, for many channels, so that
+// memory is read in long runs.
+//
+// A Sum has `SUMS` sums in `Lanes`, which take elements with the `Key` of their channel, made of
+// `KEYS` numbers per channel; `begin` sets those before a block, `end` takes a block's sums.
 #pragma once
 
 #include "memory.h"
@@ -11,117 +14,9 @@
 namespace kernel {
 namespace {
 
-// The rounding error of sum = a + b.
-template <class V>
-BN_INLINE V sum_error(V a, V b, V sum) {
-  V b_part = sum - a;
-  return (a - (sum - b_part)) + (b - b_part);
-}
-
-template <class T>
-struct Sums {
-  D s, q;
-
-  static BN_INLINE Sums zero() { return {set(0.0), set(0.0)}; }
-  BN_INLINE void add(D x, D shift) {
-    D d = x - shift;
-    s = s + d;
-    q = fma(d, d, q);
-  }
-};
-
-template <>
-struct Sums<double> {
-  D s, q, s_low, q_low;
-
-  static BN_INLINE Sums zero() { return {set(0.0), set(0.0), set(0.0), set(0.0)}; }
-  BN_INLINE void add(D x, D shift) {
-    D d = x - shift, lost = (x - (d - (d - x))) - (shift + (d - x));
-    D sum = s + d;
-    s_low = s_low + (sum_error(s, d, sum) + lost);
-    s = sum;
-    D square = d * d, twice = d * lost;
-    D total = q + square;
-    q_low = q_low + (sum_error(q, square, total) + (square_error(d, square) + (twice + twice)));
-    q = total;
-  }
-};
-
-struct Pair {
-  double high, low;
-};
-
-BN_INLINE Pair sum_lanes(D high, D low) {
-  double h[LANES], l[LANES];
-  __builtin_memcpy(h, &high, sizeof h);
-  __builtin_memcpy(l, &low, sizeof l);
-  for (int step = LANES / 2; step > 0; step /= 2) {
-    for (int i = 0; i < step; i++) {
-      double sum = h[i] + h[i + step];
-      l[i] = (l[i] + l[i + step]) + sum_error(h[i], h[i + step], sum);
-      h[i] = sum;
-    }
-  }
-  return {h[0], l[0]};
-}
-
-BN_INLINE double sum_lanes(D high) {
-  double h[LANES];
-  __builtin_memcpy(h, &high, sizeof h);
-  for (int step = LANES / 2; step > 0; step /= 2) {
-    for (int i = 0; i < step; i++) h[i] = h[i] + h[i + step];
-  }
-  return h[0];
-}
-
-// total += more, per channel. `count`s are the values behind each; total may be empty (count 0).
-template <class T>
-void join(const Partials& total, double count, const Partials& more, double more_count,
-          std::int64_t channels) {
-  if (more_count == 0) return;
-  if (count == 0) {
-    for (std::int64_t c = 0; c < channels; c++) {
-      total.shift[c] = more.shift[c];
-      total.a[c] = more.a[c];
-      total.b[c] = more.b[c];
-      if constexpr (sizeof(T) == 8) {
-        total.a_low[c] = more.a_low[c];
-        total.b_low[c] = more.b_low[c];
-      }
-    }
-    return;
-  }
-  if constexpr (sizeof(T) == 8) {
-    for (std::int64_t c = 0; c < channels; c++) {
-      double a = total.a[c] + more.a[c], b = total.b[c] + more.b[c];
-      total.a_low[c] += more.a_low[c] + sum_error(total.a[c], more.a[c], a);
-      total.b_low[c] += more.b_low[c] + sum_error(total.b[c], more.b[c], b);
-      total.a[c] = a;
-      total.b[c] = b;
-    }
-  } else {
-    double part = more_count / (count + more_count), both = count * part;
-    double *shift = total.shift, *mean = total.a, *m2 = total.b;
-    for (std::int64_t c = 0; c < channels; c++) {
-      double delta = (more.shift[c] - shift[c]) + (more.a[c] - mean[c]);
-      double joined = mean[c] + delta * part;
-      // inf - inf would make NaN of a channel that holds inf of one sign only.
-      mean[c] = delta - delta == 0 ? joined : mean[c] + more.a[c];
-      m2[c] = (m2[c] + more.b[c]) + delta * delta * both;
-    }
-  }
-}
-
-// A value to subtract first: finite, so that inf in a channel does not make its mean NaN.
-template <class T>
-BN_INLINE double shift_of(const T* p) {
-  double value = get(p);
-  return value - value == 0 ? value : 0;
-}
-
-BN_INLINE Partials from(const Partials& p, std::int64_t c) {
-  return {p.shift + c, p.a + c, p.a_low + c, p.b + c, p.b_low + c};
-}
+constexpr std::int64_t TILE = 8;          // rows in turn
+constexpr std::int64_t GROUP = 64;        // channels first: channels whose lanes are kept
+constexpr std::int64_t POSITIONS = 832;   // elements of a row whose lanes are kept
 
 struct Box {
   std::int64_t row, row_end, column, column_end;
@@ -138,6 +33,129 @@ BN_INLINE Box box_of(const View& v, std::int64_t block) {
 
 BN_INLINE double count_of(const Box& box) {
   return (double)(box.row_end - box.row) * (double)(box.column_end - box.column);
+}
+
+// How many channels' rows make a run of whole steps, where one row doesn't: 1 where rows are long.
+BN_INLINE std::int64_t channels_per_run(const View& v, std::int64_t rows, std::int64_t most) {
+  if (v.inner >= 256 || v.inner % LANES == 0 || rows < 4) return 1;
+  std::int64_t unit = LANES;
+  while (unit > 1 && v.inner * (unit / 2) % LANES == 0) unit /= 2;
+  const std::int64_t fitting = most / v.inner / unit * unit;
+  return fitting > 0 ? fitting : 1;
+}
+
+// Each of `channels` values `inner` times.
+template <class S>
+void expand(const S* values, std::int64_t channels, std::int64_t inner, S* out) {
+  for (std::int64_t c = 0; c < channels; c++) {
+    for (std::int64_t i = 0; i < inner; i++) *out++ = values[c];
+  }
+}
+
+// A Sum's lanes as plain numbers: sums[j][i].
+template <class Sum>
+struct Columns {
+  alignas(64) double sums[Sum::SUMS][POSITIONS];
+  BN_INLINE void set(const typename Sum::Lanes& lanes, std::int64_t i) {
+    for (int j = 0; j < Sum::SUMS; j++) store(sums[j] + i, lanes.sums[j]);
+  }
+};
+
+template <class Sum>
+void sum_rows(const View& v, const Part& part, Sum& sum) {
+  typename Sum::Lanes kept[GROUP];
+  Columns<Sum> lanes, totals;
+  for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += GROUP) {
+    const std::int64_t group = smaller(GROUP, part.channel_end - c0);
+    for (std::int64_t b = part.block; b < part.block_end; b++) {
+      const Box box = box_of(v, b);
+      sum.begin(box, c0, group, b == part.block);
+      for (std::int64_t row = box.row; row < box.row_end; row += TILE) {
+        const std::int64_t row_end = smaller(row + TILE, box.row_end);
+        for (std::int64_t c = 0; c < group; c++) {
+          typename Sum::Lanes own = row == box.row ? Sum::Lanes::zero() : kept[c];
+          D key[Sum::KEYS];
+          for (int j = 0; j < Sum::KEYS; j++) key[j] = set(sum.keys[j][c]);
+          for (std::int64_t n = row; n < row_end; n++) {
+            const std::int64_t start = (n * v.channels + c0 + c) * v.inner;
+            std::int64_t i = start + box.column, end = start + box.column_end;
+            for (; i + LANES <= end; i += LANES) sum.add(own, i, key);
+            if (i < end) sum.add_part(own, i, (int)(end - i), key, sum.fill(c));
+          }
+          kept[c] = own;
+        }
+      }
+      for (std::int64_t c = 0; c < group; c++) {
+        lanes.set(kept[c], 0);
+        sum.fold(lanes, 0, LANES, totals, c);
+      }
+      sum.end(box, c0, group, totals);
+    }
+  }
+}
+
+template <class Sum>
+void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum) {
+  typename Sum::Lanes kept[POSITIONS / LANES];
+  alignas(64) double keys[Sum::KEYS][POSITIONS];
+  Columns<Sum> columns, totals;
+  const std::int64_t stride = v.channels * v.inner;
+  for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += at_once) {
+    const std::int64_t group = smaller(at_once, part.channel_end - c0), width = group * v.inner;
+    for (std::int64_t b = part.block; b < part.block_end; b++) {
+      const Box box = box_of(v, b);
+      sum.begin(box, c0, group, b == part.block);
+      for (int j = 0; j < Sum::KEYS; j++) {
+        expand(sum.keys[j], group, v.inner, keys[j]);
+        for (std::int64_t i = width; i % LANES; i++) keys[j][i] = 0;
+      }
+      for (std::int64_t row = box.row; row < box.row_end; row += TILE) {
+        const std::int64_t row_end = smaller(row + TILE, box.row_end);
+        for (std::int64_t p = 0; p < width; p += LANES) {
+          typename Sum::Lanes own = row == box.row ? Sum::Lanes::zero() : kept[p / LANES];
+          D key[Sum::KEYS];
+          for (int j = 0; j < Sum::KEYS; j++) key[j] = load(keys[j] + p);
+          std::int64_t i = row * stride + c0 * v.inner + p;
+          if (p + LANES <= width) {
+            for (std::int64_t n = row; n < row_end; n++, i += stride) sum.add(own, i, key);
+          } else {
+            for (std::int64_t n = row; n < row_end; n++, i += stride) {
+              sum.add_part(own, i, (int)(width - p), key, 0);
+            }
+          }
+          kept[p / LANES] = own;
+        }
+      }
+      for (std::int64_t p = 0; p < width; p += LANES) columns.set(kept[p / LANES], p);
+      if (v.inner == 1) {
+        sum.end(box, c0, group, columns);
+      } else {
+        for (std::int64_t c = 0; c < group; c++) {
+          sum.fold(columns, c * v.inner, (c + 1) * v.inner, totals, c);
+        }
+        sum.end(box, c0, group, totals);
+      }
+    }
+  }
+}
+
+template <class Sum>
+void sum_part(const View& v, const Part& part, Sum& sum) {
+  // By the shape alone: a part may hold fewer rows, and sums must not depend on it.
+  const std::int64_t run = v.inner == 1 ? 512 : channels_per_run(v, v.outer, POSITIONS);
+  if (run > 1 && v.inner < 128) {
+    sum_columns(v, part, run, sum);
+  } else {
+    sum_rows(v, part, sum);
+  }
+}
+
+// The sum of p[start, end).
+BN_INLINE double sum_run(const double* p, std::int64_t start, std::int64_t end) {
+  D total = set(0.0);
+  for (; start + LANES <= end; start += LANES) total = total + load(p + start);
+  if (start < end) total = total + load_part<double>(p + start, (int)(end - start), 0);
+  return sum_lanes(total);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include <cstring>
 
-#include "plan.h"
+#include "coefficients.h"
 
 namespace kernel {
 namespace {
@@ -45,87 +45,49 @@ void deviations(const Job& job, double epsilon, Index c, Index end, const Statis
   for (; c < end; c++) s.inv_std[c] = 1.0 / std::sqrt(s.m2[c] / count + epsilon);
 }
 
-// The coefficients of normalize, in the type that the elements are computed in.
-class Prepared {
- public:
-  Prepared(const Job& job, Scratch& scratch, const Affine& affine)
-      : narrow_(job.element != Element::float64), affine_(affine) {
-    const Index channels = job.view.channels;
-    for (double*& array : wide_) array = scratch.take(channels);
-    if (narrow_) {
-      for (float*& array : float_) array = take_bytes<float>(scratch, channels);
-      careful_ = take_bytes<unsigned char>(scratch, channels);
-    }
-  }
-  static Index doubles(Index channels) {
-    return 4 * Scratch::padded(channels) + 5 * Scratch::padded(ceil_div(channels, 2));
-  }
-
-  // True where some of the channels need care: then `careful` stands in the result.
-  Coefficients fill(const Statistics& s, Index c, Index end) {
-    bool any = false;
-    for (; c < end; c++) {
-      const double scale = affine_.gamma ? s.inv_std[c] * affine_.gamma[c] : s.inv_std[c];
-      const double shift = affine_.beta ? affine_.beta[c] : 0;
-      wide_[0][c] = s.mean[c];
-      wide_[1][c] = s.residual[c];
-      wide_[2][c] = scale;
-      wide_[3][c] = shift;
-      if (!narrow_) continue;
-      const float mean = static_cast<float>(s.mean[c]);
-      float_[0][c] = mean;
-      float_[1][c] = static_cast<float>((s.mean[c] - static_cast<double>(mean)) + s.residual[c]);
-      if (!std::isfinite(mean)) float_[1][c] = 0;
-      float_[2][c] = static_cast<float>(scale);
-      float_[3][c] = static_cast<float>(shift);
-      // Where x - mean could overflow a float, or the scale has no float with all its digits.
-      const double size = std::fabs(scale);
-      careful_[c] = (std::isfinite(s.mean[c]) && std::fabs(s.mean[c]) > 0x1p100) ||
-                    (std::isfinite(scale) && scale != 0 && (size < 0x1p-100 || size > 0x1p126)) ||
-                    (std::isfinite(shift) && std::fabs(shift) > 0x1p127);
-      any = any || careful_[c];
-    }
-    const unsigned char* careful = any ? careful_ : nullptr;
-    Coefficients k = {wide_[0], wide_[1], wide_[2], wide_[3], careful,
-                      wide_[0], wide_[1], wide_[2], wide_[3]};
-    if (narrow_) k.mean = float_[0], k.residual = float_[1], k.scale = float_[2], k.shift = float_[3];
-    return k;
-  }
-
- private:
-  template <class T>
-  static T* take_bytes(Scratch& scratch, Index count) {
-    return reinterpret_cast<T*>(scratch.take(ceil_div(count * static_cast<Index>(sizeof(T)), 8)));
-  }
-
-  bool narrow_;
-  Affine affine_;
-  double* wide_[4];
-  float* float_[4] = {};
-  unsigned char* careful_ = nullptr;
-};
-
 Index partial_doubles(const View& v) {
   return 5 * Scratch::padded(v.channels) * segments(v);
 }
 
-void sum_segments(const Job& job, int threads, const Partials& total, Scratch& scratch) {
-  const View& v = job.view;
-  const Index count = segments(v);
-  Partials parts[SEGMENTS];
-  parts[0] = total;
-  for (Index s = 1; s < count; s++) parts[s] = take_partials(scratch, v.channels);
-  auto item = [&](Index s) {
-    loops(job).moments(v, job.tensors, segment(v, s, count), parts[s]);
-  };
-  parallel(count, threads, item);
-  double seen = count_of(v, segment(v, 0, count));
-  for (Index s = 1; s < count; s++) {
-    const double more = count_of(v, segment(v, s, count));
-    loops(job).join(total, seen, parts[s], more, v.channels);
-    seen += more;
-  }
+constexpr Index JOINED = 256;  // channels
+
+Partials from(const Partials& p, Index c) {
+  return {p.shift + c, p.a + c, p.a_low + c, p.b + c, p.b_low + c};
 }
+
+// Sums segments of channels by all threads, and joins them in their order into the first.
+class Segments {
+ public:
+  Segments(const Job& job, int threads, const Partials& total, Scratch& scratch)
+      : job_(job), threads_(threads), count_(segments(job.view)) {
+    parts_[0] = total;
+    for (Index s = 1; s < count_; s++) parts_[s] = take_partials(scratch, job.view.channels);
+    for (Index s = 0; s < count_; s++) counts_[s] = count_of(job.view, segment(job.view, s, count_, 0, 1));
+  }
+  void sum(Index c, Index end) const {
+    auto item = [&](Index s) {
+      loops(job_).moments(job_.view, job_.tensors, segment(job_.view, s, count_, c, end), parts_[s]);
+    };
+    parallel(count_, threads_, item);
+    auto join = [&](Index i) { join_channels(c + i * JOINED, std::min(c + (i + 1) * JOINED, end)); };
+    parallel(ceil_div(end - c, JOINED), threads_, join);
+  }
+
+ private:
+  void join_channels(Index c, Index end) const {
+    double seen = counts_[0];
+    for (Index s = 1; s < count_; s++) {
+      loops(job_).join(from(parts_[0], c), seen, from(parts_[s], c), counts_[s], end - c);
+      seen += counts_[s];
+    }
+  }
+
+  const Job& job_;
+  int threads_;
+  Index count_;
+  Partials parts_[SEGMENTS];
+  double counts_[SEGMENTS];
+};
 
 #if defined(__x86_64__)
 const Level* const LEVELS[] = {&level_v4, &level_v3, &level_v2};
@@ -166,15 +128,13 @@ void reduce(Job job, const Statistics& out) {
   Scratch scratch(partial_doubles(v));
   const Partials total = take_partials(scratch, v.channels);
   if (segments(v) == 1) {
-    const Index at_once = channels_at_once(job, 1, threads);
+    const Turns turns(job, 1, threads);
     auto item = [&](Index i) {
-      const Index c = i * at_once;
-      const Part part = {c, std::min(c + at_once, v.channels), 0, v.blocks, false};
-      loops(job).moments(v, job.tensors, part, total);
+      loops(job).moments(v, job.tensors, turns.part(v, i, false), total);
     };
-    parallel(ceil_div(v.channels, at_once), threads, item);
+    parallel(turns.items, threads, item);
   } else {
-    sum_segments(job, threads, total, scratch);
+    Segments(job, threads, total, scratch).sum(0, v.channels);
   }
   conclude(job, total, 0, v.channels, out);
 }
@@ -186,7 +146,7 @@ void normalize(Job job, const Statistics& statistics, const Affine& affine) {
   Scratch scratch(Prepared::doubles(v.channels));
   Prepared prepared(job, scratch, affine);
   const Coefficients k = prepared.fill(statistics, 0, v.channels);
-  write_all(job, threads_for(v), false,
+  write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).normalize(v, job.tensors, part, k); });
 }
 
@@ -199,24 +159,28 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
   const Partials total = take_partials(scratch, v.channels);
   Prepared prepared(job, scratch, affine);
   if (segments(v) == 1) {
-    const Index at_once = channels_at_once(job, 1, threads);
+    const Turns turns(job, 1, threads);
     auto item = [&](Index i) {
-      const Index c = i * at_once, end = std::min(c + at_once, v.channels);
-      loops(job).moments(v, job.tensors, {c, end, 0, v.blocks, false}, total);
-      conclude(job, total, c, end, out);
-      deviations(job, epsilon, c, end, out);
-      const Coefficients k = prepared.fill(out, c, end);
-      loops(job).normalize(v, job.tensors, {c, end, 0, v.blocks, true}, k);
+      const Part part = turns.part(v, i, false);
+      loops(job).moments(v, job.tensors, part, total);
+      conclude(job, total, part.channel, part.channel_end, out);
+      deviations(job, epsilon, part.channel, part.channel_end, out);
+      const Coefficients k = prepared.fill(out, part.channel, part.channel_end);
+      loops(job).normalize(v, job.tensors, turns.part(v, i, true), k);
     };
-    parallel(ceil_div(v.channels, at_once), threads, item);
+    parallel(turns.items, threads, item);
     return;
   }
-  sum_segments(job, threads, total, scratch);
-  conclude(job, total, 0, v.channels, out);
-  deviations(job, epsilon, 0, v.channels, out);
-  const Coefficients k = prepared.fill(out, 0, v.channels);
-  write_all(job, threads, true,
-            [&](const Part& part) { loops(job).normalize(v, job.tensors, part, k); });
+  const Segments parts(job, threads, total, scratch);
+  for (Index c = 0; c < v.channels; c += step(v)) {
+    const Index end = c + step(v);
+    parts.sum(c, end);
+    conclude(job, total, c, end, out);
+    deviations(job, epsilon, c, end, out);
+    const Coefficients k = prepared.fill(out, c, end);
+    write_blocks(job, 1, threads, true, c, end,
+                 [&](const Part& part) { loops(job).normalize(v, job.tensors, part, k); });
+  }
 }
 
 void move(const Level* level, const float* const* inputs, int arrays, float* out,

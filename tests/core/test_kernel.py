@@ -90,6 +90,13 @@ def test_whole_tasks_agree_with_the_reference(level, shape, dtype, mode, monkeyp
     close(found, everything(x, dy, axes, mode), dtype, 4)
 
 
+def test_channels_larger_than_a_cache_agree_with_the_reference(level, monkeypatch):
+    x, dy = data((3, 16, 300, 300), "float32"), data((3, 16, 300, 300), "float32", 5)
+    found = everything(x, dy, (1,))
+    use(monkeypatch, reference)
+    close(found, everything(x, dy, (1,)), "float32", 4)
+
+
 @pytest.mark.parametrize("dtype", BOUNDS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_halves_agree_with_the_reference(level, shape, dtype):

@@ -17,8 +17,16 @@ if len(kernel.IMPLEMENTATIONS) == 1:
     pytest.skip("BATCHNORM_KERNEL=reference is all that is asked for", allow_module_level=True)
 from batchnorm import _kernel
 
-# The last: so few rows of so many channels that the threads share the channels.
-SHAPES = [(16, 64, 28, 28), (64, 96, 7, 7), (3000, 128), (4, 2, 300, 300), (20, 8192)]
+# The last two: channels that all threads sum together, and so few rows of so many channels that
+# the threads share the channels.
+SHAPES = [
+    (16, 64, 28, 28),
+    (64, 96, 7, 7),
+    (3000, 128),
+    (4, 2, 300, 300),
+    (3, 16, 300, 300),
+    (20, 8192),
+]
 
 
 @pytest.fixture

@@ -1,0 +1,70 @@
+// What normalize multiplies and adds per channel, made from statistics, gamma and beta.
+#pragma once
+
+#include "plan.h"
+
+namespace kernel {
+namespace {
+
+// The coefficients of normalize, in the type that the elements are computed in.
+class Prepared {
+ public:
+  Prepared(const Job& job, Scratch& scratch, const Affine& affine)
+      : narrow_(job.element != Element::float64), affine_(affine) {
+    const Index channels = job.view.channels;
+    for (double*& array : wide_) array = scratch.take(channels);
+    if (narrow_) {
+      for (float*& array : float_) array = take_bytes<float>(scratch, channels);
+      careful_ = take_bytes<unsigned char>(scratch, channels);
+    }
+  }
+  static Index doubles(Index channels) {
+    return 4 * Scratch::padded(channels) + 5 * Scratch::padded(ceil_div(channels, 2));
+  }
+
+  // True where some of the channels need care: then `careful` stands in the result.
+  Coefficients fill(const Statistics& s, Index c, Index end) {
+    bool any = false;
+    for (; c < end; c++) {
+      const double scale = affine_.gamma ? s.inv_std[c] * affine_.gamma[c] : s.inv_std[c];
+      const double shift = affine_.beta ? affine_.beta[c] : 0;
+      wide_[0][c] = s.mean[c];
+      wide_[1][c] = s.residual[c];
+      wide_[2][c] = scale;
+      wide_[3][c] = shift;
+      if (!narrow_) continue;
+      const float mean = static_cast<float>(s.mean[c]);
+      float_[0][c] = mean;
+      float_[1][c] = static_cast<float>((s.mean[c] - static_cast<double>(mean)) + s.residual[c]);
+      if (!std::isfinite(mean)) float_[1][c] = 0;
+      float_[2][c] = static_cast<float>(scale);
+      float_[3][c] = static_cast<float>(shift);
+      // Where x - mean could overflow a float, or the scale has no float with all its digits.
+      const double size = std::fabs(scale);
+      careful_[c] = (std::isfinite(s.mean[c]) && std::fabs(s.mean[c]) > 0x1p100) ||
+                    (std::isfinite(scale) && scale != 0 && (size < 0x1p-100 || size > 0x1p126)) ||
+                    (std::isfinite(shift) && std::fabs(shift) > 0x1p127);
+      any = any || careful_[c];
+    }
+    const unsigned char* careful = any ? careful_ : nullptr;
+    Coefficients k = {wide_[0], wide_[1], wide_[2], wide_[3], careful,
+                      wide_[0], wide_[1], wide_[2], wide_[3]};
+    if (narrow_) k.mean = float_[0], k.residual = float_[1], k.scale = float_[2], k.shift = float_[3];
+    return k;
+  }
+
+ private:
+  template <class T>
+  static T* take_bytes(Scratch& scratch, Index count) {
+    return reinterpret_cast<T*>(scratch.take(ceil_div(count * static_cast<Index>(sizeof(T)), 8)));
+  }
+
+  bool narrow_;
+  Affine affine_;
+  double* wide_[4];
+  float* float_[4] = {};
+  unsigned char* careful_ = nullptr;
+};
+
+}  // namespace
+}  // namespace kernel
