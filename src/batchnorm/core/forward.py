@@ -8,7 +8,7 @@ chooses and which variance it averages is not decided here, nor is how the sums 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -121,18 +121,15 @@ def forward(
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
-    if (
-        weights is None
-        and settings.groups == 1
-        and settings.renorm is None
-        and not settings.count_offset
-        and (dtype is None or dtype == x.dtype)
-    ):
+    if weights is None and settings.plain and (dtype is None or dtype == x.dtype):
         done = _whole(x, gamma, beta, running, settings, out, addend, relu)
         if done is not None:
             return done
     groups = settings.groups
-    _check(x, settings, {"gamma": gamma, "beta": beta, **(vars(running) if running else {})}, out)
+    given = {"gamma": gamma, "beta": beta}
+    if running is not None:
+        given |= {field.name: getattr(running, field.name) for field in fields(running)}
+    _check(x, settings, given, out)
     gamma, beta = _spread(_wide(gamma), groups), _spread(_wide(beta), groups)
     count = r = d = None
     if settings.mode is Mode.RUNNING:
