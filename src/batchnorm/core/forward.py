@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.arrays import as_array
 from batchnorm.core import kernel, reference, renorm
 from batchnorm.core.moments import Moments
 from batchnorm.core.running import Running, update
@@ -92,7 +93,7 @@ def forward(
     running   = (1 - factor) * running + factor * statistic
 
     Args:
-        x: real values; never changed.
+        x: real values, NumPy's or any tensor on the CPU that exports itself; never changed.
         gamma: scale, None for 1.
         beta: shift, None for 0.
         running: running statistics, None for none; never changed.
@@ -121,6 +122,8 @@ def forward(
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
+    if type(x) is not np.ndarray:
+        x = as_array(x, "x")
     if weights is None and settings.plain and (dtype is None or dtype == x.dtype):
         done = _whole(x, gamma, beta, running, settings, out, addend, relu)
         if done is not None:
@@ -243,6 +246,8 @@ def backward(
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
+    if type(dy) is not np.ndarray:
+        dy = as_array(dy, "dy")
     if dy.shape != saved.x.shape:
         raise InvalidValue(f"dy must have x's shape {saved.x.shape}, but got shape {dy.shape}")
     if (
