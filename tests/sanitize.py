@@ -24,7 +24,7 @@ BUILD = ROOT / "build" / "sanitize"
 TESTS = [
     "tests/core/test_kernel_threads.py",
     "tests/core/test_kernel.py",
-    "tests/core/test_kernel_arrays.py",
+    "tests/test_layer_again.py",
     "tests/core/test_laws.py",
     "tests/core/test_gradients.py",
 ]

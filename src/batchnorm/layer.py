@@ -136,13 +136,13 @@ class Layer:
             raise InvalidValue(f"dy must have the output's shape {shape}, but got shape {dy.shape}")
         dx, dgamma, dbeta = self._differentiate(dy.reshape(self._saved.x.shape))
         self.gradients = {}
-        for role, gradient in (("gamma", dgamma), ("beta", dbeta)):
-            name = self._name_of(role)
-            if name is not None and self._trains(role):
-                own = getattr(self, name)
-                with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):
+            for role, gradient in (("gamma", dgamma), ("beta", dbeta)):
+                name = self._name_of(role)
+                if name is not None and self._trains(role):
+                    own = getattr(self, name)
                     self.gradients[name] = gradient.reshape(own.shape).astype(own.dtype)
-        return dx.reshape(shape)
+        return dx if dx.shape == shape else dx.reshape(shape)
 
     def _output_shape(self) -> tuple[int, ...]:
         """The shape of the latest output; a dialect may have computed in another."""
