@@ -140,9 +140,7 @@ def mindspore_calls(case: Case, x: np.ndarray, dy: np.ndarray, threads: int) -> 
         return {}
     import mindspore as ms
 
-    ms.set_context(mode=ms.PYNATIVE_MODE)
-    ms.set_device("CPU")
-    ms.runtime.set_cpu_affinity(False)
+    ms.set_context(mode=ms.PYNATIVE_MODE, device_target="CPU")
     training = case.task == "training"
     run = ms.ops.BatchNorm(is_training=training, epsilon=EPSILON, momentum=0.1)
     tensor = ms.Tensor(x)

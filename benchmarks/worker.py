@@ -37,6 +37,9 @@ class Worker:
         self.name, self.threads = name, threads
         self.calls: dict[str, Callable[[], Any]] = {}
         bn.set_num_threads(threads)
+        # Whatever a framework's own setting is called: it sees no more processors than that.
+        if hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
 
     def versions(self) -> dict[str, Any]:
         """The framework's version; an error where it is not installed."""

@@ -286,3 +286,30 @@ def test_each_thread_has_its_own_flags_of_arithmetic_back(threads):
         "print(hex(kept), sorted(set(first.ravel().tolist())), (first == second).all())\n"
     )
     assert python(code) == "0x8040 [-1.0, 1.0] True"
+
+
+def test_subnormal_state_is_kept_with_the_flush_flags_set():
+    """What is read of the parameters and written to the running statistics, too."""
+    if os.uname().machine != "x86_64":
+        pytest.skip("the flags are x86's")
+    code = (
+        "import ctypes, ctypes.util, numpy as np\n"
+        "from batchnorm import core\n"
+        "from batchnorm.vocabulary import Mode\n"
+        "m = ctypes.CDLL(ctypes.util.find_library('m'))\n"
+        "env = ctypes.create_string_buffer(32)\n"
+        "m.fegetenv(env)\n"
+        "word = int.from_bytes(env.raw[28:32], 'little') | 0x8040\n"
+        "flush = env.raw[:28] + word.to_bytes(4, 'little')\n"
+        "x = np.float32([[1], [2]]); zero = np.zeros(1, np.float32); tiny = zero + 1e-40\n"
+        "running = core.Running(zero, np.float32([1e-40]))\n"
+        "s = core.Settings((1,), Mode.RUNNING, 0.0)\n"
+        "t = core.Settings((1,), Mode.BATCH_AND_UPDATE, 1e-5, 0.0)\n"
+        "m.fesetenv(flush)\n"
+        "y = core.forward(x, None, None, running, s)[0]\n"
+        "z = core.forward(x, zero, tiny, None, core.Settings((1,), Mode.BATCH, 1.0))[0]\n"
+        "new = core.forward(x, None, None, running, t)[1]\n"
+        "m.fesetenv(env)\n"
+        "print(np.isfinite(y).all(), (z == tiny).all(), (new.var == running.var).all())\n"
+    )
+    assert python(code) == "True True True"
