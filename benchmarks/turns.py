@@ -105,8 +105,8 @@ def measure(
     """Seconds of every call in each of its rounds, and what could not be timed.
 
     All take turns, in an order that is turned round each time. A slow one takes part in fewer
-    rounds, at least 3, so that it spends about `seconds` on the row; a turn of a fast one is
-    repeated until 0.2 ms are over.
+    rounds, so that it spends about `seconds` on the row; a turn of a fast one is repeated until
+    0.2 ms are over.
     """
     notes: dict[str, str] = {}
     owner: dict[str, Contender] = {}
@@ -120,7 +120,8 @@ def measure(
     count, most = {}, {}
     for name in owner:
         one = owner[name].ask("turn", name=name, count=1).get("seconds", seconds)
-        most[name] = max(3, min(rounds, int(seconds / max(one, 1e-7))))
+        least = 3 if one < seconds else 1
+        most[name] = max(least, min(rounds, int(seconds / max(one, 1e-7))))
         count[name] = max(1, int(2e-4 / max(one, 1e-7)))
     times: dict[str, list[float]] = {name: [] for name in owner}
     for turn in range(rounds):
