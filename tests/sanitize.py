@@ -21,16 +21,25 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "sanitize"
+THREADED = ["tests/core/test_kernel_threads.py"]  # the others' arrays wake no thread
 TESTS = [
-    "tests/core/test_kernel_threads.py",
+    *THREADED,
     "tests/core/test_kernel.py",
-    "tests/test_layer_again.py",
+    "tests/core/test_results.py",
     "tests/core/test_laws.py",
     "tests/core/test_gradients.py",
+    "tests/test_layer_again.py",
 ]
-KINDS = {  # -fsanitize=…: the runtime that must be there before Python is, and its options
-    "thread": ("libtsan.so", {"TSAN_OPTIONS": "exitcode=66 die_after_fork=0 halt_on_error=0"}),
-    "address,undefined": (
+KINDS = {  # -fsanitize=…, the tests, the runtime to be loaded before Python, and its options
+    "thread": (
+        "thread",
+        THREADED,
+        "libtsan.so",
+        {"TSAN_OPTIONS": "exitcode=66 die_after_fork=0 halt_on_error=0"},
+    ),
+    "address": (
+        "address,undefined",
+        TESTS,
         "libasan.so",
         {
             # Python itself never frees what lives as long as the process.
@@ -43,12 +52,13 @@ KINDS = {  # -fsanitize=…: the runtime that must be there before Python is, an
 
 def build(kind: str, compiler: str) -> Path:
     """The folder to put on PYTHONPATH: the package with a kernel of this kind."""
-    made = BUILD / kind.replace(",", "-")
+    made, sanitizers = BUILD / kind, KINDS[kind][0]
     package = made / "path" / "batchnorm"
     shutil.rmtree(package, ignore_errors=True)
     shutil.copytree(ROOT / "src" / "batchnorm", package, ignore=shutil.ignore_patterns("*.so"))
-    configure = ["cmake", "-S", ROOT, "-B", made, "-G", "Ninja", f"-DBATCHNORM_SANITIZE={kind}"]
+    configure = ["cmake", "-S", ROOT, "-B", made, "-G", "Ninja"]
     options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_CXX_COMPILER={compiler}"]
+    options.append(f"-DBATCHNORM_SANITIZE={sanitizers}")
     subprocess.run([*configure, *options], check=True, stdout=subprocess.DEVNULL)
     subprocess.run(["cmake", "--build", made], check=True, stdout=subprocess.DEVNULL)
     for library in made.glob("_kernel*.so"):
@@ -58,7 +68,7 @@ def build(kind: str, compiler: str) -> Path:
 
 def test(kind: str, compiler: str, path: Path, more: list[str]) -> subprocess.CompletedProcess[str]:
     """pytest on that build; its output is kept, for a report may come from any process."""
-    runtime, options = KINDS[kind]
+    _, tests, runtime, options = KINDS[kind]
     asked = subprocess.run(
         [compiler, f"-print-file-name={runtime}"], capture_output=True, text=True, check=True
     )
@@ -74,7 +84,7 @@ def test(kind: str, compiler: str, path: Path, more: list[str]) -> subprocess.Co
     # Without address randomization: ThreadSanitizer wants its own places free.
     run = ["setarch", platform.machine(), "-R", sys.executable, "-m", "pytest", "-q", "-p"]
     return subprocess.run(
-        [*run, "no:cacheprovider", *(more or TESTS)],
+        [*run, "no:cacheprovider", *(more or tests)],
         cwd=ROOT,
         env=environment,
         text=True,
@@ -96,7 +106,9 @@ def main() -> int:
         "# Sanitizers\n",
         "Written by `python -m tests.sanitize --report docs/sanitizers.md`.\n",
         f"{datetime.now(UTC):%Y-%m-%d}, {version.splitlines()[0]}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} processors. Tests: {', '.join(TESTS)}.\n",
+        f"{platform.python_version()}, {os.cpu_count()} processors.\n",
+        *(f"- {used}: {', '.join(tests)}" for used, tests, *_ in KINDS.values()),
+        "",
         "| build | tests | reports | build (s) | tests (s) |",
         "| --- | --- | --- | --- | --- |",
     ]
@@ -115,7 +127,7 @@ def main() -> int:
         if done.returncode != 0 or reports:
             print(done.stdout, file=sys.stderr)
         summary = next((s for s in reversed(done.stdout.splitlines()) if " in " in s), "none ran")
-        lines.append(f"| {kind} | {summary.strip('= ')} | {reports} | {seconds} |")
+        lines.append(f"| {KINDS[kind][0]} | {summary.strip('= ')} | {reports} | {seconds} |")
     text = "\n".join(lines) + "\n"
     print(text)
     if given.report:
