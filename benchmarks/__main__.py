@@ -84,7 +84,9 @@ def main(
         if "error" not in found:
             one.package, one.version = found["package"], found["version"]
             contenders.append(one)
-        elif found["error"]:
+            continue
+        one.stop()
+        if found["error"]:
             print(f"left out: {found['error']}", file=sys.stderr)
     rows = []
     for number, case in enumerate(cases, 1):

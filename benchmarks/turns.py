@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -61,6 +61,11 @@ class Contender:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+            self.reader.join()
+            for pipe in (self.process.stdin, self.process.stdout):
+                with suppress(OSError):  # what could not be written any more
+                    assert pipe is not None
+                    pipe.close()
             self.process = None
 
     def _start(self) -> None:
@@ -74,7 +79,9 @@ class Contender:
             cwd=Path(__file__).parent.parent,
         )
         self.lines: queue.Queue[str] = queue.Queue()
-        threading.Thread(target=self._read, args=(self.process, self.lines), daemon=True).start()
+        arguments = (self.process, self.lines)
+        self.reader = threading.Thread(target=self._read, args=arguments, daemon=True)
+        self.reader.start()
 
     @staticmethod
     def _read(process: subprocess.Popen[str], lines: queue.Queue[str]) -> None:
