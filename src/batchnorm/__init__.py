@@ -10,6 +10,7 @@ from types import ModuleType
 
 from batchnorm import checkpoints, core
 from batchnorm.convert import compare, convert, fold, inspect, unfold
+from batchnorm.core.threads import get_num_threads, set_num_threads
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
 from batchnorm.errors import BatchNormError, CheckpointError
 from batchnorm.read import read
@@ -22,11 +23,13 @@ __all__ = [
     "convert",
     "core",
     "fold",
+    "get_num_threads",
     "inspect",
     "keras",
     "mindspore",
     "mindspore_2_0",
     "read",
+    "set_num_threads",
     "tf_keras",
     "tf_keras_2_6",
     "torch",

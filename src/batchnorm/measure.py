@@ -1,4 +1,4 @@
-"""Timing for benchmarks: contenders in turn, medians of ratios, and the limit of a row.
+"""Timing for benchmarks: rows, our contenders, turns, medians of ratios, and the limit of a row.
 
 The limit is measured, not computed: a plain loop with the same threads and the best stores of the
 machine that reads and writes what the row must move. A time says nothing from one run to the next;
@@ -15,33 +15,47 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.core import kernel, reference
+from batchnorm.errors import InvalidValue
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["TASKS", "Case", "best_limit", "ours", "ratio", "take_turns"]
+__all__ = ["MOVES", "TASKS", "Case", "limit", "ours", "ratio", "take_turns"]
 
 TASKS = ("inference", "training", "backward")
+MOVES = {  # where a block of channels stays in a core's cache, and the whole tensor doesn't
+    ("inference", "first"): ("x", "y"),
+    ("inference", "last"): ("x", "y"),
+    ("training", "first"): ("x", "y"),
+    ("training", "last"): ("x", "x", "y"),
+    ("backward", "first"): ("x", "dy", "dx"),
+    ("backward", "last"): ("x", "dy", "x", "dy", "dx"),
+}
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a task on a tensor of (N, C, H, W) in one layout and type."""
+    """One row: a task on a tensor of (N, C, ...) in one layout and type, and what it must move."""
 
     task: str
     shape: tuple[int, ...]
     layout: str
     dtype: str = "float32"
+    moves: tuple[str, ...] = ()
 
     @property
     def axes(self) -> tuple[int, ...]:
         """The channel axis in memory."""
         return (1,) if self.layout == "first" else (len(self.shape) - 1,)
 
+    @property
+    def memory_shape(self) -> tuple[int, ...]:
+        """The shape in the order of memory."""
+        n, c, *rest = self.shape
+        return (n, c, *rest) if self.layout == "first" else (n, *rest, c)
+
     def draw(self, seed: int = 0) -> Array:
         """Values in this row's layout."""
-        n, c, *rest = self.shape
-        shape = (n, c, *rest) if self.layout == "first" else (n, *rest, c)
-        values = np.random.default_rng(seed).standard_normal(shape, np.float32)
-        found = core.empty_like(np.empty(shape, as_dtype(self.dtype)))
+        values = np.random.default_rng(seed).standard_normal(self.memory_shape, np.float32)
+        found = core.empty_like(np.empty(self.memory_shape, as_dtype(self.dtype)))
         found[...] = values + np.float32(0.5)
         return found
 
@@ -53,7 +67,7 @@ def ours(case: Case, x: Array, dy: Array, out: Array, name: str) -> Callable[[],
     mean, var = np.full(channels, 0.25, np.float32), np.full(channels, 2.0, np.float32)
     one = kernel.IMPLEMENTATIONS[name]
     if name == "reference":
-        return _by_halves(case, x, dy, out, one, (gamma, beta, mean, var))
+        return _by_halves(case, x, dy, out, (gamma, beta, mean, var))
     if case.task == "inference":
         return lambda: one.infer(x, axes, gamma, beta, mean, var, 1e-5, out, False, None)
     if case.task == "training":
@@ -63,7 +77,7 @@ def ours(case: Case, x: Array, dy: Array, out: Array, name: str) -> Callable[[],
 
 
 def _by_halves(
-    case: Case, x: Array, dy: Array, out: Array, one: object, values: tuple[Array, ...]
+    case: Case, x: Array, dy: Array, out: Array, values: tuple[Array, ...]
 ) -> Callable[[], object]:
     gamma, beta, mean, var = (value.astype(np.float64) for value in values)
     axes, zero = case.axes, np.zeros(case.shape[1])
@@ -83,23 +97,27 @@ def _by_halves(
     return run
 
 
-def best_limit(case: Case, x: Array, dy: Array, out: Array) -> Callable[[], object]:
+def limit(case: Case, x: Array, dy: Array, out: Array) -> Callable[[], object]:
     """The loop that moves what the row must move, with the kind of store that is faster here.
 
-    Inference reads x and writes y. Training reads x once where a channel's values stay in the
-    cache between statistics and normalization (channels first), else twice. So does backward with
-    x and dy.
+    The last tensor of `case.moves` is written, in one sweep with the last reads of the others; what
+    is read twice is read in a sweep of its own before.
     """
-    mover = next(one for name, one in kernel.IMPLEMENTATIONS.items() if name != "reference")
+    mover = next((one for name, one in kernel.IMPLEMENTATIONS.items() if name != "reference"), None)
+    if mover is None:
+        raise InvalidValue("the limit is a compiled loop: unset BATCHNORM_KERNEL=reference")
     move = mover._kernel.move
-    flat = [array.reshape(-1).view(np.uint8) for array in (x, dy, out)]
-    inputs = [flat[0], flat[1]] if case.task == "backward" else [flat[0]]
-    twice = case.layout == "last" and case.task != "inference"
+    moves = case.moves or MOVES[case.task, case.layout]
+    flat = {"x": x.reshape(-1).view(np.uint8), "dy": dy.reshape(-1).view(np.uint8)}
+    result = out.reshape(-1).view(np.uint8)
+    names = list(dict.fromkeys(moves[:-1]))
+    first = [flat[name] for name in names if moves.count(name) == 2]
+    rest = [flat[name] for name in names]
 
     def run(stream: bool) -> None:
-        if twice:
-            move(inputs, None, False)
-        move(inputs, flat[2], stream)
+        if first:
+            move(first, None, False)
+        move(rest, result, stream)
 
     kinds = {"through": lambda: run(False), "around": lambda: run(True)}
     times = take_turns(kinds, 5)
@@ -130,6 +148,8 @@ def take_turns(
 
 
 def ratio(times: Mapping[str, Array], name: str, to: str) -> tuple[float, float, float]:
-    """Median and quartiles of one contender's time by another's of the same round."""
-    middle, low, high = np.quantile(times[name] / times[to], [0.5, 0.25, 0.75])
+    """Median and quartiles of one contender's time by another's, over the rounds both took."""
+    rounds = min(len(times[name]), len(times[to]))
+    of, by = times[name][:rounds], times[to][:rounds]
+    middle, low, high = np.quantile(of / by, [0.5, 0.25, 0.75])
     return float(middle), float(low), float(high)

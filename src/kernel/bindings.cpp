@@ -213,10 +213,13 @@ NB_MODULE(_kernel, m) {
   if (_import_array() < 0) throw nb::python_error();
   nb::object bfloat16 = nb::module_::import_("ml_dtypes").attr("bfloat16");
   bfloat16_number = nb::cast<int>(nb::module_::import_("numpy").attr("dtype")(bfloat16).attr("num"));
+  // The module's own functions are held by Python modules, which a process never frees.
+  nb::set_leak_warnings(false);
   define_kernel(m);
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, nb::arg("count"));
   m.def("available_processors", &available_processors);
+  m.def("cgroup_quota", &cgroup_quota, nb::arg("mount"), nb::arg("membership"));
   m.def("set_buffer_limit", &set_buffer_limit, nb::arg("bytes"));
   m.def("buffers_kept", &buffers_kept);
   m.def("empty_like", [](nb::handle x) -> nb::object {
@@ -227,11 +230,14 @@ NB_MODULE(_kernel, m) {
     return new_like(a);
   }, nb::arg("x"));
   m.def("bits_of", [](nb::ndarray<nb::ro, nb::device::cpu> a) {
-    // bfloat16 has no NumPy type of its own: its bits as uint16, of the same memory.
-    if (a.itemsize() != 2) throw nb::type_error("bits_of takes 16-bit elements");
-    std::size_t shape[32];
-    std::int64_t strides[32];
-    for (std::size_t d = 0; d < a.ndim() && d < 32; d++) shape[d] = a.shape(d), strides[d] = a.stride(d);
+    // What NumPy's own from_dlpack refuses: bfloat16, as uint16 of the same memory.
+    const auto bfloat = static_cast<std::uint8_t>(nb::dlpack::dtype_code::Bfloat);
+    if (a.dtype().code != bfloat || a.dtype().bits != 16) throw nb::type_error("bits_of takes bfloat16");
+    constexpr std::size_t most = 64;
+    if (a.ndim() > most) throw nb::value_error("an array has at most 64 dimensions");
+    std::size_t shape[most];
+    std::int64_t strides[most];
+    for (std::size_t d = 0; d < a.ndim(); d++) shape[d] = a.shape(d), strides[d] = a.stride(d);
     nb::object owner = nb::cast(a, nb::rv_policy::reference);
     return nb::ndarray<nb::numpy, const std::uint16_t>(a.data(), a.ndim(), shape, owner, strides);
   }, nb::arg("array"));

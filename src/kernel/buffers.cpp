@@ -9,6 +9,13 @@
 #include <map>
 #include <mutex>
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#else
+#define ASAN_POISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+#define ASAN_UNPOISON_MEMORY_REGION(start, bytes) ((void)(start), (void)(bytes))
+#endif
+
 namespace kernel {
 namespace {
 
@@ -35,15 +42,14 @@ Store& store() {
 void shrink(Store& s) {
   while (s.kept_bytes > s.limit) {
     const auto largest = std::prev(s.kept.end());
+    ASAN_UNPOISON_MEMORY_REGION(largest->second, largest->first);
     munmap(largest->second, largest->first);
     s.kept_bytes -= largest->first;
     s.kept.erase(largest);
   }
 }
 
-}  // namespace
-
-void* take_buffer(std::size_t bytes) {
+void* take(std::size_t bytes) {
   const std::size_t size = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
   Store& s = store();
   std::lock_guard<std::mutex> lock(s.mutex);
@@ -69,6 +75,18 @@ void* take_buffer(std::size_t bytes) {
   madvise(memory, size, MADV_HUGEPAGE);
 #endif
   s.in_use[memory] = size;
+  return memory;
+}
+
+}  // namespace
+
+void* take_buffer(std::size_t bytes) {
+  char* memory = static_cast<char*>(take(bytes));
+  if (memory) {  // AddressSanitizer shall see what goes beyond, as it does in the allocator's memory
+    const std::size_t rest = (HUGE_PAGE - bytes % HUGE_PAGE) % HUGE_PAGE;
+    ASAN_UNPOISON_MEMORY_REGION(memory, bytes);
+    ASAN_POISON_MEMORY_REGION(memory + bytes, rest);
+  }
   return memory;
 }
 

@@ -2,6 +2,7 @@
 
 // The tensors of a task, checked against x: false where one of them does not fit.
 struct Arguments {
+  FloatEnvironment environment;  // also for what is read and written here: subnormal parameters
   PyArrayObject* x = nullptr;
   Job job{};
   nb::object out;

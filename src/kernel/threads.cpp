@@ -149,19 +149,21 @@ int quota_at(const std::string& path) {
   return std::max(1, static_cast<int>(allowed / period + 0.5));
 }
 
-int cgroup_quota() {
+}  // namespace
+
+int cgroup_quota(const std::string& mount, const std::string& membership) {
   int least = 0;
   auto take = [&](std::string path) {
     for (;;) {  // a limit may stand at any level
-      for (const char* root : {"/sys/fs/cgroup", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
-        const int quota = quota_at(root + path);
+      for (const char* controller : {"", "/cpu", "/cpu,cpuacct"}) {
+        const int quota = quota_at(mount + controller + path);
         if (quota > 0) least = least > 0 ? std::min(least, quota) : quota;
       }
       if (path.empty()) return;
       path.erase(path.rfind('/'));
     }
   };
-  std::ifstream groups("/proc/self/cgroup");
+  std::ifstream groups(membership);
   for (std::string line; std::getline(groups, line);) {
     const auto second = line.find(':', line.find(':') + 1);
     if (second == std::string::npos || second + 1 >= line.size()) continue;
@@ -171,8 +173,6 @@ int cgroup_quota() {
   }
   return least;
 }
-
-}  // namespace
 
 void parallel(std::int64_t items, int threads, void (*item)(void*, std::int64_t), void* context) {
   threads = static_cast<int>(std::min<std::int64_t>({threads, items, MOST_THREADS}));
@@ -187,7 +187,7 @@ int available_processors() {
   int count = static_cast<int>(std::thread::hardware_concurrency());
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
-  const int quota = cgroup_quota();
+  const int quota = cgroup_quota("/sys/fs/cgroup", "/proc/self/cgroup");
   if (quota > 0) count = std::min(count, quota);
   return std::clamp(count, 1, MOST_THREADS);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace kernel {
 
@@ -18,6 +19,10 @@ void parallel(std::int64_t items, int threads, Item& item) {
 
 // The processors this process may use: affinity and cgroup quota respected.
 int available_processors();
+
+// The whole processors that the cgroups (v1 or v2, mounted at `mount`) in the file `membership`
+// grant at most; 0 where they set no limit.
+int cgroup_quota(const std::string& mount, const std::string& membership);
 
 int num_threads();
 void set_num_threads(int count);

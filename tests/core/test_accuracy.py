@@ -5,8 +5,10 @@ from decimal import Decimal, localcontext
 import numpy as np
 import pytest
 from exact_batchnorm import CONTEXT, Channel, error, ulp
+from levels import use
 
 from batchnorm import core
+from batchnorm.core import kernel
 from batchnorm.vocabulary import Mode
 
 EPSILON = 1e-5
@@ -101,6 +103,19 @@ def gradients(x, dtype):
         np.where(np.arange(n) % 2, 0.7, -0.2),
         np.eye(1, n)[0],
     ]
+
+
+@pytest.mark.parametrize("name", kernel.IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [SINGLE, DOUBLE])
+def test_every_implementation_holds_the_bounds(name, dtype, monkeypatch):
+    use(monkeypatch, kernel.IMPLEMENTATIONS[name])
+    for ratio in (1, 2.0**12, 2.0**24 if dtype == SINGLE else 1e6):
+        for count in (3, 100):
+            x = normal(count) + ratio
+            check(x, dtype, gradients(x, dtype))
+    for shape in ("one outlier first", "denormal", "huge (var 1e36)", "sorted"):
+        if dtype == SINGLE:
+            check(SHAPES[shape](100), dtype)
 
 
 @pytest.mark.parametrize("ratio", RATIOS)

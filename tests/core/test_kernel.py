@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+from levels import use
 
 from batchnorm import core
 from batchnorm.core import kernel, reference
@@ -40,14 +41,6 @@ def level(request, monkeypatch):
     """The core's whole tasks and halves on one level."""
     use(monkeypatch, kernel.IMPLEMENTATIONS[request.param])
     return request.param
-
-
-def use(monkeypatch, implementation):
-    for name in ("reduce", "normalize", "reduce_gradient", "input_gradient"):
-        monkeypatch.setattr(kernel, name, getattr(implementation, name))
-    for name in ("forward", "infer", "backward"):
-        own = getattr(implementation, name, lambda *_: None)
-        monkeypatch.setattr(kernel, f"whole_{name}", own)
 
 
 def data(shape, dtype, seed=0):

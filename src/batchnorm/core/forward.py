@@ -8,11 +8,12 @@ chooses and which variance it averages is not decided here, nor is how the sums 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from batchnorm.arrays import as_array
 from batchnorm.core import kernel, reference, renorm
 from batchnorm.core.moments import Moments
 from batchnorm.core.running import Running, update
@@ -92,7 +93,7 @@ def forward(
     running   = (1 - factor) * running + factor * statistic
 
     Args:
-        x: real values; never changed.
+        x: real values, NumPy's or any tensor on the CPU that exports itself; never changed.
         gamma: scale, None for 1.
         beta: shift, None for 0.
         running: running statistics, None for none; never changed.
@@ -121,18 +122,20 @@ def forward(
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
-    if (
-        weights is None
-        and settings.groups == 1
-        and settings.renorm is None
-        and not settings.count_offset
-        and (dtype is None or dtype == x.dtype)
-    ):
+    if type(x) is not np.ndarray:
+        x = as_array(x, "x")
+    if weights is None and settings.plain and (dtype is None or dtype == x.dtype):
         done = _whole(x, gamma, beta, running, settings, out, addend, relu)
         if done is not None:
             return done
     groups = settings.groups
-    _check(x, settings, {"gamma": gamma, "beta": beta, **(vars(running) if running else {})}, out)
+    given = {"gamma": gamma, "beta": beta}
+    if running is not None:
+        given |= {field.name: getattr(running, field.name) for field in fields(running)}
+    _check(x, settings, given)
+    _check_result("out", out, x.shape, {"x": x, "addend": addend, "weights": weights})
+    if addend is not None and addend.shape != x.shape:
+        raise InvalidValue(f"addend must have x's shape {x.shape}, but has {addend.shape}")
     gamma, beta = _spread(_wide(gamma), groups), _spread(_wide(beta), groups)
     count = r = d = None
     if settings.mode is Mode.RUNNING:
@@ -246,6 +249,8 @@ def backward(
 
     Source: Ioffe and Szegedy 2015, https://arxiv.org/abs/1502.03167.
     """
+    if type(dy) is not np.ndarray:
+        dy = as_array(dy, "dy")
     if dy.shape != saved.x.shape:
         raise InvalidValue(f"dy must have x's shape {saved.x.shape}, but got shape {dy.shape}")
     if (
@@ -258,12 +263,13 @@ def backward(
         done = _whole_backward(saved, dy, out, out_addend)
         if done is not None:
             return done
+    inputs = {"x": saved.x, "dy": dy, "y": saved.y, "weights": saved.weights}
+    _check_result("out", out, saved.x.shape, inputs)
+    _check_result("out_addend", out_addend, saved.x.shape, {**inputs, "out": out})
     if saved.y is not None:
         dy = np.where(saved.y > 0, dy, np.zeros((), dy.dtype))
     if out_addend is not None:
         out_addend[...] = dy
-    if out is not None and (np.may_share_memory(saved.x, out) or np.may_share_memory(dy, out)):
-        raise InvalidValue("out must have memory of its own, but shares that of x or dy")
     axes, stats = saved.settings.channel_axes, (saved.mean, saved.residual, saved.inv_std)
     sum_dy, sum_dy_x_hat = kernel.reduce_gradient(saved.x, dy, axes, *stats)
     constant = slope = epsilon_share = None
@@ -319,9 +325,7 @@ def _whole_backward(
     return dx, sums[1], sums[0]
 
 
-def _check(
-    x: Array, settings: Settings, arrays: dict[str, Array | None], out: Array | None
-) -> None:
+def _check(x: Array, settings: Settings, arrays: dict[str, Array | None]) -> None:
     channels = math.prod(x.shape[axis] for axis in settings.channel_axes) // settings.groups
     for name, array in arrays.items():
         if array is not None and array.shape != (channels,):
@@ -329,11 +333,26 @@ def _check(
                 f"{name} must have shape ({channels},) for x of shape {x.shape} and channel axes "
                 f"{settings.channel_axes}, but has {array.shape}"
             )
-    if out is not None and (out.shape != x.shape or np.may_share_memory(x, out)):
+
+
+def _check_result(
+    name: str, out: Array | None, shape: tuple[int, ...], inputs: dict[str, Array | None]
+) -> None:
+    """A given result must take every value, and disturb nothing that is read."""
+    if out is None:
+        return
+    if not isinstance(out, np.ndarray) or out.shape != shape or out.dtype.kind not in "fV":
+        got = f"{out.dtype} of shape {out.shape}" if isinstance(out, np.ndarray) else f"{out!r:.80}"
         raise InvalidValue(
-            f"out must be an array of x's shape {x.shape} in memory of its own, but has shape "
-            f"{out.shape}{' and shares memory' if np.may_share_memory(x, out) else ''}"
+            f"{name} must be an array of x's shape {shape} and a floating type, but got {got}"
         )
+    if not out.flags.writeable:
+        raise InvalidValue(f"{name} must be writable, but is read-only")
+    for other, array in inputs.items():
+        if array is not None and np.may_share_memory(array, out):
+            raise InvalidValue(
+                f"{name} must have memory of its own, but shares memory with {other}"
+            )
 
 
 def _wide(values: Array | None) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 
 from batchnorm.core.running import Running
 from batchnorm.core.settings import Settings
+from batchnorm.errors import InvalidValue
 from batchnorm.vocabulary import Array
 
 __all__ = ["compose", "correction"]
@@ -20,8 +21,11 @@ def correction(
     """r and d from the averages before this batch's update."""
     renorm = settings.renorm
     assert renorm is not None
-    assert running.renorm_mean is not None
-    assert running.renorm_stddev is not None
+    if running.renorm_mean is None or running.renorm_stddev is None or running.stddev is None:
+        raise InvalidValue(
+            "renorm needs stddev, renorm_mean and renorm_stddev among the running statistics: "
+            "a layer must have it on when it is built"
+        )
     with np.errstate(all="ignore"):
         smallest = np.sqrt(settings.epsilon)
         stddev = np.maximum(np.asarray(running.renorm_stddev, np.float64), smallest)

@@ -16,7 +16,7 @@ from batchnorm.vocabulary import Array
 __all__ = ["Running", "average", "update"]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Running:
     """Running statistics per channel.
 

@@ -64,3 +64,8 @@ class Settings:
     renorm: Renorm | None = None
     count_offset: float = 0.0
     groups: int = 1
+
+    @property
+    def plain(self) -> bool:
+        """Whether this is batch normalization of the paper, without any addition."""
+        return self.groups == 1 and self.renorm is None and not self.count_offset

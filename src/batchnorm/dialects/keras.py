@@ -219,6 +219,11 @@ class BatchNormalization(KerasLayer):
 
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
         """Normalize `inputs`, as `call` does, and build the layer first if need be."""
+        y = self._again(inputs, training) if mask is None else None
+        if y is not None:
+            self._gradient_dtype = y.dtype
+            self._regularize(y)
+            return y
         if not is_array(inputs):
             nothing = inputs is None or (isinstance(inputs, list | tuple) and not inputs)
             error = InvalidType if nothing else InvalidValue
@@ -254,7 +259,8 @@ class BatchNormalization(KerasLayer):
             renorm=self._renorm_settings(),
             count_offset=self._count_offset(mask),
         )
-        return self._compute(x, settings, weights=weights, dtype=as_dtype(self.compute_dtype))
+        dtype = as_dtype(self.compute_dtype)
+        return self._compute(x, settings, weights=weights, dtype=dtype, how=training)
 
     def _check_changes(self, rank: int) -> None:
         """Refuse what was changed since the layer was built and doesn't fit its state."""

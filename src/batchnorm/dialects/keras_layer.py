@@ -65,6 +65,7 @@ class KerasLayer(Layer):
     supports_masking = True
     activity_regularizer: Any
     _activity_loss: float | None = None
+    _gradient_dtype: np.dtype[Any] | None = None
     name: str
     gamma: Array | None
     beta: Array | None

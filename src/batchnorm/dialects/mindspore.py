@@ -103,6 +103,9 @@ class BatchNorm(Cell):
 
     def construct(self, x: Any) -> Array:
         """Normalize `x` of shape (N, C, ...), or (N, ..., C) with data_format="NHWC"."""
+        y = self._again(x)
+        if y is not None:
+            return y
         x = as_array(x)
         mode = self.mode(self.training, self.use_batch_statistics)
         axis = 1 if self._format == "NCHW" else x.ndim - 1

@@ -213,6 +213,12 @@ class BatchNormalization(KerasLayer):
 
     def __call__(self, inputs: Any, training: Any = None, mask: Any = None) -> Array:
         """Normalize `inputs`, as `call` does, and build the layer first if need be."""
+        if mask is None and self.built and self.axis == self._built_axis:
+            known = self._again(inputs, training)
+            if known is not None:
+                self._gradient_dtype = known.dtype
+                self._regularize(known)
+                return known
         if not is_array(inputs):
             listed = isinstance(inputs, list | tuple) and len(inputs) > 0
             error = InvalidType if listed else InvalidValue
@@ -266,7 +272,10 @@ class BatchNormalization(KerasLayer):
         weights = tf_keras_weights(mask, x) if masked else None
         if self.adjustment is None or mode is Mode.RUNNING:
             self._adjusted = None
-            return self._compute(x, settings, weights=weights).reshape(inputs.shape)
+            y = self._compute(x, settings, weights=weights, how=training)
+            if isinstance(self.momentum, np.ndarray):  # which may change in place
+                self._latest = None
+            return y.reshape(inputs.shape)
         state = (self._value("gamma"), self._value("beta"), self._running())
         y, running, self._adjusted = tf_keras_adjustment.forward(
             x, self.adjustment, *state, settings, weights

@@ -95,6 +95,11 @@ class BatchNorm(Module):
 
     def forward(self, input: Any) -> Array:
         """Normalize `input` of shape (N, C, ...); in training the buffers and the counter move."""
+        y = self._again(input)
+        if y is not None:
+            if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+                self.num_batches_tracked[...] += 1
+            return y
         if not is_array(input):
             raise InvalidAttribute(f"expected an array, but got {type(input).__name__!r} object")
         x = as_array(input)
@@ -116,7 +121,10 @@ class BatchNorm(Module):
         parameters = {"weight": self.weight, "bias": self.bias}
         check_arrays(x, buffers if used else {}, parameters, self.training)
         settings = core.Settings((1,), mode, self.eps, factor, self.correction())
-        return self._compute(x, settings, out=empty_like(x))
+        y = self._compute(x, settings, out=empty_like(x))
+        if self.momentum is None:  # the next call has another factor
+            self._latest = None
+        return y
 
     def reset_running_stats(self) -> None:
         """Mean 0, variance 1, no batches tracked."""

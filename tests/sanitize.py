@@ -1,0 +1,139 @@
+"""Run the kernel's tests on builds with sanitizers: `python -m tests.sanitize`.
+
+Builds the kernel with ThreadSanitizer, then with AddressSanitizer and UndefinedBehaviorSanitizer,
+each under build/sanitize/, beside a copy of the package's Python files, and runs tests/core there
+with the sanitizer's runtime loaded before Python. Any report is a failure. Needs g++ (or clang++
+with its shared runtimes), cmake, ninja, nanobind, and what the tests need. Not here: what the tests
+say; nothing is skipped but what the list below names.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+BUILD = ROOT / "build" / "sanitize"
+THREADED = ["tests/core/test_kernel_threads.py"]  # the others' arrays wake no thread
+TESTS = [
+    *THREADED,
+    "tests/core/test_kernel.py",
+    "tests/core/test_results.py",
+    "tests/core/test_laws.py",
+    "tests/core/test_gradients.py",
+    "tests/test_layer_again.py",
+]
+KINDS = {  # -fsanitize=…, the tests, the runtime to be loaded before Python, and its options
+    "thread": (
+        "thread",
+        THREADED,
+        "libtsan.so",
+        {"TSAN_OPTIONS": "exitcode=66 die_after_fork=0 halt_on_error=0"},
+    ),
+    "address": (
+        "address,undefined",
+        TESTS,
+        "libasan.so",
+        {
+            # Python itself never frees what lives as long as the process.
+            "ASAN_OPTIONS": "detect_leaks=0 detect_stack_use_after_return=1",
+            "UBSAN_OPTIONS": "halt_on_error=1 print_stacktrace=1",
+        },
+    ),
+}
+
+
+def build(kind: str, compiler: str) -> Path:
+    """The folder to put on PYTHONPATH: the package with a kernel of this kind."""
+    made, sanitizers = BUILD / kind, KINDS[kind][0]
+    package = made / "path" / "batchnorm"
+    shutil.rmtree(package, ignore_errors=True)
+    shutil.copytree(ROOT / "src" / "batchnorm", package, ignore=shutil.ignore_patterns("*.so"))
+    configure = ["cmake", "-S", ROOT, "-B", made, "-G", "Ninja"]
+    options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_CXX_COMPILER={compiler}"]
+    options.append(f"-DBATCHNORM_SANITIZE={sanitizers}")
+    subprocess.run([*configure, *options], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(["cmake", "--build", made], check=True, stdout=subprocess.DEVNULL)
+    for library in made.glob("_kernel*.so"):
+        shutil.copy2(library, package)
+    return package.parent
+
+
+def test(kind: str, compiler: str, path: Path, more: list[str]) -> subprocess.CompletedProcess[str]:
+    """pytest on that build; its output is kept, for a report may come from any process."""
+    _, tests, runtime, options = KINDS[kind]
+    asked = subprocess.run(
+        [compiler, f"-print-file-name={runtime}"], capture_output=True, text=True, check=True
+    )
+    environment = {
+        **os.environ,
+        **options,
+        "LD_PRELOAD": asked.stdout.strip(),
+        "PYTHONPATH": str(path),
+        "PYTHONMALLOC": "malloc",
+        "OPENBLAS_NUM_THREADS": "1",  # no threads but the kernel's own
+        "BATCHNORM_SANITIZED": kind,
+    }
+    # Without address randomization: ThreadSanitizer wants its own places free.
+    run = ["setarch", platform.machine(), "-R", sys.executable, "-m", "pytest", "-q", "-p"]
+    return subprocess.run(
+        [*run, "no:cacheprovider", *(more or tests)],
+        cwd=ROOT,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+
+
+def main() -> int:
+    """Exit code 0: all tests pass and no sanitizer has anything to say."""
+    parser = argparse.ArgumentParser(prog="python -m tests.sanitize", description=__doc__)
+    parser.add_argument("--kind", choices=KINDS, action="append", help="only this one")
+    parser.add_argument("--compiler", default=os.environ.get("CXX", "g++"))
+    parser.add_argument("--report", type=Path, help="file that gets the result as Markdown")
+    parser.add_argument("tests", nargs="*", help="pytest's arguments instead of the whole list")
+    given = parser.parse_args()
+    version = subprocess.run([given.compiler, "--version"], capture_output=True, text=True).stdout
+    lines = [
+        "# Sanitizers\n",
+        "Written by `python -m tests.sanitize --report docs/sanitizers.md`.\n",
+        f"{datetime.now(UTC):%Y-%m-%d}, {version.splitlines()[0]}, Python "
+        f"{platform.python_version()}, {os.cpu_count()} processors.\n",
+        *(f"- {used}: {', '.join(tests)}" for used, tests, *_ in KINDS.values()),
+        "",
+        "| build | tests | reports | build (s) | tests (s) |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    failed = False
+    for kind in given.kind or KINDS:
+        print(f"{kind}: building ...", file=sys.stderr, flush=True)
+        start = time.monotonic()
+        path = build(kind, given.compiler)
+        built = time.monotonic()
+        print(f"{kind}: testing ...", file=sys.stderr, flush=True)
+        done = test(kind, given.compiler, path, given.tests)
+        seconds = f"{built - start:.0f} | {time.monotonic() - built:.0f}"
+        reports = done.stdout.count("WARNING: ThreadSanitizer") + done.stdout.count("ERROR: Addre")
+        reports += done.stdout.count("runtime error:")
+        failed |= done.returncode != 0 or reports > 0
+        if done.returncode != 0 or reports:
+            print(done.stdout, file=sys.stderr)
+        summary = next((s for s in reversed(done.stdout.splitlines()) if " in " in s), "none ran")
+        lines.append(f"| {KINDS[kind][0]} | {summary.strip('= ')} | {reports} | {seconds} |")
+    text = "\n".join(lines) + "\n"
+    print(text)
+    if given.report:
+        given.report.write_text(text)
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
