@@ -13,6 +13,7 @@ from batchnorm.convert import compare, convert, fold, inspect, unfold
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
 from batchnorm.errors import BatchNormError, CheckpointError
 from batchnorm.read import read
+from batchnorm.recalibrate import recalibrate
 
 __all__ = [
     "BatchNormError",
@@ -27,13 +28,14 @@ __all__ = [
     "mindspore",
     "mindspore_2_0",
     "read",
+    "recalibrate",
     "tf_keras",
     "tf_keras_2_6",
     "torch",
     "unfold",
 ]
 __version__ = "0.1.0"
-_LATER = ("explain", "translate", "verify")
+_LATER = ("explain", "hosts", "translate", "verify")
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -15,6 +15,7 @@ import numpy as np
 
 from batchnorm import core, declaration
 from batchnorm.arrays import as_array, converted
+from batchnorm.core.replicas import Replicas
 from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue
 from batchnorm.vocabulary import Array
 
@@ -38,6 +39,7 @@ class Layer:
 
     Attributes:
         gradients: what the latest `backward` found, under the dialect's own parameter names.
+        replicas: who holds the other parts of each batch; None, as always at first, for nobody.
     """
 
     FRAMEWORK: ClassVar[str]
@@ -46,6 +48,7 @@ class Layer:
     PARAMETERS: ClassVar[Mapping[str, declaration.Parameter]]
 
     gradients: dict[str, Array]
+    replicas: Replicas | None = None
     _saved: core.Saved | None = None
     _ROLES: ClassVar[Mapping[str, tuple[str, ...]]]
 
@@ -146,10 +149,17 @@ class Layer:
             weights=weights,
             dtype=dtype,
             out=out,
+            replicas=self.replicas,
         )
         if running is not None and running is not given:
             self._store(running)
         return y
+
+    def _joined(self, values: int) -> int:
+        """A number of values, added up over all replicas: all of them must ask."""
+        if self.replicas is None:
+            return values
+        return int(self.replicas.summed(np.array([float(values)]))[0])
 
     def _running(self) -> core.Running | None:
         mean, var = self._value("running_mean"), self._value("running_var")
