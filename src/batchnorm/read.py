@@ -15,8 +15,9 @@ from batchnorm.layer import Layer
 from batchnorm.readers import keras, mindspore, torch
 from batchnorm.readers.host import is_host
 
-__all__ = ["find", "read", "read_layer"]
+__all__ = ["find", "framework_of", "read", "read_layer"]
 
+_READERS: dict[str, Any] = {"torch": torch, "mindspore": mindspore, "keras": keras}
 _ACCEPTED = ", ".join((torch.ACCEPTED, mindspore.ACCEPTED, keras.ACCEPTED))
 
 
@@ -86,17 +87,26 @@ def find(model: Any) -> dict[str, Any]:
     return _reader(model).layers_of(model)  # type: ignore[no-any-return]
 
 
-def _reader(obj: Any) -> Any:
+def framework_of(obj: Any) -> str:
+    """Whose layer or model it is: "torch", "mindspore" or "keras".
+
+    Raises:
+        TypeError: nobody's.
+    """
+    if keras.is_layer(obj):  # first: on its torch backend its layers are torch's modules too
+        return "keras"
     if torch.is_module(obj):
-        return torch
+        return "torch"
     if mindspore.is_cell(obj):
-        return mindspore
-    if keras.is_layer(obj):
-        return keras
+        return "mindspore"
     raise InvalidType(
         f"read takes {_ACCEPTED}, a model that holds some, or a layer of batchnorm itself, but got "
         f"{_kind(obj)}"
     )
+
+
+def _reader(obj: Any) -> Any:
+    return _READERS[framework_of(obj)]
 
 
 def _hosted(obj: Any) -> Layer:

@@ -22,12 +22,12 @@ from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.hosts.gathered import Gathered
 from batchnorm.layer import Layer
-from batchnorm.read import find, read_layer
-from batchnorm.readers.mindspore import is_cell
-from batchnorm.readers.torch import is_module
+from batchnorm.read import find, framework_of, read_layer
 from batchnorm.vocabulary import Array, Mode
 
 __all__ = ["recalibrate"]
+
+_CAPTURES: dict[str, Any] = {"torch": torch, "mindspore": mindspore, "keras": keras}
 
 
 class Tally:
@@ -140,7 +140,7 @@ def recalibrate(
     replicas = _replicas(workers)
     if isinstance(model_or_layer, Layer):
         return _layer(model_or_layer, batches, replicas, progress)
-    framework = _framework(model_or_layer)
+    framework = _CAPTURES[framework_of(model_or_layer)]
     layers = {
         path: layer for path, layer in find(model_or_layer).items() if framework.recalibrates(layer)
     }
@@ -201,12 +201,6 @@ def _joined(tallies: dict[str, Tally], replicas: Replicas | None) -> dict[str, c
             stacklevel=3,
         )
     return found
-
-
-def _framework(model: Any) -> Any:
-    if is_module(model):
-        return torch
-    return mindspore if is_cell(model) else keras
 
 
 def _an_input(layer: Any) -> Array:
