@@ -65,10 +65,9 @@ def test_workers_get_the_statistics_of_all_parts():
     parts, sent = [data[:2], data[2:9], data[:0]], []
     layers = [bn.torch.BatchNorm1d(2) for _ in parts]
     for layer, part in zip(layers, parts, strict=True):  # what each would send
+        spy = Gathered(lambda mine: sent.append(mine) or stop())
         with pytest.raises(RuntimeError, match="enough"):
-            bn.recalibrate(
-                layer, [part], workers=Gathered(lambda mine: sent.append(mine) or stop())
-            )
+            bn.recalibrate(layer, [part], workers=spy, progress=False)
     for layer, part in zip(layers, parts, strict=True):
         bn.recalibrate(layer, [part], workers=Gathered(lambda mine: sent), progress=False)
         np.testing.assert_allclose(layer.running_var, data.var(axis=0, ddof=1), rtol=2e-7)
@@ -82,8 +81,8 @@ def test_what_can_not_be_recalibrated_is_refused_and_unchanged():
     layer = bn.torch.BatchNorm1d(2)
     with pytest.raises(ValueError, match="no batch has reached"):
         bn.recalibrate(layer, [], progress=False)
+    x = np.ones((4, 2), np.float32)
     with pytest.raises(ValueError, match="no running statistics"):
-        x = np.ones((4, 2), np.float32)
         bn.recalibrate(bn.torch.BatchNorm1d(2, track_running_stats=False), [x], progress=False)
     with pytest.raises(ValueError, match="expected 2D or 3D"):
         bn.recalibrate(layer, [x, np.ones(3, np.float32)], progress=False)

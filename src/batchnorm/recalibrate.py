@@ -53,7 +53,9 @@ class Tally:
         """Merge with what the same layer was given elsewhere."""
         own = self.moments
         if own is None:
-            nothing = np.zeros(np.size(self.layer._value("running_mean")))
+            mean = self.layer._value("running_mean")
+            assert mean is not None
+            nothing = np.zeros(mean.size)
             own = core.Moments(nothing, nothing + np.nan, nothing, nothing)
         self.moments = replicas.merged(own)
         if self.settings is None:  # what an input would have said, had there been one

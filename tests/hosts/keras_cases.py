@@ -70,7 +70,8 @@ def gradients(own, x, dy):
         return y, [x.grad, *(w.value.grad for w in own.trainable_variables)]
     import jax
 
-    own.build(x.shape)
+    if not own.built:
+        own.build(x.shape)
     trained = [w.value for w in own.trainable_variables]
     others = [w.value for w in own.non_trainable_variables]
 
@@ -90,7 +91,7 @@ def test_steps_follow_the_numpy_layer_forward_backward_and_state(name):
     layer, random = make(), np.random.default_rng(0)
     own = host.layer(layer)
     digits = 2e-3 if name == "half" else 32 * ULP
-    for _ in range(2):
+    for step in range(2):
         x = (random.normal(size=shape) * 2 + 1).astype(np.float32)
         dy = random.normal(size=shape).astype(np.float32)
         y = call(layer, x, True)
@@ -102,7 +103,7 @@ def test_steps_follow_the_numpy_layer_forward_backward_and_state(name):
         found = {w.name: g for w, g in zip(own.trainable_variables, dweights, strict=True)}
         assert set(found) == set(layer.gradients)
         for key, value in layer.gradients.items():
-            if BACKEND != "torch" or _ == 0:  # where torch adds gradients up
+            if BACKEND != "torch" or step == 0:  # where torch adds gradients up
                 close(array(found[key]), value, 4 * digits, key)
         for key, value in layer.state.items():
             close(array(getattr(own, key)), value, digits, key)

@@ -23,7 +23,17 @@ def need(*packages):
 def run_cases(name, **env):
     """`pytest NAME` of this folder; its report is this test's."""
     path = Path(__file__).parent / name
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--maxfail=8",
+        "--tb=short",
+        "-p",
+        "no:cacheprovider",
+        str(path),
+    ]
     done = subprocess.run(
         [*command, "-W", "default"],
         env={**os.environ, **QUIET, **env},

@@ -62,5 +62,5 @@ def test_a_process_that_dies_ends_the_others_by_the_engine(mpirun, how, word):
 
 def test_processes_at_different_steps_are_told_apart():
     replicas = Gathered(lambda mine: [mine, ("moments", mine[1])])
-    with pytest.raises(RuntimeError, match="different steps.*sums.*moments"):
+    with pytest.raises(RuntimeError, match=r"different steps.*sums.*moments"):
         replicas.summed([1.0])

@@ -50,6 +50,9 @@ class Jnp:
         return jnp.max(x, axis=axes, keepdims=True, initial=-jnp.inf)
 
 
+OPERATIONS: Any = Jnp
+
+
 def init(
     layer: Layer, input_shape: Sequence[int] | None = None
 ) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
@@ -155,7 +158,7 @@ def apply(
         shape = (shape[0] * int(jax.lax.axis_size(axis_name)), *shape[1:])
 
         def total(values: Any) -> Any:
-            return jax.lax.psum(values, axis_name)
+            return jax.lax.psum(values, axis_name)  # type: ignore[no-untyped-call]
 
     keras = isinstance(layer, KerasLayer)
     asked = None if mask is None or not keras else np.ones(jnp.shape(mask))
@@ -174,7 +177,7 @@ def apply(
     weights = None
     if mask is not None and (masked or not keras):
         weights = _weights(layer, jnp.asarray(mask), x)
-    y, new = formulas.apply(Jnp, x, tensors, formula, weights=weights, total=total)
+    y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, total=total)
     for name in new_state:
         if (role := layer.STATE[name].role) in new:
             old = state[name]

@@ -91,8 +91,8 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
     >>> import batchnorm as bn
     >>> host = layer(bn.torch.BatchNorm1d(2))
     >>> y = host(np.float32([[0, 1], [2, 1]]), training=True)
-    >>> np.asarray(host.running_var).round(3).tolist()  # unbiased, as torch has it
-    [1.1, 0.9]
+    >>> print(host.running_var.numpy().round(3))  # unbiased, as torch has it
+    [1.1 0.9]
 
     Source: the dialects'; tests/hosts/test_keras.py compares with their NumPy layers.
     """
@@ -233,7 +233,7 @@ class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
             weights = ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x))
             counts = ops.logical_or(ops.isfinite(x), weights != 0)
             return ops.where(counts, weights, float("nan"))
-        return ops.broadcast_to(ops.cast(spread != 0, x.dtype), ops.shape(x))
+        return ops.broadcast_to(ops.cast(ops.cast(spread, "bool"), x.dtype), ops.shape(x))
 
     def _total(self) -> Callable[[Any], Any] | None:
         """The sum over TensorFlow's replicas, where the dialect asks for synchronisation."""
