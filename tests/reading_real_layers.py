@@ -83,7 +83,7 @@ def torch():
             return x
 
     refuses(Own(3), "forward of its own")
-    refuses(nn.Sequential(nn.Linear(3, 3), Own(3)), "1: Own has a forward of its own")
+    refuses(nn.Sequential(nn.Linear(3, 3), Own(3)), "Own has a forward of its own (in __main__)")
     refuses(nn.Sequential(nn.LazyBatchNorm2d()), "0: a torch LazyBatchNorm2d")
     refuses(nn.Sequential(nn.Linear(3, 3)), "holds none")
 

@@ -85,7 +85,7 @@ def torch():
     assert len(called) == 3
 
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    with pytest.raises(RuntimeError):  # if anything raises, all is as it was
+    with pytest.raises(ValueError, match="expected 4D"):  # if anything raises, all is as it was
         bn.recalibrate(net, [batches[0], (torch.zeros(1), "bad")], progress=False)
     for key, value in net.state_dict().items():
         assert torch.equal(value, before[key]), key

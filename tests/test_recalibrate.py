@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import batchnorm as bn
@@ -33,6 +33,7 @@ LAYERS = {
 
 
 @pytest.mark.parametrize("name", LAYERS)
+@settings(max_examples=15)
 @given(sizes=st.lists(st.integers(1, 5), min_size=1, max_size=4), seed=st.integers(0, 2**32 - 1))
 def test_a_layer_gets_the_data_sets_statistics_however_it_is_cut_into_batches(name, sizes, seed):
     make, shape, axis, ddof = LAYERS[name]
