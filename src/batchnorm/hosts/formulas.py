@@ -10,6 +10,9 @@ Numerical decisions (float32 data are all computed in float32, float64 in float6
 - The centre that is subtracted is a constant of the derivative; the residual carries it. First and
   higher derivatives are those of the formula, with one reduction less.
 - Replicas add their sums of deviations from one common centre, which is Chan's rule.
+- What is subtracted is the output of a sum or of one addition: compilers repeat a multiplication
+  in several fusions and round it differently (as a fused multiply-add or not), and then the
+  residual would belong to another centre. So means are divided inside their sums.
 - Unlike in our own kernel, nothing recovers the digits of a gradient of which batch statistics
   cancel nearly all (`core.cancellation`).
 """
@@ -177,11 +180,6 @@ def _statistics(
 ) -> tuple[Any, Any, Any, Any]:
     """Deviations from the mean, mean, biased variance and count, per channel (and ghost batch)."""
 
-    def summed(values: Any) -> Any:
-        if weights is not None:  # a weight of 0 leaves a value out, NaN and inf included
-            values = ops.where(weights == 0, 0.0, values) * weights
-        return ops.sum(values, axes)
-
     if weights is None:
         first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))
         shift = ops.sum(x[first], axes)  # of an empty batch too
@@ -189,31 +187,35 @@ def _statistics(
     else:
         shift = ops.largest(ops.where(weights == 0, float("-inf"), x), axes)
         count = ops.sum(weights, axes)
+    share = (1.0 if weights is None else weights) / ops.where(count > 0, count, 1.0)
+
+    def average(values: Any) -> Any:
+        if weights is not None:  # a weight of 0 leaves a value out, NaN and inf included
+            values = ops.where(weights == 0, 0.0, values)
+        return ops.sum(values * share, axes)
+
     shift = ops.constant(ops.where(ops.isfinite(shift), shift, 0.0))
-    divisor = ops.where(count > 0, count, 1.0)
-    centre = ops.constant(shift + summed(x - shift) / divisor)
-    deviations = x - centre
-    residual = summed(deviations) / divisor
+    centre = shift + ops.constant(average(x - shift))
+    residual = average(x - centre)
     residual = ops.where(ops.isfinite(residual), residual, 0.0)
-    deviations = deviations - residual
-    m2 = summed(deviations * deviations)
+    deviations = (x - centre) - residual
+    var = average(deviations * deviations)
     if total is not None:
         own, own_centre = count, centre
         count = total(own)
-        divisor = ops.where(count > 0, count, 1.0)
-        centre = ops.constant(total(own * own_centre) / divisor)
-        apart = ops.where(own > 0, (own_centre - centre) + residual, 0.0)
-        residual = total(own * apart) / divisor
-        m2 = total(m2 + own * (apart - residual) * (apart - residual))
+        own_share = own / ops.where(count > 0, count, 1.0)
+        centre = ops.constant(total(own_share * own_centre))
+        apart = (own_centre - centre) + residual
+        residual = total(own_share * apart)
+        var = total(own_share * (var + (apart - residual) * (apart - residual)))
         deviations = (x - centre) - residual
     mean = centre + residual
     if offset:  # Keras divides masked sums by a little more, which pulls the mean towards 0
-        more = count + max(offset, TINY)
-        pull = ops.constant(mean * (1.0 - count / more)) if offset > TINY else 0.0
-        deviations, mean = deviations + pull, mean - pull
-        return deviations, mean, (m2 + count * pull * pull) / more, count
+        kept = count / (count + max(offset, TINY))
+        pull = ops.constant(mean * (1.0 - kept)) if offset > TINY else 0.0
+        return deviations + pull, mean - pull, kept * (var + pull * pull), count
     empty = ops.where(count > 0, 0.0, float("nan"))
-    return deviations + empty, mean + empty, m2 / divisor + empty, count
+    return deviations + empty, mean + empty, var + empty, count
 
 
 def _corrected(ops: Operations, var: Any, count: Any, formula: Formula) -> Any:
