@@ -110,7 +110,7 @@ def _reader(obj: Any) -> Any:
 
 
 def _hosted(obj: Any) -> Layer:
-    return _checked(obj.batchnorm_layer())
+    return _checked(obj.to_layer())
 
 
 def _checked(layer: Any) -> Layer:

@@ -8,16 +8,20 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from batchnorm.readers.host import is_host
 from batchnorm.readers.torch import to_array
 from batchnorm.vocabulary import Array
 
 __all__ = ["recalibrates", "run", "watched", "write"]
 
 Tell = Callable[[str, Array, Any], None]
+TORCH_NAMES = {"moving_mean": "running_mean", "moving_variance": "running_var"}
 
 
 def recalibrates(layer: Any) -> bool:
     """Whether it has running statistics that training would move."""
+    if is_host(layer):
+        return bool(getattr(layer, "trainable", True))
     return getattr(layer, "running_mean", None) is not None and hasattr(layer, "momentum")
 
 
@@ -58,8 +62,12 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
 
 
 def write(layer: Any, values: Mapping[str, Array]) -> None:
-    """Into the buffers, in their own types and on their own devices."""
+    """Into the buffers, in their own types and on their own devices.
+
+    A layer of ours inside torch may have them under torch's names.
+    """
     torch: Any = sys.modules["torch"]
     with torch.no_grad():
         for name, value in values.items():
-            getattr(layer, name).copy_(torch.from_numpy(value.astype("float64")))
+            own = name if hasattr(layer, name) else TORCH_NAMES[name]
+            getattr(layer, own).copy_(torch.from_numpy(value.astype("float64")))

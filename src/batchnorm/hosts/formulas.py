@@ -179,7 +179,6 @@ def _statistics(
     total: Callable[[Any], Any] | None,
 ) -> tuple[Any, Any, Any, Any]:
     """Deviations from the mean, mean, biased variance and count, per channel (and ghost batch)."""
-
     if weights is None:
         first = tuple(slice(0, 1) if axis in axes else slice(None) for axis in range(len(x.shape)))
         shift = ops.sum(x[first], axes)  # of an empty batch too

@@ -191,7 +191,7 @@ class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
         """What makes the layer anew, but for its weights."""
         return {**super().get_config(), "dialect": self.dialect, "arguments": self.arguments}
 
-    def batchnorm_layer(self) -> Layer:
+    def to_layer(self) -> Layer:
         """The dialect's NumPy layer with the present state, as `batchnorm.read` gives it."""
         found = copy.deepcopy(self._asked)
         if isinstance(found, KerasLayer):

@@ -8,5 +8,6 @@ __all__ = ["is_host"]
 
 
 def is_host(obj: Any) -> bool:
-    """Whether it gives its dialect's layer, with the present state, by `batchnorm_layer()`."""
-    return hasattr(type(obj), "batchnorm_layer")
+    """Whether it gives its dialect's layer, with the present state, by `to_layer()`."""
+    ours = any(cls.__module__.startswith("batchnorm.hosts") for cls in type(obj).__mro__)
+    return ours and hasattr(type(obj), "to_layer")

@@ -62,7 +62,12 @@ def read(obj: Any) -> Layer:
             "layer is one of them after its first call"
         )
     defined = str(type(obj).forward.__module__)
-    if defined.partition(".")[0] != "torch":
+    if (semantics := getattr(obj, "semantics", "torch")) != "torch":
+        raise InvalidType(
+            f"{type(obj).__qualname__} has been ported to semantics={semantics!r}, which torch's "
+            "layers can't express: port the model back to torch's, and read it then"
+        )
+    if not defined.startswith(("torch.", "batchnorm.hosts.torch.")):
         raise InvalidType(
             f"{type(obj).__qualname__} has a forward of its own (in {defined}), so nothing says "
             f"that it is a batch norm; read takes {ACCEPTED}"
