@@ -96,6 +96,30 @@ def torch():
         bn.recalibrate(net, [], progress=False)
 
 
+def gloo_worker(rank, meeting):
+    import torch
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+    data = np.random.default_rng(1).normal(size=(9, 3)).astype(np.float32) * 2 + 1e3
+    layer = torch.nn.BatchNorm1d(3)
+    mine = [torch.from_numpy(data[:2] if rank == 0 else data[2:])]
+    bn.recalibrate(layer, mine, workers=distributed.group.WORLD, progress=False)
+    mean, var = truth([data], 1, 1)
+    close(layer.running_mean, mean, "mean")
+    close(layer.running_var, var, "variance")
+    distributed.destroy_process_group()
+
+
+def torch_workers():
+    import tempfile
+
+    from torch import multiprocessing
+
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(gloo_worker, (f"file://{folder}/meeting",), nprocs=2)
+
+
 def mindspore():
     import contextlib
 
@@ -190,4 +214,5 @@ def keras3():
 
 
 if __name__ == "__main__":
-    {"torch": torch, "mindspore": mindspore, "tf_keras": keras2, "keras": keras3}[sys.argv[1]]()
+    cases = {"torch": torch, "mindspore": mindspore, "tf_keras": keras2, "keras": keras3}
+    {**cases, "torch_workers": torch_workers}[sys.argv[1]]()

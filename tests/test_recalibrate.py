@@ -1,5 +1,7 @@
 """Recomputed running statistics: our own layers here, live models each in a process of its own."""
 
+import doctest
+import importlib
 import importlib.util
 import os
 import subprocess
@@ -97,15 +99,16 @@ def test_what_can_not_be_recalibrated_is_refused_and_unchanged():
         bn.recalibrate(object(), [x])
 
 
-@pytest.mark.parametrize("framework", ["torch", "mindspore", "tf_keras", "keras"])
-def test_a_live_model_gets_what_its_layers_see_in_training(framework):
+@pytest.mark.parametrize("case", ["torch", "torch_workers", "mindspore", "tf_keras", "keras"])
+def test_a_live_model_gets_what_its_layers_see_in_training(case):
+    framework = case.removesuffix("_workers")
     if importlib.util.find_spec(framework) is None:
         if os.environ.get("CI"):
             pytest.fail(f"{framework} is not installed, and in CI it must be")
         pytest.skip(f"{framework} is not installed")
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "GLOG_v": "3"}
     done = subprocess.run(
-        [sys.executable, str(SCRIPT), framework],
+        [sys.executable, str(SCRIPT), case],
         env={**os.environ, "KERAS_BACKEND": "tensorflow", **quiet},
         capture_output=True,
         text=True,
@@ -113,3 +116,10 @@ def test_a_live_model_gets_what_its_layers_see_in_training(framework):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.mark.parametrize("module", ["recalibrate", "computation", "read", "hosts.gathered"])
+def test_examples_run(module):
+    result = doctest.testmod(importlib.import_module(f"batchnorm.{module}"))
+    assert result.attempted > 0
+    assert result.failed == 0

@@ -4,6 +4,7 @@ The oracle is the same layer, alone, on the joined batch: each process computes 
 same seed, and compares what belongs to its rows.
 """
 
+import doctest
 import os
 import sys
 import time
@@ -136,6 +137,9 @@ def refused():
             bn.hosts.mpi.synchronize(bn.tf_keras.BatchNormalization(**options))
     with pytest.raises(TypeError, match="takes a layer of batchnorm, but got object"):
         bn.hosts.mpi.synchronize(object())
+    result = doctest.testmod(bn.hosts.mpi)
+    assert result.attempted > 0
+    assert result.failed == 0
 
 
 def dies(how):
