@@ -4,11 +4,12 @@ Builds real layers, moves them, changes their settings, reads them, and lets bot
 side. An assertion that fails ends the process with its traceback.
 """
 
+import importlib.util
 import sys
 
 import numpy as np
 
-from batchnorm.read import read
+from batchnorm.read import read, read_layer
 
 RANDOM = np.random.default_rng(0)
 
@@ -82,6 +83,85 @@ def torch():
             return x
 
     refuses(Own(3), "forward of its own")
+    refuses(nn.Sequential(nn.Linear(3, 3), Own(3)), "Own has a forward of its own (in __main__)")
+    refuses(nn.Sequential(nn.LazyBatchNorm2d()), "0: a torch LazyBatchNorm2d")
+    refuses(nn.Sequential(nn.Linear(3, 3)), "holds none")
+
+    inner = nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3, momentum=0.3))
+    model = nn.Sequential(nn.BatchNorm1d(3, eps=0.5), inner, nn.ReLU())
+    model(torch.from_numpy(data(8, 3)))
+    found = read(model)
+    assert list(found) == ["0", "1.1"]
+    assert (found["0"].eps, found["1.1"].momentum) == (0.5, 0.3)
+    for path, ours in found.items():
+        close(ours.running_var, model.get_submodule(path).running_var.numpy(), path)
+    assert str(refused(lambda: read_layer(model))).endswith("0, 1.1; give one of them")
+
+    for frozen in frozen_layers(torch):
+        for name, value in (("weight", 3), ("bias", 4), ("running_mean", 5), ("running_var", 6)):
+            getattr(frozen, name).copy_(torch.from_numpy(np.abs(data(3)) + value))
+        ours, x = read(frozen), data(4, 3, 5, 5)
+        close(ours(x), frozen(torch.from_numpy(x)).numpy(), f"y of {type(frozen)}")
+        assert list(read(nn.Sequential(nn.ReLU(), frozen))) == ["1"]
+        assert ours.training is False
+        assert ours.eps == getattr(frozen, "eps", 0.0)
+
+    class FrozenNormAndReLU(frozen_classes(torch)["detectron2"]):
+        def forward(self, x):
+            return super().forward(x).relu()
+
+    refuses(FrozenNormAndReLU(3), "doesn't compute (x - mean)")
+
+
+def frozen_classes(torch):
+    """The forms that frozen layers have in detectron2 and maskrcnn-benchmark, in short."""
+
+    class WithEpsilon(torch.nn.Module):
+        def __init__(self, num_features, eps=1e-5):
+            super().__init__()
+            self.num_features, self.eps = num_features, eps
+            self.register_buffer("weight", torch.ones(num_features))
+            self.register_buffer("bias", torch.zeros(num_features))
+            self.register_buffer("running_mean", torch.zeros(num_features))
+            self.register_buffer("running_var", torch.ones(num_features) - eps)
+            self.register_buffer("num_batches_tracked", None)
+
+        def forward(self, x):
+            state = (self.running_mean, self.running_var, self.weight, self.bias)
+            return torch.nn.functional.batch_norm(x, *state, training=False, eps=self.eps)
+
+    class WithoutEpsilon(torch.nn.Module):
+        def __init__(self, n):
+            super().__init__()
+            for name in ("weight", "bias", "running_mean", "running_var"):
+                self.register_buffer(name, torch.ones(n))
+
+        def forward(self, x):
+            scale = self.weight * self.running_var.rsqrt()
+            shift = self.bias - self.running_mean * scale
+            return x * scale[:, None, None] + shift[:, None, None]
+
+    WithEpsilon.__name__ = WithoutEpsilon.__name__ = "FrozenBatchNorm2d"
+    return {"detectron2": WithEpsilon, "maskrcnn-benchmark": WithoutEpsilon}
+
+
+def frozen_layers(torch):
+    yield from (cls(3) for cls in frozen_classes(torch).values())
+    if importlib.util.find_spec("torchvision") is not None:
+        try:
+            from torchvision.ops import FrozenBatchNorm2d
+        except RuntimeError:  # its compiled part belongs to another build of torch
+            return
+        yield FrozenBatchNorm2d(3)
+        yield FrozenBatchNorm2d(3, eps=0.1)
+
+
+def refused(action):
+    try:
+        action()
+    except TypeError as error:
+        return error
+    raise AssertionError("nothing was refused")
 
 
 def mindspore():
@@ -124,6 +204,11 @@ def mindspore():
     assert read(nn.BatchNorm2d(3)).training is False
     assert read(nn.BatchNorm2d(3).set_train()).training is True
     refuses(nn.Dense(3, 3), "Dense")
+    follow(nn.SyncBatchNorm(3, momentum=0.7), 4, 3, 5, 5)
+    model = nn.SequentialCell(nn.BatchNorm1d(3), nn.SequentialCell(nn.BatchNorm3d(3), nn.ReLU()))
+    assert list(read(model)) == ["0", "1.0"]
+    assert type(read(model)["1.0"]).__name__ == "BatchNorm3d"
+    refuses(nn.SequentialCell(nn.Dense(3, 3)), "holds none")
 
 
 def keras2():
@@ -184,6 +269,13 @@ def follow_keras(keras):
     assert not unbuilt.built
     assert unbuilt.momentum == 0.5
     refuses(layers.Dense(3), "Dense")
+    one, two = layers.BatchNormalization(name="one"), layers.BatchNormalization(name="two")
+    part = keras.Sequential([layers.Dense(3), one], name="part")
+    model = keras.Sequential([part, layers.TimeDistributed(two, name="each"), one])
+    model(data(8, 5, 3))
+    found = read(model)
+    assert list(found) == ["part/one", "each/two"], list(found)  # a shared one once
+    refuses(keras.Sequential([layers.Dense(3)]), "holds none")
     refuses(object(), "builtins.object")
 
 

@@ -14,6 +14,7 @@ from batchnorm.core.threads import get_num_threads, set_num_threads
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
 from batchnorm.errors import BatchNormError, CheckpointError
 from batchnorm.read import read
+from batchnorm.recalibrate import recalibrate
 
 __all__ = [
     "BatchNormError",
@@ -29,6 +30,7 @@ __all__ = [
     "mindspore",
     "mindspore_2_0",
     "read",
+    "recalibrate",
     "set_num_threads",
     "tf_keras",
     "tf_keras_2_6",
@@ -36,7 +38,7 @@ __all__ = [
     "unfold",
 ]
 __version__ = "0.1.0"
-_LATER = ("explain", "translate", "verify")
+_LATER = ("explain", "hosts", "translate", "verify")
 
 
 def __getattr__(name: str) -> ModuleType:

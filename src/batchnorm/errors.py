@@ -14,6 +14,7 @@ __all__ = [
     "InvalidRuntime",
     "InvalidType",
     "InvalidValue",
+    "MissingPackage",
     "NotSupported",
 ]
 
@@ -44,6 +45,10 @@ class InvalidRuntime(BatchNormError, RuntimeError):
 
 class NotSupported(BatchNormError, NotImplementedError):
     """What the framework leaves unimplemented (NotImplementedError), such as integer inputs."""
+
+
+class MissingPackage(BatchNormError, ImportError):
+    """An optional package that isn't installed, or doesn't load, where it is needed."""
 
 
 class CheckpointError(BatchNormError, ValueError):

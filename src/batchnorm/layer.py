@@ -15,6 +15,7 @@ import numpy as np
 
 from batchnorm import core, declaration
 from batchnorm.arrays import as_array, converted
+from batchnorm.core.replicas import Replicas
 from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue
 from batchnorm.vocabulary import Array
 
@@ -53,6 +54,7 @@ class Layer:
 
     Attributes:
         gradients: what the latest `backward` found, under the dialect's own parameter names.
+        replicas: who holds the other parts of each batch; None, as always at first, for nobody.
     """
 
     FRAMEWORK: ClassVar[str]
@@ -61,6 +63,7 @@ class Layer:
     PARAMETERS: ClassVar[Mapping[str, declaration.Parameter]]
 
     gradients: dict[str, Array]
+    replicas: Replicas | None = None
     _saved: core.Saved | None = None
     _latest: Call | None = None
     _ROLES: ClassVar[Mapping[str, tuple[str, ...]]]
@@ -170,12 +173,14 @@ class Layer:
         given = self._running()
         gamma, beta = self._value("gamma"), self._value("beta")
         more: dict[str, Any] = {"weights": weights, "dtype": dtype, "out": out}
+        more["replicas"] = self.replicas
         y, running, self._saved = core.forward(x, gamma, beta, given, settings, **more)
         if running is not None and running is not given:
             self._store(running)
         self._latest = None
         like = (x.dtype, x.shape, x.strides)
-        simple = weights is None and settings.plain and isinstance(settings.epsilon, float)
+        simple = weights is None and self.replicas is None
+        simple = simple and settings.plain and isinstance(settings.epsilon, float)
         if simple and like == (y.dtype, y.shape, y.strides) and isinstance(how, bool | None):
             arrays = (gamma, beta) if given is None else (gamma, beta, given.mean, given.var)
             own = {id(value) for value in vars(self).values()}  # no array is made for the call
@@ -198,6 +203,12 @@ class Layer:
         if running is not given and running is not None and given is not None:
             given.mean[...], given.var[...] = running.mean, running.var
         return y
+
+    def _joined(self, values: int) -> int:
+        """A number of values, added up over all replicas: all of them must ask."""
+        if self.replicas is None:
+            return values
+        return int(self.replicas.summed(np.array([float(values)]))[0])
 
     def _running(self) -> core.Running | None:
         mean, var = self._value("running_mean"), self._value("running_var")

@@ -16,6 +16,7 @@ import numpy as np
 from batchnorm.arrays import as_array
 from batchnorm.core import kernel, reference, renorm
 from batchnorm.core.moments import Moments
+from batchnorm.core.replicas import Replicas
 from batchnorm.core.running import Running, update
 from batchnorm.core.settings import Settings
 from batchnorm.errors import InvalidValue
@@ -40,6 +41,7 @@ class Saved:
         r: renorm's factor, None without renorm.
         d: renorm's shift, None without renorm.
         y: the result, where a ReLU was part of it.
+        replicas: as given.
 
     Shape: (K,), K the number of channels times that of ghost batches; stats (3 or more, K); x,
         weights and y as in the forward.
@@ -55,6 +57,7 @@ class Saved:
     r: Array | None = None
     d: Array | None = None
     y: Array | None = None
+    replicas: Replicas | None = None
 
     @property
     def mean(self) -> Array:
@@ -84,6 +87,7 @@ def forward(
     out: Array | None = None,
     addend: Array | None = None,
     relu: bool = False,
+    replicas: Replicas | None = None,
 ) -> tuple[Array, Running | None, Saved]:
     """Normalize x: the result, the new running statistics, and what `backward` needs.
 
@@ -103,6 +107,7 @@ def forward(
         out: array that becomes the result, of x's shape and without memory of x.
         addend: of x's shape, added to the result before the ReLU (a residual block's other branch).
         relu: whether values below 0 become 0.
+        replicas: who holds the other parts of the batch, of which x is one; None for the whole.
 
     Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
         by `settings.groups`.
@@ -124,7 +129,8 @@ def forward(
     """
     if type(x) is not np.ndarray:
         x = as_array(x, "x")
-    if weights is None and settings.plain and (dtype is None or dtype == x.dtype):
+    alone = weights is None and replicas is None
+    if alone and settings.plain and (dtype is None or dtype == x.dtype):
         done = _whole(x, gamma, beta, running, settings, out, addend, relu)
         if done is not None:
             return done
@@ -145,6 +151,8 @@ def forward(
         residual = np.zeros_like(mean)
     else:
         moments = kernel.reduce(x, settings.channel_axes, weights)
+        if replicas is not None:
+            moments = replicas.merged(moments)
         count = moments.count + settings.count_offset
         mean, residual, var = _statistics(moments, count)
         batch_mean, batch_var = _pool(mean, groups), _pool(var, groups)
@@ -166,7 +174,8 @@ def forward(
         if relu:
             y[y < 0] = 0
     stats = np.array([mean, residual, inv_std])
-    return y, running, Saved(x, settings, gamma, stats, count, weights, r, d, y if relu else None)
+    result = y if relu else None
+    return y, running, Saved(x, settings, gamma, stats, count, weights, r, d, result, replicas)
 
 
 def _whole(
@@ -225,7 +234,8 @@ def backward(
 
     dx     = gamma * r * inv_std * (dy - (mean(dy) + x_hat * mean(dy * x_hat)))
     dgamma = sum(dy * (x_hat * r + d)),  dbeta = sum(dy)
-    The part in brackets is there only where batch statistics normalized.
+    The part in brackets is there only where batch statistics normalized. With replicas its means
+    are those of the whole batch; dgamma and dbeta are this part's, and add up to the whole's.
 
     Args:
         saved: what `forward` gave.
@@ -258,6 +268,7 @@ def backward(
         and saved.r is None
         and not saved.settings.count_offset
         and saved.settings.groups == 1
+        and saved.replicas is None
         and (dtype is None or dtype == dy.dtype)
     ):
         done = _whole_backward(saved, dy, out, out_addend)
@@ -274,15 +285,19 @@ def backward(
     sum_dy, sum_dy_x_hat = kernel.reduce_gradient(saved.x, dy, axes, *stats)
     constant = slope = epsilon_share = None
     if saved.count is not None:
+        total_dy, total_dy_x_hat = sum_dy, sum_dy_x_hat
+        if saved.replicas is not None:
+            total_dy, total_dy_x_hat = saved.replicas.summed(np.array([sum_dy, sum_dy_x_hat]))
         with np.errstate(all="ignore"):
             count = np.asarray(saved.count, np.float64)
             share = np.where(count == 0, 0.0, 1.0 / count)
             # The mean under a mask is pulled towards 0 by count_offset, so the deviations
             # from it no longer add up to 0 and one term more remains.
             pull = saved.inv_std * saved.settings.count_offset * saved.mean * share
-            constant = (sum_dy - pull * sum_dy_x_hat) * share
-            slope = sum_dy_x_hat * share
-            if saved.weights is None and saved.settings.count_offset == 0:
+            constant = (total_dy - pull * total_dy_x_hat) * share
+            slope = total_dy_x_hat * share
+            whole = saved.weights is None and saved.replicas is None
+            if whole and saved.settings.count_offset == 0:
                 epsilon_share = saved.settings.epsilon * saved.inv_std * saved.inv_std
     scale, _ = renorm.compose(_wide(saved.gamma), None, saved.r, saved.d)
     dx = np.empty(saved.x.shape, dtype or dy.dtype) if out is None else out

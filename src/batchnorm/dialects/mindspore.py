@@ -113,7 +113,7 @@ class BatchNorm(Cell):
         batch, name = mode is not Mode.RUNNING, type(self).__name__
         parameters = {key: getattr(self, key) for key in self.STATE}
         check_call(name, self.RANKS, x, axis, parameters, epsilon, factor, batch)
-        if batch and (x.size == 0 or self.moving_mean.dtype != np.float32):
+        if batch and (self._joined(x.size) == 0 or self.moving_mean.dtype != np.float32):
             # Nothing moves: an empty batch (a deviation), and statistics that aren't float32,
             # whose update MindSpore's CPU kernel writes into a copy that it drops.
             mode = Mode.BATCH

@@ -263,7 +263,7 @@ class BatchNormalization(KerasLayer):
             mode=mode,
             epsilon=self._effective_epsilon(),
             exponential_average_factor=self._factor(mode),
-            correction=self.correction(bool(self.fused), x.size // max(self.moving_mean.size, 1)),
+            correction=self._correction(x.size // max(self.moving_mean.size, 1), mode),
             renorm=self._renorm_settings(),
             groups=groups,
             # Masked or synchronised statistics of no values at all are 0, the others NaN.
@@ -284,6 +284,11 @@ class BatchNormalization(KerasLayer):
         if running is not None:
             self._store(running)
         return y
+
+    def _correction(self, count: int, mode: Mode) -> int:
+        if self.fused and mode is not Mode.RUNNING and self.replicas is not None:
+            count = self._joined(count)
+        return self.correction(bool(self.fused), count)
 
     @staticmethod
     def _training(training: Any) -> bool:

@@ -7,6 +7,7 @@ release by `batchnorm verify`. Deviations: the list of `BatchNorm2d`.
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar
 
 import numpy as np
@@ -113,8 +114,12 @@ class BatchNorm(Module):
                 factor = 1.0 / float(self.num_batches_tracked)
         has_mean, has_var = self.running_mean is not None, self.running_var is not None
         mode = self.mode(self.training, bool(self.track_running_stats), has_mean or has_var)
-        check_call(x, self.eps, factor, mode is not Mode.RUNNING)
-        if x.size == 0:
+        batch = mode is not Mode.RUNNING
+        values = x.shape[0] * math.prod(x.shape[2:])
+        if batch and self.replicas is not None:
+            values = self._joined(values)
+        check_call(x.shape, values, self.eps, factor, batch)
+        if x.size == 0 and (values == 0 or x.shape[1] == 0):
             return self._pass_empty(x)
         used = not self.training or self.track_running_stats
         buffers = {"running_mean": self.running_mean, "running_var": self.running_var}

@@ -6,7 +6,6 @@ what the layer does with what is accepted (`torch.py`).
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -68,11 +67,14 @@ def empty_like(x: Array) -> Array:
     return np.empty(x.shape, x.dtype)
 
 
-def check_call(x: Array, eps: Any, factor: Any, batch: bool) -> None:
-    """What torch's function checks; `batch` says whether batch statistics will normalize."""
-    if batch and math.prod(x.shape[:1] + x.shape[2:]) == 1:
+def check_call(shape: tuple[int, ...], values: int, eps: Any, factor: Any, batch: bool) -> None:
+    """What torch's function checks; `batch` says whether batch statistics will normalize.
+
+    `values` is the number per channel, in all replicas together.
+    """
+    if batch and values == 1:
         raise InvalidValue(
-            f"Expected more than 1 value per channel when training, got input size {x.shape}"
+            f"Expected more than 1 value per channel when training, got input size {shape}"
         )
     if not hasattr(eps, "__float__"):
         raise InvalidType(f"eps must be a float, but got {eps!r}")

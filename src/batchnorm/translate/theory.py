@@ -19,8 +19,9 @@ in a narrower type than the statistics, of unit roundoff v, add what the core pr
     y                                8 v max(|y|, |y - beta|, 2^-20 |gamma|)
     dx                               8 v max|dx|, of the channel
 
-A result is rounded once to its dtype, which adds u |result|, u the unit roundoff of that dtype: the proof does that, which
-knows the dtypes. δf = 2 e: momentum and 1 - momentum can't both be exact in binary.
+A result is rounded once to its dtype, which adds u |result|, u the unit roundoff of that dtype: the
+proof does that, which knows the dtypes. δf = 2 e: momentum and 1 - momentum can't both be exact in
+binary.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 from batchnorm.layer import Layer
-from batchnorm.read import read as read_layer
+from batchnorm.read import read_layer
 from batchnorm.translate.call import TOO_DEEP, CallError, parse_call
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.form import Dialect, Form, dialect

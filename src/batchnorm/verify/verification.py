@@ -14,7 +14,7 @@ from typing import Any
 from batchnorm.layer import Layer
 from batchnorm.questions import QUESTIONS, ask, record_answers, same
 from batchnorm.questions.subject import Ours
-from batchnorm.read import read
+from batchnorm.read import read_layer
 from batchnorm.verify import deviations, draw_keras, draw_mindspore, draw_torch
 from batchnorm.verify.bad_calls import bad_calls
 from batchnorm.verify.compare import Disagreement, Distance, compare
@@ -78,7 +78,7 @@ def verify(
         OracleError: a framework isn't where `oracles` says.
         TypeError: `layer` is no batch norm that can be read.
     """
-    own = None if layer is None else read(layer)
+    own = None if layer is None else read_layer(layer)
     if own is not None:
         frameworks = (own.FRAMEWORK,)
         oracles = {k: v for k, v in (oracles or {}).items() if k == own.FRAMEWORK}

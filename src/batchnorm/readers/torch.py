@@ -1,0 +1,127 @@
+"""Torch's live layers as layers of ours.
+
+Not here: finding out whose object something is (`read.py`). No framework is imported: who holds
+such a layer has done so. Torch's buffers decide, so they are taken as they are, missing ones
+included, as are `eps` and `momentum`, which torch honours when they are changed later.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+from batchnorm.dialects import torch as torch_dialect
+from batchnorm.errors import InvalidType
+from batchnorm.layer import Layer
+from batchnorm.readers.host import is_host
+from batchnorm.vocabulary import Array, as_dtype
+
+__all__ = ["ACCEPTED", "is_batch_norm", "is_module", "layers_of", "read", "to_array"]
+
+ACCEPTED = "torch.nn.BatchNorm1d/2d/3d or SyncBatchNorm, a FrozenBatchNorm2d"
+CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
+FROZEN = ("weight", "bias", "running_mean", "running_var")
+
+
+def is_module(obj: Any) -> bool:
+    """Whether it is a torch.nn.Module."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(obj, torch.nn.Module)
+
+
+def is_batch_norm(obj: Any) -> bool:
+    """Whether a module is a batch norm by its class, or a frozen one by its buffers and name."""
+    torch: Any = sys.modules["torch"]
+    if isinstance(obj, torch.nn.modules.batchnorm._BatchNorm):
+        return True
+    named = any("Frozen" in cls.__name__ and "Norm" in cls.__name__ for cls in type(obj).__mro__)
+    buffers = {name for name, value in obj.named_buffers(recurse=False) if value is not None}
+    return named and buffers - {"num_batches_tracked"} == set(FROZEN)
+
+
+def layers_of(model: Any) -> dict[str, Any]:
+    """The batch norms inside a module, by their path."""
+    return {
+        path: inner
+        for path, inner in model.named_modules()
+        if is_batch_norm(inner) or is_host(inner)
+    }
+
+
+def read(obj: Any) -> Layer:
+    """One layer."""
+    torch: Any = sys.modules["torch"]
+    if not isinstance(obj, torch.nn.modules.batchnorm._NormBase):
+        return _read_frozen(obj)
+    name = next((n for n in CLASSES for c in type(obj).__mro__ if c.__name__ == n), None)
+    if name is None or type(obj).__name__.startswith("Lazy"):
+        raise InvalidType(
+            f"a torch {type(obj).__name__} can't be read: expected {', '.join(CLASSES)}; a Lazy "
+            "layer is one of them after its first call"
+        )
+    defined = str(type(obj).forward.__module__)
+    if (semantics := getattr(obj, "semantics", "torch")) != "torch":
+        raise InvalidType(
+            f"{type(obj).__qualname__} has been ported to semantics={semantics!r}, which torch's "
+            "layers can't express: port the model back to torch's, and read it then"
+        )
+    if not defined.startswith(("torch.", "batchnorm.hosts.torch.")):
+        raise InvalidType(
+            f"{type(obj).__qualname__} has a forward of its own (in {defined}), so nothing says "
+            f"that it is a batch norm; read takes {ACCEPTED}"
+        )
+    values = {key: getattr(obj, key, None) for key in torch_dialect.BatchNorm2d.STATE}
+    arrays = {key: None if v is None else to_array(v) for key, v in values.items()}
+    # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
+    layer_class = getattr(torch_dialect, name, torch_dialect.BatchNorm2d)
+    layer: Layer = layer_class(
+        obj.num_features,
+        obj.eps,
+        obj.momentum,
+        obj.affine,
+        obj.track_running_stats,
+        bias=arrays["bias"] is not None,
+    )
+    for key, value in arrays.items():
+        setattr(layer, key, value)
+    layer.training = obj.training  # type: ignore[attr-defined]
+    return layer
+
+
+def _read_frozen(obj: Any) -> Layer:
+    """Fixed statistics and parameters, as in torchvision and detectron2: a layer in evaluation.
+
+    These classes compute in forwards of their own, so the one at hand is asked, on two inputs.
+    """
+    arrays = {name: to_array(getattr(obj, name)) for name in FROZEN}
+    eps = float(getattr(obj, "eps", 0.0))
+    layer = torch_dialect.BatchNorm2d(len(arrays["weight"]), eps, 0.0, dtype=arrays["weight"].dtype)
+    for name, value in arrays.items():
+        setattr(layer, name, value)
+    layer.eval()
+    torch: Any = sys.modules["torch"]
+    own = obj.weight
+    offset = own.new_tensor(arrays["running_mean"].astype(np.float64)).reshape(1, -1, 1, 1)
+    for scale in (1.0, -2.0):
+        x = offset + scale * torch.arange(1, 5).to(own).reshape(1, 1, 2, 2)
+        with torch.no_grad():
+            theirs = to_array(obj(x)).astype(np.float64)
+        ours = layer(to_array(x)).astype(np.float64)
+        precision = 64 * max(float(torch.finfo(own.dtype).eps), 1e-7)
+        size = np.abs(ours) + np.abs(arrays["running_mean"] * arrays["weight"])[:, None, None] + 1
+        if theirs.shape != ours.shape or not (np.abs(theirs - ours) <= precision * size).all():
+            raise InvalidType(
+                f"{type(obj).__qualname__} has the buffers of a frozen batch norm, but doesn't "
+                f"compute (x - mean) / sqrt(var + {eps}) * weight + bias; read takes {ACCEPTED}"
+            )
+    return layer
+
+
+def to_array(tensor: Any) -> Array:
+    """A copy of a tensor's values."""
+    tensor = tensor.detach().cpu()
+    if str(tensor.dtype) == "torch.bfloat16":
+        return np.array(tensor.float().numpy().astype(as_dtype("bfloat16")))
+    return np.array(tensor.numpy())
