@@ -33,7 +33,7 @@ __all__ = [
     "unfold",
 ]
 __version__ = "0.1.0"
-_LATER = ("explain", "translate", "verify")
+_LATER = ("explain", "hosts", "translate", "verify")
 
 
 def __getattr__(name: str) -> ModuleType:
