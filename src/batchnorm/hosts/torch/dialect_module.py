@@ -34,7 +34,6 @@ TORCH_NAMES = {
     "running_mean": "running_mean",
     "running_var": "running_var",
 }
-SEEN = ("momentum", "epsilon", "trainable", "use_batch_statistics", "renorm_momentum")
 
 
 class DialectBatchNorm(Freezing):
@@ -42,7 +41,8 @@ class DialectBatchNorm(Freezing):
 
     Attributes:
         layer: the dialect's layer whose settings count: `made.layer.momentum = 0.5` does. Its
-            arrays don't: the state is in this module's parameters and buffers.
+            arrays, mode and `trainable` don't: the state is in this module's parameters and
+            buffers, and it has a `training` and a `trainable` of its own.
         synchronized: whether batch statistics are those of all processes.
     """
 
@@ -86,8 +86,7 @@ class DialectBatchNorm(Freezing):
         x, dtype = self._cast(input)
         self._check(x)
         groups, empty = 1, x.numel() == 0
-        channels = math.prod(x.shape[axis] for axis in self._axes(x.dim()))
-        training = self.training
+        channels = math.prod([x.shape[axis] for axis in self._axes(x.dim())])
         values = x.numel() // max(channels, 1)
         fused = bool(getattr(layer, "fused", False))
         if mask is not None and fused:
@@ -96,8 +95,6 @@ class DialectBatchNorm(Freezing):
                 stacklevel=2,
             )
             mask = None
-        if isinstance(layer, KerasLayer):
-            layer.trainable = self.trainable if self._parameters else layer.trainable
         mode = self._mode()
         if isinstance(layer, tf_keras.BatchNormalization) and layer.virtual_batch_size is not None:
             size = layer.virtual_batch_size if mode is not Mode.RUNNING and not empty else None
@@ -109,17 +106,14 @@ class DialectBatchNorm(Freezing):
             weights = masks.weights(mask, x, layer, batch)
         others = processes.find(self.process_group) if self.synchronized and batch else None
         size = 2 if values > 1 or others is not None else values
-        seen = tuple(getattr(layer, name, None) for name in SEEN)
-        settings = rules.of_layer(
-            layer, x.dim(), size, groups, training, weights is not None, *seen
-        )
+        settings = rules.of_layer(layer, x.dim(), size, groups, mode, weights is not None)
         if "num_batches_tracked" in self._buffers and batch:
             self.num_batches_tracked.add_(1)
         y = normalize(
             x,
             self._applied("gamma", fused),
             self._applied("beta", fused),
-            Buffers(*(self._tensor(role) for role in BUFFERS)),
+            Buffers(*[self._tensor(role) for role in BUFFERS]),
             settings,
             addend=addend,
             relu=relu,
@@ -148,7 +142,7 @@ class DialectBatchNorm(Freezing):
     def _mode(self) -> Mode:
         layer: Any = self.layer
         if isinstance(layer, KerasLayer):
-            mode: Mode = layer.mode(self.training, bool(layer.trainable))  # type: ignore[attr-defined]
+            mode: Mode = layer.mode(self.training, self.trainable)  # type: ignore[attr-defined]
         else:
             mode = layer.mode(self.training, layer.use_batch_statistics)
         return mode
@@ -163,8 +157,6 @@ class DialectBatchNorm(Freezing):
     def _cast(self, x: Tensor) -> tuple[Tensor, torch.dtype | None]:
         """The input in the dialect's type for it, and the type of the result."""
         layer: Any = self.layer
-        if not isinstance(x, Tensor):
-            raise InvalidType(f"expected a torch.Tensor, but got {type(x).__name__}")
         if not isinstance(layer, KerasLayer):
             if x.dtype not in (torch.float16, torch.float32):
                 raise InvalidType(f"MindSpore takes float16 and float32, but got {x.dtype}")

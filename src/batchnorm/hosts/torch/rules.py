@@ -1,12 +1,12 @@
-"""What a dialect says about one call, asked of its own layer: the core's settings.
+"""What a dialect says about one call: the core's settings, asked of the dialect's own functions.
 
-Not here: a rule of any framework; those are the dialects'. A torch module that follows another
-dialect's rule is asked through a layer of that dialect with the module's settings.
+For a dialect's layer (`of_layer`), and for a torch module that follows another dialect's rule
+(`of_semantics`). torch.compile traces both, so they are plain Python. Not here: the rules
+themselves, which are the dialects'.
 """
 
 from __future__ import annotations
 
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,17 @@ import torch
 from batchnorm import core
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6
 from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.errors import InvalidValue
-from batchnorm.layer import Layer
+from batchnorm.dialects.tf_keras_fused import at_rank
+from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.vocabulary import Mode, complement
 
 __all__ = ["SEMANTICS", "check", "of_layer", "of_semantics"]
 
-TINY = float(np.finfo(np.float64).tiny)
-KERAS = {"tf_keras": tf_keras, "tf_keras_2_6": tf_keras_2_6, "keras": keras}
+TINY = float(np.finfo(np.float64).tiny)  # as in the dialects: it makes 0 / 0 zero
+MASK_EPSILON = 1e-7  # keras.backend.epsilon()
+KERAS_2 = {"tf_keras": tf_keras, "tf_keras_2_6": tf_keras_2_6}
 MINDSPORE = {"mindspore": mindspore, "mindspore_2_0": mindspore_2_0}
-SEMANTICS = ("torch", *MINDSPORE, *KERAS)
+SEMANTICS = ("torch", "keras", *KERAS_2, *MINDSPORE)
 
 
 def check(semantics: str, epsilon: Any, factor: Any, tracking: bool) -> None:
@@ -48,10 +49,12 @@ def check(semantics: str, epsilon: Any, factor: Any, tracking: bool) -> None:
             f"track_running_stats=False has no counterpart in {semantics}, which always keeps "
             "running statistics"
         )
-    of_semantics(semantics, 4, 2, float(epsilon), float(factor), True, True, False)
+    if semantics in MINDSPORE:
+        MINDSPORE[semantics].BatchNorm2d(1, eps=float(epsilon), momentum=complement(factor))
+    elif not isinstance(epsilon, int | float) or not isinstance(factor, int | float):
+        raise InvalidValue(f"eps and momentum must be numbers, but are {epsilon!r} and {factor!r}")
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
 def of_semantics(
     semantics: str,
     rank: int,
@@ -67,51 +70,31 @@ def of_semantics(
     `size` is the number of values per channel, at most 2; `factor` the weight of the new batch;
     `wide` says whether the input is float64.
     """
-    layer = _layer(semantics, rank, epsilon, factor, trainable, wide)
-    return of_layer(layer, rank, size, 1, training, False)
-
-
-@cache
-def _layer(
-    semantics: str, rank: int, epsilon: float, factor: float, trainable: bool, wide: bool
-) -> Layer:
-    """A layer of one channel, axis 1."""
     momentum = complement(factor)
     if semantics in MINDSPORE:
-        cell: Layer = MINDSPORE[semantics].BatchNorm2d(1, eps=epsilon, momentum=momentum)
-        return cell
-    layer = KERAS[semantics].BatchNormalization(
-        axis=1,
-        momentum=momentum,
-        epsilon=epsilon,
-        trainable=trainable,
-        dtype="float64" if wide else "float32",
-        name="ported",
-    )
-    layer.build((1,) * rank)
-    made: Layer = layer
-    return made
+        cell = MINDSPORE[semantics].BatchNorm2d
+        mode = cell.mode(training, None)
+        if mode is Mode.BATCH_AND_UPDATE and size == 0:
+            mode = Mode.BATCH  # as the dialect has it
+        return core.Settings((1,), mode, epsilon, complement(momentum), cell.correction(size))
+    if semantics == "keras":
+        layer = keras.BatchNormalization
+        mode, weight = layer.mode(training, trainable), complement(momentum)
+        return core.Settings((1,), mode, epsilon, weight, layer.correction())
+    older = KERAS_2[semantics].BatchNormalization
+    fused = at_rank(False if wide else None, [1], rank)
+    if fused and semantics == "tf_keras_2_6":
+        epsilon = max(epsilon, tf_keras_2_6.SMALLEST_EPSILON)
+    mode, weight = older.mode(training, trainable), _weight_of_batch(momentum)
+    return core.Settings((1,), mode, epsilon, weight, older.correction(fused, size))
 
 
-@torch.compiler.assume_constant_result  # type: ignore[untyped-decorator, unused-ignore]
 def of_layer(
-    layer: Any,
-    rank: int,
-    size: int,
-    groups: int,
-    training: bool,
-    masked: bool,
-    *seen: Any,
+    layer: Any, rank: int, size: int, groups: int, mode: Mode, masked: bool
 ) -> core.Settings:
-    """The settings of a call of a dialect's layer; `seen` is what torch.compile must watch."""
-    of = _of_keras if isinstance(layer, KerasLayer) else _of_mindspore
-    return of(layer, rank, size, groups, training, masked)
-
-
-def _of_mindspore(
-    layer: Any, rank: int, size: int, groups: int, training: bool, masked: bool
-) -> core.Settings:
-    mode = layer.mode(training, layer.use_batch_statistics)
+    """The settings of a call of a dialect's layer."""
+    if isinstance(layer, KerasLayer):
+        return _of_keras(layer, rank, size, groups, mode, masked)
     if mode is Mode.BATCH_AND_UPDATE and (size == 0 or layer.moving_mean.dtype != np.float32):
         mode = Mode.BATCH  # as the dialect has it
     axis = 1 if layer._format == "NCHW" else rank - 1
@@ -120,24 +103,38 @@ def _of_mindspore(
 
 
 def _of_keras(
-    layer: Any, rank: int, size: int, groups: int, training: bool, masked: bool
+    layer: Any, rank: int, size: int, groups: int, mode: Mode, masked: bool
 ) -> core.Settings:
-    mode = layer.mode(training, bool(layer.trainable))
-    offset = 0.0
+    offset, factor, renorm = 0.0, 0.0, None
     if isinstance(layer, keras.BatchNormalization):
         axes: tuple[int, ...] = (layer.axis % rank,)
         epsilon, correction = layer._number("epsilon"), layer.correction()
-        factor = 0.0 if mode is Mode.RUNNING else complement(layer._number("momentum"))
+        if mode is not Mode.RUNNING:
+            factor = complement(layer._number("momentum"))
+        renorm = layer._renorm_settings()
         if masked:
-            offset = keras.MASK_EPSILON
+            offset = MASK_EPSILON
     else:
         axes = tuple(sorted(layer.axis))
         axes = (1, *axes) if groups > 1 else axes
-        epsilon, factor = layer._effective_epsilon(), layer._factor(mode)
+        epsilon = layer._effective_epsilon()
         correction = layer.correction(bool(layer.fused), size)
+        if mode is not Mode.RUNNING:
+            factor = _weight_of_batch(layer.momentum)
+        if layer.renorm:
+            weight = _weight_of_batch(layer.renorm_momentum)
+            renorm = core.Renorm(weight, **layer.renorm_clipping)
         if masked:
             offset = TINY
     if size == 0 and layer.synchronized:
         offset = TINY
-    renorm = layer._renorm_settings()
     return core.Settings(axes, mode, epsilon, factor, correction, renorm, offset, groups)
+
+
+def _weight_of_batch(momentum: Any) -> Any:
+    """1 - momentum in float32, as Keras 2 has it; a tensor while torch.compile traces."""
+    if not isinstance(momentum, int | float):
+        raise InvalidType(f"'momentum' must be a number in training, but got {momentum!r}")
+    if torch.compiler.is_compiling():
+        return torch.tensor(complement(momentum), dtype=torch.float32).to(torch.float64)
+    return float(np.float32(complement(momentum)))
