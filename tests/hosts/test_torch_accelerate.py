@@ -284,6 +284,7 @@ def test_a_batch_changed_before_the_backward_is_noticed():
         y.sum().backward()
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.script. is deprecated")  # torch's own
 def test_other_ways_to_differentiate_go_on_to_torchs_own():
     ours, real = accelerate(nn.BatchNorm1d(3).eval()), nn.BatchNorm1d(3).eval()
     x = torch.randn(4, 3)

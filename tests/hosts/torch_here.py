@@ -34,7 +34,7 @@ def away(one, other):
         assert a.shape == b.shape
         assert a.dtype is b.dtype
         if a.numel():
-            a, b = a.double(), b.double()
+            a, b = a.detach().double(), b.detach().double()
             assert torch.equal(a.isnan(), b.isnan())
             largest = max(1.0, float(b.nan_to_num().abs().max()))
             found = max(found, float((a - b).nan_to_num().abs().max()) / largest)

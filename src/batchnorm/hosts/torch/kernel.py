@@ -16,7 +16,7 @@ from torch.autograd import Function
 from batchnorm import core
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.second_gradient import Normalized, second_gradient
-from batchnorm.hosts.torch.tensors import array_of, dense, laid_out_as, tensor_of, vector_of
+from batchnorm.hosts.torch.tensors import array_of, laid_out_as, tensor_of, vector_of
 from batchnorm.vocabulary import Array
 
 __all__ = ["Call", "Normalize"]
@@ -65,8 +65,7 @@ class Normalize(Function):
     def forward(
         ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Any, call: Call
     ) -> Tensor:
-        """As `core.forward`, of all processes together where the call has some."""
-        x = dense(x)
+        """As `core.forward` for a dense x, of all processes together where the call has some."""
         given = call.running()
         other = None if addend is None else array_of(laid_out_as(x, addend))
         if call.processes is None:

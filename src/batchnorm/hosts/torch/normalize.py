@@ -13,7 +13,7 @@ from batchnorm.hosts.torch import formulas, operators
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.kernel import Call, Normalize
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.hosts.torch.tensors import DTYPES, takes
+from batchnorm.hosts.torch.tensors import DTYPES, dense, takes
 
 __all__ = ["add_and_relu", "normalize"]
 
@@ -54,7 +54,7 @@ def normalize(
         call = Call(
             settings, buffers.mean, buffers.var, fused, other is not None, processes
         )
-        y = Normalize.apply(x, gamma, beta, other, call)
+        y = Normalize.apply(dense(x), gamma, beta, other, call)
         return y if fused else add_and_relu(y, addend, relu)
     y = formulas.normalize(
         x,
