@@ -149,7 +149,10 @@ def report(arguments: argparse.Namespace) -> str:
     if arguments.rounds:
         found = times(model, batch(), arguments.rounds)
         plain = found["torch"]
-        lines += ["| | ms a step (median) | of torch's (median of ratios, spread) |", "|---|---|---|"]
+        lines += [
+            "| | ms a step (median) | of torch's (median of ratios, spread) |",
+            "|---|---|---|",
+        ]
         for name, seconds in found.items():
             ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
             lines.append(
@@ -167,11 +170,19 @@ def compare(batches: list[tuple[torch.Tensor, torch.Tensor]], model: nn.Module) 
     apart = {"one ulp of the input": losses(copy.deepcopy(model), nudged)}
     for name, fuse in (("accelerate", False), ("accelerate, fuse=True", True)):
         apart[name] = losses(bn.hosts.torch.accelerate(copy.deepcopy(model), fuse=fuse), batches)
-    lines = ["| against plain torch | largest difference of a loss | in the first step |", "|---|---|---|"]
+    lines = [
+        "| against plain torch | largest difference of a loss | in the first step |",
+        "|---|---|---|",
+    ]
     for name, own in apart.items():
         differences = [abs(a - b) for a, b in zip(own, plain, strict=True)]
         lines.append(f"| {name} | {max(differences):.2e} | {differences[0]:.1e} |")
-    return [*lines, "", f"Losses go from {plain[0]:.3f} to {plain[-1]:.3f} in {len(plain)} steps.", ""]
+    return [
+        *lines,
+        "",
+        f"Losses go from {plain[0]:.3f} to {plain[-1]:.3f} in {len(plain)} steps.",
+        "",
+    ]
 
 
 def processor() -> str:

@@ -267,7 +267,9 @@ def test_classes_derived_from_torchs_stay_as_they_are():
 def test_the_kernel_really_computes_it(monkeypatch):
     calls = []
     forward = kernel_file.core.forward
-    monkeypatch.setattr(kernel_file.core, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k))
+    monkeypatch.setattr(
+        kernel_file.core, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k)
+    )
     ours = accelerate(nn.BatchNorm2d(3))
     ours(torch.randn(2, 3, 4, 4))
     assert calls == [1]

@@ -57,7 +57,7 @@ def prepared(name):
     for parameter in parameters.values():
         parameter.requires_grad_()
         parameter.data.uniform_(0.5, 1.5)
-    for key, buffer in made.named_buffers():
+    for buffer in made.buffers():
         if buffer.is_floating_point():
             buffer.uniform_(0.5, 1.5)
     if name == "Keras 2, frozen":

@@ -157,7 +157,8 @@ def test_a_module_gives_its_layer_back(name):
     state = {layer.STATE[key].role: value for key, value in back.state.items()}
     for role, own in made.names.items():
         close(getattr(made, own), state[role], role)
-    assert np.array_equal(layer.state[list(layer.state)[0]], filled(name)[0].state[list(layer.state)[0]])
+    first = next(iter(layer.state))  # the given layer's own is as it was
+    assert np.array_equal(layer.state[first], filled(name)[0].state[first])
 
 
 @pytest.mark.parametrize("name", ["mindspore", "tf_keras, axis 1", "keras, axis 1"])
@@ -240,7 +241,9 @@ def test_settings_changed_later_count():
 
 
 @pytest.mark.parametrize("size", [0, 1])
-@pytest.mark.parametrize("name", ["mindspore", "mindspore 2.0", "tf_keras, axis 1", "keras, axis 1"])
+@pytest.mark.parametrize(
+    "name", ["mindspore", "mindspore 2.0", "tf_keras, axis 1", "keras, axis 1"]
+)
 def test_one_value_per_channel_or_none_is_taken_as_in_the_dialect(name, size):
     layer, _ = filled(name)
     made = module(layer).train()

@@ -1,6 +1,6 @@
 """One of several processes of test_torch_processes.py: its part of each case's batch, by gloo.
 
-    python torch_process.py RANK RENDEZVOUS OUTPUT SIZE...
+python torch_process.py RANK RENDEZVOUS OUTPUT SIZE...
 """
 
 import os
@@ -45,7 +45,7 @@ CASES = {
 
 
 def batch(name, count):
-    """Deviations small against the mean, and another mean for each sample: merging must be exact."""
+    """Each sample has a mean of its own, large against deviations: merging must be exact."""
     draw = np.random.default_rng(list(CASES).index(name))
     x, dy, v = draw.normal(size=(3, count, 3, 2, 3)).astype(np.float32)
     return x + 50 + 5 * np.arange(count, dtype=np.float32).reshape(-1, 1, 1, 1), dy, v

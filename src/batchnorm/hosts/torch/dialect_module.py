@@ -177,10 +177,12 @@ class DialectBatchNorm(Freezing):
             ranks, lengths = (layer._input_spec[0],), dict(layer._input_spec[1])
         else:
             ranks = layer.RANKS
-            lengths = {axis: layer.num_features for axis in self._axes(len(shape))}
+            lengths = dict.fromkeys(self._axes(len(shape)), layer.num_features)
         if len(shape) not in ranks:
             expected = " or ".join(str(rank) for rank in ranks)
-            raise InvalidValue(f"the input must have {expected} dimensions, but its shape is {shape}")
+            raise InvalidValue(
+                f"the input must have {expected} dimensions, but its shape is {shape}"
+            )
         for axis, length in lengths.items():
             if shape[axis] != length:
                 raise InvalidValue(
@@ -208,9 +210,9 @@ class DialectBatchNorm(Freezing):
     def _applied(self, role: str, fused: bool) -> Tensor | None:
         """gamma or beta, unless Keras' `scale` or `center` was set to false later."""
         layer: Any = self.layer
-        if isinstance(layer, KerasLayer) and (fused or isinstance(layer, keras.BatchNormalization)):
-            if not (layer.scale if role == "gamma" else layer.center):
-                return None
+        asked = isinstance(layer, keras.BatchNormalization) or fused
+        if asked and not (layer.scale if role == "gamma" else layer.center):
+            return None
         return self._tensor(role)
 
     def _tensor(self, role: str) -> Any:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from torch import nn
 
 from batchnorm.dialects import torch as torch_dialect

@@ -51,9 +51,7 @@ def normalize(
             y = operators.normalize(x, gamma, beta, other, buffers, settings, fused)
             return y if fused else add_and_relu(y, addend, relu)
     elif plain and takes(x, empty=processes is not None):
-        call = Call(
-            settings, buffers.mean, buffers.var, fused, other is not None, processes
-        )
+        call = Call(settings, buffers.mean, buffers.var, fused, other is not None, processes)
         y = Normalize.apply(dense(x), gamma, beta, other, call)
         return y if fused else add_and_relu(y, addend, relu)
     y = formulas.normalize(

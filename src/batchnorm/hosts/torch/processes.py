@@ -88,9 +88,7 @@ class Processes:
         with np.errstate(all="ignore"):
             constant, slope = np.asarray(sums) / np.asarray(saved.count, np.float64)
         dx = core.empty_like(saved.x)
-        core.input_gradient(
-            saved.x, dy, axes, *stats, saved.gamma, constant, slope, None, dx
-        )
+        core.input_gradient(saved.x, dy, axes, *stats, saved.gamma, constant, slope, None, dx)
         return dx, own[1], own[0]
 
 

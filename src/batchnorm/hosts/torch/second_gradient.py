@@ -30,14 +30,14 @@ __all__ = ["Normalized", "second_gradient"]
 class Normalized(NamedTuple):
     """What a forward left: statistics as float64 vectors, and how they are spread over x.
 
-    `count` is the number of values per channel in all processes, None where running statistics
+    `values` is their number per channel in all processes, None where running statistics
     normalized; `total` adds vectors up over all processes.
     """
 
     mean: Tensor
     residual: Tensor
     inv_std: Tensor
-    count: float | None
+    values: float | None
     axes: tuple[int, ...]
     epsilon: float
     total: Callable[[Tensor], Tensor]
@@ -70,11 +70,11 @@ def second_gradient(
     scale, u, v = spread(gamma, 1.0), spread(of_dgamma, 0.0), spread(of_dbeta, 0.0)
     d = (wide - spread(saved.mean, 0.0)) - spread(saved.residual, 0.0)
     s = spread(saved.inv_std, 1.0)
-    if saved.count is None:
+    if saved.values is None:
         x_hat = d * s
         of_x = u * s * g
         return scale * s * a + u * x_hat + v, of_x, (s * summed(a * g)).reshape(-1)
-    count = saved.count
+    count = saved.values
     if torch.is_grad_enabled():  # a third derivative sees that the statistics depend on x
         d = wide - total(wide) / count
         s = torch.rsqrt(total(d * d) / count + saved.epsilon)
