@@ -73,15 +73,8 @@ class DialectBatchNorm(Freezing):
             self.trainable = False
         self.train(bool(getattr(layer, "training", True)))
 
-    def forward(
-        self,
-        input: Tensor,
-        mask: Tensor | None = None,
-        *,
-        addend: Tensor | None = None,
-        relu: bool = False,
-    ) -> Tensor:
-        """relu(batch_norm(input) + addend), in the module's mode; a mask where Keras has them."""
+    def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Normalize `input` in the module's mode; a mask, where Keras has them."""
         layer: Any = self.layer
         x, dtype = self._cast(input)
         self._check(x)
@@ -115,8 +108,6 @@ class DialectBatchNorm(Freezing):
             self._applied("beta", fused),
             Buffers(*[self._tensor(role) for role in BUFFERS]),
             settings,
-            addend=addend,
-            relu=relu,
             weights=weights,
             adjusted=self._adjusted(x) if batch else None,
             processes=others,
