@@ -22,7 +22,15 @@ from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, takes
 from batchnorm.vocabulary import Mode
 
-__all__ = ["OURS", "THEIRS", "BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm"]
+__all__ = [
+    "OURS",
+    "THEIRS",
+    "BatchNorm1d",
+    "BatchNorm2d",
+    "BatchNorm3d",
+    "Hosted",
+    "SyncBatchNorm",
+]
 
 SIXTEEN_BIT = (torch.float16, torch.bfloat16)
 
@@ -39,7 +47,7 @@ class Hosted(Freezing, _BatchNorm):
     process_group: Any = None
 
     def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
-        """relu(batch_norm(input) + addend); without the last two, as torch's own."""
+        """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
         if self.semantics != "torch":
             return self._forward_as_another(input, addend, relu)
         others = self._processes()
@@ -71,6 +79,7 @@ class Hosted(Freezing, _BatchNorm):
         )
 
     def extra_repr(self) -> str:
+        """As torch prints it, and whose rule it follows."""
         text: str = super().extra_repr()
         return text if self.semantics == "torch" else f"{text}, semantics={self.semantics!r}"
 

@@ -128,6 +128,7 @@ class DialectBatchNorm(Freezing):
         return made
 
     def extra_repr(self) -> str:
+        """As the dialect's layer prints itself."""
         return f"{self.layer!r}".strip("<>")
 
     def _mode(self) -> Mode:

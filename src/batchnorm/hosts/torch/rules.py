@@ -49,8 +49,9 @@ def check(semantics: str, epsilon: Any, factor: Any, tracking: bool) -> None:
             f"track_running_stats=False has no counterpart in {semantics}, which always keeps "
             "running statistics"
         )
-    if semantics in MINDSPORE:
-        MINDSPORE[semantics].BatchNorm2d(1, eps=float(epsilon), momentum=complement(factor))
+    if semantics in MINDSPORE:  # which checks momentum when made, and epsilon when called
+        cell = MINDSPORE[semantics].BatchNorm2d(1, float(epsilon), complement(factor))
+        cell(np.ones((1, 1, 1, 1), np.float32))
     elif not isinstance(epsilon, int | float) or not isinstance(factor, int | float):
         raise InvalidValue(f"eps and momentum must be numbers, but are {epsilon!r} and {factor!r}")
 
