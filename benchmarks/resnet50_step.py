@@ -26,7 +26,10 @@ import torch
 from torch import nn
 
 import batchnorm as bn
+from batchnorm import _kernel
+from batchnorm.hosts.torch.threads import share_threads
 
+SHARED = "accelerate, on torch's threads"
 RESULT = Path(__file__).parent / "results" / "resnet50_step.md"
 
 
@@ -114,6 +117,7 @@ def contenders(model: nn.Module) -> dict[str, nn.Module]:
 def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int) -> dict:
     """Seconds per step of each contender, one list entry a round."""
     steps = {name: stepper(one, rate=0.0) for name, one in contenders(model).items()}
+    steps[SHARED] = on_torchs_threads(steps["accelerate"])
     found: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step(*batch)
@@ -123,6 +127,19 @@ def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: in
             step(*batch)
             found[name].append(time.perf_counter() - start)
     return found
+
+
+def on_torchs_threads(step: Callable[..., float]) -> Callable[..., float]:
+    """The step with our loops run by torch's OpenMP."""
+
+    def run(*batch: torch.Tensor) -> float:
+        share_threads()
+        try:
+            return step(*batch)
+        finally:
+            _kernel.set_runner(0)
+
+    return run
 
 
 def report(arguments: argparse.Namespace) -> str:

@@ -16,8 +16,5 @@ except ImportError as error:
 from batchnorm.hosts.torch.accelerate import accelerate, restore
 from batchnorm.hosts.torch.module import module
 from batchnorm.hosts.torch.port import port
-from batchnorm.hosts.torch.threads import share_threads
 
 __all__ = ["accelerate", "module", "port", "restore"]
-
-share_threads()

@@ -1,9 +1,9 @@
-"""Our kernel on torch's own threads.
+"""Our kernel on torch's own threads, where asked for.
 
-torch's OpenMP threads go on spinning for some milliseconds after each of its operations, on the
-processors that threads of ours would need just then: a ResNet-50 step was slower with our kernel
-than without. So, where torch computes with OpenMP, its runtime runs our loops too. Results are the
-same bits on any threads. Not here: how many there are (`torch.set_num_threads`).
+torch's OpenMP threads may go on spinning after an operation, on the processors that threads of ours
+would need just then. `share_threads` lets torch's OpenMP runtime run our loops; results are the
+same bits on any threads. Nothing calls it by itself: benchmarks/resnet50_step.py has a row with it
+and one without. Not here: how many threads there are (`torch.set_num_threads`).
 """
 
 from __future__ import annotations
