@@ -54,7 +54,7 @@ class Hosted(Freezing, _BatchNorm):
         if others is not None and takes(input, empty=True):
             self._check_input_dim(input)
         elif others is not None or not self._suits(input):
-            return add_and_relu(super().forward(input), addend, relu)
+            return add_and_relu(self._forward_by_torch(input), addend, relu)
         factor: Any = self.momentum
         if self.training and self.track_running_stats and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)
@@ -122,6 +122,11 @@ class Hosted(Freezing, _BatchNorm):
             processes=None if settings.mode is Mode.RUNNING else others,
         )
 
+    def _forward_by_torch(self, input: Tensor) -> Tensor:
+        """What torch's own class computes, or refuses."""
+        result: Tensor = _BatchNorm.forward(self, input)
+        return result
+
     def _processes(self) -> Processes | None:
         """With whom the batch is shared; only SyncBatchNorm has others."""
         return None
@@ -168,8 +173,22 @@ class BatchNorm3d(Hosted, nn.BatchNorm3d):
     """torch.nn.BatchNorm3d with our kernel."""
 
 
-class SyncBatchNorm(Hosted, nn.SyncBatchNorm):
-    """torch.nn.SyncBatchNorm with our kernel: on the CPU too, where torch's has none."""
+class SyncBatchNorm(Hosted):
+    """torch.nn.SyncBatchNorm with our kernel: on the CPU too, where torch's has none.
+
+    Not derived from torch's, which DistributedDataParallel refuses to have on a CPU.
+    """
+
+    _check_input_dim = nn.SyncBatchNorm._check_input_dim
+    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
+
+    def __init__(self, *settings: Any, process_group: Any = None, **options: Any) -> None:
+        super().__init__(*settings, **options)
+        self.process_group = process_group
+
+    def _forward_by_torch(self, input: Tensor) -> Tensor:
+        result: Tensor = nn.SyncBatchNorm.forward(self, input)
+        return result
 
     def _processes(self) -> Processes | None:
         return processes.find(self.process_group) if self.training else None

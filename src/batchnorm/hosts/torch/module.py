@@ -88,7 +88,7 @@ def _torch_module(layer: Any, synchronized: bool, process_group: Any) -> Any:
     settings = (layer.num_features, layer.eps, layer.momentum, bool(layer.affine))
     tracking, options = bool(layer.track_running_stats), {"bias": layer.bias is not None}
     if synchronized:
-        made = batchnorm.SyncBatchNorm(*settings, tracking, process_group, **options)
+        made = batchnorm.SyncBatchNorm(*settings, tracking, process_group=process_group, **options)
     else:
         made = getattr(batchnorm, type(layer).__name__)(*settings, tracking, **options)
     for name in torch_dialect.BatchNorm2d.STATE:
