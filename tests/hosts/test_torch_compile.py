@@ -33,9 +33,7 @@ MODELS = {
     "ported to MindSpore": lambda: port(net(), "mindspore"),
     "MindSpore": lambda: module(bn.mindspore.BatchNorm2d(3).set_train(), names="torch"),
     "Keras 2": lambda: keras(bn.tf_keras),
-    "Keras 2, renorm": lambda: keras(bn.tf_keras, fused=False, renorm=True),
     "Keras 2, ghosts": lambda: keras(bn.tf_keras, virtual_batch_size=2),
-    "Keras 3, renorm": lambda: keras(bn.keras, renorm=True, renorm_clipping={"rmax": 2.0}),
 }
 
 

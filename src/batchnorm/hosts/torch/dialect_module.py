@@ -137,6 +137,9 @@ class DialectBatchNorm(Freezing):
             mode: Mode = layer.mode(self.training, self.trainable)  # type: ignore[attr-defined]
         else:
             mode = layer.mode(self.training, layer.use_batch_statistics)
+            moves = self._tensor("running_mean").dtype is torch.float32
+            if mode is Mode.BATCH_AND_UPDATE and not moves:
+                mode = Mode.BATCH  # as the dialect has it
         return mode
 
     def _axes(self, rank: int) -> list[int]:

@@ -96,7 +96,7 @@ def of_layer(
     """The settings of a call of a dialect's layer."""
     if isinstance(layer, KerasLayer):
         return _of_keras(layer, rank, size, groups, mode, masked)
-    if mode is Mode.BATCH_AND_UPDATE and (size == 0 or layer.moving_mean.dtype != np.float32):
+    if mode is Mode.BATCH_AND_UPDATE and size == 0:
         mode = Mode.BATCH  # as the dialect has it
     axis = 1 if layer._format == "NCHW" else rank - 1
     factor = complement(layer._operator_momentum)
