@@ -218,6 +218,8 @@ NB_MODULE(_kernel, m) {
   define_kernel(m);
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, nb::arg("count"));
+  m.def("set_runner", [](std::uintptr_t address) { set_runner(reinterpret_cast<Runner>(address)); },
+        nb::arg("address"));
   m.def("available_processors", &available_processors);
   m.def("cgroup_quota", &cgroup_quota, nb::arg("mount"), nb::arg("membership"));
   m.def("set_buffer_limit", &set_buffer_limit, nb::arg("bytes"));

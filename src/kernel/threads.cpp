@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <fstream>
+#include <memory>
 #include <mutex>
 #include <sstream>
 #include <string>
@@ -35,6 +36,24 @@ struct alignas(64) Range {
   std::int64_t end = 0;
 };
 
+void work(Range* ranges, int own, int threads, void (*item)(void*, std::int64_t), void* context) {
+  for (int t = 0; t < threads; t++) {
+    Range& range = ranges[(own + t) % threads];
+    for (;;) {
+      std::int64_t i = range.next.fetch_add(1, std::memory_order_relaxed);
+      if (i >= range.end) break;
+      item(context, i);
+    }
+  }
+}
+
+void divide(Range* ranges, int threads, std::int64_t items) {
+  for (int t = 0; t < threads; t++) {
+    ranges[t].next.store(items * t / threads, std::memory_order_relaxed);
+    ranges[t].end = items * (t + 1) / threads;
+  }
+}
+
 class Pool {
  public:
   void run(std::int64_t items, int threads, void (*item)(void*, std::int64_t), void* context) {
@@ -46,10 +65,7 @@ class Pool {
     threads = grow(threads);
     item_ = item;
     context_ = context;
-    for (int t = 0; t < threads; t++) {
-      ranges_[t].next.store(items * t / threads, std::memory_order_relaxed);
-      ranges_[t].end = items * (t + 1) / threads;
-    }
+    divide(ranges_, threads, items);
     {
       std::lock_guard<std::mutex> lock(mutex_);
       threads_ = threads;
@@ -57,7 +73,7 @@ class Pool {
       job_.fetch_add(1, std::memory_order_release);
     }
     wake_.notify_all();
-    work(0, threads);
+    work(ranges_, 0, threads, item_, context_);
     {
       // A worker that the system has not let run yet need not come any more.
       std::lock_guard<std::mutex> lock(mutex_);
@@ -67,17 +83,6 @@ class Pool {
   }
 
  private:
-  void work(int own, int threads) {
-    for (int t = 0; t < threads; t++) {
-      Range& range = ranges_[(own + t) % threads];
-      for (;;) {
-        std::int64_t i = range.next.fetch_add(1, std::memory_order_relaxed);
-        if (i >= range.end) break;
-        item_(context_, i);
-      }
-    }
-  }
-
   int grow(int threads) {
     while (static_cast<int>(workers_.size()) < threads - 1) {
       int index = static_cast<int>(workers_.size()) + 1;
@@ -103,7 +108,7 @@ class Pool {
         if (!open_ || index >= threads) continue;
         working_.fetch_add(1, std::memory_order_relaxed);
       }
-      work(index, threads);
+      work(ranges_, index, threads, item_, context_);
       working_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -133,6 +138,27 @@ Pool& current_pool() {
   if (pool.compare_exchange_strong(found, made)) return *made;
   delete made;
   return *found;
+}
+
+// One loop on another's threads: whoever of them comes takes the next part, then helps.
+struct Team {
+  std::unique_ptr<Range[]> ranges;
+  int threads;
+  void (*item)(void*, std::int64_t);
+  void* context;
+  std::atomic<int> come{0};
+};
+
+std::atomic<Runner> runner{nullptr};
+
+void run_by(Runner run, std::int64_t items, int threads, void (*item)(void*, std::int64_t), void* context) {
+  Team team{std::unique_ptr<Range[]>(new Range[threads]), threads, item, context};
+  divide(team.ranges.get(), threads, items);
+  run([](void* p) {
+    Team& own = *static_cast<Team*>(p);
+    FloatEnvironment environment;
+    work(own.ranges.get(), own.come.fetch_add(1) % own.threads, own.threads, own.item, own.context);
+  }, &team, 0, 0);
 }
 
 // The quota in whole processors that the cgroup at `path` (v2 or v1) grants; 0 for no limit.
@@ -178,9 +204,18 @@ void parallel(std::int64_t items, int threads, void (*item)(void*, std::int64_t)
   threads = static_cast<int>(std::min<std::int64_t>({threads, items, MOST_THREADS}));
   if (threads <= 1) {
     for (std::int64_t i = 0; i < items; i++) item(context, i);
+  } else if (Runner run = runner.load(std::memory_order_acquire)) {
+    run_by(run, items, threads, item, context);
   } else {
     current_pool().run(items, threads, item, context);
   }
+}
+
+void set_runner(Runner run) {
+  // A forked child of an OpenMP process hangs in its first parallel region: it gets the pool again.
+  static const int registered = pthread_atfork(nullptr, nullptr, [] { runner.store(nullptr); });
+  (void)registered;
+  runner.store(run, std::memory_order_release);
 }
 
 int available_processors() {

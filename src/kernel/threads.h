@@ -17,6 +17,14 @@ void parallel(std::int64_t items, int threads, Item& item) {
   parallel(items, threads, [](void* p, std::int64_t i) { (*static_cast<Item*>(p))(i); }, &item);
 }
 
+// How OpenMP's runtime starts a team (GOMP_parallel): body(context) on each thread of it, back when
+// all are done; 0 threads means as many as it likes.
+using Runner = void (*)(void (*body)(void*), void* context, unsigned threads, unsigned flags);
+
+// Lets `parallel` run on the threads of a framework that lives in the same process, which would
+// otherwise go on spinning on the processors that ours need. Null: on our own pool again.
+void set_runner(Runner run);
+
 // The processors this process may use: affinity and cgroup quota respected.
 int available_processors();
 

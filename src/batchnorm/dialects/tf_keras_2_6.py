@@ -31,7 +31,9 @@ from batchnorm.vocabulary import (
     WeightOfRunning,
 )
 
-__all__ = ["BatchNormalization"]
+__all__ = ["SMALLEST_EPSILON", "BatchNormalization"]
+
+SMALLEST_EPSILON = 1.001e-5  # cuDNN's minimum, which TensorFlow 2.6 applies on CPU too
 
 
 class BatchNormalization(tf_keras.BatchNormalization):
@@ -89,7 +91,7 @@ class BatchNormalization(tf_keras.BatchNormalization):
         return super().__call__(inputs, training)
 
     def _effective_epsilon(self) -> float:
-        """cuDNN's minimum, which TensorFlow 2.6 applies on CPU too: 1e-5 becomes 1.001e-5."""
+        """What is below the smallest becomes it: 1e-5 becomes 1.001e-5."""
         if not self.fused:
             return super()._effective_epsilon()
-        return float(self.epsilon) if self.epsilon > 1.001e-5 else 1.001e-5
+        return float(self.epsilon) if self.epsilon > SMALLEST_EPSILON else SMALLEST_EPSILON

@@ -1,0 +1,230 @@
+"""A training step of ResNet-50: plain torch, accelerated, and with ReLUs fused.
+
+    python -m benchmarks.resnet50_step [--steps 20] [--rounds 3] [--batch 8] [--size 96]
+
+First the losses: the accelerated model must stay within what a change of the input by one unit in
+the last place causes in plain torch over the same steps. Then the times: the contenders take turns
+in every round, each on a copy of the same model. "without" is the same model with its batch norms
+(and, in the fused row, its ReLUs) taken out: what can be gained at all. Writes
+results/resnet50_step.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+import torch
+from torch import nn
+
+import batchnorm as bn
+from batchnorm import _kernel
+from batchnorm.hosts.torch.threads import share_threads
+
+SHARED = "accelerate, on torch's threads"
+RESULT = Path(__file__).parent / "results" / "resnet50_step.md"
+
+
+class Bottleneck(nn.Module):
+    """Three convolutions and a shortcut (He et al. 2015, with the stride in the second one)."""
+
+    def __init__(self, inside: int, width: int, stride: int) -> None:
+        super().__init__()
+        outside = 4 * width
+        self.conv1 = nn.Conv2d(inside, width, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = nn.Conv2d(width, width, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = nn.Conv2d(width, outside, 1, bias=False)
+        self.bn3 = nn.BatchNorm2d(outside)
+        self.relu = nn.ReLU(inplace=True)
+        self.shortcut = nn.Identity()
+        if stride != 1 or inside != outside:
+            conv = nn.Conv2d(inside, outside, 1, stride, bias=False)
+            self.shortcut = nn.Sequential(conv, nn.BatchNorm2d(outside))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The block's result."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out += self.shortcut(x)
+        return self.relu(out)
+
+
+def resnet50(classes: int = 1000) -> nn.Module:
+    """ResNet-50 with 53 batch norms."""
+    layers: list[nn.Module] = [nn.Conv2d(3, 64, 7, 2, 3, bias=False), nn.BatchNorm2d(64)]
+    layers += [nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
+    inside = 64
+    for width, blocks, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        for block in range(blocks):
+            layers.append(Bottleneck(inside, width, stride if block == 0 else 1))
+            inside = 4 * width
+    layers += [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inside, classes)]
+    return nn.Sequential(*layers)
+
+
+def without(model: nn.Module, relu: bool) -> nn.Module:
+    """The model with its batch norms, and its ReLUs if asked, replaced by nothing."""
+    kinds = (nn.BatchNorm2d, nn.ReLU) if relu else (nn.BatchNorm2d,)
+    for module in model.modules():
+        for name, child in module.named_children():
+            if isinstance(child, kinds):
+                setattr(module, name, nn.Identity())
+    return model
+
+
+def stepper(model: nn.Module, rate: float = 0.01) -> Callable[[torch.Tensor, torch.Tensor], float]:
+    """One step of SGD with momentum; gives the loss."""
+    optimizer = torch.optim.SGD(model.parameters(), rate, momentum=0.9)
+
+    def step(x: torch.Tensor, label: torch.Tensor) -> float:
+        optimizer.zero_grad()
+        loss = nn.functional.cross_entropy(model(x), label)
+        loss.backward()
+        optimizer.step()
+        return float(loss.detach())
+
+    return step
+
+
+def losses(model: nn.Module, batches: list[tuple[torch.Tensor, torch.Tensor]]) -> list[float]:
+    """The losses of training on the batches."""
+    step = stepper(model)
+    return [step(x, label) for x, label in batches]
+
+
+def contenders(model: nn.Module) -> dict[str, nn.Module]:
+    """Each on a copy of the same model."""
+    return {
+        "torch": copy.deepcopy(model),
+        "accelerate": bn.hosts.torch.accelerate(copy.deepcopy(model)),
+        "accelerate, fuse=True": bn.hosts.torch.accelerate(copy.deepcopy(model), fuse=True),
+        "without batch norm": without(copy.deepcopy(model), False),
+        "without batch norm and ReLU": without(copy.deepcopy(model), True),
+    }
+
+
+def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int) -> dict:
+    """Seconds per step of each contender, one list entry a round."""
+    steps = {name: stepper(one, rate=0.0) for name, one in contenders(model).items()}
+    steps[SHARED] = on_torchs_threads(steps["accelerate"])
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for step in steps.values():
+        step(*batch)
+    for _ in range(rounds):
+        for name, step in steps.items():
+            start = time.perf_counter()
+            step(*batch)
+            found[name].append(time.perf_counter() - start)
+    return found
+
+
+def on_torchs_threads(step: Callable[..., float]) -> Callable[..., float]:
+    """The step with our loops run by torch's OpenMP."""
+
+    def run(*batch: torch.Tensor) -> float:
+        share_threads()
+        try:
+            return step(*batch)
+        finally:
+            _kernel.set_runner(0)
+
+    return run
+
+
+def report(arguments: argparse.Namespace) -> str:
+    """Run it, and write the table."""
+    torch.manual_seed(0)
+    torch.set_num_threads(2)
+    model = resnet50()
+    shape = (arguments.batch, 3, arguments.size, arguments.size)
+
+    def batch() -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(shape), torch.randint(0, 1000, shape[:1])
+
+    lines = [
+        "# A training step of ResNet-50",
+        "",
+        f"`python -m benchmarks.resnet50_step --steps {arguments.steps} --rounds "
+        f"{arguments.rounds} --batch {arguments.batch} --size {arguments.size}`: torch "
+        f"{torch.__version__}, batchnorm {bn.__version__}, {processor()}, 2 threads, float32, "
+        f"input {shape}.",
+        "",
+    ]
+    if arguments.steps:
+        lines += compare([batch() for _ in range(arguments.steps)], model)
+    if arguments.rounds:
+        found = times(model, batch(), arguments.rounds)
+        plain = found["torch"]
+        lines += [
+            "| | ms a step (median) | of torch's (median of ratios, spread) |",
+            "|---|---|---|",
+        ]
+        for name, seconds in found.items():
+            ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
+            lines.append(
+                f"| {name} | {statistics.median(seconds) * 1000:.0f} | "
+                f"{statistics.median(ratios):.3f} ({min(ratios):.3f} – {max(ratios):.3f}) |"
+            )
+        lines.append("")
+    return "\n".join(lines)
+
+
+def compare(batches: list[tuple[torch.Tensor, torch.Tensor]], model: nn.Module) -> list[str]:
+    """How far losses come apart, beside what one ulp of the input causes."""
+    nudged = [(torch.nextafter(x, torch.full_like(x, torch.inf)), label) for x, label in batches]
+    plain = losses(copy.deepcopy(model), batches)
+    apart = {"one ulp of the input": losses(copy.deepcopy(model), nudged)}
+    for name, fuse in (("accelerate", False), ("accelerate, fuse=True", True)):
+        apart[name] = losses(bn.hosts.torch.accelerate(copy.deepcopy(model), fuse=fuse), batches)
+    lines = [
+        "| against plain torch | largest difference of a loss | in the first step |",
+        "|---|---|---|",
+    ]
+    for name, own in apart.items():
+        differences = [abs(a - b) for a, b in zip(own, plain, strict=True)]
+        lines.append(f"| {name} | {max(differences):.2e} | {differences[0]:.1e} |")
+    return [
+        *lines,
+        "",
+        f"Losses go from {plain[0]:.3f} to {plain[-1]:.3f} in {len(plain)} steps.",
+        "",
+    ]
+
+
+def processor() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor()
+
+
+def main() -> None:
+    """Parse, run, write."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--steps", type=int, default=20, help="steps of the comparison of losses")
+    parser.add_argument("--rounds", type=int, default=3, help="timed steps of each contender")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--size", type=int, default=96, help="pixels of a side")
+    parser.add_argument("--output", type=Path, default=RESULT)
+    arguments = parser.parse_args()
+    text = report(arguments)
+    arguments.output.parent.mkdir(exist_ok=True)
+    arguments.output.write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""The choice for one call: our kernel, its registered operators, or torch's own operations.
+
+Not here: what a dialect's settings are (`rules.py`) and the modules that keep state.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from batchnorm import core
+from batchnorm.hosts.torch import formulas, operators
+from batchnorm.hosts.torch.formulas import Adjusted, Buffers
+from batchnorm.hosts.torch.kernel import Call, Normalize
+from batchnorm.hosts.torch.processes import Processes
+from batchnorm.hosts.torch.tensors import DTYPES, dense, takes
+
+__all__ = ["add_and_relu", "normalize"]
+
+
+def normalize(
+    x: Tensor,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    buffers: Buffers,
+    settings: core.Settings,
+    *,
+    addend: Tensor | None = None,
+    relu: bool = False,
+    weights: Tensor | None = None,
+    adjusted: Adjusted | None = None,
+    processes: Processes | None = None,
+    dtype: torch.dtype | None = None,
+) -> Tensor:
+    """relu(batch_norm(x) + addend), with the buffers moved.
+
+    While torch.compile traces, the settings' factor may be a tensor.
+    """
+    plain = (
+        weights is None
+        and adjusted is None
+        and settings.renorm is None
+        and settings.groups == 1
+        and (dtype is None or dtype is x.dtype)
+    )
+    fused = relu and processes is None and _fits(addend, x)
+    other = addend if fused else None
+    if plain and torch.compiler.is_compiling():
+        ours = x.device.type == "cpu" and x.dtype in DTYPES and not torch.compiler.is_exporting()
+        if ours and processes is None and x.numel() > 0:
+            y = operators.normalize(x, gamma, beta, other, buffers, settings, fused)
+            return y if fused else add_and_relu(y, addend, relu)
+    elif plain and takes(x, empty=processes is not None):
+        call = Call(settings, buffers.mean, buffers.var, fused, other is not None, processes)
+        y = Normalize.apply(dense(x), gamma, beta, other, call)
+        return y if fused else add_and_relu(y, addend, relu)
+    y = formulas.normalize(
+        x,
+        gamma,
+        beta,
+        buffers,
+        settings,
+        weights=weights,
+        adjusted=adjusted,
+        processes=processes,
+        dtype=dtype,
+    )
+    return add_and_relu(y, addend, relu)
+
+
+def add_and_relu(y: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
+    """What follows the normalization, in torch's own operations."""
+    y = y if addend is None else y + addend
+    return torch.relu(y) if relu else y
+
+
+def _fits(addend: Tensor | None, x: Tensor) -> bool:
+    """Whether the kernel can add it: another shape would be broadcast, another type promoted."""
+    return addend is None or (
+        addend.shape == x.shape and addend.dtype is x.dtype and addend.device == x.device
+    )

@@ -1,0 +1,95 @@
+"""The gradient of batch normalization's gradient, by its own formula.
+
+Written x_hat = (x - mean) * s with s = inv_std, m the mean over a channel, and
+P(t) = t - m(t) - x_hat * m(t * x_hat), the first gradient is
+
+    dx = gamma * s * P(g),  dgamma = sum(g * x_hat),  dbeta = sum(g)              g = dy
+
+and with cotangents a, u, v of these three, h = u * g - gamma * s * (a * m(g * x_hat) +
+g * m(a * x_hat)):
+
+    of g:     gamma * s * P(a) + u * x_hat + v
+    of gamma: s * sum(a * P(g))
+    of x:     s * P(h) - gamma * s^2 * x_hat * m(a * P(g))
+
+Where running statistics normalized, P is the identity and x acts through dgamma alone. Derived
+here; tests/hosts/test_torch_gradients.py has it checked by torch's gradgradcheck.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Normalized", "second_gradient"]
+
+
+class Normalized(NamedTuple):
+    """What a forward left: statistics as float64 vectors, and how they are spread over x.
+
+    `values` is their number per channel in all processes, None where running statistics
+    normalized; `total` adds vectors up over all processes.
+    """
+
+    mean: Tensor
+    residual: Tensor
+    inv_std: Tensor
+    values: float | None
+    axes: tuple[int, ...]
+    epsilon: float
+    total: Callable[[Tensor], Tensor]
+
+
+def second_gradient(
+    x: Tensor,
+    dy: Tensor,
+    gamma: Tensor | None,
+    saved: Normalized,
+    of_dx: Tensor | None,
+    of_dgamma: Tensor | None,
+    of_dbeta: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The gradients of dy, x and gamma (a vector) for cotangents of dx, dgamma and dbeta."""
+    shape = [x.shape[axis] if axis in saved.axes else 1 for axis in range(x.dim())]
+    rest = [axis for axis in range(x.dim()) if axis not in saved.axes]
+
+    def summed(t: Tensor) -> Tensor:
+        return t.sum(rest, keepdim=True) if rest else t
+
+    def total(t: Tensor) -> Tensor:
+        return saved.total(summed(t))
+
+    def spread(t: Any, default: float) -> Any:
+        return default if t is None else t.to(torch.float64).reshape(shape)
+
+    wide, g = x.to(torch.float64), dy.to(torch.float64)
+    a = torch.zeros((), dtype=torch.float64) if of_dx is None else of_dx.to(torch.float64)
+    scale, u, v = spread(gamma, 1.0), spread(of_dgamma, 0.0), spread(of_dbeta, 0.0)
+    d = (wide - spread(saved.mean, 0.0)) - spread(saved.residual, 0.0)
+    s = spread(saved.inv_std, 1.0)
+    if saved.values is None:
+        x_hat = d * s
+        of_x = u * s * g
+        return scale * s * a + u * x_hat + v, of_x, (s * summed(a * g)).reshape(-1)
+    count = saved.values
+    if torch.is_grad_enabled():  # a third derivative sees that the statistics depend on x
+        d = wide - total(wide) / count
+        s = torch.rsqrt(total(d * d) / count + saved.epsilon)
+    x_hat = d * s
+
+    def inner(t: Tensor) -> Tensor:
+        return total(t * x_hat) / count
+
+    def project(t: Tensor, slope: Tensor) -> Tensor:
+        return t - total(t) / count - x_hat * slope
+
+    a = a.expand_as(g)
+    g_slope, a_slope = inner(g), inner(a)
+    both = a * project(g, g_slope)
+    h = u * g - scale * s * (a * g_slope + g * a_slope)
+    of_dy = scale * s * project(a, a_slope) + u * x_hat + v
+    of_x = s * project(h, inner(h)) - scale * s * s * x_hat * (total(both) / count)
+    return of_dy, of_x, (s * summed(both)).reshape(-1)

@@ -1,0 +1,82 @@
+"""Tensors as arrays and back, without copies, and which tensors our kernel takes.
+
+Not here: what is done with them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+
+from batchnorm.vocabulary import Array, as_dtype
+
+__all__ = ["DTYPES", "array_of", "dense", "laid_out_as", "takes", "tensor_of", "vector_of"]
+
+DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+BFLOAT16 = as_dtype("bfloat16")
+PLAIN = (Tensor, torch.nn.Parameter)
+
+
+def takes(x: Any, empty: bool = False) -> bool:
+    """Whether the kernel can compute on this tensor: real numbers in the CPU's memory, now.
+
+    Not on fake, functional or other special tensors, nor while something is traced, vectorised
+    or differentiated forwards: those need operations that torch itself can see.
+    """
+    return (
+        type(x) in PLAIN
+        and x.device.type == "cpu"
+        and x.dtype in DTYPES
+        and x.layout is torch.strided
+        and not torch._C._are_functorch_transforms_active()
+        and forward_ad._current_level < 0
+        and not torch.jit.is_tracing()
+        and (empty or x.numel() > 0)
+    )
+
+
+def array_of(tensor: Tensor) -> Array:
+    """The tensor's own memory as an array."""
+    tensor = tensor.detach()
+    if tensor.dtype is torch.bfloat16:  # NumPy has none of its own, so its bits travel
+        return np.asarray(tensor.view(torch.int16).numpy().view(BFLOAT16))
+    return np.asarray(tensor.numpy())
+
+
+def tensor_of(array: Array) -> Tensor:
+    """The array's own memory as a tensor, which keeps the array alive."""
+    if array.dtype == BFLOAT16:
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
+
+
+def vector_of(tensor: Tensor | None) -> Array | None:
+    """A parameter as the kernel takes it: one value per channel, of at least 32 bits."""
+    if tensor is None:
+        return None
+    wide = tensor.detach()
+    if wide.dtype not in (torch.float32, torch.float64):
+        wide = wide.to(torch.float32)
+    return np.asarray(wide.reshape(-1).numpy())
+
+
+def dense(x: Tensor) -> Tensor:
+    """The tensor itself where torch would lay out its own result so, else a contiguous copy."""
+    if x.is_contiguous():
+        return x
+    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+        return x
+    if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+        return x
+    return x.contiguous()
+
+
+def laid_out_as(x: Tensor, other: Tensor) -> Tensor:
+    """A tensor with the strides and type of x, a copy only where it has others."""
+    if other.stride() == x.stride() and other.dtype is x.dtype:
+        return other.detach()
+    return torch.empty_like(x).copy_(other.detach())

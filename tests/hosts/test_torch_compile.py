@@ -1,0 +1,84 @@
+"""Under torch.compile, as one graph: the same numbers and the same state as eagerly."""
+
+import copy
+
+import pytest
+from torch_here import away, step, torch, ulps
+
+import batchnorm as bn
+from batchnorm.hosts.torch import accelerate, module, port
+
+nn = torch.nn
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*")
+
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 3, 1))
+
+
+def keras(kind, **settings):
+    layer = kind.BatchNormalization(axis=1, **settings)
+    layer.build((4, 3, 6, 6))
+    return module(layer)
+
+
+MODELS = {
+    "accelerated": lambda: accelerate(net()),
+    "fused": lambda: accelerate(net(), fuse=True),
+    "cumulative": lambda: accelerate(nn.BatchNorm2d(3, momentum=None)),
+    "no buffers": lambda: accelerate(nn.BatchNorm2d(3, track_running_stats=False)),
+    "ported to Keras 2": lambda: port(net(), "tf_keras"),
+    "ported to Keras 3": lambda: port(net(), "keras"),
+    "ported to MindSpore": lambda: port(net(), "mindspore"),
+    "MindSpore": lambda: module(bn.mindspore.BatchNorm2d(3).set_train(), names="torch"),
+    "Keras 2": lambda: keras(bn.tf_keras),
+    "Keras 2, ghosts": lambda: keras(bn.tf_keras, virtual_batch_size=2),
+}
+
+
+@pytest.fixture(autouse=True)
+def _fresh():
+    torch._dynamo.reset()
+
+
+def follow(name, backend, sizes):
+    eager = MODELS[name]()
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend=backend)
+    for training in (True, False):
+        eager.train(training), compiled.train(training)
+        for size in sizes:
+            x = torch.randn(size, 3, 6, 6).to(memory_format=torch.channels_last)
+            y = eager(x).detach()
+            compiled(x)
+            dy = torch.randn_like(y)
+            assert away(step(compiled, x, dy), step(eager, x, dy)) <= ulps(torch.float32, 16)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_one_graph_computes_what_eager_mode_does(name):
+    follow(name, "aot_eager", (4, 6))
+
+
+def test_with_the_compiler_itself_too():
+    follow("fused", "inductor", (4,))
+
+
+def test_a_setting_changed_later_is_seen():
+    eager = accelerate(nn.BatchNorm2d(3))
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend="aot_eager")
+    x = torch.randn(4, 3, 2, 2)
+    for momentum, eps in ((0.1, 1e-5), (0.5, 1e-2)):
+        eager.momentum = compiled.momentum = momentum
+        eager.eps = compiled.eps = eps
+        assert away([eager(x)], [compiled(x)]) <= ulps(torch.float32)
+        assert torch.equal(eager.running_var, compiled.running_var)
+
+
+def test_the_operators_keep_torchs_rules():
+    operator = torch.ops.batchnorm.forward.default
+    x, gamma, mean, var = torch.randn(4, 3, 2, 2), torch.ones(3), torch.zeros(3), torch.ones(3)
+    x, gamma = x.requires_grad_(), gamma.requires_grad_()
+    for given in ((None, None), (mean, var)):
+        arguments = (x, gamma, None, x.detach() + 1, *given, [1], 1e-5, 1, True)
+        torch.library.opcheck(operator, arguments)
