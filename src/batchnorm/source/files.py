@@ -39,7 +39,7 @@ class Found:
     """What lies below the paths that were given.
 
     Attributes:
-        files: Python files that name a batch norm.
+        files: Python files that name a batch norm, or whatever else is wanted.
         others: how many Python files don't.
         notebooks: Jupyter notebooks, which are not read.
         errors: what can't be read: path and reason.
@@ -65,12 +65,17 @@ def names_a_batch_norm(data: bytes) -> bool:
     return _NAMED.search(data) is not None
 
 
-def find(paths: Iterable[Path], exclude: Sequence[str] = ()) -> Found:
+def find(
+    paths: Iterable[Path],
+    exclude: Sequence[str] = (),
+    wanted: Callable[[bytes], bool] = names_a_batch_norm,
+) -> Found:
     """The Python files at and below paths, in order; folders that begin with a dot are skipped.
 
     Args:
         paths: files, taken whatever they are called, and folders.
         exclude: regular expressions; a path in which one is found is left out.
+        wanted: says from a file's bytes whether it has to be parsed.
     """
     found, seen = Found(), set()
     patterns = [re.compile(pattern) for pattern in exclude]
@@ -82,11 +87,11 @@ def find(paths: Iterable[Path], exclude: Sequence[str] = ()) -> Found:
             found.notebooks.append(path)
             continue
         try:
-            named = names_a_batch_norm(path.read_bytes())
+            needed = wanted(path.read_bytes())
         except OSError as error:
             found.errors.append((path, error.strerror or str(error)))
             continue
-        if named:
+        if needed:
             found.files.append(path)
         else:
             found.others += 1
