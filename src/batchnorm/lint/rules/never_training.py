@@ -1,0 +1,111 @@
+"""BN007: a MindSpore net that is trained, and never told so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.rule import Hit, Rule
+from batchnorm.source import names_a_batch_norm
+
+__all__ = ["RULE"]
+
+_STEPS = ("TrainOneStepCell", "TrainOneStepWithLossScaleCell", "value_and_grad")
+_SET = re.compile(rb"\bset_train\b|\bbuild_train_network\b|\.train\(")
+_FARTHEST = 4  # folders up, where `from src.model import Net` may begin
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """A MindSpore net is trained without `set_train`: its batch norms stay in inference mode.
+
+    ## What is found
+
+    A file that makes a training step (`nn.TrainOneStepCell`, `nn.TrainOneStepWithLossScaleCell` or
+    `value_and_grad`), calls it in a loop, and says `set_train` nowhere, if it or a file that it
+    imports from its own folders names a batch norm. `Model(...).train`, which does it by itself, is
+    no such step.
+
+    ## Why it matters
+
+    MindSpore's layers start in inference mode, torch's in training mode. So the loop of a port
+    normalizes by the initial statistics, mean 0 and variance 1, that is not at all: measured on
+    MindSpore 2.10, in both execution modes, the running mean is still exactly 0 after the step.
+    The loss goes down all the same.
+
+    ## Example
+
+    ```python
+    import mindspore as ms
+    from mindspore import nn
+
+    net = nn.SequentialCell(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    optimizer = nn.SGD(net.trainable_params(), 0.1)
+    step = ms.value_and_grad(lambda x: net(x).mean(), None, optimizer.parameters)
+    for batch in batches:
+        loss, gradients = step(batch)
+        optimizer(gradients)
+    ```
+
+    ## How to fix it
+
+    ```python
+    import mindspore as ms
+    from mindspore import nn
+
+    net = nn.SequentialCell(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    optimizer = nn.SGD(net.trainable_params(), 0.1)
+    step = ms.value_and_grad(lambda x: net(x).mean(), None, optimizer.parameters)
+    net.set_train()
+    for batch in batches:
+        loss, gradients = step(batch)
+        optimizer(gradients)
+    ```
+    """
+    if "mindspore" not in file.frameworks or _SET.search(file.source.data):
+        return
+    for node in file.nodes:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        paths = file.names.paths(node.value.func)
+        made = {path.rpartition(".")[2] for path in paths if path.startswith("mindspore.")}
+        if not made & set(_STEPS):
+            continue
+        targets = {file.text(target) for target in node.targets}
+        loop = next((call for call in _calls_in_loops(file) if file.text(call) in targets), None)
+        if loop is not None and _has_batch_norms(file):
+            yield node, (
+                f"{', '.join(sorted(targets))} is called in a loop (line {file.place(loop)[0]}), and "
+                "nothing here calls set_train: MindSpore's batch norms stay in inference mode"
+            )
+
+
+def _calls_in_loops(file: Linted) -> Iterator[ast.expr]:
+    for node in file.nodes:
+        if isinstance(node, ast.For | ast.While):
+            yield from (call.func for call in file.calls(node))
+
+
+def _has_batch_norms(file: Linted) -> bool:
+    """Whether this file, or one that it imports from its own folders, names a batch norm."""
+    if names_a_batch_norm(file.source.data):
+        return True
+    for node in file.nodes:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            for found in _own_files(file.path.resolve().parent, node.module, node.level):
+                if found.is_file() and names_a_batch_norm(found.read_bytes()):
+                    return True
+    return False
+
+
+def _own_files(folder: Path, module: str, level: int) -> Iterator[Path]:
+    roots = [folder, *folder.parents]
+    roots = roots[level - 1 : level] if level else roots[:_FARTHEST]
+    for root in roots:
+        path = root.joinpath(*module.split("."))
+        yield from (path.with_suffix(".py"), path / "__init__.py")
+
+
+RULE = Rule("BN007", "never-in-training-mode", check, ("mode-of-a-new-layer",))

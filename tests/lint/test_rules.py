@@ -1,0 +1,58 @@
+"""The rules on cases that can be read: `cases/BN001.txt` has one case after another.
+
+`# <- BN001: text` in a line expects that finding there, with this text in its message. All rules
+run on every case, and what isn't expected fails, so every case is a negative example of the others.
+"""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from batchnorm.lint import RULES, Settings, lint_text
+
+FILES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
+CASE = re.compile(r"^=== (.+)\n", re.MULTILINE)
+EXPECTED = re.compile(r"  # <- (BN\d+)(?:: (.+))?$")
+
+
+def cases():
+    for file in FILES:
+        _, *parts = CASE.split(file.read_text(encoding="utf-8"))
+        for name, code in zip(parts[::2], parts[1::2], strict=True):
+            yield pytest.param(file.stem, name, code, id=f"{file.stem}: {name}")
+
+
+@pytest.mark.parametrize(("rule", "name", "code"), [*cases()])
+def test_finds_what_the_case_says_and_nothing_else(rule, name, code):
+    lines = code.splitlines()
+    expected = {}
+    for number, line in enumerate(lines, 1):
+        mark = EXPECTED.search(line)
+        if mark is not None:
+            expected[number, mark[1]] = mark[2] or ""
+    assert {code for _, code in expected} <= {rule}
+    assert bool(expected) != name.startswith("not: ")
+
+    plain = "\n".join(EXPECTED.sub("", line) for line in lines)
+    findings, _ = lint_text(plain.encode(), Settings())
+
+    assert {(each.line, each.rule) for each in findings} == expected.keys(), findings
+    for each in findings:
+        assert expected[each.line, each.rule] in each.message
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_every_rule_has_several_cases_of_both_kinds(rule):
+    names = [case.values[1] for case in cases() if case.values[0] == rule.id]
+    negative = [name for name in names if name.startswith("not: ")]
+    assert len(negative) >= 4
+    assert len(names) - len(negative) >= 2
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_the_example_on_a_rules_page_is_found_and_the_corrected_one_is_not(rule):
+    blocks = re.findall(r"```python\n(.*?)```", rule.page, re.DOTALL)
+    found = [[each.rule for each in lint_text(block.encode(), Settings())[0]] for block in blocks]
+    assert set(found[0]) == {rule.id}
+    assert found[-1] == []
