@@ -221,17 +221,18 @@ class Objects:
             case ast.Lambda():
                 self._expression(node.body, _without(env, [
                     a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]))  # fmt: skip
-            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp() | ast.DictComp():
-                inside = self._generators(node.generators, env)
-                for part in ("elt", "key", "value"):
-                    if hasattr(node, part):
-                        self._expression(getattr(node, part), inside)
+            case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
+                self._expression(node.elt, self._generators(node.generators, env))
+            case ast.DictComp():
+                pairs = self._generators(node.generators, env)
+                self._expression(node.key, pairs)
+                self._expression(node.value, pairs)
             case ast.BoolOp():
-                inside = env
-                for part in node.values:
-                    self._expression(part, inside)
-                    yes, no = self._narrow(part, inside)
-                    inside = yes if isinstance(node.op, ast.And) else no
+                now = env
+                for operand in node.values:
+                    self._expression(operand, now)
+                    yes, no = self._narrow(operand, now)
+                    now = yes if isinstance(node.op, ast.And) else no
             case ast.IfExp():
                 self._expression(node.test, env)
                 yes, no = self._narrow(node.test, env)
