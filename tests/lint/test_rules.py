@@ -42,6 +42,14 @@ def test_finds_what_the_case_says_and_nothing_else(rule, name, code):
         assert expected[each.line, each.rule] in each.message
 
 
+@pytest.mark.parametrize("name", ["test_layers.py", "layers_test.py"])
+def test_odd_numbers_are_for_tests_to_use(name):
+    code = b"from torch import nn\nnn.BatchNorm2d(3, 0.8, momentum=1).gamma\n"
+    found = {each.rule for each in lint_text(code, Settings(), Path(name))[0]}
+    assert found == {"BN005"}
+    assert len(lint_text(code, Settings(), Path("layers.py"))[0]) == 3
+
+
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_every_rule_has_several_cases_of_both_kinds(rule):
     names = [case.values[1] for case in cases() if case.values[0] == rule.id]

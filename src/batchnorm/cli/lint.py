@@ -90,7 +90,7 @@ def _standard_input(settings: Settings) -> Report:
     path = Path("-")
     report = Report()
     try:
-        data = click.get_binary_stream("stdin").read()
+        data = sys.stdin.buffer.read()
         report.findings, report.suppressed = lint_text(data, settings, path)
         report.files = 1
     except BatchNormError as error:

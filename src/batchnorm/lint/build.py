@@ -20,8 +20,8 @@ __all__ = ["pages"]
 
 def pages() -> dict[str, str]:
     """All files of the folder: name -> text."""
-    found = {f"{rule.id}.md": page(rule) for rule in RULES}
-    return {name: f"{GENERATED}\n\n{text}" for name, text in {"README.md": index(), **found}.items()}
+    found = {"README.md": index(), **{f"{rule.id}.md": page(rule) for rule in RULES}}
+    return {name: f"{GENERATED}\n\n{text}" for name, text in found.items()}
 
 
 @click.command
@@ -31,7 +31,8 @@ def main(folder: Path, check: bool) -> None:
     """Write the pages into a folder."""
     wanted = pages()
     here = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
-    gone = [name for name, text in here.items() if text.startswith(GENERATED) and name not in wanted]
+    generated = (name for name, text in here.items() if text.startswith(GENERATED))
+    gone = [name for name in generated if name not in wanted]
     stale = [name for name, text in wanted.items() if here.get(name) != text]
     if check and (stale or gone):
         names = "\n".join(f"  {folder / name}" for name in (*stale, *gone))

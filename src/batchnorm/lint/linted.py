@@ -38,6 +38,11 @@ class Linted:
         self.names = Names(self.source, path)
         self._ported_from = ported_from
 
+    @property
+    def is_test(self) -> bool:
+        """Whether it is a file of tests, by its name."""
+        return self.path.stem.startswith("test_") or self.path.stem.endswith("_test")
+
     @cached_property
     def objects(self) -> Objects:
         """Which expressions are layers."""
@@ -66,7 +71,7 @@ class Linted:
 
     @cached_property
     def ported_from(self) -> str | None:
-        """The framework that this file is ported from, as a comment in it or the run's option says."""
+        """The framework that this file is ported from: a comment in it says so, or the run does."""
         found = _PORTED.search(self.source.data.decode())
         return found.group(1) if found else self._ported_from
 

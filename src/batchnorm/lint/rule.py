@@ -28,12 +28,14 @@ class Rule:
             what is found, why it matters, a real example, and how to fix it. The first code block
             is what the rule finds, the last one how it is right; a test runs the rule on both.
         questions: ids of the questions whose recorded answers the page shows as its evidence.
+        in_tests: whether it looks into test files, which use odd numbers on purpose.
     """
 
     id: str
     name: str
     check: Check
     questions: tuple[str, ...] = ()
+    in_tests: bool = True
 
     @property
     def page(self) -> str:

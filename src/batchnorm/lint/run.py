@@ -27,7 +27,8 @@ def lint_text(data: bytes, settings: Settings, path: Path = Path("-")) -> tuple[
     """
     file = Linted(path, data, settings.ported_from)
     found: dict[tuple[str, int, int], Finding] = {}
-    for rule in settings.rules:
+    rules = (rule for rule in settings.rules if rule.in_tests or not file.is_test)
+    for rule in rules:
         for node, message in rule.check(file):
             line, column = file.place(node)
             last: int = getattr(node, "end_lineno", None) or line

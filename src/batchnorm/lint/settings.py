@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,7 +62,9 @@ def rule(code: str) -> Rule:
 
 def _unknown(code: str) -> str:
     known = [each.id for each in RULES]
-    return f"there is no rule {code!r}{did_you_mean(code, known)}; expected one of {', '.join(known)}"
+    return (
+        f"there is no rule {code!r}{did_you_mean(code, known)}; expected one of {', '.join(known)}"
+    )
 
 
 def from_pyproject(start: Path) -> Mapping[str, Any]:
@@ -102,8 +104,3 @@ def _section(path: Path) -> dict[str, Any]:
             raise InvalidValue(f"{path}: {key} must be {expected}, but is {value!r}")
         found[key.replace("-", "_")] = value if key == "ported-from" else tuple(value)
     return found
-
-
-def upper(codes: Iterable[str]) -> tuple[str, ...]:
-    """Ids as they are written."""
-    return tuple(code.upper() for code in codes)

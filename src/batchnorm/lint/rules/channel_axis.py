@@ -64,10 +64,11 @@ def check(file: Linted) -> Iterator[Hit]:
         axis = site.given("channel_axis")
         reversed_choice = None if axis is None else _reversed(axis, file)
         if reversed_choice is not None:
-            yield reversed_choice, (
-                "the axis is chosen the wrong way round: channels_first has its channels on axis 1, "
-                "channels_last on the last one"
+            message = (
+                "the axis is chosen the wrong way round: channels_first has its channels on axis "
+                "1, channels_last on the last one"
             )
+            yield reversed_choice, message
             continue
         if axis is None and not site.complete:
             continue
@@ -80,10 +81,11 @@ def check(file: Linted) -> Iterator[Hit]:
         if len(named) == 1 and value in wrong[next(iter(named))]:
             (layout,) = named
             right = 1 if layout == "channels_first" else -1
-            yield site.node, (
+            message = (
                 f"axis {value}{' (the default)' if axis is None else ''} beside layers of "
                 f'data_format="{layout}": channels are on axis {right} there'
             )
+            yield site.node, message
 
 
 def _set_for_all(file: Linted) -> set[str]:
@@ -121,9 +123,9 @@ def _reversed(axis: ast.expr, file: Linted) -> ast.expr | None:
                 continue
             value = number(binding.value, file.names)
             layout = _asked(around.test)
-            if value is not None and layout and binding.node in around.body:
-                if (layout == "channels_first") != (value.value == 1):
-                    return binding.value
+            known = value is not None and layout and binding.node in around.body
+            if known and (layout == "channels_first") != (value.value == 1):
+                return binding.value
         return None
     if not isinstance(chosen, ast.IfExp):
         return None

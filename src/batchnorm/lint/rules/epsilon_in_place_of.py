@@ -22,7 +22,8 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     An epsilon of 0.1 or more: a literal, a constant of the file, or a parameter's default. And an
-    epsilon that is the same expression as the number of channels, or is called momentum.
+    epsilon that is the same expression as the number of channels, or is called momentum. Files of
+    tests (`test_*.py`, `*_test.py`) are passed over.
 
     ## Why it matters
 
@@ -60,10 +61,11 @@ def check(file: Linted) -> Iterator[Hit]:
         name = site.parameter("epsilon").name
         channels = site.given("num_features")
         if found is not None and found.value >= LARGEST:
-            yield found.node, (
+            message = (
                 f"{name} {found.value} of {site.symbol.name} is added to the variance; is it a "
                 "momentum? Then name the argument"
             )
+            yield found.node, message
         elif found is None and (
             (channels is not None and text == file.text(channels)) or _momentum(epsilon)
         ):
@@ -75,4 +77,10 @@ def _momentum(node: ast.expr) -> bool:
     return "momentum" in last.lower() or last.lower() in ("bn_mom", "mom")
 
 
-RULE = Rule("BN012", "epsilon-that-is-none", check, ("default-epsilon", "epsilon-above-one"))
+RULE = Rule(
+    "BN012",
+    "epsilon-that-is-none",
+    check,
+    ("default-epsilon", "epsilon-above-one"),
+    in_tests=False,
+)

@@ -17,7 +17,8 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     A momentum that is 0 or 1: a literal, a constant of the file, or a parameter's default.
-    `momentum=None`, torch's cumulative average, is not reported.
+    `momentum=None`, torch's cumulative average, is not reported. Files of tests (`test_*.py`,
+    `*_test.py`) are passed over: they choose such numbers on purpose.
 
     ## Why it matters
 
@@ -54,10 +55,17 @@ def check(file: Linted) -> Iterator[Hit]:
         if found is not None and found.value in (0, 1):
             still = (found.value == 0) == site.weighs_batch
             what = "never move" if still else "hold the last batch only"
-            yield found.node, (
+            message = (
                 f"with momentum {found.value} the running statistics of {site.framework}'s "
                 f"{site.symbol.name} {what}"
             )
+            yield found.node, message
 
 
-RULE = Rule("BN002", "extreme-momentum", check, ("momentum-of-one", "weight-of-the-new-batch"))
+RULE = Rule(
+    "BN002",
+    "extreme-momentum",
+    check,
+    ("momentum-of-one", "weight-of-the-new-batch"),
+    in_tests=False,
+)

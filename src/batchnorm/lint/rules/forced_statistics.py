@@ -12,7 +12,7 @@ __all__ = ["RULE"]
 
 
 def check(file: Linted) -> Iterator[Hit]:
-    """`use_batch_statistics=True` makes a MindSpore layer normalize by the batch in evaluation, too.
+    """`use_batch_statistics=True` makes a MindSpore layer normalize by the batch in evaluation.
 
     ## What is found
 
@@ -47,10 +47,11 @@ def check(file: Linted) -> Iterator[Hit]:
     for site in file.sites:
         given = site.arguments.get("use_batch_statistics")
         if isinstance(given, ast.Constant) and given.value is True:
-            yield given, (
-                "use_batch_statistics=True normalizes by the batch in evaluation as well, and moves "
-                "the running statistics there; leave it out to go by set_train"
+            message = (
+                "use_batch_statistics=True normalizes by the batch in evaluation as well, and "
+                "moves the running statistics there; leave it out to go by set_train"
             )
+            yield given, message
 
 
 RULE = Rule("BN006", "batch-statistics-always", check, ("forced-batch-statistics",))

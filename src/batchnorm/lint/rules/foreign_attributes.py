@@ -10,7 +10,7 @@ from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.translate.form import DIALECTS, dialect, forms
 
-__all__ = ["RULE"]
+__all__ = ["RULE", "foreign", "spelled"]
 
 _LOOKS_LIKE_ONE = ("bn", "norm")
 _ROLES = {"gamma", "beta", "running_mean", "running_var", "count"}
@@ -76,7 +76,7 @@ def check(file: Linted) -> Iterator[Hit]:
                 continue
             framework = file.framework(thing)
             known.add(node)
-            if node.attr in _foreign(framework) and not _guarded(node, file):
+            if node.attr in foreign(framework) and not _guarded(node, file):
                 yield node, _message(file.text(node.value), {node.attr: [node]}, framework, file)
     yield from _by_company(file, known)
 
@@ -86,7 +86,7 @@ def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
     if len(file.frameworks) != 1:
         return
     (framework,) = file.frameworks
-    foreign, own = _foreign(framework), _running(framework)
+    foreign_ones, own = foreign(framework), _running(framework)
     used: dict[tuple[ast.AST, str], dict[str, list[ast.Attribute]]] = {}
     defined = {
         node.attr
@@ -97,14 +97,15 @@ def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
         and node.value.id == "self"
     }
     for node in file.nodes:
-        plain = isinstance(node, ast.Attribute) and node not in known
-        if plain and isinstance(node.value, ast.Name | ast.Attribute):
+        if not isinstance(node, ast.Attribute) or node in known:
+            continue
+        if isinstance(node.value, ast.Name | ast.Attribute):
             of = file.text(node.value)
             if of not in ("self", "cls"):
                 key = file.function(node), of
                 used.setdefault(key, {}).setdefault(node.attr, []).append(node)
     for (_, of), taken in used.items():
-        wrong = {name: nodes for name, nodes in taken.items() if name in foreign}
+        wrong = {name: nodes for name, nodes in taken.items() if name in foreign_ones}
         running = {name for name in wrong if name in _all_running()} - defined
         named = any(part in of.rpartition(".")[2].lower() for part in _LOOKS_LIKE_ONE)
         if not wrong or not (own & taken.keys() or (running and named)):
@@ -135,7 +136,7 @@ def _guarded(node: ast.Attribute, file: Linted) -> bool:
 
 
 @cache
-def _spelled(framework: str) -> dict[str, str]:
+def spelled(framework: str) -> dict[str, str]:
     """What a framework's layer calls its state and its epsilon: role -> name."""
     form = next(iter(forms(dialect(framework)).values()))
     names = {e.role: name for name, e in form.layer.STATE.items() if e.role in _ROLES}
@@ -144,14 +145,14 @@ def _spelled(framework: str) -> dict[str, str]:
 
 
 @cache
-def _foreign(framework: str) -> frozenset[str]:
+def foreign(framework: str) -> frozenset[str]:
     """The names that only other frameworks have."""
-    others = {name for each in DIALECTS if "@" not in each for name in _spelled(each).values()}
-    return frozenset(others - set(_spelled(framework).values()))
+    others = {name for each in DIALECTS if "@" not in each for name in spelled(each).values()}
+    return frozenset(others - set(spelled(framework).values()))
 
 
 def _running(framework: str) -> set[str]:
-    roles = _spelled(framework)
+    roles = spelled(framework)
     return {roles["running_mean"], roles["running_var"]}
 
 
@@ -160,8 +161,8 @@ def _all_running() -> set[str]:
 
 
 def _own_name(name: str, framework: str) -> str:
-    role = next(r for each in DIALECTS for r, n in _spelled(each).items() if n == name)
-    return _spelled(framework).get(role, "nothing of the kind")
+    role = next(r for each in DIALECTS for r, n in spelled(each).items() if n == name)
+    return spelled(framework).get(role, "nothing of the kind")
 
 
 RULE = Rule("BN005", "attribute-of-another-framework", check, ("state-names",))

@@ -83,10 +83,11 @@ def check(file: Linted) -> Iterator[Hit]:
                 continue
             parts.clear()
         if not _ALSO.search(file.source.text(_around(node, file))):
-            yield node, (
-                f"requires_grad stops the training of {file.text(of)}'s parameters only: in training "
-                "mode its running statistics go on moving; set its mode as well"
+            message = (
+                f"requires_grad stops the training of {file.text(of)}'s parameters only: in "
+                "training mode its running statistics go on moving; set its mode as well"
             )
+            yield node, message
 
 
 def _frozen(node: ast.AST, file: Linted) -> tuple[ast.expr, str] | None:
@@ -99,7 +100,9 @@ def _frozen(node: ast.AST, file: Linted) -> tuple[ast.expr, str] | None:
             if isinstance(parameter, ast.Attribute):
                 return parameter.value, parameter.attr
             return _looped(parameter, node, file)
-        case ast.Call(func=ast.Attribute(value=of, attr="requires_grad_"), args=args, keywords=keys):
+        case ast.Call(
+            func=ast.Attribute(value=of, attr="requires_grad_"), args=args, keywords=keys
+        ):
             values = [*args, *(k.value for k in keys)]
             if not any(isinstance(v, ast.Constant) and v.value is False for v in values):
                 return None

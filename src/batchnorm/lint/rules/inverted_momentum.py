@@ -29,7 +29,7 @@ def check(file: Linted) -> Iterator[Hit]:
     below one half: of the momenta written in the code that this rule was tried on, the right ones
     lie between 0.001 and 0.2 in torch's sense and none between 0.2 and 0.8
     ([measured](measured.md)). Exactly 0.5 means the same both ways and is not reported; 0 and 1 are
-    [BN002](BN002.md).
+    [BN002](BN002.md). Files of tests (`test_*.py`, `*_test.py`) are passed over.
 
     ## Why it matters
 
@@ -69,11 +69,12 @@ def check(file: Linted) -> Iterator[Hit]:
             continue
         of = "the new batch" if site.weighs_batch else "the old value"
         theirs = "Keras' or MindSpore" if site.weighs_batch else "torch"
-        yield found.node, (
+        message = (
             f"momentum {found.value} of {site.symbol.name}{_place(file, found.node, site.node)} is "
             f"the weight of {of} in {site.framework}; write {1 - found.value} if {found.value} is "
             f"{theirs}'s number"
         )
+        yield found.node, message
 
 
 def _place(file: Linted, number_at: object, call: object) -> str:
@@ -87,4 +88,5 @@ RULE = Rule(
     "inverted-momentum",
     check,
     ("weight-of-the-new-batch", "default-weight-of-the-new-batch"),
+    in_tests=False,
 )

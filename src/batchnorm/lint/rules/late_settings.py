@@ -11,11 +11,10 @@ from batchnorm.lint.rule import Hit, Rule
 __all__ = ["IGNORED", "RULE"]
 
 IGNORED = {
-    "torch": ("num_features", "affine"),
+    "torch": ("affine",),
     "mindspore": (
         "eps",
         "momentum",
-        "num_features",
         "affine",
         "gamma_init",
         "beta_init",
@@ -33,8 +32,8 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     Assignments (and `setattr` with a literal name) to a layer that is known to be MindSpore's:
-    `eps`, `momentum`, `num_features`, `affine`, `data_format` and the initial values; or torch's:
-    `num_features` and `affine`.
+    `eps`, `momentum`, `affine`, `data_format` and the initial values; or torch's: `affine`.
+    `num_features` is not reported, which code that prunes channels keeps in step with the arrays.
 
     torch's `track_running_stats = False` is not reported: it does stop the updates in training,
     though evaluation goes on using the running statistics while they are there.
@@ -75,10 +74,11 @@ def check(file: Linted) -> Iterator[Hit]:
             thing = file.layer(of)
             framework = "" if thing is None else file.framework(thing)
             if name in IGNORED.get(framework, ()):
-                yield node, (
-                    f"{framework} ignores {name} on a finished layer: {file.text(of)} goes on as it "
-                    "was made; give it to the constructor"
+                message = (
+                    f"{framework} ignores {name} on a finished layer: {file.text(of)} goes on as "
+                    "it was made; give it to the constructor"
                 )
+                yield node, message
 
 
 def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
@@ -87,10 +87,10 @@ def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
             for target in targets:
                 if isinstance(target, ast.Attribute):
                     yield target.value, target.attr
-        case ast.Call(
-            func=ast.Name(id="setattr"), args=[of, ast.Constant(value=str() as name), _]
-        ):
+        case ast.Call(func=ast.Name(id="setattr"), args=[of, ast.Constant(value=str() as name), _]):
             yield of, name
 
 
-RULE = Rule("BN011", "setting-changed-too-late", check, ("momentum-changed-later", "epsilon-changed-later"))
+RULE = Rule(
+    "BN011", "setting-changed-too-late", check, ("momentum-changed-later", "epsilon-changed-later")
+)

@@ -62,10 +62,11 @@ def check(file: Linted) -> Iterator[Hit]:
         if not _TOO_SHORT.fullmatch(text) or not _NAME_OF_A_PARAMETER.search(file.text(of)):
             continue
         if not _asks_for_more(node, file):
-            yield node, (
+            message = (
                 f"{file.text(node)} misses batch norms of other names, such as downsample.1, and "
                 "takes what only contains the text; ask isinstance of the layer instead"
             )
+            yield node, message
 
 
 def _filter(node: ast.Compare | ast.Call) -> tuple[str, ast.expr] | None:

@@ -76,10 +76,11 @@ def check(file: Linted) -> Iterator[Hit]:
         targets = {file.text(target) for target in node.targets}
         loop = next((call for call in _calls_in_loops(file) if file.text(call) in targets), None)
         if loop is not None and _has_batch_norms(file):
-            yield node, (
-                f"{', '.join(sorted(targets))} is called in a loop (line {file.place(loop)[0]}), and "
-                "nothing here calls set_train: MindSpore's batch norms stay in inference mode"
+            message = (
+                f"{', '.join(sorted(targets))} is called in a loop (line {file.place(loop)[0]}), "
+                "and nothing here calls set_train: MindSpore's batch norms stay in inference mode"
             )
+            yield node, message
 
 
 def _calls_in_loops(file: Linted) -> Iterator[ast.expr]:

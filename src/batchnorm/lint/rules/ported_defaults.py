@@ -41,8 +41,8 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = keras.layers.BatchNormalization(axis=-1)
     ```
 
-    MindCV lost both values the other way: torchvision's MobileNetV3 sets them in a `partial`, MindCV's
-    (`mindcv/models/mobilenetv3.py`) leaves its framework's defaults, which this rule can't see.
+    What this rule can't see: numbers that the original set itself. torchvision's MobileNetV3 sets
+    both in a `partial`, and MindCV's port (`mindcv/models/mobilenetv3.py`) lost both.
 
     ## How to fix it
 
@@ -66,10 +66,11 @@ def check(file: Linted) -> Iterator[Hit]:
         missing = [_missing(site, source.parameters.values(), words) for words in pairs]
         found = [text for text in missing if text]
         if found:
-            yield site.node, (
-                f"{site.symbol.name} leaves to {site.framework}'s default what is another number in "
-                f"{original.name}: write {', '.join(found)}"
+            message = (
+                f"{site.symbol.name} leaves to {site.framework}'s default what is another number "
+                f"in {original.name}: write {', '.join(found)}"
             )
+            yield site.node, message
 
 
 def _missing(site: Site, theirs: object, words: tuple[str, ...]) -> str:

@@ -49,10 +49,11 @@ def check(file: Linted) -> Iterator[Hit]:
             continue
         momentum = file.names.value(given)
         if _broken(momentum):
-            yield momentum, (
+            message = (
                 f"momentum={file.text(momentum)} subtracts only its first part from 1; put "
                 "parentheses around what is to be subtracted"
             )
+            yield momentum, message
 
 
 def _broken(node: ast.expr) -> bool:
