@@ -87,6 +87,7 @@ def _ask(path, framework, code):
     path.write_text(program)  # MindSpore compiles from files only
     done = subprocess.run(
         [sys.executable, str(path)],
+        cwd=path.parent,  # where MindSpore leaves its dumps
         capture_output=True,
         text=True,
         env=environment,

@@ -12,8 +12,8 @@ from batchnorm.lint.rule import Hit, Rule
 __all__ = ["RULE"]
 
 _ALSO = re.compile(
-    r"\.eval\(|\.train\(|set_train\(|track_running_stats|running_mean|running_var|moving_mean|"
-    r"moving_variance|use_batch_statistics|momentum"
+    r"\.eval\(|\.train\(False|set_train\(False|track_running_stats|running_mean|running_var|"
+    r"moving_mean|moving_variance|use_batch_statistics|\.momentum *="
 )
 _PARAMETERS = {"parameters", "get_parameters", "trainable_params", "parameters_and_names",
                "named_parameters"}  # fmt: skip
@@ -27,7 +27,7 @@ def check(file: Linted) -> Iterator[Hit]:
     In torch and MindSpore, code that takes the gradients from all parameters of a layer that is
     known to be a batch norm: `m.requires_grad_(False)`, a loop over `m.parameters()`, or both of
     `m.weight` and `m.bias` (`m.gamma` and `m.beta`) one by one; and the class or function around it
-    says nothing about the mode or the statistics: no `eval`, `train`, `set_train`,
+    says nothing about the mode or the statistics: no `eval()`, `set_train(False)`,
     `track_running_stats`, `use_batch_statistics`, no use of the running statistics. One of the two
     parameters alone, which some losses want, is not reported.
 
@@ -82,7 +82,9 @@ def check(file: Linted) -> Iterator[Hit]:
             if len(parts) < 2:
                 continue
             parts.clear()
-        if not _ALSO.search(file.source.text(_around(node, file))):
+        around = file.outermost(node)
+        here = around is file.source.tree
+        if not _ALSO.search(file.source.data.decode() if here else file.source.text(around)):
             message = (
                 f"requires_grad stops the training of {file.text(of)}'s parameters only: in "
                 "training mode its running statistics go on moving; set its mode as well"
@@ -124,12 +126,6 @@ def _looped(parameter: ast.expr, node: ast.AST, file: Linted) -> tuple[ast.expr,
                     if parameter.id in names and method in _PARAMETERS:
                         return of, ""
     return None
-
-
-def _around(node: ast.AST, file: Linted) -> ast.AST:
-    """The class or function whose other lines may set the mode."""
-    outermost = file.outermost(node)
-    return outermost if hasattr(outermost, "lineno") else file.source.statement(node)
 
 
 RULE = Rule("BN010", "frozen-by-gradient-only", check, ("frozen-layer",))

@@ -11,7 +11,7 @@ from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["RULE"]
 
-_TOO_SHORT = re.compile(r"[._]?(bn|batch_?norm)", re.IGNORECASE)
+_TOO_SHORT = re.compile(r"[._]?(bn|BN|batch_?norm)")
 _NAME_OF_A_PARAMETER = re.compile(r"(?i)(^|\.|_)(n|k|name|key|param|layer)(_?name)?(\.lower\(\))?$")
 
 
@@ -24,7 +24,7 @@ def check(file: Linted) -> Iterator[Hit]:
     or `batch_norm`, where the other side is called like a name (`name`, `n`, `key`, `k`,
     `param.name`, …). Not reported where the same condition asks for other spellings as well
     (`"bn" in k or "downsample.1" in k`), and not for longer texts, such as `"bn1."`, which speak of
-    one certain net.
+    one certain net, nor for the name of a class, `"BatchNorm"`.
 
     ## Why it matters
 
