@@ -23,6 +23,7 @@ def folder(tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     (tmp_path / "right.py").write_text(RIGHT)
     (tmp_path / "other.py").write_text("print('nothing of the kind')\n")
+    (tmp_path / "tried.ipynb").write_text("{}")
     return tmp_path
 
 
@@ -33,7 +34,8 @@ def test_names_each_finding_with_its_place_and_sums_up(folder):
     assert lines[0].startswith(f"{folder / 'wrong.py'}:2:27: BN012 eps 0.8")
     assert lines[1].startswith(f"{folder / 'wrong.py'}:2:41: BN001 momentum 0.9")
     assert lines[2] == (
-        "2 findings (BN001 1, BN012 1) in 2 files; 1 file without batch norms passed over."
+        "2 findings (BN001 1, BN012 1) in 2 files; 1 file without batch norms passed over; "
+        "1 notebook not read."
     )
 
 
@@ -80,6 +82,10 @@ def test_reads_standard_input(folder):
     assert done.exit_code == 1
     assert done.stdout.startswith("-:2:27: BN012 ")
     assert run("-", stdin="def (:").exit_code == 2
+    assert "give it alone" in run("-", "-", stdin=WRONG).stderr
+    deep = run("-", stdin="x = " + "-" * 3000 + "1  # BatchNorm\n")
+    assert deep.exit_code in (0, 2)
+    assert deep.exception is None or isinstance(deep.exception, SystemExit)
 
 
 def test_writes_json_with_a_version_and_everything_that_text_says(folder):
@@ -133,6 +139,8 @@ def test_takes_the_source_of_a_port_from_settings_and_from_the_option(folder):
     assert "BN003" in run(keras).stdout
     assert run(keras, "--ported-from", "keras").exit_code == 0
     assert "unknown framework 'caffe'" in str(run(keras, "--ported-from", "caffe").exception)
+    keras.write_text("import keras\n# batchnorm: ported-from caffe\n" + keras.read_text())
+    assert "not linted: line 2: unknown framework 'caffe'" in run(keras).stdout
 
 
 @pytest.mark.parametrize(
@@ -141,6 +149,7 @@ def test_takes_the_source_of_a_port_from_settings_and_from_the_option(folder):
         ('selct = ["BN001"]', "has no 'selct' (did you mean 'select'?)"),
         ('select = "BN001"', "select must be a list of strings, but is 'BN001'"),
         ("ported-from = 3", "ported-from must be a framework's name, but is 3"),
+        ('exclude = ["("]', "exclude '(' is no regular expression"),
         ("select = [", "can't be read"),
     ],
 )

@@ -61,6 +61,8 @@ def command(
         return
     if not paths:
         raise click.UsageError("name files or folders, or --explain a rule")
+    if Path("-") in paths and len(paths) > 1:
+        raise click.UsageError("- is standard input: give it alone")
     settings = _settings(paths, select, ignore, ported_from, exclude)
     if paths == (Path("-"),):
         report = _standard_input(settings)
@@ -95,4 +97,6 @@ def _standard_input(settings: Settings) -> Report:
         report.files = 1
     except BatchNormError as error:
         report.problems.append(Problem(path, str(error)))
+    except RecursionError:
+        report.problems.append(Problem(path, "is nested too deeply"))
     return report

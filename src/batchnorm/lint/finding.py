@@ -46,6 +46,7 @@ class Report:
         problems: the files that could not be read or parsed.
         files: how many files were looked into.
         others: how many Python files were not, since nothing in them is about batch norms.
+        notebooks: how many Jupyter notebooks were not, which are not read.
         suppressed: how many findings `noqa` comments took away.
     """
 
@@ -53,4 +54,5 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
     others: int = 0
+    notebooks: int = 0
     suppressed: int = 0

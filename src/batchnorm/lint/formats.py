@@ -36,6 +36,8 @@ def _summary(report: Report) -> str:
         parts.append(f"{_many(len(report.problems), 'file')} not linted")
     if report.others:
         parts.append(f"{_many(report.others, 'file')} without batch norms passed over")
+    if report.notebooks:
+        parts.append(f"{_many(report.notebooks, 'notebook')} not read")
     return "; ".join(parts) + "."
 
 
@@ -63,6 +65,7 @@ def as_json(report: Report, quiet: bool) -> Iterator[str]:
         ],
         "files": report.files,
         "passed_over": report.others,
+        "notebooks": report.notebooks,
         "suppressed": report.suppressed,
     }
     yield json.dumps(content, indent=2, ensure_ascii=False)

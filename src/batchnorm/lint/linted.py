@@ -11,8 +11,18 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from batchnorm.errors import InvalidValue
 from batchnorm.lint.site import Site, sites
-from batchnorm.source import Names, Objects, Source, Thing, keras_module, parse_source
+from batchnorm.source import (
+    Names,
+    Objects,
+    Source,
+    SourceError,
+    Thing,
+    keras_module,
+    parse_source,
+)
+from batchnorm.translate.form import dialect
 
 __all__ = ["Function", "Linted"]
 
@@ -72,8 +82,15 @@ class Linted:
     @cached_property
     def ported_from(self) -> str | None:
         """The framework that this file is ported from: a comment in it says so, or the run does."""
-        found = _PORTED.search(self.source.data.decode())
-        return found.group(1) if found else self._ported_from
+        text = self.source.data.decode()
+        found = _PORTED.search(text)
+        if found is None:
+            return self._ported_from
+        try:
+            return dialect(found[1]).name
+        except InvalidValue as error:
+            line = text.count("\n", 0, found.start()) + 1
+            raise SourceError(f"line {line}: {error}") from None
 
     def layer(self, node: ast.expr) -> Thing | None:
         """What is known of an expression, if it is a batch-norm layer of one framework only."""

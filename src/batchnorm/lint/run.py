@@ -55,7 +55,7 @@ def lint(
     """
     settings = settings or Settings()
     found = find(paths, settings.exclude, worth_a_look)
-    report = Report(others=found.others)
+    report = Report(others=found.others, notebooks=len(found.notebooks))
     report.problems = [Problem(path, reason) for path, reason in found.errors]
     task = partial(_one, settings)
     for outcome in work_on(found.files, task, jobs=jobs, title="linting", progress=progress):

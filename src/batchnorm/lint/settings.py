@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -40,6 +41,13 @@ class Settings:
                 raise InvalidValue(_unknown(code))
         if self.ported_from is not None:
             dialect(self.ported_from)
+        for pattern in self.exclude:
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                raise InvalidValue(
+                    f"exclude {pattern!r} is no regular expression: {error}"
+                ) from None
 
     @property
     def rules(self) -> tuple[Rule, ...]:
