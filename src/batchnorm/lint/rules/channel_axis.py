@@ -1,4 +1,4 @@
-"""BN004: a Keras layer whose axis is not the channel axis of the layers around it."""
+"""BN004: a layer whose axis is not the channel axis of the layers around it."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from batchnorm.lint.site import Site
 __all__ = ["RULE"]
 
 _FORMATS = ("channels_first", "channels_last")
+_LETTERS = ("NCHW", "NHWC")
 
 
 def check(file: Linted) -> Iterator[Hit]:
-    """The axis of a Keras batch norm contradicts the data format of the layers beside it.
+    """The axis of a batch norm contradicts the data format of the layers beside it.
 
     ## What is found
 
@@ -24,6 +25,8 @@ def check(file: Linted) -> Iterator[Hit]:
       that function has the other one's axis: -1 (also as the default), 3 or 4 beside
       `channels_first`, 1 beside `channels_last`. `set_image_data_format("channels_first")` in the
       file counts for all functions that name none.
+    - The same in MindSpore, where both layers take a `data_format`: NHWC beside NCHW, which is the
+      default.
     - The axis is chosen by the data format, and the choice is the wrong way round:
       `3 if data_format == "channels_first" else 1`.
 
@@ -59,6 +62,8 @@ def check(file: Linted) -> Iterator[Hit]:
     """
     everywhere = _set_for_all(file)
     for site in file.sites:
+        if site.framework == "mindspore":
+            yield from _mindspore(site, file)
         if not site.form.dialect.is_keras:
             continue
         axis = site.given("channel_axis")
@@ -88,6 +93,22 @@ def check(file: Linted) -> Iterator[Hit]:
             yield site.node, message
 
 
+def _mindspore(site: Site, file: Linted) -> Iterator[Hit]:
+    """MindSpore's layer has a data format of its own, whose default is NCHW."""
+    given = site.arguments.get("data_format")
+    if site.complete and (given is None or isinstance(given, ast.Constant)):
+        own = "NCHW" if given is None else given.value  # type: ignore[attr-defined]
+        others = _formats(site, file, _LETTERS)
+        if len(others) == 1 and own not in others:
+            yield (
+                site.node,
+                (
+                    f"data_format {own}{' (the default)' if given is None else ''} beside layers of "
+                    f'data_format="{next(iter(others))}"'
+                ),
+            )
+
+
 def _set_for_all(file: Linted) -> set[str]:
     """What `set_image_data_format` is called with in this file."""
     found = set()
@@ -98,18 +119,18 @@ def _set_for_all(file: Linted) -> set[str]:
     return found
 
 
-def _formats(site: Site, file: Linted) -> set[str]:
-    """The data formats that layers in the same function name; empty if one of them is unknown."""
+def _formats(site: Site, file: Linted, known: tuple[str, ...] = _FORMATS) -> set[str]:
+    """The formats that other layers in the same function name; empty if one is unknown."""
     found = set()
     for call in file.calls(file.function(site.node)):
-        for keyword in call.keywords:
+        for keyword in call.keywords if call is not site.node else ():
             if keyword.arg == "data_format":
-                found.add(_format(keyword.value))
+                found.add(_format(keyword.value, known))
     return set() if "" in found else found
 
 
-def _format(node: ast.expr) -> str:
-    said = isinstance(node, ast.Constant) and node.value in _FORMATS
+def _format(node: ast.expr, known: tuple[str, ...] = _FORMATS) -> str:
+    said = isinstance(node, ast.Constant) and node.value in known
     return str(node.value) if said else ""  # type: ignore[attr-defined]
 
 

@@ -16,8 +16,9 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## What is found
 
-    `use_batch_statistics=True` as a literal. A variable is not reported: nets that are built once
-    for training and once for evaluation choose it on purpose.
+    `use_batch_statistics=True` as a literal, given to the constructor or set later on a known
+    layer. A variable is not reported: nets that are built once for training and once for evaluation
+    choose it on purpose.
 
     ## Why it matters
 
@@ -44,14 +45,20 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = nn.BatchNorm2d(64)
     ```
     """
-    for site in file.sites:
-        given = site.arguments.get("use_batch_statistics")
-        if isinstance(given, ast.Constant) and given.value is True:
+    given = [site.arguments.get("use_batch_statistics") for site in file.sites]
+    for node in file.nodes:
+        match node:
+            case ast.Assign(
+                targets=[ast.Attribute(value=of, attr="use_batch_statistics")], value=value
+            ) if file.layer(of) is not None:
+                given.append(value)
+    for value in given:
+        if isinstance(value, ast.Constant) and value.value is True:
             message = (
                 "use_batch_statistics=True normalizes by the batch in evaluation as well, and "
                 "moves the running statistics there; leave it out to go by set_train"
             )
-            yield given, message
+            yield value, message
 
 
 RULE = Rule("BN006", "batch-statistics-always", check, ("forced-batch-statistics",))

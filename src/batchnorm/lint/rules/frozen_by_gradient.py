@@ -28,8 +28,10 @@ def check(file: Linted) -> Iterator[Hit]:
     known to be a batch norm: `m.requires_grad_(False)`, a loop over `m.parameters()`, or both of
     `m.weight` and `m.bias` (`m.gamma` and `m.beta`) one by one; and the class or function around it
     says nothing about the mode or the statistics: no `eval()`, `set_train(False)`,
-    `track_running_stats`, `use_batch_statistics`, no use of the running statistics. One of the two
-    parameters alone, which some losses want, is not reported.
+    `track_running_stats`, `use_batch_statistics`, no use of the running statistics. Also a loop
+    over all parameters of a torch net whose class is in the file and makes batch norms, if `eval()`
+    is nowhere in the file. One of the two parameters alone, which some losses want, is not
+    reported.
 
     ## Why it matters
 
@@ -74,6 +76,10 @@ def check(file: Linted) -> Iterator[Hit]:
             continue
         of, part = layer
         thing = file.layer(of)
+        if thing is None and not part and _is_net_with_batch_norms(of, file):
+            if b".eval(" not in file.source.data:
+                yield node, _message(of, file)
+            continue
         if thing is None or file.framework(thing) not in ("torch", "mindspore"):
             continue
         if part:
@@ -85,11 +91,23 @@ def check(file: Linted) -> Iterator[Hit]:
         around = file.outermost(node)
         here = around is file.source.tree
         if not _ALSO.search(file.source.data.decode() if here else file.source.text(around)):
-            message = (
-                f"requires_grad stops the training of {file.text(of)}'s parameters only: in "
-                "training mode its running statistics go on moving; set its mode as well"
-            )
-            yield node, message
+            yield node, _message(of, file)
+
+
+def _message(of: ast.expr, file: Linted) -> str:
+    return (
+        f"requires_grad stops the training of {file.text(of)}'s parameters only: in training mode "
+        "running statistics go on moving; set the mode as well"
+    )
+
+
+def _is_net_with_batch_norms(node: ast.expr, file: Linted) -> bool:
+    """Whether this is a torch net whose class is in this file and makes batch norms."""
+    thing = file.objects.thing(node)
+    if thing is None or thing.kind != "net" or thing.net is None:
+        return False
+    inside = set(ast.walk(thing.net))
+    return any(site.node in inside for site in file.sites if site.framework == "torch")
 
 
 def _frozen(node: ast.AST, file: Linted) -> tuple[ast.expr, str] | None:

@@ -12,7 +12,12 @@ from batchnorm.lint.rule import Hit, Rule
 __all__ = ["RULE"]
 
 _TOO_SHORT = re.compile(r"[._]?(bn|BN|batch_?norm)")
-_NAME_OF_A_PARAMETER = re.compile(r"(?i)(^|\.|_)(n|k|name|key|param|layer)(_?name)?(\.lower\(\))?$")
+_NAME = re.compile(r"(^|[._])(n|k|key|param|layer|\w*name)(\.lower\(\))?$")
+_NAME_OF_SOMETHING_ELSE = re.compile(
+    r"(?i)(model|net|arch|backbone|encoder|data|set|file|dir|path|class|task|run|user|func|op)_?name|"
+    r"(self|args?|opts?|cfg|config)\.name"
+)
+_NAMED = re.compile(r"p|m|v|w|param\w*|module|layer|cell|weight|value|tensor|var\w*")
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -21,10 +26,11 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     `"bn" in name`, `"bn" not in param.name`, `name.startswith("bn")` and the same with `batchnorm`
-    or `batch_norm`, where the other side is called like a name (`name`, `n`, `key`, `k`,
-    `param.name`, …). Not reported where the same condition asks for other spellings as well
-    (`"bn" in k or "downsample.1" in k`), and not for longer texts, such as `"bn1."`, which speak of
-    one certain net, nor for the name of a class, `"BatchNorm"`.
+    or `batch_norm`, where the other side is called like a parameter's name (`name`, `n`, `key`,
+    `k`, `param.name`, …; not `model_name`, and not a function's argument `name` unless it has one
+    for the parameter as well). Not reported where the same condition asks for other spellings
+    as well (`"bn" in k or "downsample.1" in k`), and not for longer texts, such as `"bn1."`, which
+    speak of one certain net, nor for the name of a class, `"BatchNorm"`.
 
     ## Why it matters
 
@@ -59,7 +65,7 @@ def check(file: Linted) -> Iterator[Hit]:
         if parts is None:
             continue
         text, of = parts
-        if not _TOO_SHORT.fullmatch(text) or not _NAME_OF_A_PARAMETER.search(file.text(of)):
+        if not _TOO_SHORT.fullmatch(text) or not _names_a_parameter(of, file):
             continue
         if not _asks_for_more(node, file):
             message = (
@@ -87,6 +93,23 @@ def _filter(node: ast.Compare | ast.Call) -> tuple[str, ast.expr] | None:
         ):
             return text, of
     return None
+
+
+def _names_a_parameter(node: ast.expr, file: Linted) -> bool:
+    """Whether an expression is likely to be a parameter's or layer's name, and not a model's."""
+    text = file.text(node)
+    if not _NAME.search(text) or _NAME_OF_SOMETHING_ELSE.search(text):
+        return False
+    name = node.func.value if isinstance(node, ast.Call) and isinstance(
+        node.func, ast.Attribute) else node  # fmt: skip
+    for binding in file.names.bindings(name) if isinstance(name, ast.Name) else ():
+        if isinstance(binding.node, ast.arg):
+            # A function's only argument called `name` may be anything; beside a parameter it isn't.
+            arguments = file.source.parents[binding.node]
+            around = file.source.parents[arguments]
+            others = (a.arg for a in ast.walk(arguments) if isinstance(a, ast.arg))
+            return isinstance(around, ast.Lambda) or any(map(_NAMED.fullmatch, others))
+    return True
 
 
 def _asks_for_more(node: ast.AST, file: Linted) -> bool:

@@ -7,14 +7,14 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from batchnorm.lint.linted import Linted
+from batchnorm.lint.linted import Function, Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.source import names_a_batch_norm
 
 __all__ = ["RULE"]
 
-_STEPS = ("TrainOneStepCell", "TrainOneStepWithLossScaleCell", "value_and_grad")
-_SET = re.compile(rb"\bset_train\b|\bbuild_train_network\b|\.train\(")
+_STEPS = {"TrainOneStepCell", "TrainOneStepWithLossScaleCell", "value_and_grad"}
+_SET = re.compile(rb"\bset_train\((?!\s*(mode\s*=\s*)?False\b)|build_train_network|\.train\(")
 _FARTHEST = 4  # folders up, where `from src.model import Net` may begin
 
 
@@ -24,9 +24,9 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     A file that makes a training step (`nn.TrainOneStepCell`, `nn.TrainOneStepWithLossScaleCell` or
-    `value_and_grad`), calls it in a loop, and says `set_train` nowhere, if it or a file that it
-    imports from its own folders names a batch norm. `Model(...).train`, which does it by itself, is
-    no such step.
+    `value_and_grad`), calls it in a loop, itself or by a function, and calls `set_train` nowhere,
+    or only as `set_train(False)`; if that file, or one that it imports from its own folders, names
+    a batch norm. `Model(...).train`, which sets the mode by itself, is no such step.
 
     ## Why it matters
 
@@ -66,27 +66,35 @@ def check(file: Linted) -> Iterator[Hit]:
     """
     if "mindspore" not in file.frameworks or _SET.search(file.source.data):
         return
+    in_loops = [call for loop in file.nodes if isinstance(loop, ast.For | ast.While)
+                for call in file.calls(loop)]  # fmt: skip
     for node in file.nodes:
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
         paths = file.names.paths(node.value.func)
         made = {path.rpartition(".")[2] for path in paths if path.startswith("mindspore.")}
-        if not made & set(_STEPS):
+        if not made & _STEPS:
             continue
-        targets = {file.text(target) for target in node.targets}
-        loop = next((call for call in _calls_in_loops(file) if file.text(call) in targets), None)
-        if loop is not None and _has_batch_norms(file):
+        steps = _callers({file.text(target) for target in node.targets}, file)
+        looped = next((call for call in in_loops if file.text(call.func) in steps), None)
+        if looped is not None and _has_batch_norms(file):
             message = (
-                f"{', '.join(sorted(targets))} is called in a loop (line {file.place(loop)[0]}), "
+                f"{file.text(looped.func)} is called in a loop (line {file.place(looped)[0]}), "
                 "and nothing here calls set_train: MindSpore's batch norms stay in inference mode"
             )
             yield node, message
 
 
-def _calls_in_loops(file: Linted) -> Iterator[ast.expr]:
-    for node in file.nodes:
-        if isinstance(node, ast.For | ast.While):
-            yield from (call.func for call in file.calls(node))
+def _callers(steps: set[str], file: Linted) -> set[str]:
+    """The names of steps, and of this file's functions that take them."""
+    functions = [node for node in file.nodes if isinstance(node, Function)]
+    found: set[str] = set()
+    while steps - found:
+        found |= steps
+        for function in functions:
+            if any(file.text(call.func) in found for call in file.calls(function)):
+                steps = steps | {function.name, f"self.{function.name}"}
+    return found
 
 
 def _has_batch_norms(file: Linted) -> bool:
