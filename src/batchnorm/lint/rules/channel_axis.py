@@ -64,49 +64,49 @@ def check(file: Linted) -> Iterator[Hit]:
     for site in file.sites:
         if site.framework == "mindspore":
             yield from _mindspore(site, file)
-        if not site.form.dialect.is_keras:
-            continue
-        axis = site.given("channel_axis")
-        reversed_choice = None if axis is None else _reversed(axis, file)
-        if reversed_choice is not None:
-            message = (
-                "the axis is chosen the wrong way round: channels_first has its channels on axis "
-                "1, channels_last on the last one"
-            )
-            yield reversed_choice, message
-            continue
-        if axis is None and not site.complete:
-            continue
-        found = None if axis is None else number(axis, file.names)
-        if axis is not None and (found is None or found.default):
-            continue
-        value = -1 if found is None else int(found.value)
-        named = _formats(site, file) or everywhere
-        wrong = {"channels_first": (-1, 3, 4), "channels_last": (1,)}
-        if len(named) == 1 and value in wrong[next(iter(named))]:
-            (layout,) = named
-            right = 1 if layout == "channels_first" else -1
-            message = (
-                f"axis {value}{' (the default)' if axis is None else ''} beside layers of "
-                f'data_format="{layout}": channels are on axis {right} there'
-            )
-            yield site.node, message
+        elif site.form.dialect.is_keras:
+            yield from _keras(site, file, everywhere)
+
+
+def _keras(site: Site, file: Linted, everywhere: set[str]) -> Iterator[Hit]:
+    axis = site.given("channel_axis")
+    reversed_choice = None if axis is None else _reversed(axis, file)
+    if reversed_choice is not None:
+        message = (
+            "the axis is chosen the wrong way round: channels_first has its channels on axis 1, "
+            "channels_last on the last one"
+        )
+        yield reversed_choice, message
+        return
+    found = None if axis is None else number(axis, file.names)
+    if (found is None or found.default) and not (axis is None and site.complete):
+        return
+    value = -1 if found is None else int(found.value)
+    named = _formats(site, file) or everywhere
+    wrong = {"channels_first": (-1, 3, 4), "channels_last": (1,)}
+    if len(named) == 1 and value in wrong[next(iter(named))]:
+        (layout,) = named
+        right = 1 if layout == "channels_first" else -1
+        message = (
+            f"axis {value}{' (the default)' if axis is None else ''} beside layers of "
+            f'data_format="{layout}": channels are on axis {right} there'
+        )
+        yield site.node, message
 
 
 def _mindspore(site: Site, file: Linted) -> Iterator[Hit]:
     """MindSpore's layer has a data format of its own, whose default is NCHW."""
     given = site.arguments.get("data_format")
-    if site.complete and (given is None or isinstance(given, ast.Constant)):
-        own = "NCHW" if given is None else given.value  # type: ignore[attr-defined]
-        others = _formats(site, file, _LETTERS)
-        if len(others) == 1 and own not in others:
-            yield (
-                site.node,
-                (
-                    f"data_format {own}{' (the default)' if given is None else ''} beside layers of "
-                    f'data_format="{next(iter(others))}"'
-                ),
-            )
+    if not site.complete or not (given is None or isinstance(given, ast.Constant)):
+        return
+    own = "NCHW" if given is None else given.value
+    others = _formats(site, file, _LETTERS)
+    if len(others) == 1 and own not in others:
+        message = (
+            f"data_format {own}{' (the default)' if given is None else ''} beside layers of "
+            f'data_format="{next(iter(others))}"'
+        )
+        yield site.node, message
 
 
 def _set_for_all(file: Linted) -> set[str]:
