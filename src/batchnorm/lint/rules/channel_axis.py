@@ -99,7 +99,7 @@ def _mindspore(site: Site, file: Linted) -> Iterator[Hit]:
     given = site.arguments.get("data_format")
     if not site.complete or not (given is None or isinstance(given, ast.Constant)):
         return
-    own = "NCHW" if given is None else given.value
+    own = "NCHW" if given is None else str(given.value)
     others = _formats(site, file, _LETTERS)
     if len(others) == 1 and own not in others:
         message = (
@@ -144,8 +144,9 @@ def _reversed(axis: ast.expr, file: Linted) -> ast.expr | None:
                 continue
             value = number(binding.value, file.names)
             layout = _asked(around.test)
-            known = value is not None and layout and binding.node in around.body
-            if known and (layout == "channels_first") != (value.value == 1):
+            if value is None or not layout or binding.node not in around.body:
+                continue
+            if (layout == "channels_first") != (value.value == 1):
                 return binding.value
         return None
     if not isinstance(chosen, ast.IfExp):

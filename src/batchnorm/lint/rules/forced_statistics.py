@@ -45,7 +45,8 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = nn.BatchNorm2d(64)
     ```
     """
-    given = [site.arguments.get("use_batch_statistics") for site in file.sites]
+    name = "use_batch_statistics"
+    given = [site.arguments[name] for site in file.sites if name in site.arguments]
     for node in file.nodes:
         match node:
             case ast.Assign(
