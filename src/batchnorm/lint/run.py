@@ -13,7 +13,7 @@ from batchnorm.lint.noqa import suppressed
 from batchnorm.lint.settings import Settings
 from batchnorm.source import find, names_a_batch_norm, work_on
 
-__all__ = ["lint", "lint_text", "worth_a_look"]
+__all__ = ["lint", "lint_text", "look_through", "worth_a_look"]
 
 _BY_NAME = re.compile(rb"""(?i)['"][._]?bn['"]""")
 _STEP = re.compile(rb"TrainOneStep|value_and_grad")
@@ -25,7 +25,11 @@ def lint_text(data: bytes, settings: Settings, path: Path = Path("-")) -> tuple[
     Raises:
         SourceError: it does not parse.
     """
-    file = Linted(path, data, settings.ported_from)
+    return look_through(Linted(path, data, settings.ported_from), settings)
+
+
+def look_through(file: Linted, settings: Settings) -> tuple[list[Finding], int]:
+    """Run the rules on a parsed file: as `lint_text`."""
     found: dict[tuple[str, int, int], Finding] = {}
     rules = (rule for rule in settings.rules if rule.in_tests or not file.is_test)
     for rule in rules:
@@ -33,7 +37,7 @@ def lint_text(data: bytes, settings: Settings, path: Path = Path("-")) -> tuple[
             line, column = file.place(node)
             last: int = getattr(node, "end_lineno", None) or line
             key = rule.id, line, column  # a constant that many layers share is one finding
-            found.setdefault(key, Finding(path, line, column, rule.id, message, last))
+            found.setdefault(key, Finding(file.path, line, column, rule.id, message, last))
     kept = sorted(each for each in found.values() if not suppressed(each, file.source))
     return kept, len(found) - len(kept)
 
