@@ -104,9 +104,15 @@ def test_a_relative_import_is_followed_into_its_file(tmp_path):
     )
     here = tmp_path / "package" / "models" / "net.py"
     text = "from ..compat import keras\nkeras.layers.BatchNormalization()"
-    names = names_of(text, path=here, keras="tf_keras")
+    names = names_of(text, path=here)  # code that takes tf_keras or else keras means Keras 2
     assert names.symbol(last_call(names).func).framework == "tf_keras"
-    names = names_of(text, path=here)  # Keras 2 or Keras 3: nobody says which
+
+
+def test_a_name_that_is_one_framework_or_another_is_unknown():
+    names = names_of(
+        "try:\n    import torch.nn as nn\nexcept ImportError:\n    import mindspore.nn as nn\n"
+        "nn.BatchNorm2d(3)"
+    )
     assert names.symbol(last_call(names).func) is None
     assert names.unknown(last_call(names).func)
 

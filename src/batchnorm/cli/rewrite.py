@@ -30,7 +30,9 @@ _NAMES = ", ".join(DIALECTS)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, diffs included.")
 @click.option("--rank", type=click.IntRange(2, 5), help="Rank of Keras layers' inputs, if unsaid.")
 @click.option("--exclude", multiple=True, metavar="REGEX", help="Leave out paths; can be repeated.")
-@click.option("--jobs", "-j", type=click.IntRange(1), help="Processes (default: one per processor).")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(1), help="Processes (default: one per processor)."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress, notes or summary.")
 def command(
     paths: tuple[Path, ...],
@@ -78,8 +80,8 @@ def command(
         if writing and result.changed:
             try:
                 write(outcome.path, result.after, result.before)
-            except (BatchNormError, OSError) as error:
-                report.errors.append((outcome.path, str(error)))
+            except (BatchNormError, OSError) as refused:
+                report.errors.append((outcome.path, str(refused)))
                 continue
         report.add(result)
         newly_left = newly_left or result.marked > 0

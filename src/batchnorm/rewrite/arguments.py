@@ -19,7 +19,7 @@ _TRIVIA = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tok
 
 @dataclass
 class Item:
-    """One argument: what stands before it (after the comma), its text, what stands before the comma.
+    """One argument: what stands before it, its text, and what stands before the next comma.
 
     `new` is None while it stays as it is, and empty when it goes.
     """
@@ -63,13 +63,20 @@ class Arguments:
             text = item.text if item.new is None else item.new
             items.append(Item(_joined(kept, item.lead), text, item.trail))
             kept = ""
-        items += [Item(lead, text) for text in added]
-        if items:
-            if not _comments(items[0].lead):
-                items[0].lead = opening
+        end = self.end
+        if added and items and "\n" in lead and "#" in end.partition("\n")[0]:
+            # The comment at the end of the last line is about the argument in that line.
+            comment, _, end = end.partition("\n")
+            items.append(Item(comment + lead, added[0]))
+            items += [Item(lead, text) for text in added[1:]]
+            end = "\n" + end
+        else:
+            items += [Item(lead, text) for text in added]
+        if items and not _comments(items[0].lead):
+            items[0].lead = opening
         body = ",".join(item.lead + item.text + item.trail for item in items)
         comma = "," if self._comma and items else ""
-        return f"{self.open}{body}{comma}{_joined(kept, self.end)}"
+        return f"{self.open}{body}{comma}{_joined(kept, end)}"
 
     def _lead(self) -> str:
         """The white space before a new item: a new line of its own where the others have one."""
@@ -92,7 +99,9 @@ def _split(text: str, callee: int) -> tuple[list[Item], str, str]:
         for token in tokenize.generate_tokens(io.StringIO(text).readline)
         if (token.start[0] - 1, token.start[1]) >= (row, offset)
     ]
-    places = [(starts[t.start[0] - 1] + t.start[1], starts[t.end[0] - 1] + t.end[1]) for t in tokens]
+    places = [
+        (starts[t.start[0] - 1] + t.start[1], starts[t.end[0] - 1] + t.end[1]) for t in tokens
+    ]
     first = next(index for index, token in enumerate(tokens) if token.string == "(")
     depth, commas, stop = 0, [], len(text) - 1
     for token, (start, _) in list(zip(tokens, places, strict=True))[first:]:

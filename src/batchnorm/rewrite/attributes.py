@@ -100,18 +100,16 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
 
 def stays(job: Job, thing: Thing) -> bool:
     """Whether a call that made the layer stays as it was."""
-    return any(
-        call in job.outcomes and job.outcomes[call].plan is None for call in thing.calls
-    )
+    return any(call in job.outcomes and job.outcomes[call].plan is None for call in thing.calls)
 
 
 def _base(job: Job, node: ast.expr, thing: Thing) -> str:
     """The layer; MindSpore's BatchNorm3d keeps its parameters in an inner layer."""
     names = {symbol.name for symbol in thing.symbols}
     text = job.text(node)
-    if job.task.from_.framework == "mindspore" and isinstance(node, ast.Attribute):
-        if node.attr == "bn2d":
-            return job.text(node.value)
+    inner = isinstance(node, ast.Attribute) and node.attr == "bn2d"
+    if job.task.from_.framework == "mindspore" and isinstance(node, ast.Attribute) and inner:
+        return job.text(node.value)
     if job.task.to.framework == "mindspore" and "BatchNorm3d" in names:
         if names != {"BatchNorm3d"}:
             raise Left("MindSpore's BatchNorm3d keeps it in bn2d, and other layers don't")

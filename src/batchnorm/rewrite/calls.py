@@ -249,9 +249,7 @@ def rewrite_call(job: Job, call: ast.Call, symbol: Symbol) -> None:
     channels = int(said.channels) if said.channels.isdecimal() else None
     found = given(job, call)
     counted = "num_features" in _form(job, symbol).parameters
-    plan = planned(
-        job, symbol, found, rank=said.rank, channels=None if counted else channels
-    )
+    plan = planned(job, symbol, found, rank=said.rank, channels=None if counted else channels)
     form, arguments = target_class(plan, said.channels)
     if plan.source.form.lazy and "num_features" in arguments and form.dialect.framework == "torch":
         form = plan.source.form
@@ -270,9 +268,9 @@ def spelled(job: Job, func: ast.expr, class_name: str) -> str:
     if isinstance(func, ast.Name):
         bound = job.names.bindings(func)
         symbol = job.names.symbol(func)
-        if bound and all(b.kind == "assign" for b in bound) and symbol is not None:
-            if class_name == reference_class(job, symbol):
-                return func.id
+        alias = bool(bound) and all(b.kind == "assign" for b in bound)
+        if alias and symbol is not None and class_name == reference_class(job, symbol):
+            return func.id
     direct = job.imports.direct(func, class_name)
     return direct or f"{job.imports.module(func)}.{class_name}"
 
@@ -302,8 +300,12 @@ def call_text(
     arguments: Mapping[str, Argument],
     *,
     skip: int = 0,
+    first: str = "",
 ) -> str:
-    """The argument list that a call gets, laid out like the one that it has."""
+    """The argument list that a call gets, laid out like the one that it has.
+
+    Its first `skip` arguments go, or become `first`.
+    """
     source = plan.source
     places = [k for k, p in source.form.parameters.items() if p.kind == "positional or keyword"]
     if skip and places[:1] == ["num_features"]:
@@ -320,21 +322,21 @@ def call_text(
         argument = remaining.pop(target)
         same = name in source.arguments and source.arguments[name].text == argument.text
         value = text if same else _with_package(job, call.func, argument, plan.target.form.dialect)
-        required = form.parameters[target].required and name in places[: len(found.positional)]
-        new[index].append(value if required else f"{target}={value}")
+        by_place = form.parameters[target].required and name in places[: len(found.positional)]
+        new[index].append(value if by_place else f"{target}={value}")
     for index, parts in new.items():
         item = listed.items[index]
         text = ", ".join(parts)
         item.new = None if text == item.text else text
     for item in listed.items[:skip]:
-        item.new = ""
+        item.new = first
     added = [
         (name, _with_package(job, call.func, argument, plan.target.form.dialect))
         for name, argument in remaining.items()
     ]
-    first = [value for name, value in added if form.parameters[name].required]
+    required = [value for name, value in added if form.parameters[name].required]
     rest = [f"{name}={value}" for name, value in added if not form.parameters[name].required]
-    return listed.written(rest, first)
+    return listed.written(rest, required)
 
 
 def _counterpart(
@@ -357,4 +359,3 @@ def _with_package(job: Job, at: ast.expr, argument: Argument, to: Dialect) -> st
     if argument.expression or not re.search(pattern, argument.text):
         return argument.text
     return re.sub(pattern, f"{job.imports.package(at)}.", argument.text)
-

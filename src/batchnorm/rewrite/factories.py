@@ -1,13 +1,14 @@
 """A layer's class that is handed on: as a default, in a partial, in isinstance, as an alias.
 
-Where it only says a type, the class is replaced. Where it will be called, the callers give what the
-source's class takes: torch and MindSpore the number of channels, Keras nothing. So what stands there
-afterwards takes the same, and gives a layer with the source's settings. Not here: direct calls.
+Where it only says a type, the class is replaced. Where it will be called, its callers give what
+the source's class takes: torch and MindSpore the number of channels, Keras nothing. What stands
+there afterwards takes the same, and gives a layer with the source's settings. Not here: calls.
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 
 from batchnorm.rewrite.calls import (
     Given,
@@ -21,12 +22,12 @@ from batchnorm.rewrite.calls import (
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
-from batchnorm.translate import Form, Plan, forms
+from batchnorm.translate import Argument, Form, Plan, forms
 
 __all__ = ["indirect_call", "is_partial", "rewrite_partial", "rewrite_reference"]
 
 _TYPE_TESTS = {"isinstance", "issubclass"}
-_OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call)
+_OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call, ast.Dict)
 
 
 def is_partial(job: Job, call: ast.Call) -> Symbol | None:
@@ -42,20 +43,20 @@ def rewrite_partial(job: Job, call: ast.Call, symbol: Symbol) -> None:
     job.done.add(call.args[0])
     try:
         found = given(job, call, skip=1)
-        text = _factory(job, call, call.args[0], symbol, found, skip=1)
+        text, plan = _factory(job, call, call.args[0], symbol, found, skip=1)
     except Left as left:
         job.left(call, "reference", str(left))
         return
-    job.replace(call, text[0])
-    job.rewritten(call, "reference", text[0], text[2], text[1])
+    job.replace(call, _closed(job.source.parents[call], text))
+    job.rewritten(call, "reference", text, plan=plan)
 
 
 def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) -> None:
     """Rewrite a class that is named without being called."""
     parent = job.source.parents[node]
-    if isinstance(node, ast.Name) and _is_alias(job, node):
-        if _names_a_type(job, node) or _same_counting(job, symbol):
-            return  # what it stands for is rewritten where it is assigned
+    alias = isinstance(node, ast.Name) and _is_alias(job, node)
+    if alias and (_names_a_type(job, node) or _same_counting(job, symbol)):
+        return  # what it stands for is rewritten where it is assigned
     try:
         if isinstance(parent, ast.ClassDef) and node in parent.bases:
             raise Left(
@@ -66,14 +67,14 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
             raise Left(f"{symbol.name}.{parent.attr} has no counterpart that is known")
         if symbol.kind == "base":
             text = _base(job, node, symbol)
-        elif _names_a_type(job, node) or _is_alias_value(parent, node):
-            text = spelled(job, node, _type_class(job, node, symbol, parent))
+        elif _names_a_type(job, node):
+            text = spelled(job, node, _type_class(job, symbol))
+        elif _is_alias_value(job, parent, node):
+            text = spelled(job, node, reference_class(job, symbol))
         else:
-            text, plan, reason = _factory(job, node, node, symbol, Given((), {}, ()))
-            if text == job.text(node):
-                return
+            text, plan = _factory(job, node, node, symbol, Given((), {}, ()))
             job.replace(node, _closed(parent, text))
-            job.rewritten(node, "reference", text, reason, plan)
+            job.rewritten(node, "reference", text, plan=plan)
             return
     except Left as left:
         job.left(node, "reference", str(left))
@@ -150,17 +151,16 @@ def _default(job: Job, argument: ast.arg) -> ast.expr | None:
 
 def _factory(
     job: Job, node: ast.expr, name: ast.expr, symbol: Symbol, found: Given, skip: int = 0
-) -> tuple[str, Plan | None, str]:
-    """What makes layers like a class with some arguments fixed: text, plan, what's to be said."""
-    source = forms(job.task.from_)[symbol.name] if symbol.name in forms(job.task.from_) else None
-    if source is None or source.lazy and job.task.to.framework != "torch":
+) -> tuple[str, Plan]:
+    """What makes layers like those of a class with some arguments fixed, and its plan."""
+    source = forms(job.task.from_).get(symbol.name)
+    if source is None or (source.lazy and job.task.to.framework != "torch"):
         raise Left(f"{symbol.name} is told no number of channels, which the target needs")
     plan = planned(job, symbol, found, stand_in="num_features" not in found.keywords)
     target, arguments = target_class(plan)
     if not _counted(source) and _counted(target):
         raise Left(
-            f"{symbol.name} is called without a number of channels, which {target.class_name} "
-            "needs"
+            f"{symbol.name} is called without a number of channels, which {target.class_name} needs"
         )
     lifted = _counted(source) and not _counted(target)
     if _counted(source) and _counted(target):
@@ -168,32 +168,31 @@ def _factory(
     if lifted and "num_features" in found.keywords:
         raise Left("the number of channels is fixed where the class is handed on")
     callee = spelled(job, name, target.class_name)
-    if not arguments and not lifted:
-        return (callee if not skip else _partial_text(job, node, found, plan, target, arguments,
-                callee)), plan, ""  # fmt: skip
-    if skip:
+    if skip and isinstance(node, ast.Call):
         if lifted:
-            assert isinstance(node, ast.Call)
             listed = call_text(job, node, found, plan, target, arguments, skip=skip)
-            return f"lambda num_features: {callee}{listed}", plan, ""
-        return _partial_text(job, node, found, plan, target, arguments, callee), plan, ""
+            return f"lambda num_features: {callee}{listed}", plan
+        return _partial_text(job, node, found, plan, target, arguments, callee), plan
     written = ", ".join(f"{key}={argument.text}" for key, argument in arguments.items())
     if lifted:
-        return f"lambda num_features: {callee}({written})", plan, ""
-    return f"{job.imports.functools(node)}({callee}, {written})", plan, ""
+        return f"lambda num_features: {callee}({written})", plan
+    if written:
+        return f"{job.imports.functools(node)}({callee}, {written})", plan
+    return callee, plan
 
 
-def _partial_text(job: Job, node: ast.expr, found: Given, plan: Plan, target: Form,
-                  arguments: dict, callee: str) -> str:  # type: ignore[type-arg]  # fmt: skip
-    assert isinstance(node, ast.Call)
-    listed = call_text(job, node, found, plan, target, arguments, skip=1)
-    start = len(listed) - len(listed.lstrip("( \n\t"))
-    rest = listed[1:].lstrip(" ") if start else listed[1:]
-    first = job.text(node)[len(job.text(node.func)):]
-    lead = first[1 : len(first) - len(first[1:].lstrip())]
-    separator = "" if rest.strip() == ")" or rest.startswith(")") else ","
-    between = "" if not separator or rest[:1] in "\n" else " "
-    return f"{job.text(node.func)}({lead}{callee}{separator}{between}{rest}"
+def _partial_text(
+    job: Job,
+    node: ast.Call,
+    found: Given,
+    plan: Plan,
+    target: Form,
+    arguments: Mapping[str, Argument],
+    callee: str,
+) -> str:
+    """The partial, in its own layout, with another class and other arguments."""
+    listed = call_text(job, node, found, plan, target, arguments, skip=1, first=callee)
+    return job.text(node.func) + listed
 
 
 def _base(job: Job, node: ast.expr, symbol: Symbol) -> str:
@@ -201,15 +200,17 @@ def _base(job: Job, node: ast.expr, symbol: Symbol) -> str:
     if not _names_a_type(job, node):
         raise Left(f"{symbol.name} is private to {job.task.from_.name}")
     to = job.task.to
-    names = ("BatchNormalization",) if to.is_keras else ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    names = (
+        ("BatchNormalization",) if to.is_keras else ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+    )
     texts = [spelled(job, node, name) for name in names]
     return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
 
 
-def _type_class(job: Job, node: ast.expr, symbol: Symbol, parent: ast.AST) -> str:
+def _type_class(job: Job, symbol: Symbol) -> str:
+    """The class of the layers that a class's layers become, once their channels are known."""
     name = reference_class(job, symbol)
-    alias = _is_alias_value(parent, node)
-    return name if alias else name.removeprefix("Lazy") if not symbol.name.startswith("Lazy") else name
+    return name if symbol.name.startswith("Lazy") else name.removeprefix("Lazy")
 
 
 def _same_counting(job: Job, symbol: Symbol) -> bool:
@@ -231,12 +232,15 @@ def _is_alias(job: Job, node: ast.Name) -> bool:
     return bool(bound) and all(binding.kind == "assign" for binding in bound)
 
 
-def _is_alias_value(parent: ast.AST, node: ast.expr) -> bool:
-    """`BN = nn.BatchNorm2d`, whose uses are seen."""
+def _is_alias_value(job: Job, parent: ast.AST, node: ast.expr) -> bool:
+    """`BN = nn.BatchNorm2d`, where the name is nothing else, so that its calls are seen."""
     return (
         isinstance(parent, ast.Assign)
         and parent.value is node
-        and all(isinstance(target, ast.Name) for target in parent.targets)
+        and all(
+            isinstance(target, ast.Name) and job.names.symbol(target) is not None
+            for target in parent.targets
+        )
     )
 
 
@@ -273,8 +277,6 @@ def _merge_tuple(job: Job, parent: ast.AST) -> None:
     if not isinstance(parent, ast.Tuple) or not job.task.to.is_keras:
         return
     texts = [job.text(element) for element in parent.elts]
-    if job.names.symbol(parent.elts[-1]) is not None and parent.elts[-1] not in job.done:
-        pass
     unique = list(dict.fromkeys(texts))
     if len(unique) == len(texts):
         return

@@ -26,9 +26,7 @@ class Imports:
         freed: names whose imports will be removed, so that they can be bound anew.
     """
 
-    def __init__(
-        self, names: Names, to: Dialect, keras: str | None, freed: frozenset[str]
-    ) -> None:
+    def __init__(self, names: Names, to: Dialect, keras: str | None, freed: frozenset[str]) -> None:
         self.names, self.to, self.keras, self.freed = names, to, keras, freed
         self.blocked: set[str] = set()
         """Short names that would have been used, but mean something else in the file."""
@@ -104,7 +102,9 @@ class Imports:
         def order(anchor: ast.stmt | None) -> tuple[bool, int]:
             if anchor is None:
                 return False, 0
-            inside = isinstance(self.names.source.parents[anchor], ast.Try | ast.ExceptHandler | ast.If)
+            inside = isinstance(
+                self.names.source.parents[anchor], ast.Try | ast.ExceptHandler | ast.If
+            )
             return inside, anchor.lineno
 
         return [min(found, key=order) for found in scopes.values()]
@@ -241,7 +241,8 @@ def remove_unused(source: Source, names: set[str], keep: set[str]) -> bytes:
             edits.append(_without_statement(source, node, parent))
         elif any(gone):
             edits += _without_aliases(source, node, gone)
-    return apply(source.data, edits)
+    left = apply(source.data, edits)
+    return left if source.data[:1] in (b"\n", b"\r") else left.lstrip(b"\r\n")
 
 
 def _without_statement(source: Source, node: ast.stmt, parent: ast.AST) -> Edit:
@@ -254,6 +255,9 @@ def _without_statement(source: Source, node: ast.stmt, parent: ast.AST) -> Edit:
     alone = any(isinstance(b, list) and b == [node] for b in blocks)
     if alone and not isinstance(parent, ast.Module):
         return Edit(start, stop, "pass")
+    after = source.data[stop:]
+    if after.lstrip(b" ").startswith(b";"):
+        return Edit(start, stop + len(after) - len(after.lstrip(b" ")[1:].lstrip(b" ")), "")
     if before or (rest and not rest.startswith(b"#")):
         return Edit(start, stop, "pass")
     end = source.line_start(last) + len(line)

@@ -39,7 +39,7 @@ def line_for(source: Source, node: ast.AST) -> int:
     statement: ast.AST = source.statement(node)
     while True:
         decorators = getattr(statement, "decorator_list", [])
-        line = min([statement.lineno, *(d.lineno for d in decorators)])  # type: ignore[attr-defined]
+        line = int(min([statement.lineno, *(d.lineno for d in decorators)]))  # type: ignore[attr-defined]
         before = source.data[source.line_start(line) : source.span(statement)[0]]
         if decorators or not before.strip():
             return line

@@ -1,7 +1,7 @@
 """Training and inference: `train()`/`eval()`, `set_train(…)`, and Keras' `training=` at each call.
 
-torch and MindSpore keep a mode, in every net; Keras is told it at each call. A call of a known layer
-carries over exactly, since `train` and `set_train` return the layer itself:
+torch and MindSpore keep a mode, in every net; Keras is told it at each call. A call of a known
+layer carries over exactly, since `train` and `set_train` return the layer itself:
 `bn(x, training=flag)` is `bn.train(flag)(x)`. Not here: what a layer does in a mode.
 """
 
@@ -34,10 +34,11 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
         return False
     thing = job.objects.thing(func.value)
     outer = job.source.parents[call]
-    if isinstance(outer, ast.Call) and outer.func is call and to.is_keras:
-        if thing is not None and thing.kind == "layer":
-            return False  # bn.train(flag)(x) is rewritten as a whole
-    if thing is not None and thing.kind == "layer" and stays(job, thing):
+    layer = thing if thing is not None and thing.kind == "layer" else None
+    called = isinstance(outer, ast.Call) and outer.func is call
+    if called and to.is_keras and layer is not None:
+        return False  # bn.train(flag)(x) is rewritten as a whole
+    if layer is not None and stays(job, layer):
         return True
     if to.is_keras:
         job.left(call, "mode", f"{to.name} {_TOLD}")

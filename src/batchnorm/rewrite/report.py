@@ -90,10 +90,11 @@ class Report:
 
 def diff(path: str, before: bytes, after: bytes) -> str:
     """The unified diff of a file, as `patch -p1` takes it."""
-    sides = [_lines(side) for side in (before, after)]
     name = path.lstrip("/")
     parts: list[str] = []
-    for line in difflib.unified_diff(*sides, fromfile=f"a/{name}", tofile=f"b/{name}"):
+    for line in difflib.unified_diff(
+        _lines(before), _lines(after), fromfile=f"a/{name}", tofile=f"b/{name}"
+    ):
         parts.append(line)
         if not line.endswith("\n"):
             parts.append("\n\\ No newline at end of file\n")
@@ -111,8 +112,7 @@ def site_lines(path: str, sites: Sequence[Site]) -> Iterable[str]:
         for difference in site.differences if not site.left else ():
             if difference.key == "num-features" and "NUM_FEATURES" not in site.after:
                 continue
-            text = (difference.text, difference.remedy)
-            lines.setdefault(text, []).append(site.line)
+            lines.setdefault((difference.text, difference.remedy), []).append(site.line)
     for (text, remedy), places in lines.items():
         numbers = ", ".join(map(str, sorted(set(places))))
         yield f"{path}:{numbers}: differs: {text}" + (f" ({remedy})" if remedy else "")

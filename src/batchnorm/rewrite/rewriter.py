@@ -22,7 +22,7 @@ from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import line_for, mark
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
 from batchnorm.rewrite.site import Site
-from batchnorm.source import Edit, Source, Symbol, apply, parse_source
+from batchnorm.source import NAMES, Edit, Names, Source, Symbol, Thing, apply, parse_source
 from batchnorm.translate import dialect
 
 __all__ = ["Rewritten", "rewrite_source"]
@@ -52,18 +52,19 @@ class Rewritten:
 def rewrite_source(
     raw: bytes | str, *, from_: str, to: str, path: Path | None = None, rank: int | None = None
 ) -> Rewritten:
-    """Rewrite one file's source.
+    r"""Rewrite one file's source.
 
     Args:
         raw: the file's bytes, or its text.
-        from_, to: the frameworks, such as "torch" and "mindspore@2.0".
+        from_: the framework that it is written for, such as "torch".
+        to: the framework that it is to be written for, such as "mindspore@2.0".
         path: where the file is, for its relative imports.
         rank: of the inputs of Keras layers, where the code doesn't say it (default: 4).
 
     Raises:
         ValueError: it does not parse, or a framework is unknown.
 
-    >>> text = "from torch import nn\\nbn = nn.BatchNorm2d(64, momentum=0.01)\\n"
+    >>> text = "from torch import nn\nbn = nn.BatchNorm2d(64, momentum=0.01)\n"
     >>> print(rewrite_source(text, from_="torch", to="mindspore").after.decode(), end="")
     from mindspore import nn
     bn = nn.BatchNorm2d(64, momentum=0.99)
@@ -71,13 +72,17 @@ def rewrite_source(
     raw = raw.encode() if isinstance(raw, str) else raw
     task = Task(dialect(from_), dialect(to), rank)
     source = parse_source(raw)
+    if not _concerned(Names(source, path, task.keras), task):
+        return Rewritten(raw, raw, ())
     after, sites, marked = _rewritten(source, task, path)
     if after == source.data:
         return Rewritten(raw, raw, sites, 0)
     return Rewritten(raw, source.encoded(after), sites, marked)
 
 
-def _rewritten(source: Source, task: Task, path: Path | None) -> tuple[bytes, tuple[Site, ...], int]:
+def _rewritten(
+    source: Source, task: Task, path: Path | None
+) -> tuple[bytes, tuple[Site, ...], int]:
     job, marked = _run(source, task, path, frozenset())
     after = apply(source.data, job.edits)
     unused = unused_imports(source, parse_source(after))
@@ -85,7 +90,7 @@ def _rewritten(source: Source, task: Task, path: Path | None) -> tuple[bytes, tu
     if freed:  # names that no longer mean what they meant can be bound anew
         job, marked = _run(source, task, path, freed)
         after = apply(source.data, job.edits)
-        unused = freed | unused_imports(source, parse_source(after))
+        unused = set(freed) | unused_imports(source, parse_source(after))
     rewritten = any(not site.left for site in job.sites)
     if rewritten and unused and (path is None or path.name != "__init__.py"):
         keep = {task.to.framework} if freed else set()
@@ -93,9 +98,31 @@ def _rewritten(source: Source, task: Task, path: Path | None) -> tuple[bytes, tu
     return after, tuple(sorted(job.sites, key=lambda site: site.line)), marked
 
 
-def _run(
-    source: Source, task: Task, path: Path | None, freed: frozenset[str]
-) -> tuple[Job, int]:
+def _concerned(names: Names, task: Task) -> bool:
+    """Whether a file imports the source framework, or names what may be its batch norms."""
+    packages = {"torch": ("torch", "torchvision"), "mindspore": ("mindspore",)}.get(
+        task.from_.framework, ("keras", "tf_keras", "tensorflow", "keras_core")
+    )
+    for node in ast.walk(names.source.tree):
+        if isinstance(node, ast.Import):
+            paths = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            paths = [] if node.level else [node.module or ""]
+        elif isinstance(node, ast.Name | ast.Attribute):
+            if (node.attr if isinstance(node, ast.Attribute) else node.id) not in NAMES:
+                continue
+            symbol = names.symbol(node)
+            if names.unknown(node) or (symbol and symbol.framework == task.from_.framework):
+                return True
+            continue
+        else:
+            continue
+        if any(path.partition(".")[0] in packages for path in paths):
+            return True
+    return False
+
+
+def _run(source: Source, task: Task, path: Path | None, freed: frozenset[str]) -> tuple[Job, int]:
     job = Job(source, task, path, freed)
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
@@ -175,7 +202,7 @@ def _visit_reference(job: Job, node: ast.expr, symbol: Symbol) -> None:
         job.left(node, "reference", f"{symbol.name} is private to {symbol.framework}")
 
 
-def _layer(job: Job, node: ast.expr):  # type: ignore[no-untyped-def]
+def _layer(job: Job, node: ast.expr) -> Thing | None:
     """The source framework's layer that an expression is known to be."""
     if isinstance(node, ast.Attribute) and node.attr == "bn2d":
         inner = _layer(job, node.value)

@@ -14,8 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from batchnorm.source.symbols import NAMES, Symbol, symbol_at
-from batchnorm.source.text import Source, SourceError, parse_source
+from batchnorm.source.symbols import CLASSES, Symbol, symbol_at
+from batchnorm.source.text import Source
 
 __all__ = ["Binding", "Names", "Scope"]
 
@@ -126,9 +126,16 @@ class Names:
         first = found[0] if found else None
         if first is None:
             return None
-        same = [s is not None and s.framework == first.framework and s.name == first.name
-                for s in found]  # fmt: skip
-        return first if all(same) else None
+        # Code that takes tf_keras or else keras takes both for Keras 2.
+        older = next((s for s in found if s is not None and s.path.startswith("tf_keras.")), None)
+        first = older or first
+        for other in found:
+            if other is None or other.name != first.name:
+                return None
+            doubtful = older is not None and other.path.startswith("keras.")
+            if other.framework != first.framework and not doubtful:
+                return None
+        return first
 
     def unknown(self, node: ast.expr) -> bool:
         """Whether an expression is named like a batch norm, and can't be told to be or not be one.
@@ -136,7 +143,7 @@ class Names:
         A class that this file or its folder defines is another thing, and so known.
         """
         last = node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
-        if last not in NAMES or self.symbol(node) is not None:
+        if last not in CLASSES or self.symbol(node) is not None:
             return False
         root: ast.expr = node
         while isinstance(root, ast.Attribute):
@@ -332,20 +339,32 @@ def _exported(path: Path | None, level: int, dotted: str, depth: int) -> tuple[s
 
 @lru_cache(maxsize=4096)
 def _given_by(file: Path, name: str, depth: int) -> tuple[str, ...]:
-    names = _names_of(file)
-    if names is None or name not in names.module.bindings:
-        return ()
-    at = ast.Name(name, ast.Load())
-    names.scopes[at] = names.module
-    try:
-        return names.paths(at, depth)
-    finally:
-        del names.scopes[at]
+    found: list[str] = []
+    for path, level in _exports(file).get(name, ()):
+        found += _exported(file, level, path, depth) if level else [path]
+    return tuple(dict.fromkeys(found))
 
 
-@lru_cache(maxsize=4)  # trees are large, and neighbours mostly import from the same few files
-def _names_of(file: Path) -> Names | None:
+@lru_cache(maxsize=256)
+def _exports(file: Path) -> dict[str, list[tuple[str, int]]]:
+    """The names that a file imports at its top: path, and the dots before it."""
+    found: dict[str, list[tuple[str, int]]] = {}
     try:
-        return Names(parse_source(file.read_bytes()), file)
-    except (SourceError, OSError):
-        return None
+        pending: list[ast.AST] = [*ast.parse(file.read_bytes()).body]
+    except (SyntaxError, ValueError, RecursionError, OSError):
+        return found
+    while pending:
+        node = pending.pop(0)
+        if isinstance(node, ast.If | ast.Try | ast.ExceptHandler | ast.With):
+            pending = [*ast.iter_child_nodes(node), *pending]
+        elif isinstance(node, ast.Import):
+            for alias in node.names:
+                bound = alias.asname or alias.name.partition(".")[0]
+                found.setdefault(bound, []).append((alias.name if alias.asname else bound, 0))
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                path = f"{node.module}.{alias.name}" if node.module else alias.name
+                found.setdefault(alias.asname or alias.name, []).append((path, node.level))
+        elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+            found.pop(node.name, None)
+    return found

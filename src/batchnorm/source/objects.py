@@ -2,49 +2,26 @@
 
 One walk over a file follows assignments, `self.bn = …` in all methods of a class, lists and loops
 over them, annotations, and guards such as `if isinstance(m, nn.BatchNorm2d)`. A name that may be
-something else is not known. Not here: names of classes (`names`).
+something else is not known. Not here: names of classes (`names`), what a test says (`guards`), and
+what is known at one point (`known`).
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from collections.abc import Iterable
+from dataclasses import replace
 
+from batchnorm.source.guards import Guards
+from batchnorm.source.known import NETS, Environment, Thing, assigned, joined, key, merged, without
 from batchnorm.source.names import Names
-from batchnorm.source.symbols import Symbol
 
-__all__ = ["Objects", "Thing"]
+__all__ = ["Objects"]
 
 _RETURN_SELF = {"train", "eval", "set_train", "to", "cuda", "cpu", "float", "half", "double",
                 "requires_grad_", "to_float", "apply"}  # fmt: skip
 _LISTS = {"ModuleList", "CellList", "Sequential", "SequentialCell", "list", "tuple"}
-_NETS = ("torch.nn.", "mindspore.nn.", "keras.", "tf_keras.", "tensorflow.keras.", "keras_core.")
 _FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-_LOOPS = (ast.For, ast.AsyncFor, ast.While)
-
-
-@dataclass(frozen=True)
-class Thing:
-    """What an expression is known to be.
-
-    Attributes:
-        kind: a batch-norm layer, a collection of such, or a net (whose class may be ours to see).
-        symbols: the batch-norm classes that it may be of.
-        calls: the calls that made it, where they are known; empty for a guard or an annotation.
-        only: whether it is nothing else; False after isinstance of several classes.
-        net: the class of a net, where the file defines it.
-    """
-
-    kind: Literal["layer", "list", "net"]
-    symbols: frozenset[Symbol] = frozenset()
-    calls: tuple[ast.Call, ...] = ()
-    only: bool = True
-    net: ast.ClassDef | None = None
-
-
-Environment: TypeAlias = dict[str, Thing]
 
 
 class Objects:
@@ -60,6 +37,7 @@ class Objects:
         self._classes: dict[str, ast.ClassDef] = {}
         self._class: ast.ClassDef | None = None
         self._collected: dict[str, list[Thing | None]] | None = None
+        self._guards = Guards(names, self._thing)
         self._block(names.source.tree.body, {})
 
     def thing(self, node: ast.expr) -> Thing | None:
@@ -81,38 +59,38 @@ class Objects:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self._function(node, env)
-                return _without(env, [node.name])
+                return without(env, [node.name])
             case ast.ClassDef():
                 self._class_body(node, env)
-                return _without(env, [node.name])
+                return without(env, [node.name])
             case ast.Assign() | ast.AnnAssign():
                 return self._assign(node, env)
             case ast.If():
                 self._expression(node.test, env)
-                yes, no = self._narrow(node.test, env)
+                yes, no = self._guards.narrow(node.test, env)
                 ends = [self._block(node.body, yes), self._block(node.orelse, no)]
-                return _merged([end for end in ends if end is not None])
+                return merged([end for end in ends if end is not None])
             case ast.For() | ast.AsyncFor():
                 self._expression(node.iter, env)
-                inside = _without(env, _assigned(node))
+                inside = without(env, assigned(node))
                 self._loop_target(node.target, node.iter, env, inside)
                 self._block(node.body, dict(inside))
-                after = _without(env, _assigned(node))
+                after = without(env, assigned(node))
                 self._block(node.orelse, dict(after))
                 return after
             case ast.While():
-                inside = _without(env, _assigned(node))
+                inside = without(env, assigned(node))
                 self._expression(node.test, inside)
-                self._block(node.body, self._narrow(node.test, inside)[0])
+                self._block(node.body, self._guards.narrow(node.test, inside)[0])
                 self._block(node.orelse, dict(inside))
                 return inside
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     self._expression(item.context_expr, env)
-                return self._block(node.body, _without(env, _assigned(node, body=False)))
+                return self._block(node.body, without(env, assigned(node, body=False)))
             case ast.Try() | ast.TryStar():
                 self._block(node.body, dict(env))
-                after = _without(env, _assigned(node))
+                after = without(env, assigned(node))
                 for handler in node.handlers:
                     self._block(handler.body, dict(after))
                 self._block(node.orelse, dict(after))
@@ -120,11 +98,11 @@ class Objects:
             case ast.Match():
                 self._expression(node.subject, env)
                 for branch in node.cases:
-                    self._block(branch.body, _without(env, _assigned(node)))
-                return _without(env, _assigned(node))
+                    self._block(branch.body, without(env, assigned(node)))
+                return without(env, assigned(node))
             case ast.Assert():
                 self._expression(node.test, env)
-                return self._narrow(node.test, env)[0]
+                return self._guards.narrow(node.test, env)[0]
             case ast.Return() | ast.Raise():
                 self._parts(node, env)
                 return None
@@ -132,7 +110,7 @@ class Objects:
                 return None
             case _:
                 self._parts(node, env)
-                return _without(env, _assigned(node))
+                return without(env, assigned(node))
 
     def _parts(self, node: ast.AST, env: Environment) -> None:
         for child in ast.iter_child_nodes(node):
@@ -144,17 +122,17 @@ class Objects:
         if node.value is not None:
             self._expression(node.value, env)
             found = self._thing(node.value, env)
-        env = _without(env, _assigned(node))
+        env = without(env, assigned(node))
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if found is None and isinstance(node, ast.AnnAssign):
-            found = self._annotated(node.annotation)
+            found = self._guards.annotated(node.annotation)
         for target in targets:
             self._parts(target, env)
-            key = _key(target)
-            if key and found is not None:
-                env[key] = found
+            place = key(target)
+            if place and found is not None:
+                env[place] = found
                 self._note(target, found)
-            elif not key:
+            elif not place:
                 self._expression(target, env)
             self._collect(target, node.value, found)
         return env
@@ -177,9 +155,11 @@ class Objects:
         for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             if part is not None:
                 self._expression(part, env)
-        scope = _without(env, [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)])
+        scope = without(env, [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)])
         for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
-            found = None if argument.annotation is None else self._annotated(argument.annotation)
+            found = (
+                None if argument.annotation is None else self._guards.annotated(argument.annotation)
+            )
             if found is not None:
                 scope[argument.arg] = found
         first = [*node.args.posonlyargs, *node.args.args][:1]
@@ -200,7 +180,7 @@ class Objects:
             self._expression(base, env)
         self._methods(node, env)
         # Known is what every assignment agrees on. The first look didn't know it yet.
-        self._attributes[node] = {name: _joined(found) for name, found in self._collected.items()}
+        self._attributes[node] = {name: joined(found) for name, found in self._collected.items()}
         self.known, self._collected = known, None
         self._methods(node, env)
         self._class, self._collected = outer, outer_collected
@@ -219,7 +199,7 @@ class Objects:
         """Note what an expression and its parts are."""
         match node:
             case ast.Lambda():
-                self._expression(node.body, _without(env, [
+                self._expression(node.body, without(env, [
                     a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]))  # fmt: skip
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                 self._expression(node.elt, self._generators(node.generators, env))
@@ -231,11 +211,11 @@ class Objects:
                 now = env
                 for operand in node.values:
                     self._expression(operand, now)
-                    yes, no = self._narrow(operand, now)
+                    yes, no = self._guards.narrow(operand, now)
                     now = yes if isinstance(node.op, ast.And) else no
             case ast.IfExp():
                 self._expression(node.test, env)
-                yes, no = self._narrow(node.test, env)
+                yes, no = self._guards.narrow(node.test, env)
                 self._expression(node.body, yes)
                 self._expression(node.orelse, no)
             case _:
@@ -256,11 +236,11 @@ class Objects:
         for generator in generators:
             self._expression(generator.iter, inside)
             before = dict(inside)
-            inside = _without(inside, _assigned(generator.target))
+            inside = without(inside, assigned(generator.target))
             self._loop_target(generator.target, generator.iter, before, inside)
             for test in generator.ifs:
                 self._expression(test, inside)
-                inside = self._narrow(test, inside)[0]
+                inside = self._guards.narrow(test, inside)[0]
         return inside
 
     def _loop_target(
@@ -274,14 +254,14 @@ class Objects:
             elif over.func.id == "zip" and isinstance(target, ast.Tuple):
                 pairs = list(zip(target.elts, over.args, strict=False))
         for each, source in pairs:
-            found, key = self._thing(source, env), _key(each)
-            if key and found is not None and found.kind == "list":
-                inside[key] = replace(found, kind="layer")
+            found, place = self._thing(source, env), key(each)
+            if place and found is not None and found.kind == "list":
+                inside[place] = replace(found, kind="layer")
 
     def _thing(self, node: ast.expr, env: Environment) -> Thing | None:
-        key = _key(node)
-        if key and key in env:
-            return env[key]
+        place = key(node)
+        if place in env:
+            return env[place]
         match node:
             case ast.Attribute():
                 base = self._thing(node.value, env)
@@ -303,7 +283,7 @@ class Objects:
             case ast.IfExp():
                 sides = [node.body, node.orelse]
                 given = [s for s in sides if not isinstance(s, ast.Constant)]
-                return _joined([self._thing(side, env) for side in given])
+                return joined([self._thing(side, env) for side in given])
             case ast.NamedExpr():
                 return self._thing(node.value, env)
         return None
@@ -324,7 +304,7 @@ class Objects:
         return None
 
     def _list(self, items: list[ast.expr], env: Environment) -> Thing | None:
-        found = _joined([self._thing(item, env) for item in items])
+        found = joined([self._thing(item, env) for item in items])
         return None if found is None or found.kind != "layer" else replace(found, kind="list")
 
     def _made(self, node: ast.Call, env: Environment) -> Thing | None:
@@ -348,145 +328,16 @@ class Objects:
             if listed is not None:
                 return listed
         paths = self.names.paths(node.func)
-        nets = paths and all(path.startswith(_NETS) for path in paths)
+        nets = paths and all(path.startswith(NETS) for path in paths)
         return Thing("net") if nets and last in (*_LISTS, "Model") else None
 
     def _is_net(self, node: ast.ClassDef) -> bool:
         for base in node.bases:
             paths = self.names.paths(base)
-            if any(path.startswith(_NETS) for path in paths):
+            if any(path.startswith(NETS) for path in paths):
                 return True
             if isinstance(base, ast.Name) and base.id in self._classes:
                 inherited = self._classes[base.id]
                 if inherited is not node and self._is_net(inherited):
                     return True
         return False
-
-    def _annotated(self, node: ast.expr) -> Thing | None:
-        if isinstance(node, ast.Subscript):  # Optional[nn.BatchNorm2d]
-            name = node.value
-            last = name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "")
-            return self._annotated(node.slice) if last == "Optional" else None
-        symbols, others = self._classes_in(node)
-        if symbols and not others:
-            return Thing("layer", frozenset(symbols))
-        if any(path.startswith(_NETS) and path.endswith((".Module", ".Cell", ".Model"))
-               for path in self.names.paths(node)):  # fmt: skip
-            return Thing("net")
-        return None
-
-    # Guards
-
-    def _narrow(self, test: ast.expr, env: Environment) -> tuple[Environment, Environment]:
-        """What is known where a test is true, and where it is false."""
-        match test:
-            case ast.UnaryOp(op=ast.Not()):
-                yes, no = self._narrow(test.operand, env)
-                return no, yes
-            case ast.BoolOp(op=ast.And()):
-                yes = env
-                for part in test.values:
-                    yes = self._narrow(part, yes)[0]
-                return yes, dict(env)
-            case ast.BoolOp(op=ast.Or()):
-                no, each = env, []
-                for part in test.values:
-                    yes, no = self._narrow(part, no)
-                    each.append(yes)
-                keys = set.intersection(*(set(e) for e in each))
-                joined = {key: _joined([e[key] for e in each]) for key in keys}
-                return {key: t for key, t in joined.items() if t is not None}, no
-            case ast.Call(func=ast.Name(id="isinstance"), args=[of, classes], keywords=[]):
-                return self._guarded(of, classes, env), dict(env)
-            case ast.Compare(left=ast.Call(func=ast.Name(id="type"), args=[of]),
-                             ops=[ast.Is() | ast.Eq()], comparators=[classes]):  # fmt: skip
-                return self._guarded(of, classes, env), dict(env)
-            case ast.Compare(left=ast.Call(func=ast.Name(id="type"), args=[of]),
-                             ops=[ast.IsNot() | ast.NotEq()], comparators=[classes]):  # fmt: skip
-                return dict(env), self._guarded(of, classes, env)
-        return dict(env), dict(env)
-
-    def _guarded(self, of: ast.expr, classes: ast.expr, env: Environment) -> Environment:
-        key, (symbols, others) = _key(of), self._classes_in(classes)
-        if not key or not symbols:
-            return dict(env)
-        before = env.get(key) or self._thing(of, env)
-        calls = before.calls if before is not None and before.kind == "layer" else ()
-        return {**env, key: Thing("layer", frozenset(symbols), calls, only=not others)}
-
-    def _classes_in(self, node: ast.expr) -> tuple[set[Symbol], bool]:
-        """The batch-norm classes among those that isinstance is given; whether there are others."""
-        node = self.names.value(node)
-        if isinstance(node, ast.Tuple | ast.List):
-            parts = node.elts
-        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-            parts = [node.left, node.right]
-        else:
-            symbol = self.names.symbol(node)
-            ours = symbol is not None and symbol.kind in ("class", "base")
-            return ({symbol} if ours and symbol is not None else set()), not ours
-        symbols: set[Symbol] = set()
-        others = False
-        for part in parts:
-            if isinstance(part, ast.Constant) and part.value is None:
-                continue
-            found, more = self._classes_in(part)
-            symbols |= found
-            others = others or more
-        return symbols, others
-
-
-def _key(node: ast.expr) -> str:
-    """A name, or attributes of a name, as text; empty for any other expression."""
-    if isinstance(node, ast.Name):
-        return node.id
-    if isinstance(node, ast.Attribute):
-        base = _key(node.value)
-        return f"{base}.{node.attr}" if base else ""
-    return ""
-
-
-def _without(env: Environment, keys: Iterable[str]) -> Environment:
-    """What is still known when something else has been assigned to names or attributes."""
-    gone = set(keys)
-    if not gone:
-        return dict(env)
-    return {
-        key: thing
-        for key, thing in env.items()
-        if not any(key == each or key.startswith(each + ".") for each in gone)
-    }
-
-
-def _assigned(node: ast.AST, *, body: bool = True) -> Iterator[str]:
-    parts = ast.walk(node) if body else (n for i in node.items for n in ast.walk(i))  # type: ignore[attr-defined]
-    for part in parts:
-        if isinstance(getattr(part, "ctx", None), ast.Store | ast.Del):
-            key = _key(part)  # type: ignore[arg-type]
-            if key:
-                yield key
-
-
-def _joined(things: Iterable[Thing | None]) -> Thing | None:
-    """One thing that is any of several; None where one of them isn't known."""
-    found = list(things)
-    first = found[0] if found else None
-    if first is None:
-        return None
-    symbols, calls = set(first.symbols), dict.fromkeys(first.calls)
-    for other in found[1:]:
-        if other is None or other.kind != first.kind or other.net is not first.net:
-            return None
-        symbols |= other.symbols
-        calls |= dict.fromkeys(other.calls)
-    only = all(thing is not None and thing.only for thing in found)
-    return replace(first, symbols=frozenset(symbols), calls=tuple(calls), only=only)
-
-
-def _merged(ends: list[Environment]) -> Environment | None:
-    """What is known after several branches: what all that end agree on."""
-    if not ends:
-        return None
-    keys = set(ends[0]).intersection(*ends[1:])
-    joined = {key: _joined([end[key] for end in ends]) for key in keys}
-    return {key: thing for key, thing in joined.items() if thing is not None}

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from batchnorm.translate.form import dialect, forms
 
-__all__ = ["NAMES", "Kind", "Symbol", "keras_module", "symbol_at"]
+__all__ = ["CLASSES", "NAMES", "Kind", "Symbol", "keras_module", "symbol_at"]
 
 Kind: TypeAlias = Literal["class", "base", "function", "foreign"]
 
@@ -62,11 +62,12 @@ _FUNCTIONS = {
 }
 _MINT = re.compile(r"mindspore\.mint\.nn\.(?:Sync)?BatchNorm[123]d")
 
-NAMES = frozenset(
+CLASSES = frozenset(
     {f"{kind}BatchNorm{rank}d" for kind in ("", "Lazy") for rank in "123"}
-    | {"SyncBatchNorm", "BatchNormalization", "SyncBatchNormalization", "_BatchNorm", "_NormBase"}
-    | {path.rpartition(".")[2] for path in _FUNCTIONS}
+    | {"SyncBatchNorm", "BatchNormalization", "SyncBatchNormalization"}
 )
+"""What the layers' classes are called."""
+NAMES = CLASSES | {"_BatchNorm", "_NormBase"} | {p.rpartition(".")[2] for p in _FUNCTIONS}
 """The last parts of the paths that mean something."""
 
 
