@@ -64,3 +64,25 @@ def test_the_example_on_a_rules_page_is_found_and_the_corrected_one_is_not(rule)
     found = [[each.rule for each in lint_text(block.encode(), Settings())[0]] for block in blocks]
     assert set(found[0]) == {rule.id}
     assert found[-1] == []
+
+
+TRAIN = """from mindspore import nn
+from src.net import Net
+from src.loss import Loss
+net = Net()
+step = nn.TrainOneStepCell(Loss(net), nn.SGD(net.trainable_params()))
+for batch in batches:
+    step(batch)
+"""
+
+
+@pytest.mark.parametrize(
+    ("net", "loss", "found"),
+    [("nn.BatchNorm2d(3)", "", ["BN007"]), ("nn.LayerNorm(3)", "nn.BatchNorm2d(3)", [])],
+)
+def test_only_the_net_that_is_trained_has_to_have_batch_norms(tmp_path, net, loss, found):
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "net.py").write_text(net)
+    (tmp_path / "src" / "loss.py").write_text(loss)
+    findings, _ = lint_text(TRAIN.encode(), Settings(), tmp_path / "train.py")
+    assert [each.rule for each in findings] == found

@@ -116,7 +116,7 @@ class Linted:
         """The class or function at the module's top level that holds a node, or the module."""
         found: ast.AST = self.source.tree
         for outer in self.source.around(node):
-            if isinstance(outer, (*Function.__args__, ast.ClassDef)):
+            if isinstance(outer, Function | ast.ClassDef):
                 found = outer
         return found
 

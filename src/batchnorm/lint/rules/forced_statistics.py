@@ -16,9 +16,9 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## What is found
 
-    `use_batch_statistics=True` as a literal, given to the constructor or set later on a known
-    layer. A variable is not reported: nets that are built once for training and once for evaluation
-    choose it on purpose.
+    `use_batch_statistics=True` as a literal in a constructor's call. A variable is not reported:
+    nets that are built once for training and once for evaluation choose it on purpose; nor is the
+    attribute set later, which nobody does by habit.
 
     ## Why it matters
 
@@ -45,21 +45,14 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = nn.BatchNorm2d(64)
     ```
     """
-    name = "use_batch_statistics"
-    given = [site.arguments[name] for site in file.sites if name in site.arguments]
-    for node in file.nodes:
-        match node:
-            case ast.Assign(
-                targets=[ast.Attribute(value=of, attr="use_batch_statistics")], value=value
-            ) if file.layer(of) is not None:
-                given.append(value)
-    for value in given:
-        if isinstance(value, ast.Constant) and value.value is True:
+    for site in file.sites:
+        given = site.arguments.get("use_batch_statistics")
+        if isinstance(given, ast.Constant) and given.value is True:
             message = (
                 "use_batch_statistics=True normalizes by the batch in evaluation as well, and "
                 "moves the running statistics there; leave it out to go by set_train"
             )
-            yield value, message
+            yield given, message
 
 
 RULE = Rule("BN006", "batch-statistics-always", check, ("forced-batch-statistics",))

@@ -25,8 +25,9 @@ def check(file: Linted) -> Iterator[Hit]:
 
     A file that makes a training step (`nn.TrainOneStepCell`, `nn.TrainOneStepWithLossScaleCell` or
     `value_and_grad`), calls it in a loop, itself or by a function, and calls `set_train` nowhere,
-    or only as `set_train(False)`; if that file, or one that it imports from its own folders, names
-    a batch norm. `Model(...).train`, which sets the mode by itself, is no such step.
+    or only as `set_train(False)`; if that file names a batch norm, or the file in its own folders
+    from which it imports the class of the net that is trained. `Model(...).train`, which sets the
+    mode by itself, is no such step.
 
     ## Why it matters
 
@@ -98,15 +99,30 @@ def _callers(steps: set[str], file: Linted) -> set[str]:
 
 
 def _has_batch_norms(file: Linted) -> bool:
-    """Whether this file, or one that it imports from its own folders, names a batch norm."""
-    if names_a_batch_norm(file.source.data):
-        return True
+    """Whether the net that is trained is known to have a batch norm.
+
+    Its class says so, where the file imports it from its own folders; else this file has to.
+    """
+    trained = {
+        call.func.value.id
+        for call in file.calls(file.source.tree)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "trainable_params"
+        if isinstance(call.func.value, ast.Name)
+    }
+    made = {
+        node.value.func.id
+        for node in file.nodes
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if isinstance(node.value.func, ast.Name)
+        if any(isinstance(t, ast.Name) and t.id in trained for t in node.targets)
+    }
     for node in file.nodes:
-        if isinstance(node, ast.ImportFrom) and node.module:
-            for found in _own_files(file.path.resolve().parent, node.module, node.level):
-                if found.is_file() and names_a_batch_norm(found.read_bytes()):
-                    return True
-    return False
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        if made & {alias.asname or alias.name for alias in node.names}:
+            paths = _own_files(file.path.resolve().parent, node.module, node.level)
+            return any(p.is_file() and names_a_batch_norm(p.read_bytes()) for p in paths)
+    return names_a_batch_norm(file.source.data)
 
 
 def _own_files(folder: Path, module: str, level: int) -> Iterator[Path]:
