@@ -22,7 +22,17 @@ from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import line_for, mark
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
 from batchnorm.rewrite.site import Site
-from batchnorm.source import NAMES, Edit, Names, Source, Symbol, Thing, apply, parse_source
+from batchnorm.source import (
+    NAMES,
+    Edit,
+    Names,
+    Source,
+    Symbol,
+    Thing,
+    apply,
+    parse_source,
+    parse_text,
+)
 from batchnorm.translate import dialect
 
 __all__ = ["Rewritten", "rewrite_source"]
@@ -85,16 +95,16 @@ def _rewritten(
 ) -> tuple[bytes, tuple[Site, ...], int]:
     job, marked = _run(source, task, path, frozenset())
     after = apply(source.data, job.edits)
-    unused = unused_imports(source, parse_source(after))
+    unused = unused_imports(source, parse_text(after))
     freed = frozenset(unused & job.imports.blocked)
     if freed:  # names that no longer mean what they meant can be bound anew
         job, marked = _run(source, task, path, freed)
         after = apply(source.data, job.edits)
-        unused = set(freed) | unused_imports(source, parse_source(after))
+        unused = set(freed) | unused_imports(source, parse_text(after))
     rewritten = any(not site.left for site in job.sites)
     if rewritten and unused and (path is None or path.name != "__init__.py"):
         keep = {task.to.framework} if freed else set()
-        after = remove_unused(parse_source(after), unused, keep)
+        after = remove_unused(parse_text(after), unused, keep)
     return after, tuple(sorted(job.sites, key=lambda site: site.line)), marked
 
 

@@ -11,7 +11,7 @@ from batchnorm.source.known import Thing
 from batchnorm.source.names import Binding, Names, Scope
 from batchnorm.source.objects import Objects
 from batchnorm.source.symbols import CLASSES, NAMES, Symbol, keras_module, symbol_at
-from batchnorm.source.text import Edit, Source, SourceError, apply, parse_source
+from batchnorm.source.text import Edit, Source, SourceError, apply, parse_source, parse_text
 
 __all__ = [
     "CLASSES",
@@ -32,6 +32,7 @@ __all__ = [
     "keras_module",
     "names_a_batch_norm",
     "parse_source",
+    "parse_text",
     "symbol_at",
     "work_on",
     "write",

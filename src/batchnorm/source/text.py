@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from batchnorm.errors import InvalidValue
 
-__all__ = ["Edit", "Source", "SourceError", "apply", "parse_source"]
+__all__ = ["Edit", "Source", "SourceError", "apply", "parse_source", "parse_text"]
 
 _LINE_ENDS = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
@@ -115,6 +115,15 @@ def parse_source(raw: bytes) -> Source:
         data = raw.removeprefix(_BOM).decode(encoding.removesuffix("-sig")).encode()
     except (SyntaxError, LookupError, UnicodeError) as error:
         raise SourceError(f"is not text in its encoding: {error}") from None
+    return parse_text(data, encoding)
+
+
+def parse_text(data: bytes, encoding: str = "utf-8") -> Source:
+    """Read text that is UTF-8 already, whatever it says about its encoding on the disk.
+
+    Raises:
+        SourceError: it does not parse.
+    """
     try:
         with warnings.catch_warnings():  # about the user's escapes, which are theirs
             warnings.simplefilter("ignore")
