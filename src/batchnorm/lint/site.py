@@ -53,6 +53,12 @@ class Site:
         return self.given("weight_of_batch", "weight_of_running")
 
     @property
+    def averages(self) -> bool:
+        """Whether running statistics can move at all, as far as the call says."""
+        switches = (self.given(word) for word in ("forced_statistics", "tracking", "trainable"))
+        return not any(isinstance(s, ast.Constant) and s.value is False for s in switches)
+
+    @property
     def weighs_batch(self) -> bool:
         """Whether momentum is the weight of the new batch (torch), or of the old value."""
         meaning = self.parameter("weight_of_batch", "weight_of_running").meaning

@@ -51,7 +51,9 @@ def check(file: Linted) -> Iterator[Hit]:
     ```
     """
     for site in file.sites:
-        found = None if site.momentum is None else number(site.momentum, file.names)
+        if site.momentum is None or not site.averages:
+            continue
+        found = number(site.momentum, file.names)
         if found is not None and found.value in (0, 1):
             still = (found.value == 0) == site.weighs_batch
             what = "never move" if still else "hold the last batch only"

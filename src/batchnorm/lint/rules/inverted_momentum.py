@@ -29,7 +29,8 @@ def check(file: Linted) -> Iterator[Hit]:
     below one half: of the momenta written in the code that this rule was tried on, the right ones
     lie between 0.001 and 0.2 in torch's sense and none between 0.2 and 0.8
     ([measured](measured.md)). Exactly 0.5 means the same both ways and is not reported; 0 and 1 are
-    [BN002](BN002.md). Files of tests (`test_*.py`, `*_test.py`) are passed over.
+    [BN002](BN002.md). Files of tests (`test_*.py`, `*_test.py`) are passed over, and layers
+    whose statistics never move (`use_batch_statistics=False`, `track_running_stats=False`).
 
     ## Why it matters
 
@@ -61,7 +62,9 @@ def check(file: Linted) -> Iterator[Hit]:
     If a weight this large is what you want, say so with `# noqa: BN001`.
     """
     for site in file.sites:
-        found = None if site.momentum is None else number(site.momentum, file.names)
+        if site.momentum is None or not site.averages:
+            continue
+        found = number(site.momentum, file.names)
         if found is None or not 0 < found.value < 1:
             continue
         right = found.value < THRESHOLD if site.weighs_batch else found.value > THRESHOLD

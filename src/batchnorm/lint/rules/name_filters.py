@@ -30,7 +30,8 @@ def check(file: Linted) -> Iterator[Hit]:
     `k`, `param.name`, …; not `model_name`, and not a function's argument `name` unless it has one
     for the parameter as well). Not reported where the same condition asks for other spellings
     as well (`"bn" in k or "downsample.1" in k`), and not for longer texts, such as `"bn1."`, which
-    speak of one certain net, nor for the name of a class, `"BatchNorm"`.
+    speak of one certain net, nor for several `startswith` at once, nor for the name of a class,
+    `"BatchNorm"`.
 
     ## Why it matters
 
@@ -117,6 +118,9 @@ def _asks_for_more(node: ast.AST, file: Linted) -> bool:
     around = node
     while isinstance(file.source.parents.get(around), ast.BoolOp | ast.UnaryOp):
         around = file.source.parents[around]
+    calls = [n.func for n in ast.walk(around) if isinstance(n, ast.Call)]
+    if sum(isinstance(f, ast.Attribute) and f.attr == "startswith" for f in calls) > 1:
+        return True
     texts = [n.value for n in ast.walk(around) if isinstance(n, ast.Constant)]
     more = [t for t in texts if isinstance(t, str) and re.search("norm|down_?sample|shortcut", t)]
     return len(more) > sum(1 for t in more if _TOO_SHORT.fullmatch(t))
