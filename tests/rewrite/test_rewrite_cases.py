@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from record import FOLDER, Case, read, run
 
 CASES = [
-    pytest.param(case, target, id=f"{case.title}-{target}")
+    pytest.param(case, target, id=f"{path.stem}: {case.title}-{target}")
     for path in sorted(FOLDER.glob("*.txt"))
     for case in read(path)
     for target in case.after

@@ -14,7 +14,7 @@ from batchnorm.source import Thing
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
-__all__ = ["rewrite_attribute"]
+__all__ = ["rewrite_attribute", "stays"]
 
 _KERAS = {
     "gamma": "gamma",

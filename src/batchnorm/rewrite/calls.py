@@ -10,10 +10,11 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from batchnorm.errors import BatchNormError
 from batchnorm.rewrite.arguments import Arguments
-from batchnorm.rewrite.job import Job, Outcome
+from batchnorm.rewrite.job import Job, Outcome, Task
 from batchnorm.rewrite.known import around
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 PLACEHOLDER = "NUM_FEATURES"
+SYNC = "SyncBatchNormalization"
 _TOPICS = {
     "weight_of_batch": "momentum",
     "weight_of_running": "momentum",
@@ -168,30 +170,38 @@ def planned(
         Left: the arguments can't be read, or can't be said in the target.
     """
     form = _form(job, symbol)
-    keywords = dict(found.keywords)
-    first = () if not stand_in or "num_features" not in form.parameters else ("num_features",)
-    text = ", ".join((*first, *found.positional, *(f"{k}={v}" for k, v in keywords.items())))
-    whole = f"_({text})"
+    first = ("num_features",) if stand_in and "num_features" in form.parameters else ()
+    texts = (*first, *found.positional, *(f"{k}={v}" for k, v in found.keywords.items()))
+    plan = _plan(job.task, symbol.name, f"_({', '.join(texts)})", rank, channels)
+    if isinstance(plan, str):
+        raise Left(plan)
+    return plan
+
+
+@lru_cache(maxsize=1024)  # the same few calls stand in most files, and each is asked for twice
+def _plan(task: Task, name: str, whole: str, rank: int | None, channels: int | None) -> Plan | str:
+    """The plan for a call's text, or why there is none."""
+    form = forms(task.from_)[name if name != SYNC else "BatchNormalization"]
     try:
         node = ast.parse(whole, mode="eval").body
         assert isinstance(node, ast.Call)
         named = {str(keyword.arg): keyword.value for keyword in node.keywords}
         arguments = bind(form, node.args, named, whole)
-        if symbol.name == "SyncBatchNormalization":
+        if name == SYNC:
             if "synchronized" not in form.parameters:
-                raise Left(f"{job.task.from_.name} has no synchronized=")
+                return f"{task.from_.name} has no synchronized="
             arguments["synchronized"] = Argument("True", True)
         rank = rank if not form.ranks else None
         if rank is None and form.dialect.is_keras:
-            rank = 5 if _axis(arguments) == 4 else job.task.rank
-        plan = make_plan(form, arguments, job.task.to, rank=rank, num_features=channels)
+            rank = 5 if _axis(arguments) == 4 else task.rank
+        plan = make_plan(form, arguments, task.to, rank=rank, num_features=channels)
     except (RecursionError, MemoryError):
-        raise Left("the call is nested too deeply to be read") from None
+        return "the call is nested too deeply to be read"
     except (BatchNormError, SyntaxError) as error:
-        raise Left(str(error)) from None
+        return str(error)
     worst = [d for d in plan.differences if d.kind == "inexpressible"]
     if worst:
-        raise Left("; ".join(d.text + (f" ({d.remedy})" if d.remedy else "") for d in worst))
+        return "; ".join(d.text + (f" ({d.remedy})" if d.remedy else "") for d in worst)
     return plan
 
 
@@ -201,7 +211,7 @@ def _axis(arguments: Mapping[str, Argument]) -> object:
 
 
 def _form(job: Job, symbol: Symbol) -> Form:
-    name = "BatchNormalization" if symbol.name == "SyncBatchNormalization" else symbol.name
+    name = "BatchNormalization" if symbol.name == SYNC else symbol.name
     found = forms(job.task.from_).get(name)
     if found is None:
         raise Left(f"{job.task.from_.name} has no class {name}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from batchnorm.rewrite.imports import Imports
 from batchnorm.rewrite.site import Kind, Site
@@ -51,9 +50,9 @@ class Outcome:
 class Job:
     """One file's rewriting."""
 
-    source: Source
     task: Task
-    path: Path | None
+    names: Names
+    objects: Objects
     freed: frozenset[str] = frozenset()
     edits: list[Edit] = field(default_factory=list)
     sites: list[Site] = field(default_factory=list)
@@ -62,8 +61,7 @@ class Job:
     """Nodes that an outer site has taken care of."""
 
     def __post_init__(self) -> None:
-        self.names = Names(self.source, self.path, self.task.keras)
-        self.objects = Objects(self.names)
+        self.source: Source = self.names.source
         self.imports = Imports(self.names, self.task.to, self.task.keras, self.freed)
 
     def text(self, node: ast.AST) -> str:

@@ -26,7 +26,7 @@ from batchnorm.source import (
     NAMES,
     Edit,
     Names,
-    Source,
+    Objects,
     Symbol,
     Thing,
     apply,
@@ -82,23 +82,23 @@ def rewrite_source(
     raw = raw.encode() if isinstance(raw, str) else raw
     task = Task(dialect(from_), dialect(to), rank)
     source = parse_source(raw)
-    if not _concerned(Names(source, path, task.keras), task):
+    names = Names(source, path, task.keras)
+    if not _concerned(names, task):
         return Rewritten(raw, raw, ())
-    after, sites, marked = _rewritten(source, task, path)
+    after, sites, marked = _rewritten(names, task)
     if after == source.data:
         return Rewritten(raw, raw, sites, 0)
     return Rewritten(raw, source.encoded(after), sites, marked)
 
 
-def _rewritten(
-    source: Source, task: Task, path: Path | None
-) -> tuple[bytes, tuple[Site, ...], int]:
-    job, marked = _run(source, task, path, frozenset())
+def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:
+    source, path, objects = names.source, names.path, Objects(names)
+    job, marked = _run(Job(task, names, objects))
     after = apply(source.data, job.edits)
     unused = unused_imports(source, parse_text(after))
     freed = frozenset(unused & job.imports.blocked)
     if freed:  # names that no longer mean what they meant can be bound anew
-        job, marked = _run(source, task, path, freed)
+        job, marked = _run(Job(task, names, objects, freed))
         after = apply(source.data, job.edits)
         unused = set(freed) | unused_imports(source, parse_text(after))
     rewritten = any(not site.left for site in job.sites)
@@ -132,8 +132,9 @@ def _concerned(names: Names, task: Task) -> bool:
     return False
 
 
-def _run(source: Source, task: Task, path: Path | None, freed: frozenset[str]) -> tuple[Job, int]:
-    job = Job(source, task, path, freed)
+def _run(job: Job) -> tuple[Job, int]:
+    """Visit everything; the job, and how many marks were added."""
+    source = job.source
     for node in ast.walk(source.tree):
         if isinstance(node, ast.Call):
             symbol = _ours(job, node.func)

@@ -15,6 +15,7 @@ import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 from batchnorm.errors import InvalidValue
 
@@ -44,7 +45,6 @@ class Source:
         data: the text in UTF-8, without a byte order mark.
         encoding: of the file on the disk; "utf-8-sig" where it begins with a mark.
         tree: its syntax tree.
-        parents: the node around each node.
         newline: what ends its first line.
     """
 
@@ -53,10 +53,18 @@ class Source:
         ends = list(_LINE_ENDS.finditer(data))
         self._lines = [0, *(end.end() for end in ends)]
         self.newline = ends[0].group().decode() if ends else "\n"
-        self.parents: dict[ast.AST, ast.AST] = {}
-        for node in ast.walk(tree):
+
+    @cached_property
+    def parents(self) -> dict[ast.AST, ast.AST]:
+        """The node around each node."""
+        found: dict[ast.AST, ast.AST] = {}
+        pending: list[ast.AST] = [self.tree]
+        while pending:
+            node = pending.pop()
             for child in ast.iter_child_nodes(node):
-                self.parents[child] = node
+                found[child] = node
+                pending.append(child)
+        return found
 
     def span(self, node: ast.AST) -> tuple[int, int]:
         """The first byte of a node and the one after its last; parentheses around it are out."""
