@@ -26,9 +26,9 @@ def check(file: Linted) -> Iterator[Hit]:
     whose framework has no such attribute. An object counts as such a layer if
 
     - the file makes it, annotates it, or asks `isinstance` of it; or
-    - one function takes both from it: `bn.moving_variance` beside `bn.weight`; or
-    - its name says so (`bn`, `norm`), the name of the attribute is that of a running statistic, and
-      the file imports one framework only, and has no class of its own with that attribute.
+    - the file imports one framework only, and one function takes both from the object
+      (`bn.moving_variance` beside `bn.weight`), or a running statistic from an object that is
+      called `bn` or `norm`. Attributes that a class of the file gives itself don't count here.
 
     What a `hasattr` of the same name guards is not reported.
 
@@ -105,8 +105,8 @@ def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
                 key = file.function(node), of
                 used.setdefault(key, {}).setdefault(node.attr, []).append(node)
     for (_, of), taken in used.items():
-        wrong = {name: nodes for name, nodes in taken.items() if name in foreign_ones}
-        running = {name for name in wrong if name in _all_running()} - defined
+        wrong = {name: taken[name] for name in taken if name in foreign_ones - defined}
+        running = {name for name in wrong if name in _all_running()}
         named = any(part in of.rpartition(".")[2].lower() for part in _LOOKS_LIKE_ONE)
         if not wrong or not (own & taken.keys() or (running and named)):
             continue
