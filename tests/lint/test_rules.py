@@ -8,8 +8,11 @@ import re
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from batchnorm.lint import RULES, Settings, lint_text
+from batchnorm.source import SourceError
 
 FILES = sorted((Path(__file__).parent / "cases").glob("*.txt"))
 CASE = re.compile(r"^=== (.+)\n", re.MULTILINE)
@@ -86,3 +89,26 @@ def test_only_the_net_that_is_trained_has_to_have_batch_norms(tmp_path, net, los
     (tmp_path / "src" / "loss.py").write_text(loss)
     findings, _ = lint_text(TRAIN.encode(), Settings(), tmp_path / "train.py")
     assert [each.rule for each in findings] == found
+
+
+CODE = [case.values[2] for case in cases()]
+
+
+@given(st.sampled_from(CODE), st.sampled_from(CODE), st.integers(0, 30), st.integers(0, 30))
+def test_code_cut_anywhere_is_looked_through_or_refused(first, second, start, end):
+    lines = (first + second).splitlines()[start : len(first) + end]
+    try:
+        findings, _ = lint_text("\n".join(lines).encode(), Settings())
+    except SourceError:
+        return
+    assert all(1 <= each.line <= len(lines) and each.column >= 1 for each in findings)
+
+
+@given(st.sampled_from(CODE), st.integers(1, 3))
+def test_blank_lines_and_indentation_move_findings_and_change_nothing_else(code, depth):
+    plain, _ = lint_text(code.encode(), Settings())
+    moved = "\n".join(["if True:", *("    " + line for line in code.splitlines())])
+    moved = "\n" * depth + moved + "\n"
+    found, _ = lint_text(moved.encode(), Settings())
+    at = [(each.rule, each.line - depth - 1, each.column - 4) for each in found]
+    assert at == [(each.rule, each.line, each.column) for each in plain]
