@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from batchnorm.explain.renderers.markdown import GENERATED
+from batchnorm.explain.renderers import markdown
 from batchnorm.lint.pages import index, page
 from batchnorm.lint.rules import RULES
 
@@ -21,7 +21,7 @@ __all__ = ["pages"]
 def pages() -> dict[str, str]:
     """All files of the folder: name -> text."""
     found = {"README.md": index(), **{f"{rule.id}.md": page(rule) for rule in RULES}}
-    return {name: f"{GENERATED}\n\n{text}" for name, text in found.items()}
+    return {name: f"{markdown.GENERATED}\n\n{text}" for name, text in found.items()}
 
 
 @click.command
@@ -31,7 +31,7 @@ def main(folder: Path, check: bool) -> None:
     """Write the pages into a folder."""
     wanted = pages()
     here = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("*.md")}
-    generated = (name for name, text in here.items() if text.startswith(GENERATED))
+    generated = (name for name, text in here.items() if text.startswith(markdown.GENERATED))
     gone = [name for name in generated if name not in wanted]
     stale = [name for name, text in wanted.items() if here.get(name) != text]
     if check and (stale or gone):

@@ -69,6 +69,7 @@ def check(file: Linted) -> Iterator[Hit]:
     ```
     """
     known = set()
+    uses: dict[tuple[ast.AST, str, str, str], list[ast.Attribute]] = {}
     for node in file.nodes:
         if isinstance(node, ast.Attribute):
             thing = file.layer(node.value)
@@ -77,7 +78,10 @@ def check(file: Linted) -> Iterator[Hit]:
             framework = file.framework(thing)
             known.add(node)
             if node.attr in foreign(framework) and not _guarded(node, file):
-                yield node, _message(file.text(node.value), {node.attr: [node]}, framework, file)
+                key = file.function(node), file.text(node.value), node.attr, framework
+                uses.setdefault(key, []).append(node)
+    for (_, of, name, framework), nodes in uses.items():
+        yield min(nodes, key=file.place), _message(of, {name: nodes}, framework, file)
     yield from _by_company(file, known)
 
 

@@ -17,6 +17,7 @@ _NAME_OF_SOMETHING_ELSE = re.compile(
     r"(?i)(model|net|arch|backbone|encoder|data|set|file|dir|path|class|task|run|user|func|op)_?name|"
     r"(self|args?|opts?|cfg|config)\.name"
 )
+_PART = re.compile(r"[._]?(weight|bias|gamma|beta)")
 _NAMED = re.compile(r"p|m|v|w|param\w*|module|layer|cell|weight|value|tensor|var\w*")
 
 
@@ -28,9 +29,12 @@ def check(file: Linted) -> Iterator[Hit]:
     `"bn" in name`, `"bn" not in param.name`, `name.startswith("bn")` and the same with `batchnorm`
     or `batch_norm`, where the other side is called like a parameter's name (`name`, `n`, `key`,
     `k`, `param.name`, …; not `model_name`, and not a function's argument `name` unless it has one
-    for the parameter as well). Not reported where the same condition asks for other spellings
-    as well (`"bn" in k or "downsample.1" in k`), and not for longer texts, such as `"bn1."`, which
-    speak of one certain net, nor for several `startswith` at once, nor for the name of a class,
+    for the parameter as well).
+
+    Not reported where the code shows that it knows the net's names: where the same condition, or
+    another branch of the same `if`, asks for further spellings (`"bn" in k or "downsample.1" in
+    k`), where it asks for a part of a certain net as well (`"rpn" in k and "bn" in k`) or for
+    several beginnings, and where the text is longer, such as `"bn1."`, or the name of a class,
     `"BatchNorm"`.
 
     ## Why it matters
@@ -68,7 +72,7 @@ def check(file: Linted) -> Iterator[Hit]:
         text, of = parts
         if not _TOO_SHORT.fullmatch(text) or not _names_a_parameter(of, file):
             continue
-        if not _asks_for_more(node, file):
+        if not _speaks_of_one_net(node, file):
             message = (
                 f"{file.text(node)} misses batch norms of other names, such as downsample.1, and "
                 "takes what only contains the text; ask isinstance of the layer instead"
@@ -113,17 +117,39 @@ def _names_a_parameter(node: ast.expr, file: Linted) -> bool:
     return True
 
 
-def _asks_for_more(node: ast.AST, file: Linted) -> bool:
-    """Whether the condition names other spellings of batch norms as well."""
-    around = node
-    while isinstance(file.source.parents.get(around), ast.BoolOp | ast.UnaryOp):
-        around = file.source.parents[around]
-    calls = [n.func for n in ast.walk(around) if isinstance(n, ast.Call)]
-    if sum(isinstance(f, ast.Attribute) and f.attr == "startswith" for f in calls) > 1:
+def _speaks_of_one_net(node: ast.AST, file: Linted) -> bool:
+    """Whether other conditions beside this one show that the net's names are known."""
+    beside = _conditions_beside(node, file)
+    texts = [
+        each.value
+        for condition in beside
+        for each in ast.walk(condition)
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    others = [text for text in texts if not _TOO_SHORT.fullmatch(text)]
+    if any(re.search("norm|down_?sample|shortcut", text) for text in others):
         return True
-    texts = [n.value for n in ast.walk(around) if isinstance(n, ast.Constant)]
-    more = [t for t in texts if isinstance(t, str) and re.search("norm|down_?sample|shortcut", t)]
-    return len(more) > sum(1 for t in more if _TOO_SHORT.fullmatch(t))
+    calls = [each.func for condition in beside for each in ast.walk(condition)
+             if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)]  # fmt: skip
+    if sum(call.attr == "startswith" for call in calls) > 1:
+        return True
+    both = any(isinstance(c, ast.BoolOp) and isinstance(c.op, ast.And) for c in beside)
+    return both and any(not _PART.fullmatch(text) for text in others)
+
+
+def _conditions_beside(node: ast.AST, file: Linted) -> list[ast.expr]:
+    """The whole condition that a filter is part of, and those of the if statement's branches."""
+    parents = file.source.parents
+    while isinstance(parents.get(node), ast.BoolOp | ast.UnaryOp | ast.Compare):
+        node = parents[node]
+    found: list[ast.expr] = [node]  # type: ignore[list-item]
+    branch = parents.get(node)
+    while isinstance(branch, ast.If) and isinstance(parents.get(branch), ast.If):
+        branch = parents[branch]
+    while isinstance(branch, ast.If):
+        found += [branch.test] if branch.test is not node else []
+        branch = branch.orelse[0] if len(branch.orelse) == 1 else None
+    return found
 
 
 RULE = Rule("BN008", "filter-by-name", check)
