@@ -12,7 +12,7 @@ from batchnorm.lint.rule import Hit, Rule
 __all__ = ["RULE"]
 
 _ALSO = re.compile(
-    r"\.eval\(|\.train\(False|set_train\(False|track_running_stats|running_mean|running_var|"
+    r"\.eval\(|\.train\(False|set_train\(\s*(mode\s*=\s*)?False|track_running_stats|running_mean|running_var|"
     r"moving_mean|moving_variance|use_batch_statistics|\.momentum *="
 )
 _PARAMETERS = {"parameters", "get_parameters", "trainable_params", "parameters_and_names",
