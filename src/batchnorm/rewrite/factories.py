@@ -24,7 +24,7 @@ from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
 from batchnorm.translate import Argument, Form, Plan, forms
 
-__all__ = ["indirect_call", "is_partial", "rewrite_partial", "rewrite_reference"]
+__all__ = ["indirect_call", "is_partial", "merge_tuple", "rewrite_partial", "rewrite_reference"]
 
 _TYPE_TESTS = {"isinstance", "issubclass"}
 _OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call, ast.Dict)
@@ -81,7 +81,6 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
         return
     job.replace(node, text)
     job.rewritten(node, "reference", text)
-    _merge_tuple(job, parent)
 
 
 def indirect_call(job: Job, call: ast.Call) -> None:
@@ -272,20 +271,19 @@ def _names_a_type(job: Job, node: ast.expr) -> bool:
     return False
 
 
-def _merge_tuple(job: Job, parent: ast.AST) -> None:
+def merge_tuple(job: Job, node: ast.Tuple) -> None:
     """Drop the second of two classes of a tuple that have become one."""
-    if not isinstance(parent, ast.Tuple) or not job.task.to.is_keras:
+    ours = [element for element in node.elts if job.names.symbol(element) is not None]
+    if not job.task.to.is_keras or len(ours) < 2:
         return
-    texts = [job.text(element) for element in parent.elts]
+    texts = [job.text(element) for element in node.elts]
     unique = list(dict.fromkeys(texts))
     if len(unique) == len(texts):
         return
-    whole = job.text(parent)
-    bracketed = whole.startswith("(")
     text = ", ".join(unique)
-    if bracketed:
+    if job.text(node).startswith("("):
         text = unique[0] if len(unique) == 1 else f"({text})"
-    job.replace(parent, text)
+    job.replace(node, text)
 
 
 def _closed(parent: ast.AST, text: str) -> str:

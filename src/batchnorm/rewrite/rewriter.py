@@ -14,6 +14,7 @@ from batchnorm.rewrite.calls import decide, rewrite_call
 from batchnorm.rewrite.factories import (
     indirect_call,
     is_partial,
+    merge_tuple,
     rewrite_partial,
     rewrite_reference,
 )
@@ -155,7 +156,9 @@ def _visit(job: Job, node: ast.AST) -> None:
         _visit(job, child)
     if node in job.done:
         return
-    if isinstance(node, ast.Call):
+    if isinstance(node, ast.Tuple):
+        merge_tuple(job, node)
+    elif isinstance(node, ast.Call):
         _visit_call(job, node)
     elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
         symbol = _ours(job, node)

@@ -3,6 +3,7 @@
 Not here: batch norms. The programs hold those, and are rewritten; this file isn't.
 """
 
+import contextlib
 import json
 import sys
 
@@ -54,6 +55,9 @@ def _torch(call, x, dy, parameters, rate):
 def _mindspore(call, x, dy, parameters, rate):
     import mindspore
 
+    # Under NumPy 2.4 the first eager operation of a process can raise SystemError, once.
+    with contextlib.suppress(SystemError):
+        mindspore.Tensor(np.ones(1, np.float32)) + 1
     weights = mindspore.ParameterTuple(parameters())
     sensitivity = mindspore.Tensor(dy)
 
@@ -75,8 +79,6 @@ def _tensorflow(call, x, dy, parameters, rate):
     with tf.GradientTape() as tape:
         tape.watch(given)
         y = call(given)
-    variables = [getattr(variable, "value", variable) for variable in parameters()]
-    variables = [v() if callable(v) else v for v in variables]
     variables = [getattr(variable, "_value", variable) for variable in parameters()]
     found = tape.gradient(y, [given, *variables], tf.constant(dy))
     for variable, gradient in zip(parameters(), found[1:], strict=True):
