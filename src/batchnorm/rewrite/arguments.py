@@ -41,7 +41,9 @@ class Arguments:
     def __init__(self, text: str, callee: int) -> None:
         self.callee = text[:callee]
         self.items, self.open, self.end = _split(text, callee)
-        self._comma = bool(self.items) and _ends_with_comma(self.items, text, self.end)
+        self._comma = bool(self.items) and _ends_with_comma(text, self.end)
+        if self.items and not self._comma:  # what stands before the parenthesis stays there
+            self.end, self.items[-1].trail = self.items[-1].trail + self.end, ""
 
     def written(self, added: list[str], first: list[str] | None = None) -> str:
         """The list with its parentheses, as it becomes.
@@ -133,7 +135,7 @@ def _split(text: str, callee: int) -> tuple[list[Item], str, str]:
     return items, text[callee:begin], text[tail:]
 
 
-def _ends_with_comma(items: list[Item], text: str, end: str) -> bool:
+def _ends_with_comma(text: str, end: str) -> bool:
     return text[: len(text) - len(end)].rstrip().endswith(",")
 
 
