@@ -74,9 +74,9 @@ def test_a_rewritten_program_gives_the_same_numbers(from_, to):
 
 
 def weight_of_running(found, key, framework):
-    """What was noted as momentum, as the weight of the old value."""
+    """The attribute momentum, as the weight of the old value; MindSpore stores torch's number."""
     momentum = float(found[f"{key.split()[0]} settings"][1])
-    return 1 - momentum if framework == "torch" else momentum
+    return 1 - momentum if framework in ("torch", "mindspore") else momentum
 
 
 def check_inference(found, key, framework):

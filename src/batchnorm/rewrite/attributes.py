@@ -118,7 +118,11 @@ def _base(job: Job, node: ast.expr, thing: Thing) -> str:
 
 
 def _opposite(job: Job) -> bool:
-    return (job.task.from_.framework == "torch") is not (job.task.to.framework == "torch")
+    """Whether the attribute `momentum` is one minus the other's.
+
+    MindSpore's is torch's number: its constructor takes the other, and stores one minus it.
+    """
+    return job.task.from_.is_keras is not job.task.to.is_keras
 
 
 def _set(job: Job, node: ast.Attribute, role: str, new: str) -> None:
