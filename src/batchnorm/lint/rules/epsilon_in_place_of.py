@@ -13,7 +13,7 @@ from batchnorm.lint.rule import Hit, Rule
 __all__ = ["LARGEST", "RULE"]
 
 LARGEST = Decimal("0.1")
-"""The epsilons that people choose are 1e-2 at most; docs/rules/measured.md has the numbers."""
+"""The epsilons that people choose are far smaller; docs/rules/measured.md has the numbers."""
 
 
 def check(file: Linted) -> Iterator[Hit]:

@@ -12,8 +12,8 @@ from batchnorm.lint.rule import Hit, Rule
 __all__ = ["RULE"]
 
 _ALSO = re.compile(
-    r"\.eval\(|\.train\(False|set_train\(\s*(mode\s*=\s*)?False|track_running_stats|running_mean|running_var|"
-    r"moving_mean|moving_variance|use_batch_statistics|\.momentum *="
+    r"\.eval\(|\.train\(False|set_train\(\s*(mode\s*=\s*)?False|track_running_stats|"
+    r"running_mean|running_var|moving_mean|moving_variance|use_batch_statistics|\.momentum *="
 )
 _PARAMETERS = {"parameters", "get_parameters", "trainable_params", "parameters_and_names",
                "named_parameters"}  # fmt: skip

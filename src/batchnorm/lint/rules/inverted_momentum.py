@@ -27,7 +27,7 @@ def check(file: Linted) -> Iterator[Hit]:
     layer: a literal, a constant of the file, or a parameter's default. People choose momenta that
     let the running statistics average over many batches, so the weight of the new batch is far
     below one half: of the momenta written in the code that this rule was tried on, the right ones
-    lie between 0.001 and 0.2 in torch's sense and none between 0.2 and 0.8
+    lie between 0.0003 and 0.2 in torch's sense, and none between 0.2 and 0.8
     ([measured](measured.md)). Exactly 0.5 means the same both ways and is not reported; 0 and 1 are
     [BN002](BN002.md). Files of tests (`test_*.py`, `*_test.py`) are passed over, and layers
     whose statistics never move (`use_batch_statistics=False`, `track_running_stats=False`).

@@ -144,7 +144,7 @@ def _conditions_beside(node: ast.AST, file: Linted) -> list[ast.expr]:
         node = parents[node]
     found: list[ast.expr] = [node]  # type: ignore[list-item]
     branch = parents.get(node)
-    while isinstance(branch, ast.If) and isinstance(parents.get(branch), ast.If):
+    while isinstance(branch, ast.If) and getattr(parents.get(branch), "orelse", None) == [branch]:
         branch = parents[branch]
     while isinstance(branch, ast.If):
         found += [branch.test] if branch.test is not node else []
