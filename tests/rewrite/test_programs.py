@@ -40,7 +40,7 @@ def numbers(source):
     return {key: [np.array(v) for v in values] for key, values in json.loads(text).items()}
 
 
-@pytest.mark.parametrize(("from_", "to"), permutations(FRAMEWORKS, 2))
+@pytest.mark.parametrize(("from_", "to"), list(permutations(FRAMEWORKS, 2)))
 def test_a_rewritten_program_gives_the_same_numbers(from_, to):
     source = (PROGRAMS / f"from_{from_}.py").read_text()
     found = rewrite_source(source, from_=from_, to=to)

@@ -123,9 +123,16 @@ def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
     symbol = job.names.symbol(func)
     if symbol is not None and depth:
         return {symbol} if symbol.kind == "class" and _ours(job, symbol) else set()
-    if not isinstance(func, ast.Name):
-        return set()
+    if isinstance(func, ast.Call):
+        made = is_partial(job, func)
+        return {made} if made is not None and _ours(job, made) else set()
     found: set[Symbol] = set()
+    if isinstance(func, ast.Attribute):
+        for value in _assigned_in_class(job, func):
+            found |= handed_on(job, value, depth + 1)
+        return found
+    if not isinstance(func, ast.Name):
+        return found
     for binding in job.names.bindings(func):
         if isinstance(binding.node, ast.arg):
             default = _default(job, binding.node)
@@ -133,6 +140,22 @@ def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
         elif binding.value is not None:
             found |= handed_on(job, binding.value, depth + 1)
     return found
+
+
+def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr]:
+    """What the class around a `self.name` assigns to it."""
+    around = next((c for c in job.source.around(node) if isinstance(c, ast.ClassDef)), None)
+    if around is None or not isinstance(node.value, ast.Name) or node.value.id != "self":
+        return []
+    return [
+        statement.value
+        for statement in ast.walk(around)
+        if isinstance(statement, ast.Assign)
+        for target in statement.targets
+        if isinstance(target, ast.Attribute)
+        and target.attr == node.attr
+        and ast.dump(target.value) == ast.dump(node.value)
+    ]
 
 
 def _default(job: Job, argument: ast.arg) -> ast.expr | None:
