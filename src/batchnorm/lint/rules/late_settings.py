@@ -41,7 +41,7 @@ def check(file: Linted) -> Iterator[Hit]:
     ## Why it matters
 
     MindSpore hands its settings to a kernel when the layer is made; assigning later changes the
-    attribute, prints well, and does nothing. torch does honour `eps` and `momentum`, and loops such
+    attribute and nothing else. torch does honour `eps` and `momentum`, and loops such
     as YOLOv5's that set them on all layers are carried over in good faith. On MindSpore `momentum`
     also holds one minus what was given, so what is read from it is torch's number.
 

@@ -41,8 +41,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     Names depend on who wrote the net. The batch norms of ResNet's shortcuts are `downsample.1`,
     those of a Sequential `0.1`, others `norm1`, and none of these contains "bn"; `subnet.conv`
-    does. What is filtered is skipped silently: a conversion loses a quarter of the layers, and
-    weight decay is put on some batch norms and taken from some convolutions. MindSpore's own
+    does. What is filtered is skipped silently: a conversion loses layers, and weight decay is
+    put on some batch norms and taken from some convolutions. MindSpore's own
     migration script lost `down_sample.1` in this way.
 
     ## Example

@@ -34,7 +34,6 @@ def check(file: Linted) -> Iterator[Hit]:
     MindSpore's layers start in inference mode, torch's in training mode. So the loop of a port
     normalizes by the initial statistics, mean 0 and variance 1, that is not at all: measured on
     MindSpore 2.10, in both execution modes, the running mean is still exactly 0 after the step.
-    The loss goes down all the same.
 
     ## Example
 

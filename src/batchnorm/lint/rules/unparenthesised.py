@@ -24,7 +24,7 @@ def check(file: Linted) -> Iterator[Hit]:
 
     Who inverts a momentum by putting `1 - ` before its text gets another number as soon as the
     text is a sum or a choice: `1 - 0.9` becomes `1 - 1 - 0.9`, which is −0.9. torch and Keras take
-    any number without a word, and with −0.9 the running variance grows and turns negative;
+    any number without a word, and with −0.9 the running variance grows or turns negative;
     MindSpore refuses it. Some converters write such code.
 
     ## Example
