@@ -41,10 +41,10 @@ for wheel in *.whl; do python -m zipfile -e $wheel FOLDER; done
 ```
 
 A *site* is a place that uses the source framework's batch norm: a call, a reference, an attribute
-of a known layer that is called otherwise in the target, a change of mode. *Names*
-counts the layers' class names in the code (imports and definitions aside), independently of the rewriter: all are in a site, or else another framework's or
-the package's own. *Broken* counts changed files that don't compile, or that a second run changes
-again.
+of a known layer that is called otherwise in the target, a change of mode. *Names* counts the
+layers' class names in the code (imports and definitions aside), independently of the rewriter;
+*elsewhere* counts those of them that are in no site. *Broken* counts changed files that don't
+compile, or that a second run changes again.
 """
 
 
