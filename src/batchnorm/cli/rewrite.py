@@ -1,0 +1,159 @@
+"""`batchnorm rewrite PATH…`: source code of one framework with another's batch norms."""
+
+from __future__ import annotations
+
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from batchnorm.errors import BatchNormError
+from batchnorm.rewrite import Rewritten, rewrite_source
+from batchnorm.rewrite.report import SCHEMA, Report, diff, site_lines
+from batchnorm.source import find, work_on, write
+from batchnorm.translate import DIALECTS, dialect
+
+__all__ = ["command"]
+
+_NAMES = ", ".join(DIALECTS)
+
+
+@click.command("rewrite", short_help="Carry batch-norm code over to another framework.")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
+@click.option("--from", "from_", required=True, metavar="FRAMEWORK", help=f"One of {_NAMES}.")
+@click.option("--to", required=True, metavar="FRAMEWORK", help="Another of them.")
+@click.option("--write", "writing", is_flag=True, help="Change the files, each at once.")
+@click.option("--check", is_flag=True, help="Print no diff: the exit code says it.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, diffs included.")
+@click.option("--rank", type=click.IntRange(2, 5), help="Rank of Keras layers' inputs, if unsaid.")
+@click.option("--exclude", multiple=True, metavar="REGEX", help="Leave out paths; can be repeated.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(1), help="Processes (default: one per processor)."
+)
+@click.option("-q", "--quiet", is_flag=True, help="No progress, notes or summary.")
+def command(
+    paths: tuple[Path, ...],
+    from_: str,
+    to: str,
+    writing: bool,
+    check: bool,
+    as_json: bool,
+    rank: int | None,
+    exclude: tuple[str, ...],
+    jobs: int | None,
+    quiet: bool,
+) -> None:
+    """Rewrite the batch norms in PATHs (files, folders, or - for standard input).
+
+    Without --write nothing is changed, and a unified diff is printed, which `patch -p1` takes. What
+    can't be carried over stays as it was, marked with the reason in a comment. Keras' package
+    `keras`, and `tf.keras`, are what --from says; between tf_keras and keras each is what its name
+    says.
+
+    Exit code: 0 if nothing would change (with --write: if nothing was newly left), 1 if something
+    would, 2 for files that could not be read and for wrong usage.
+    """
+    if dialect(from_).framework == dialect(to).framework:
+        raise click.UsageError(f"--from {from_} and --to {to} are one framework; expected two")
+    if Path("-") in paths:
+        if len(paths) > 1 or writing:
+            raise click.UsageError("- is standard input: give it alone, and without --write")
+        sys.exit(_standard_input(from_, to, rank, check=check, as_json=as_json, quiet=quiet))
+    missing = [path for path in paths if not path.exists()]
+    if missing:
+        raise click.UsageError(f"{missing[0]} does not exist; expected a file or folder")
+    found = find(paths, exclude)
+    report = Report(others=found.others, errors=list(found.errors), notebooks=found.notebooks)
+    task = partial(_task, from_=from_, to=to, rank=rank)
+    files: list[dict[str, Any]] = []
+    newly_left = False
+    for outcome in work_on(
+        found.files, task, jobs=jobs, title="rewriting", progress=not (quiet or as_json)
+    ):
+        if outcome.result is None:
+            report.errors.append((outcome.path, outcome.error))
+            continue
+        result = outcome.result
+        if writing and result.changed:
+            try:
+                write(outcome.path, result.after, result.before)
+            except (BatchNormError, OSError) as refused:
+                report.errors.append((outcome.path, str(refused)))
+                continue
+        report.add(result)
+        newly_left = newly_left or result.marked > 0
+        files.append(_file(outcome.path, result))
+        if not as_json:
+            _show(str(outcome.path), result, show_diff=not (check or writing), quiet=quiet)
+    open_ = newly_left if writing else bool(report.changed)
+    code = 2 if report.errors else int(open_)
+    if as_json:
+        click.echo(json.dumps(_data(from_, to, files, report, code), indent=2, ensure_ascii=False))
+    else:
+        for path, error in report.errors:
+            click.echo(f"{path}: {error}", err=True)
+        if not quiet:
+            for path in report.notebooks:
+                click.echo(f"{path}: skipped: notebooks are not supported", err=True)
+            click.echo(report.summary(written=writing), err=True)
+    sys.exit(code)
+
+
+def _task(path: Path, raw: bytes, *, from_: str, to: str, rank: int | None) -> Rewritten:
+    """Rewrite one file; the nodes of its tree stay in the process that parsed it."""
+    found = rewrite_source(raw, from_=from_, to=to, path=path, rank=rank)
+    for site in found.sites:
+        site.node = None
+    return found
+
+
+def _show(name: str, result: Rewritten, *, show_diff: bool, quiet: bool) -> None:
+    if result.changed and show_diff:
+        click.echo(diff(name, result.before, result.after), nl=False)
+    if not quiet:
+        for line in site_lines(name, result.sites):
+            click.echo(line, err=True)
+
+
+def _standard_input(
+    from_: str, to: str, rank: int | None, *, check: bool, as_json: bool, quiet: bool
+) -> int:
+    """Standard input goes to standard output, rewritten."""
+    result = rewrite_source(sys.stdin.buffer.read(), from_=from_, to=to, rank=rank)
+    if as_json:
+        report = Report()
+        report.add(result)
+        data = _data(from_, to, [_file(Path("-"), result)], report, int(result.changed))
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+    else:
+        if not check:
+            click.echo(result.after, nl=False)
+        if not quiet:
+            for line in site_lines("-", result.sites):
+                click.echo(line, err=True)
+    return int(result.changed)
+
+
+def _file(path: Path, result: Rewritten) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "changed": result.changed,
+        "sites": [site.as_data() for site in result.sites],
+        "diff": diff(str(path), result.before, result.after) if result.changed else "",
+    }
+
+
+def _data(
+    from_: str, to: str, files: list[dict[str, Any]], report: Report, code: int
+) -> dict[str, Any]:
+    return {
+        "schema": SCHEMA,
+        "from": from_,
+        "to": to,
+        "files": files,
+        "summary": report.as_data(),
+        "exit_code": code,
+    }

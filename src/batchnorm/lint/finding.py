@@ -1,0 +1,58 @@
+"""What a rule finds, where, and what a whole run of the linter gives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+__all__ = ["Finding", "Problem", "Report"]
+
+
+@dataclass(frozen=True, order=True)
+class Finding:
+    """One thing that a rule found.
+
+    Attributes:
+        path: the file.
+        line: the line that it is about, counted from 1.
+        column: the column, counted from 1 in characters.
+        rule: the rule's id, BN001.
+        message: what is there, what it does, and what to write instead.
+        last_line: where the thing that it is about ends; a `noqa` may stand there, too.
+    """
+
+    path: Path
+    line: int
+    column: int
+    rule: str
+    message: str
+    last_line: int
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A file that can't be linted, and why."""
+
+    path: Path
+    message: str
+
+
+@dataclass
+class Report:
+    """What a run found.
+
+    Attributes:
+        findings: in the order of files and lines.
+        problems: the files that could not be read or parsed.
+        files: how many files were looked into.
+        others: how many Python files were not, since nothing in them is about batch norms.
+        notebooks: how many Jupyter notebooks were not, which are not read.
+        suppressed: how many findings `noqa` comments took away.
+    """
+
+    findings: list[Finding] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    files: int = 0
+    others: int = 0
+    notebooks: int = 0
+    suppressed: int = 0

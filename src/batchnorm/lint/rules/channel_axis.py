@@ -1,0 +1,173 @@
+"""BN004: a layer whose axis is not the channel axis of the layers around it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.number import number
+from batchnorm.lint.rule import Hit, Rule
+from batchnorm.lint.site import Site
+
+__all__ = ["RULE"]
+
+_FORMATS = ("channels_first", "channels_last")
+_LETTERS = ("NCHW", "NHWC")
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """The axis of a batch norm contradicts the data format of the layers beside it.
+
+    ## What is found
+
+    - In one function all layers that name a `data_format` name the same one, and a batch norm of
+      that function has the other one's axis: -1 (also as the default), 3 or 4 beside
+      `channels_first`, 1 beside `channels_last`. `set_image_data_format("channels_first")` in the
+      file counts for all functions that name none.
+    - The same in MindSpore, where both layers take a `data_format`: NHWC beside NCHW, which is the
+      default.
+    - The axis is chosen by the data format, and the choice is the wrong way round:
+      `3 if data_format == "channels_first" else 1`.
+
+    Data formats that are variables are not guessed.
+
+    ## Why it matters
+
+    The layer then normalizes rows or columns of the image instead of channels. With known sizes
+    nothing fails, the loss goes down, and accuracy suffers only a little: such mistakes have been
+    in published baselines. Converted weights do not fit, or, for square shapes, fit wrongly.
+
+    ## Example
+
+    ```python
+    from keras import layers
+
+
+    def block(x):
+        x = layers.Conv2D(64, 3, data_format="channels_first")(x)
+        return layers.BatchNormalization()(x)
+    ```
+
+    ## How to fix it
+
+    ```python
+    from keras import layers
+
+
+    def block(x):
+        x = layers.Conv2D(64, 3, data_format="channels_first")(x)
+        return layers.BatchNormalization(axis=1)(x)
+    ```
+    """
+    everywhere = _set_for_all(file)
+    for site in file.sites:
+        if site.framework == "mindspore":
+            yield from _mindspore(site, file)
+        elif site.form.dialect.is_keras:
+            yield from _keras(site, file, everywhere)
+
+
+def _keras(site: Site, file: Linted, everywhere: set[str]) -> Iterator[Hit]:
+    axis = site.given("channel_axis")
+    reversed_choice = None if axis is None else _reversed(axis, file)
+    if reversed_choice is not None:
+        message = (
+            "the axis is chosen the wrong way round: channels_first has its channels on axis 1, "
+            "channels_last on the last one"
+        )
+        yield reversed_choice, message
+        return
+    found = None if axis is None else number(axis, file.names)
+    if (found is None or found.default) and not (axis is None and site.complete):
+        return
+    value = -1 if found is None else int(found.value)
+    named = _formats(site, file) or everywhere
+    wrong = {"channels_first": (-1, 3, 4), "channels_last": (1,)}
+    if len(named) == 1 and value in wrong[next(iter(named))]:
+        (layout,) = named
+        right = 1 if layout == "channels_first" else -1
+        message = (
+            f"axis {value}{' (the default)' if axis is None else ''} beside layers of "
+            f'data_format="{layout}": channels are on axis {right} there'
+        )
+        yield site.node, message
+
+
+def _mindspore(site: Site, file: Linted) -> Iterator[Hit]:
+    """MindSpore's layer has a data format of its own, whose default is NCHW."""
+    given = site.arguments.get("data_format")
+    if not site.complete or not (given is None or isinstance(given, ast.Constant)):
+        return
+    own = "NCHW" if given is None else str(given.value)
+    others = _formats(site, file, _LETTERS)
+    if len(others) == 1 and own not in others:
+        message = (
+            f"data_format {own}{' (the default)' if given is None else ''} beside layers of "
+            f'data_format="{next(iter(others))}"'
+        )
+        yield site.node, message
+
+
+def _set_for_all(file: Linted) -> set[str]:
+    """What `set_image_data_format` is called with in this file."""
+    found = set()
+    for call in file.calls(file.source.tree):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if name == "set_image_data_format" and call.args and _format(call.args[0]):
+            found.add(_format(call.args[0]))
+    return found
+
+
+def _formats(site: Site, file: Linted, known: tuple[str, ...] = _FORMATS) -> set[str]:
+    """The formats that other layers in the same function name; empty if one is unknown."""
+    found = set()
+    for call in file.calls(file.function(site.node)):
+        for keyword in call.keywords if call is not site.node else ():
+            if keyword.arg == "data_format":
+                found.add(_format(keyword.value, known))
+    return set() if "" in found else found
+
+
+def _format(node: ast.expr, known: tuple[str, ...] = _FORMATS) -> str:
+    said = isinstance(node, ast.Constant) and node.value in known
+    return str(node.value) if said else ""  # type: ignore[attr-defined]
+
+
+def _reversed(axis: ast.expr, file: Linted) -> ast.expr | None:
+    """The choice between two axes by data format that is the wrong way round, if this is one."""
+    chosen = file.names.value(axis)
+    if isinstance(chosen, ast.Name):  # assigned in both branches of an if statement
+        for binding in file.names.bindings(chosen):
+            around = file.source.parents.get(binding.node)
+            if not isinstance(around, ast.If) or binding.value is None:
+                continue
+            value = number(binding.value, file.names)
+            layout = _asked(around.test)
+            if value is None or not layout or binding.node not in around.body:
+                continue
+            if (layout == "channels_first") != (value.value == 1):
+                return binding.value
+        return None
+    if not isinstance(chosen, ast.IfExp):
+        return None
+    layout, value = _asked(chosen.test), number(chosen.body, file.names)
+    if not layout or value is None or value.value not in (1, 3, 4, -1):
+        return None
+    return chosen if (layout == "channels_first") != (value.value == 1) else None
+
+
+def _asked(test: ast.expr) -> str:
+    """The data format for which a test is true, if that is what it asks."""
+    match test:
+        case ast.Compare(left=left, ops=[ast.Eq() | ast.NotEq() as op], comparators=[right]):
+            layout = _format(left) or _format(right)
+            if layout and isinstance(op, ast.NotEq):
+                return next(other for other in _FORMATS if other != layout)
+            return layout
+    return ""
+
+
+RULE = Rule(
+    "BN004", "axis-against-data-format", check, ("default-channel-axis", "channel-axis-parameter")
+)

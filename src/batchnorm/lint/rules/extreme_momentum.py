@@ -1,0 +1,73 @@
+"""BN002: a momentum of 0 or 1, with which the running statistics stand still or hold no average."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.number import number
+from batchnorm.lint.rule import Hit, Rule
+
+__all__ = ["RULE"]
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """The momentum is 0 or 1: the running statistics never move, or hold the last batch only.
+
+    ## What is found
+
+    A momentum that is 0 or 1: a literal, a constant of the file, or a parameter's default.
+    `momentum=None`, torch's cumulative average, is not reported. Files of tests (`test_*.py`,
+    `*_test.py`) are passed over: they choose such numbers on purpose.
+
+    ## Why it matters
+
+    The two numbers do opposite things in the frameworks. With 0, torch never moves the running
+    statistics, while MindSpore and Keras forget everything but the last batch; with 1 it is the
+    other way round. Where they never move, evaluation normalizes by the initial mean 0 and
+    variance 1, unless a checkpoint was loaded; where they hold the last batch, evaluation depends
+    on which batch that was.
+
+    ## Example
+
+    Whoever wants frozen statistics and carries torch's number over gets the opposite:
+
+    ```python
+    import keras
+
+    norm = keras.layers.BatchNormalization(momentum=0.0)
+    ```
+
+    ## How to fix it
+
+    To freeze the statistics, use what the framework has for it, which also normalizes by them:
+    `.eval()` in torch, `use_batch_statistics=False` in MindSpore, `trainable=False` in Keras. To
+    average over all batches, use `momentum=None` in torch.
+
+    ```python
+    import keras
+
+    norm = keras.layers.BatchNormalization(trainable=False)
+    ```
+    """
+    for site in file.sites:
+        if site.momentum is None or not site.averages:
+            continue
+        found = number(site.momentum, file.names)
+        if found is not None and found.value in (0, 1):
+            still = (found.value == 0) == site.weighs_batch
+            what = "never move" if still else "hold the last batch only"
+            message = (
+                f"with momentum {found.value} the running statistics of {site.framework}'s "
+                f"{site.symbol.name} {what}"
+            )
+            yield found.node, message
+
+
+RULE = Rule(
+    "BN002",
+    "extreme-momentum",
+    check,
+    ("momentum-of-one", "weight-of-the-new-batch"),
+    in_tests=False,
+)

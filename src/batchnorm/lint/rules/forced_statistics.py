@@ -1,0 +1,58 @@
+"""BN006: use_batch_statistics=True, with which MindSpore trains its statistics in evaluation."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.rule import Hit, Rule
+
+__all__ = ["RULE"]
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """`use_batch_statistics=True` makes a MindSpore layer normalize by the batch in evaluation.
+
+    ## What is found
+
+    `use_batch_statistics=True` as a literal in a constructor's call. A variable is not reported:
+    nets that are built once for training and once for evaluation choose it on purpose; nor is the
+    attribute set later, which nobody does by habit.
+
+    ## Why it matters
+
+    It looks like torch's default `track_running_stats=True`, and is not: with it, evaluation
+    normalizes every batch by its own statistics, so an image's result depends on the images beside
+    it, and every evaluation moves the running statistics. The default, None, goes by the mode.
+
+    ## Example
+
+    MindOCR 0.5.0 carries a copy of MindCV's XCiT (`backbones/mindcv_models/xcit.py`), in which
+    MindCV itself has since corrected it:
+
+    ```python
+    from mindspore import nn
+
+    norm = nn.BatchNorm2d(64, use_batch_statistics=True)
+    ```
+
+    ## How to fix it
+
+    ```python
+    from mindspore import nn
+
+    norm = nn.BatchNorm2d(64)
+    ```
+    """
+    for site in file.sites:
+        given = site.arguments.get("use_batch_statistics")
+        if isinstance(given, ast.Constant) and given.value is True:
+            message = (
+                "use_batch_statistics=True normalizes by the batch in evaluation as well, and "
+                "moves the running statistics there; leave it out to go by set_train"
+            )
+            yield given, message
+
+
+RULE = Rule("BN006", "batch-statistics-always", check, ("forced-batch-statistics",))

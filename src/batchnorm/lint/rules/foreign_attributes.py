@@ -1,0 +1,172 @@
+"""BN005: attributes that the layer's framework calls by another name."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from functools import cache
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.rule import Hit, Rule
+from batchnorm.translate.form import DIALECTS, dialect, forms
+
+__all__ = ["RULE", "foreign", "spelled"]
+
+_LOOKS_LIKE_ONE = ("bn", "norm")
+_ROLES = {"gamma", "beta", "running_mean", "running_var", "count"}
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """An attribute has another framework's name: `running_var` on a MindSpore layer.
+
+    ## What is found
+
+    Uses of `weight`, `bias`, `running_mean`, `running_var`, `num_batches_tracked` (torch), `gamma`,
+    `beta`, `moving_mean`, `moving_variance` (MindSpore and Keras) and `eps` or `epsilon` on a layer
+    whose framework has no such attribute. An object counts as such a layer if
+
+    - the file makes it, annotates it, or asks `isinstance` of it; or
+    - the file imports one framework only, and one function takes both from the object
+      (`bn.moving_variance` beside `bn.weight`), or a running statistic from an object that is
+      called `bn` or `norm`. Attributes that a class of the file gives itself don't count here.
+
+    What a `hasattr` of the same name guards is not reported.
+
+    ## Why it matters
+
+    Reading fails with an AttributeError, but only when the line is reached: most of these sit in
+    code that fuses layers for deployment, which nobody ran after the port. Assigning does not even
+    fail: it adds a new attribute to the object, and the layer goes on with its own.
+
+    ## Example
+
+    MindCV 0.3.0 fuses RepMLP's layers (`mindcv/models/repmlp.py`) by torch's names:
+
+    ```python
+    from mindspore import nn, ops
+
+
+    def fuse(conv, bn):
+        std = ops.sqrt(bn.running_var + bn.eps)
+        return conv.weight * (bn.weight / std).reshape(-1, 1, 1, 1)
+
+
+    norm = nn.BatchNorm2d(64)
+    ```
+
+    ## How to fix it
+
+    ```python
+    from mindspore import nn, ops
+
+
+    def fuse(conv, bn):
+        std = ops.sqrt(bn.moving_variance + bn.eps)
+        return conv.weight * (bn.gamma / std).reshape(-1, 1, 1, 1)
+
+
+    norm = nn.BatchNorm2d(64)
+    ```
+    """
+    known = set()
+    uses: dict[tuple[ast.AST, str, str, str], list[ast.Attribute]] = {}
+    for node in file.nodes:
+        if isinstance(node, ast.Attribute):
+            thing = file.layer(node.value)
+            if thing is None:
+                continue
+            framework = file.framework(thing)
+            known.add(node)
+            if node.attr in foreign(framework) and not _guarded(node, file):
+                key = file.function(node), file.text(node.value), node.attr, framework
+                uses.setdefault(key, []).append(node)
+    for (_, of, name, framework), nodes in uses.items():
+        yield min(nodes, key=file.place), _message(of, {name: nodes}, framework, file)
+    yield from _by_company(file, known)
+
+
+def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
+    """What one function takes from one object that isn't known, but that looks like a layer."""
+    if len(file.frameworks) != 1:
+        return
+    (framework,) = file.frameworks
+    foreign_ones, own = foreign(framework), _running(framework)
+    used: dict[tuple[ast.AST, str], dict[str, list[ast.Attribute]]] = {}
+    defined = {
+        node.attr
+        for node in file.nodes
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and isinstance(node.value, ast.Name)
+        and node.value.id == "self"
+    }
+    for node in file.nodes:
+        if not isinstance(node, ast.Attribute) or node in known:
+            continue
+        if isinstance(node.value, ast.Name | ast.Attribute):
+            of = file.text(node.value)
+            if of not in ("self", "cls"):
+                key = file.function(node), of
+                used.setdefault(key, {}).setdefault(node.attr, []).append(node)
+    for (_, of), taken in used.items():
+        wrong = {name: taken[name] for name in taken if name in foreign_ones - defined}
+        running = {name for name in wrong if name in _all_running()}
+        named = any(part in of.rpartition(".")[2].lower() for part in _LOOKS_LIKE_ONE)
+        if not wrong or not (own & taken.keys() or (running and named)):
+            continue
+        first = min((nodes[0] for nodes in wrong.values()), key=file.place)
+        if not _guarded(first, file):
+            yield first, _message(of, wrong, framework, file)
+
+
+def _message(
+    of: str, wrong: Mapping[str, list[ast.Attribute]], framework: str, file: Linted
+) -> str:
+    right = ", ".join(f"{name} ({_own_name(name, framework)} here)" for name in wrong)
+    lines = sorted({file.place(node)[0] for nodes in wrong.values() for node in nodes})
+    where = f", lines {', '.join(map(str, lines))}" if len(lines) > 1 else ""
+    stored = any(isinstance(node.ctx, ast.Store) for nodes in wrong.values() for node in nodes)
+    what = "assigning it changes nothing" if stored else "no such attribute"
+    return f"{of}.{right}: {what} on {framework}'s batch norm{where}"
+
+
+def _guarded(node: ast.Attribute, file: Linted) -> bool:
+    """Whether a `hasattr` or `getattr` around asks for the attribute first."""
+    for outer in file.source.around(node):
+        test = getattr(outer, "test", None)
+        if test is not None and f'"{node.attr}"' in ast.unparse(test).replace("'", '"'):
+            return True
+    return False
+
+
+@cache
+def spelled(framework: str) -> dict[str, str]:
+    """What a framework's layer calls its state and its epsilon: role -> name."""
+    form = next(iter(forms(dialect(framework)).values()))
+    names = {e.role: name for name, e in form.layer.STATE.items() if e.role in _ROLES}
+    epsilon = next(p.name for p in form.parameters.values() if p.meaning.word == "epsilon")
+    return {**names, "epsilon": epsilon}
+
+
+@cache
+def foreign(framework: str) -> frozenset[str]:
+    """The names that only other frameworks have."""
+    others = {name for each in DIALECTS if "@" not in each for name in spelled(each).values()}
+    return frozenset(others - set(spelled(framework).values()))
+
+
+def _running(framework: str) -> set[str]:
+    roles = spelled(framework)
+    return {roles["running_mean"], roles["running_var"]}
+
+
+def _all_running() -> set[str]:
+    return {name for each in DIALECTS if "@" not in each for name in _running(each)}
+
+
+def _own_name(name: str, framework: str) -> str:
+    role = next(r for each in DIALECTS for r, n in spelled(each).items() if n == name)
+    return spelled(framework).get(role, "nothing of the kind")
+
+
+RULE = Rule("BN005", "attribute-of-another-framework", check, ("state-names",))

@@ -1,0 +1,95 @@
+"""BN001: a momentum that was carried over from a framework that means the opposite by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from decimal import Decimal
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.number import number
+from batchnorm.lint.rule import Hit, Rule
+
+__all__ = ["RULE", "THRESHOLD"]
+
+THRESHOLD = Decimal("0.5")
+"""Between the two conventions; docs/rules/measured.md has the numbers that it is taken from."""
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """The momentum looks like the other convention's: it was copied where it must be inverted.
+
+    torch's `momentum` is the weight of the new batch, MindSpore's and Keras' is the weight of the
+    old value. What is 0.1 in torch is 0.9 in MindSpore and Keras.
+
+    ## What is found
+
+    A momentum above 0.5 given to a torch layer, and one below 0.5 given to a MindSpore or Keras
+    layer: a literal, a constant of the file, or a parameter's default. People choose momenta that
+    let the running statistics average over many batches, so the weight of the new batch is far
+    below one half: of the momenta written in the code that this rule was tried on, the right ones
+    lie between 0.0003 and 0.2 in torch's sense, and none between 0.2 and 0.8
+    ([measured](measured.md)). Exactly 0.5 means the same both ways and is not reported; 0 and 1 are
+    [BN002](BN002.md). Files of tests (`test_*.py`, `*_test.py`) are passed over, and layers
+    whose statistics never move (`use_batch_statistics=False`, `track_running_stats=False`).
+
+    ## Why it matters
+
+    With the weights exchanged the running statistics are those of the last batch or two instead
+    of the last ten or hundred. Training looks healthy, since it normalizes by the batch;
+    evaluation is noisy, and depends on what the last batches happened to be.
+
+    ## Example
+
+    MindOCR 0.5.0 builds the layers of its ABINet backbone
+    (`mindocr/models/backbones/rec_abinet_backbone.py`) with torch's default, written out:
+
+    ```python
+    from mindspore import nn
+
+    norm = nn.BatchNorm2d(64, momentum=0.1)
+    ```
+
+    ## How to fix it
+
+    Write one minus the number, in decimal, as `batchnorm translate` and `batchnorm rewrite` do:
+
+    ```python
+    from mindspore import nn
+
+    norm = nn.BatchNorm2d(64, momentum=0.9)
+    ```
+
+    If a weight this large is what you want, say so with `# noqa: BN001`.
+    """
+    for site in file.sites:
+        if site.momentum is None or not site.averages:
+            continue
+        found = number(site.momentum, file.names)
+        if found is None or not 0 < found.value < 1:
+            continue
+        right = found.value < THRESHOLD if site.weighs_batch else found.value > THRESHOLD
+        if right or found.value == THRESHOLD:
+            continue
+        of = "the new batch" if site.weighs_batch else "the old value"
+        theirs = "Keras' or MindSpore" if site.weighs_batch else "torch"
+        message = (
+            f"momentum {found.value} of {site.symbol.name}{_place(file, found.node, site.node)} is "
+            f"the weight of {of} in {site.framework}; write {1 - found.value} if {found.value} is "
+            f"{theirs}'s number"
+        )
+        yield found.node, message
+
+
+def _place(file: Linted, number_at: object, call: object) -> str:
+    """Where the layer is, if the number stands elsewhere."""
+    where = file.place(call)[0]  # type: ignore[arg-type]
+    return "" if file.place(number_at)[0] == where else f" in line {where}"  # type: ignore[arg-type]
+
+
+RULE = Rule(
+    "BN001",
+    "inverted-momentum",
+    check,
+    ("weight-of-the-new-batch", "default-weight-of-the-new-batch"),
+    in_tests=False,
+)

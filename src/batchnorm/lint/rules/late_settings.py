@@ -1,0 +1,96 @@
+"""BN011: settings changed on a finished layer, which the framework doesn't look at again."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.rule import Hit, Rule
+
+__all__ = ["IGNORED", "RULE"]
+
+IGNORED = {
+    "torch": ("affine",),
+    "mindspore": (
+        "eps",
+        "momentum",
+        "affine",
+        "gamma_init",
+        "beta_init",
+        "moving_mean_init",
+        "moving_var_init",
+        "data_format",
+    ),
+}
+"""What changes nothing when it is set later; a test sets each on the real layers."""
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """A setting is changed on a finished layer, where the framework ignores it.
+
+    ## What is found
+
+    Assignments (and `setattr` with a literal name) to a layer that is known to be MindSpore's:
+    `eps`, `momentum`, `affine`, `data_format` and the initial values; or torch's: `affine`.
+    `num_features` is not reported, which code that prunes channels keeps in step with the arrays.
+
+    torch's `track_running_stats = False` is not reported: it does stop the updates in training,
+    though evaluation goes on using the running statistics while they are there.
+
+    ## Why it matters
+
+    MindSpore hands its settings to a kernel when the layer is made; assigning later changes the
+    attribute and nothing else. torch does honour `eps` and `momentum`, and loops such
+    as YOLOv5's that set them on all layers are carried over in good faith. On MindSpore `momentum`
+    also holds one minus what was given, so what is read from it is torch's number.
+
+    ## Example
+
+    PVNet in MindSpore's model zoo (`official/cv/PVNet/src/resnet.py`):
+
+    ```python
+    from mindspore import nn
+
+
+    def settle(net):
+        for m in net.cells():
+            if isinstance(m, nn.BatchNorm2d):
+                m.momentum = 0.1
+    ```
+
+    ## How to fix it
+
+    Give the setting to the constructor:
+
+    ```python
+    from mindspore import nn
+
+    norm = nn.BatchNorm2d(64, momentum=0.9)
+    ```
+    """
+    for node in file.nodes:
+        for of, name in _assigned(node):
+            thing = file.layer(of)
+            framework = "" if thing is None else file.framework(thing)
+            if name in IGNORED.get(framework, ()):
+                message = (
+                    f"{framework} ignores {name} on a finished layer: {file.text(of)} goes on as "
+                    "it was made; give it to the constructor"
+                )
+                yield node, message
+
+
+def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:
+    match node:
+        case ast.Assign(targets=targets):
+            for target in targets:
+                if isinstance(target, ast.Attribute):
+                    yield target.value, target.attr
+        case ast.Call(func=ast.Name(id="setattr"), args=[of, ast.Constant(value=str() as name), _]):
+            yield of, name
+
+
+RULE = Rule(
+    "BN011", "setting-changed-too-late", check, ("momentum-changed-later", "epsilon-changed-later")
+)

@@ -1,0 +1,135 @@
+"""BN007: a MindSpore net that is trained, and never told so."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from batchnorm.lint.linted import Function, Linted
+from batchnorm.lint.rule import Hit, Rule
+from batchnorm.source import names_a_batch_norm
+
+__all__ = ["RULE"]
+
+_STEPS = {"TrainOneStepCell", "TrainOneStepWithLossScaleCell", "value_and_grad"}
+_SET = re.compile(rb"\bset_train\((?!\s*(mode\s*=\s*)?False\b)|build_train_network|\.train\(")
+_FARTHEST = 4  # folders up, where `from src.model import Net` may begin
+
+
+def check(file: Linted) -> Iterator[Hit]:
+    """A MindSpore net is trained without `set_train`: its batch norms stay in inference mode.
+
+    ## What is found
+
+    A file that makes a training step (`nn.TrainOneStepCell`, `nn.TrainOneStepWithLossScaleCell` or
+    `value_and_grad`), calls it in a loop, itself or by a function, and calls `set_train` nowhere,
+    or only as `set_train(False)`; if that file names a batch norm, or the file in its own folders
+    from which it imports the class of the net that is trained. `Model(...).train`, which sets the
+    mode by itself, is no such step.
+
+    ## Why it matters
+
+    MindSpore's layers start in inference mode, torch's in training mode. So the loop of a port
+    normalizes by the initial statistics, mean 0 and variance 1, that is not at all: measured on
+    MindSpore 2.10, in both execution modes, the running mean is still exactly 0 after the step.
+
+    ## Example
+
+    ```python
+    import mindspore as ms
+    from mindspore import nn
+
+    net = nn.SequentialCell(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    optimizer = nn.SGD(net.trainable_params(), 0.1)
+    step = ms.value_and_grad(lambda x: net(x).mean(), None, optimizer.parameters)
+    for batch in batches:
+        loss, gradients = step(batch)
+        optimizer(gradients)
+    ```
+
+    ## How to fix it
+
+    ```python
+    import mindspore as ms
+    from mindspore import nn
+
+    net = nn.SequentialCell(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    optimizer = nn.SGD(net.trainable_params(), 0.1)
+    step = ms.value_and_grad(lambda x: net(x).mean(), None, optimizer.parameters)
+    net.set_train()
+    for batch in batches:
+        loss, gradients = step(batch)
+        optimizer(gradients)
+    ```
+    """
+    if "mindspore" not in file.frameworks or _SET.search(file.source.data):
+        return
+    in_loops = [call for loop in file.nodes if isinstance(loop, ast.For | ast.While)
+                for call in file.calls(loop)]  # fmt: skip
+    for node in file.nodes:
+        if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
+            continue
+        paths = file.names.paths(node.value.func)
+        made = {path.rpartition(".")[2] for path in paths if path.startswith("mindspore.")}
+        if not made & _STEPS:
+            continue
+        steps = _callers({file.text(target) for target in node.targets}, file)
+        looped = next((call for call in in_loops if file.text(call.func) in steps), None)
+        if looped is not None and _has_batch_norms(file):
+            message = (
+                f"{file.text(looped.func)} is called in a loop (line {file.place(looped)[0]}), "
+                "and nothing here calls set_train: MindSpore's batch norms stay in inference mode"
+            )
+            yield node, message
+
+
+def _callers(steps: set[str], file: Linted) -> set[str]:
+    """The names of steps, and of this file's functions that take them."""
+    functions = [node for node in file.nodes if isinstance(node, Function)]
+    found: set[str] = set()
+    while steps - found:
+        found |= steps
+        for function in functions:
+            if any(file.text(call.func) in found for call in file.calls(function)):
+                steps = steps | {function.name, f"self.{function.name}"}
+    return found
+
+
+def _has_batch_norms(file: Linted) -> bool:
+    """Whether the net that is trained is known to have a batch norm.
+
+    Its class says so, where the file imports it from its own folders; else this file has to.
+    """
+    trained = {
+        call.func.value.id
+        for call in file.calls(file.source.tree)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "trainable_params"
+        if isinstance(call.func.value, ast.Name)
+    }
+    made = {
+        node.value.func.id
+        for node in file.nodes
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call)
+        if isinstance(node.value.func, ast.Name)
+        if any(isinstance(t, ast.Name) and t.id in trained for t in node.targets)
+    }
+    for node in file.nodes:
+        if not isinstance(node, ast.ImportFrom) or not node.module:
+            continue
+        if made & {alias.asname or alias.name for alias in node.names}:
+            paths = _own_files(file.path.resolve().parent, node.module, node.level)
+            return any(p.is_file() and names_a_batch_norm(p.read_bytes()) for p in paths)
+    return names_a_batch_norm(file.source.data)
+
+
+def _own_files(folder: Path, module: str, level: int) -> Iterator[Path]:
+    roots = [folder, *folder.parents]
+    roots = roots[level - 1 : level] if level else roots[:_FARTHEST]
+    for root in roots:
+        path = root.joinpath(*module.split("."))
+        yield from (path.with_suffix(".py"), path / "__init__.py")
+
+
+RULE = Rule("BN007", "never-in-training-mode", check, ("mode-of-a-new-layer",))

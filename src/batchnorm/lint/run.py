@@ -1,0 +1,83 @@
+"""A run of the linter: text, one file, or all files below paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+
+from batchnorm.lint.finding import Finding, Problem, Report
+from batchnorm.lint.linted import Linted
+from batchnorm.lint.noqa import suppressed
+from batchnorm.lint.settings import Settings
+from batchnorm.source import find, names_a_batch_norm, work_on
+
+__all__ = ["lint", "lint_text", "look_through", "worth_a_look"]
+
+_BY_NAME = re.compile(rb"""(?i)['"][._]?bn['"]""")
+_STEP = re.compile(rb"TrainOneStep|value_and_grad")
+
+
+def lint_text(data: bytes, settings: Settings, path: Path = Path("-")) -> tuple[list[Finding], int]:
+    """Run the rules on one file's bytes: the findings, and how many comments took away.
+
+    Raises:
+        SourceError: it does not parse.
+    """
+    return look_through(Linted(path, data, settings.ported_from), settings)
+
+
+def look_through(file: Linted, settings: Settings) -> tuple[list[Finding], int]:
+    """Run the rules on a parsed file: as `lint_text`."""
+    found: dict[tuple[str, int, int], Finding] = {}
+    rules = (rule for rule in settings.rules if rule.in_tests or not file.is_test)
+    for rule in rules:
+        for node, message in rule.check(file):
+            line, column = file.place(node)
+            last: int = getattr(node, "end_lineno", None) or line
+            key = rule.id, line, column  # a constant that many layers share is one finding
+            found.setdefault(key, Finding(file.path, line, column, rule.id, message, last))
+    kept = sorted(each for each in found.values() if not suppressed(each, file.source))
+    return kept, len(found) - len(kept)
+
+
+def lint(
+    paths: Iterable[Path],
+    settings: Settings | None = None,
+    *,
+    jobs: int | None = None,
+    progress: bool = False,
+) -> Report:
+    """Run the rules on files and folders.
+
+    Args:
+        paths: files, taken whatever they are called, and folders.
+        settings: what to look for.
+        jobs: how many processes; None for one per processor.
+        progress: whether to show a bar on a terminal.
+    """
+    settings = settings or Settings()
+    found = find(paths, settings.exclude, worth_a_look)
+    report = Report(others=found.others, notebooks=len(found.notebooks))
+    report.problems = [Problem(path, reason) for path, reason in found.errors]
+    task = partial(_one, settings)
+    for outcome in work_on(found.files, task, jobs=jobs, title="linting", progress=progress):
+        if outcome.result is None:
+            report.problems.append(Problem(outcome.path, outcome.error))
+            continue
+        report.files += 1
+        findings, suppressed_ones = outcome.result
+        report.findings += findings
+        report.suppressed += suppressed_ones
+    return report
+
+
+def worth_a_look(data: bytes) -> bool:
+    """Whether a file can have findings at all."""
+    trains = b"mindspore" in data and _STEP.search(data)
+    return bool(names_a_batch_norm(data) or _BY_NAME.search(data) or trains)
+
+
+def _one(settings: Settings, path: Path, data: bytes) -> tuple[list[Finding], int]:
+    return lint_text(data, settings, path)

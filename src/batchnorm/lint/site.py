@@ -1,0 +1,116 @@
+"""A call that makes a batch-norm layer, with its arguments bound to the class's parameters."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from batchnorm.declaration import Parameter
+from batchnorm.source import Names, Symbol
+from batchnorm.translate.form import Form, dialect, forms
+
+__all__ = ["Site", "sites"]
+
+_PARTIALS = {"functools.partial", "functools.partialmethod"}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One call, or one `functools.partial` of a class.
+
+    Attributes:
+        node: the call.
+        symbol: the class.
+        form: the class's parameters.
+        arguments: what is given, by parameter.
+        complete: whether that is all that is given; not for starred arguments and partial calls.
+    """
+
+    node: ast.Call
+    symbol: Symbol
+    form: Form
+    arguments: Mapping[str, ast.expr]
+    complete: bool
+
+    @property
+    def framework(self) -> str:
+        """The dialect."""
+        return self.symbol.framework
+
+    def parameter(self, *words: str) -> Parameter:
+        """The parameter that has one of these meanings, such as "epsilon"."""
+        return next(p for p in self.form.parameters.values() if p.meaning.word in words)
+
+    def given(self, *words: str) -> ast.expr | None:
+        """What is given for the parameter of one of these meanings."""
+        found = (p.name for p in self.form.parameters.values() if p.meaning.word in words)
+        return next((self.arguments[name] for name in found if name in self.arguments), None)
+
+    @property
+    def momentum(self) -> ast.expr | None:
+        """What is given as momentum, whichever way round the framework takes it."""
+        return self.given("weight_of_batch", "weight_of_running")
+
+    @property
+    def averages(self) -> bool:
+        """Whether running statistics can move at all, as far as the call says."""
+        switches = (self.given(word) for word in ("forced_statistics", "tracking", "trainable"))
+        return not any(isinstance(s, ast.Constant) and s.value is False for s in switches)
+
+    @property
+    def weighs_batch(self) -> bool:
+        """Whether momentum is the weight of the new batch (torch), or of the old value."""
+        meaning = self.parameter("weight_of_batch", "weight_of_running").meaning
+        return meaning.word == "weight_of_batch"
+
+
+def sites(nodes: Iterable[ast.AST], names: Names) -> Iterator[Site]:
+    """The sites among nodes."""
+    for node in nodes:
+        if isinstance(node, ast.Call):
+            found = _site(node, node.func, node.args, names, partial=False)
+            if found is None and node.args and _PARTIALS & set(names.paths(node.func)):
+                found = _site(node, node.args[0], node.args[1:], names, partial=True)
+            if found is not None:
+                yield found
+
+
+def _site(
+    node: ast.Call, of: ast.expr, positional: list[ast.expr], names: Names, *, partial: bool
+) -> Site | None:
+    symbol = names.symbol(of)
+    if symbol is None or symbol.kind != "class":
+        return None
+    known = forms(dialect(symbol.framework))
+    form = known.get(symbol.name) or next(iter(known.values()))
+    arguments: dict[str, ast.expr] = {}
+    complete = not partial
+    for name, value in zip(form.parameters, positional, strict=False):
+        if isinstance(value, ast.Starred):
+            complete = False
+            break
+        arguments[name] = value
+    for keyword in node.keywords:
+        if keyword.arg is not None:
+            arguments[keyword.arg] = keyword.value
+            continue
+        entries = _literal(names.value(keyword.value))
+        complete = complete and entries is not None
+        arguments |= entries or {}
+    return Site(node, symbol, form, arguments, complete)
+
+
+def _literal(node: ast.expr) -> dict[str, ast.expr] | None:
+    """The entries of `dict(a=1)` or `{"a": 1}`; None for anything else."""
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
+        entries = [(k.arg, k.value) for k in node.keywords]
+        return None if node.args else {n: v for n, v in entries if n is not None}
+    if not isinstance(node, ast.Dict):
+        return None
+    found = {}
+    for key, value in zip(node.keys, node.values, strict=True):
+        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+            return None
+        found[key.value] = value
+    return found

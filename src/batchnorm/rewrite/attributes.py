@@ -1,0 +1,149 @@
+"""Attributes of known layers: `m.weight` and `m.gamma`, settings, and what has no counterpart.
+
+Not here: which expressions are layers (`source.objects`), and methods that change the mode
+(`modes`).
+"""
+
+from __future__ import annotations
+
+import ast
+
+from batchnorm.rewrite.job import Job
+from batchnorm.rewrite.site import Left
+from batchnorm.source import Thing
+from batchnorm.translate import complement
+from batchnorm.translate.argument import parse
+
+__all__ = ["rewrite_attribute", "stays"]
+
+_KERAS = {
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "epsilon": "epsilon",
+    "momentum": "momentum",
+    "axis": "axis",
+    "center": "has_beta",
+    "scale": "has_gamma",
+    "trainable": "trainable",
+}
+ROLES = {
+    "torch": {
+        "weight": "gamma",
+        "bias": "beta",
+        "running_mean": "running_mean",
+        "running_var": "running_var",
+        "num_batches_tracked": "batches",
+        "eps": "epsilon",
+        "momentum": "momentum",
+        "num_features": "channels",
+        "affine": "affine",
+        "track_running_stats": "tracks",
+        "reset_running_stats": "reset of the statistics",
+        "reset_parameters": "reset of the parameters",
+    },
+    "mindspore": {
+        "gamma": "gamma",
+        "beta": "beta",
+        "moving_mean": "running_mean",
+        "moving_variance": "running_var",
+        "eps": "epsilon",
+        "momentum": "momentum",
+        "num_features": "channels",
+        "use_batch_statistics": "forced_statistics",
+    },
+    "tf_keras": _KERAS,
+    "keras": _KERAS,
+}
+"""Attribute -> what it is, in the core's words where it has one."""
+
+_SETTINGS = {"epsilon", "momentum"}
+
+
+def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
+    """Rewrite one attribute of a known layer, or leave it with its reason."""
+    from_, to = job.task.from_, job.task.to
+    name, inner = node.attr, node.value
+    wrapped = name == "bn2d" and from_.framework == "mindspore"
+    if wrapped:
+        return
+    role = ROLES[from_.framework].get(name)
+    if role is None:
+        return
+    try:
+        new = next((n for n, r in ROLES[to.framework].items() if r == role), None)
+        if stays(job, thing):
+            raise Left("its layer stays what it was")
+        if not thing.only:
+            raise Left(f"{job.source.text(inner)} may be of another class, which has {name}")
+        if new is None:
+            raise Left(f"{to.name} has no counterpart of {name}")
+        parent = job.source.parents[node]
+        if isinstance(parent, ast.Attribute) and parent.attr == "requires_grad" and to.is_keras:
+            raise Left(f"{to.name} has no requires_grad: set the variable's trainable")
+        if role in _SETTINGS and not isinstance(node.ctx, ast.Load):
+            _set(job, node, role, new)
+            return
+        base = _base(job, inner, thing)
+        text = f"{base}.{new}"
+        opposite = role == "momentum" and _opposite(job)
+        if opposite:
+            text = f"(1 - {text})"
+    except Left as left:
+        job.left(node, "attribute", str(left))
+        return
+    if text != job.text(node):
+        job.replace(node, text)
+        job.rewritten(node, "attribute", text)
+
+
+def stays(job: Job, thing: Thing) -> bool:
+    """Whether a call that made the layer stays as it was."""
+    return any(call in job.outcomes and job.outcomes[call].plan is None for call in thing.calls)
+
+
+def _base(job: Job, node: ast.expr, thing: Thing) -> str:
+    """The layer; MindSpore's BatchNorm3d keeps its parameters in an inner layer."""
+    names = {symbol.name for symbol in thing.symbols}
+    text = job.text(node)
+    inner = isinstance(node, ast.Attribute) and node.attr == "bn2d"
+    if job.task.from_.framework == "mindspore" and isinstance(node, ast.Attribute) and inner:
+        return job.text(node.value)
+    if job.task.to.framework == "mindspore" and "BatchNorm3d" in names:
+        if names != {"BatchNorm3d"}:
+            raise Left("MindSpore's BatchNorm3d keeps it in bn2d, and other layers don't")
+        return f"{text}.bn2d"
+    return text
+
+
+def _opposite(job: Job) -> bool:
+    """Whether the attribute `momentum` is one minus the other's.
+
+    MindSpore's is torch's number: its constructor takes the other, and stores one minus it.
+    """
+    return job.task.from_.is_keras is not job.task.to.is_keras
+
+
+def _set(job: Job, node: ast.Attribute, role: str, new: str) -> None:
+    """`m.momentum = …`, where a framework looks at it after construction."""
+    for side, verb in ((job.task.from_, "has"), (job.task.to, "would have")):
+        if side.framework == "mindspore":
+            raise Left(
+                f"{node.attr} set after construction {verb} no effect in {side.name}: give it to "
+                "the constructor"
+            )
+    statement = job.source.parents[node]
+    plain = isinstance(statement, ast.Assign) and statement.targets == [node]
+    if not plain or not isinstance(statement, ast.Assign):
+        raise Left(f"{node.attr} is changed in a way that can't be followed: write it out")
+    target = f"{job.text(node.value)}.{new}"
+    after = target
+    if role == "momentum" and _opposite(job):
+        value = parse(job.text(statement.value))
+        if value.literal and value.value is None:
+            raise Left(f"{job.task.to.name} has no cumulative average (momentum = None)")
+        job.replace(statement.value, complement(value).text)
+        after = f"{target} = {complement(value).text}"
+    job.replace(node, target)
+    job.rewritten(node, "attribute", after)

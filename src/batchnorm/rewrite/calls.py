@@ -1,0 +1,371 @@
+"""A call of a layer's class, rewritten in place by the plan of its translation.
+
+Arguments that say the same stay as they are written; the others are replaced, dropped and added
+where they stand. Not here: classes that are handed on without a call (`factories`).
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from batchnorm.errors import BatchNormError
+from batchnorm.rewrite.arguments import Arguments
+from batchnorm.rewrite.job import Job, Outcome, Task
+from batchnorm.rewrite.known import around
+from batchnorm.rewrite.site import Left
+from batchnorm.source import Symbol
+from batchnorm.translate import Argument, Dialect, Form, Plan, forms, make_plan
+from batchnorm.translate.call import bind
+from batchnorm.translate.form import form as form_for
+
+__all__ = [
+    "Given",
+    "call_text",
+    "decide",
+    "given",
+    "planned",
+    "reference_class",
+    "rewrite_call",
+    "spelled",
+    "target_class",
+]
+
+PLACEHOLDER = "NUM_FEATURES"
+SYNC = "SyncBatchNormalization"
+_TOPICS = {
+    "weight_of_batch": "momentum",
+    "weight_of_running": "momentum",
+    "affine": "gamma",
+    "train_affine": "gamma",
+    "has_gamma": "gamma",
+    "beta_if_affine": "beta",
+    "has_beta": "beta",
+    "tracking": "statistics",
+    "forced_statistics": "statistics",
+    "trainable": "statistics",
+    "channel_axis": "axis",
+    "data_format": "axis",
+    "parameter_dtype": "dtype",
+    "dtype_policy": "dtype",
+}
+
+
+@dataclass(frozen=True)
+class Given:
+    """The arguments that a call gives, with starred literals taken apart.
+
+    Attributes:
+        positional: their texts.
+        keywords: their texts by name.
+        items: for each argument, in the same order, the number of the item of the list it is in.
+    """
+
+    positional: tuple[str, ...]
+    keywords: Mapping[str, str]
+    items: tuple[int, ...]
+
+
+def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
+    """Read the arguments of a call, without the first `skip`.
+
+    Raises:
+        Left: a starred argument whose contents the code around doesn't say.
+    """
+    parts: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
+    parts.sort(key=lambda part: job.source.span(part))
+    positional: list[tuple[int, str]] = []
+    keywords: dict[str, tuple[int, str]] = {}
+
+    def named(index: int, name: str, text: str) -> None:
+        if name in keywords:
+            raise Left(f"{name} is given twice")
+        keywords[name] = (index, text)
+
+    for index, part in enumerate(parts):
+        if index < skip:
+            continue
+        if isinstance(part, ast.Starred):
+            positional += [(index, text) for text in _starred(job, part)]
+        elif isinstance(part, ast.keyword) and part.arg is None:
+            for name, text in _double_starred(job, part.value):
+                named(index, name, text)
+        elif isinstance(part, ast.keyword):
+            named(index, str(part.arg), job.text(part.value))
+        else:
+            positional.append((index, job.text(part)))
+    return Given(
+        tuple(text for _, text in positional),
+        {name: text for name, (_, text) in keywords.items()},
+        (*(index for index, _ in positional), *(index for index, _ in keywords.values())),
+    )
+
+
+def _starred(job: Job, part: ast.Starred) -> list[str]:
+    value = job.names.value(part.value)
+    plain = isinstance(value, ast.Tuple | ast.List)
+    if not isinstance(value, ast.Tuple | ast.List) or any(
+        isinstance(e, ast.Starred) for e in value.elts
+    ):
+        raise Left(f"*{job.source.text(part.value)} hides which arguments are given")
+    own = value is part.value
+    if plain and not own and not _constant(job, part.value, value):
+        raise Left(f"*{job.source.text(part.value)} may have changed where it is used")
+    return [job.text(element) for element in value.elts]
+
+
+def _double_starred(job: Job, node: ast.expr) -> list[tuple[str, str]]:
+    value, shown = job.names.value(node), job.source.text(node)
+    pairs: list[tuple[ast.expr | str | None, ast.expr]] = []
+    if isinstance(value, ast.Dict):
+        pairs = [(k.value if isinstance(k, ast.Constant) else k, v)  # type: ignore[misc]
+                 for k, v in zip(value.keys, value.values, strict=True)]  # fmt: skip
+    elif isinstance(value, ast.Call) and not value.args and ast.unparse(value.func) == "dict":
+        pairs = [(keyword.arg, keyword.value) for keyword in value.keywords]
+    else:
+        raise Left(f"**{shown} hides which arguments are given")
+    if not all(isinstance(name, str) for name, _ in pairs):
+        raise Left(f"**{shown} hides which arguments are given")
+    if value is not node and not _constant(job, node, value):
+        raise Left(f"**{shown} may have changed where it is used")
+    return [(str(name), job.text(inner)) for name, inner in pairs]
+
+
+def _constant(job: Job, name: ast.expr, value: ast.expr) -> bool:
+    """Whether a variable surely still holds the literals that it was given."""
+    literal = all(
+        not isinstance(n, ast.Call | ast.Name) or n is getattr(value, "func", None)
+        for n in ast.walk(value)
+        if n is not value
+    )
+    if not literal or not isinstance(name, ast.Name):
+        return False
+    for node in ast.walk(job.source.tree):
+        if isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Load):
+            parent = job.source.parents[node]
+            starred = isinstance(parent, ast.Starred) or (
+                isinstance(parent, ast.keyword) and parent.arg is None
+            )
+            read = isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Load)
+            if not (starred or read) and not isinstance(parent, ast.Compare):
+                return False
+    return True
+
+
+def planned(
+    job: Job,
+    symbol: Symbol,
+    found: Given,
+    *,
+    rank: int | None = None,
+    channels: int | None = None,
+    stand_in: bool = False,
+) -> Plan:
+    """The plan for arguments of a class; with `stand_in`, as if the channels were given later.
+
+    Raises:
+        Left: the arguments can't be read, or can't be said in the target.
+    """
+    form = _form(job, symbol)
+    first = ("num_features",) if stand_in and "num_features" in form.parameters else ()
+    texts = (*first, *found.positional, *(f"{k}={v}" for k, v in found.keywords.items()))
+    plan = _plan(job.task, symbol.name, f"_({', '.join(texts)})", rank, channels)
+    if isinstance(plan, str):
+        raise Left(plan)
+    return plan
+
+
+@lru_cache(maxsize=1024)  # the same few calls stand in most files, and each is asked for twice
+def _plan(task: Task, name: str, whole: str, rank: int | None, channels: int | None) -> Plan | str:
+    """The plan for a call's text, or why there is none."""
+    form = forms(task.from_)[name if name != SYNC else "BatchNormalization"]
+    try:
+        node = ast.parse(whole, mode="eval").body
+        assert isinstance(node, ast.Call)
+        named = {str(keyword.arg): keyword.value for keyword in node.keywords}
+        arguments = bind(form, node.args, named, whole)
+        if name == SYNC:
+            if "synchronized" not in form.parameters:
+                return f"{task.from_.name} has no synchronized="
+            arguments["synchronized"] = Argument("True", True)
+        rank = rank if not form.ranks else None
+        if rank is None and form.dialect.is_keras:
+            rank = 5 if _axis(arguments) == 4 else task.rank
+        plan = make_plan(form, arguments, task.to, rank=rank, num_features=channels)
+    except (RecursionError, MemoryError):
+        return "the call is nested too deeply to be read"
+    except (BatchNormError, SyntaxError) as error:
+        return str(error)
+    worst = [d for d in plan.differences if d.kind == "inexpressible"]
+    if worst:
+        return "; ".join(d.text + (f" ({d.remedy})" if d.remedy else "") for d in worst)
+    return plan
+
+
+def _axis(arguments: Mapping[str, Argument]) -> object:
+    found = arguments.get("axis")
+    return None if found is None else found.value
+
+
+def _form(job: Job, symbol: Symbol) -> Form:
+    name = "BatchNormalization" if symbol.name == SYNC else symbol.name
+    found = forms(job.task.from_).get(name)
+    if found is None:
+        raise Left(f"{job.task.from_.name} has no class {name}")
+    return found
+
+
+def decide(job: Job, call: ast.Call, symbol: Symbol) -> Outcome:
+    """What becomes of a call, before anything is written."""
+    said = around(job.source, call)
+    channels = int(said.channels) if said.channels.isdecimal() else None
+    uncounted = "num_features" not in _form(job, symbol).parameters
+    try:
+        found = given(job, call)
+        return Outcome(
+            planned(job, symbol, found, rank=said.rank, channels=channels if uncounted else None)
+        )
+    except Left as left:
+        return Outcome(None, str(left))
+
+
+def target_class(plan: Plan, channels: str = "") -> tuple[Form, dict[str, Argument]]:
+    """The class and the arguments that are written: torch's lazy one where no count is known."""
+    target = plan.target
+    arguments = dict(target.arguments)
+    count = arguments.get("num_features")
+    if count is None or count.text != PLACEHOLDER:
+        return target.form, arguments
+    if channels:
+        arguments["num_features"] = replace(count, text=channels, expression=channels)
+        return target.form, arguments
+    lazy = forms(target.form.dialect).get(f"Lazy{target.form.class_name}")
+    if lazy is None:
+        return target.form, arguments
+    del arguments["num_features"]
+    return lazy, arguments
+
+
+def rewrite_call(job: Job, call: ast.Call, symbol: Symbol) -> None:
+    """Rewrite one call, or leave it with its reason."""
+    decided = job.outcomes[call]
+    if decided.plan is None:
+        job.left(call, "call", decided.reason)
+        return
+    said = around(job.source, call)
+    channels = int(said.channels) if said.channels.isdecimal() else None
+    found = given(job, call)
+    counted = "num_features" in _form(job, symbol).parameters
+    plan = planned(job, symbol, found, rank=said.rank, channels=None if counted else channels)
+    form, arguments = target_class(plan, said.channels)
+    if plan.source.form.lazy and "num_features" in arguments and form.dialect.framework == "torch":
+        form = plan.source.form
+    callee = spelled(job, call.func, form.class_name)
+    text = callee + call_text(job, call, found, plan, form, arguments)
+    job.replace(call, text)
+    count = arguments.get("num_features")
+    reason = ""
+    if count is not None and count.text == PLACEHOLDER:
+        reason = f"put the number of channels in place of {PLACEHOLDER}"
+    job.rewritten(call, "call", text, reason, plan)
+
+
+def spelled(job: Job, func: ast.expr, class_name: str) -> str:
+    """The class as it is written at a place: an alias of the file's own stays."""
+    if isinstance(func, ast.Name):
+        bound = job.names.bindings(func)
+        symbol = job.names.symbol(func)
+        alias = bool(bound) and all(b.kind == "assign" for b in bound)
+        if alias and symbol is not None and class_name == reference_class(job, symbol):
+            return func.id
+    direct = job.imports.direct(func, class_name)
+    return direct or f"{job.imports.module(func)}.{class_name}"
+
+
+def reference_class(job: Job, symbol: Symbol) -> str:
+    """The class that a reference to a class becomes."""
+    form = _form(job, symbol)
+    to = job.task.to
+    known = forms(to)
+    if form.lazy and form.class_name in known:
+        return form.class_name
+    if form.synchronized and "SyncBatchNorm" in known:
+        return "SyncBatchNorm"
+    name = form_for(to, form.ranks[0] if form.ranks and not form.synchronized else
+                    job.task.rank or 4).class_name  # fmt: skip
+    if "num_features" not in form.parameters and f"Lazy{name}" in known:
+        return f"Lazy{name}"
+    return name
+
+
+def call_text(
+    job: Job,
+    call: ast.Call,
+    found: Given,
+    plan: Plan,
+    form: Form,
+    arguments: Mapping[str, Argument],
+    *,
+    skip: int = 0,
+    first: str = "",
+) -> str:
+    """The argument list that a call gets, laid out like the one that it has.
+
+    Its first `skip` arguments go, or become `first`.
+    """
+    source = plan.source
+    places = [k for k, p in source.form.parameters.items() if p.kind == "positional or keyword"]
+    if skip and places[:1] == ["num_features"]:
+        places = places[1:]
+    own = [*places[: len(found.positional)], *found.keywords]
+    texts = [*found.positional, *found.keywords.values()]
+    listed = Arguments(job.text(call), len(job.text(call.func)))
+    remaining = dict(arguments)
+    new: dict[int, list[str]] = {index: [] for index in found.items}
+    for name, text, index in zip(own, texts, found.items, strict=True):
+        target = _counterpart(source.form, name, form, remaining)
+        if target is None:
+            continue
+        argument = remaining.pop(target)
+        same = name in source.arguments and source.arguments[name].text == argument.text
+        value = text if same else _with_package(job, call.func, argument, plan.target.form.dialect)
+        by_place = form.parameters[target].required and name in places[: len(found.positional)]
+        new[index].append(value if by_place else f"{target}={value}")
+    for index, parts in new.items():
+        item = listed.items[index]
+        text = ", ".join(parts)
+        item.new = None if text == item.text else text
+    for item in listed.items[:skip]:
+        item.new = first
+    added = [
+        (name, _with_package(job, call.func, argument, plan.target.form.dialect))
+        for name, argument in remaining.items()
+    ]
+    required = [value for name, value in added if form.parameters[name].required]
+    rest = [f"{name}={value}" for name, value in added if not form.parameters[name].required]
+    return listed.written(rest, required)
+
+
+def _counterpart(
+    source: Form, name: str, target: Form, remaining: Mapping[str, Argument]
+) -> str | None:
+    topic = _topic(source, name)
+    return next((other for other in remaining if _topic(target, other) == topic), None)
+
+
+def _topic(form: Form, name: str) -> str:
+    meaning = form.parameters[name].meaning
+    if meaning.word == "housekeeping":
+        return name
+    return _TOPICS.get(meaning.word, str(meaning))
+
+
+def _with_package(job: Job, at: ast.expr, argument: Argument, to: Dialect) -> str:
+    """An argument's text, whose objects' package has the name that the file gives it."""
+    pattern = rf"(?<![\w.]){re.escape(to.package)}\."
+    if argument.expression or not re.search(pattern, argument.text):
+        return argument.text
+    return re.sub(pattern, f"{job.imports.package(at)}.", argument.text)

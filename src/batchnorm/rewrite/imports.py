@@ -1,0 +1,284 @@
+"""How the target's classes are spelled at a place, and which imports that takes.
+
+What the file imports already is used; else an import is added beside the one that it replaces. An
+import that has lost its last use is removed. Not here: the names of the source (`source.names`).
+"""
+
+from __future__ import annotations
+
+import ast
+
+from batchnorm.source import Edit, Names, Source, apply, keras_module
+from batchnorm.translate import Dialect
+
+__all__ = ["Imports", "remove_unused", "unused_imports"]
+
+_KERAS = {"tf_keras": "tf_keras", "keras": "keras"}
+
+
+class Imports:
+    """The imports of one file, while it is rewritten.
+
+    Args:
+        names: what its names mean.
+        to: the dialect that is written.
+        keras: which Keras `keras` is for the source.
+        freed: names whose imports will be removed, so that they can be bound anew.
+    """
+
+    def __init__(self, names: Names, to: Dialect, keras: str | None, freed: frozenset[str]) -> None:
+        self.names, self.to, self.keras, self.freed = names, to, keras, freed
+        self.blocked: set[str] = set()
+        """Short names that would have been used, but mean something else in the file."""
+        self._wanted: dict[str, list[ast.stmt | None]] = {}
+        """Statement -> the imports beside which it is wanted."""
+        self._given: dict[str, str] = {}  # name -> statement that we add
+        scopes = {id(scope): scope for scope in names.scopes.values()}
+        self._bound = {name for scope in scopes.values() for name in scope.bindings}
+        self._bound |= set(names.module.bindings)
+
+    def module(self, at: ast.expr) -> str:
+        """What stands before the dot and the class at a place."""
+        if not self.to.is_keras:
+            package = self.to.framework
+            for name, path in self._visible(at):
+                if path in (package, f"{package}.nn"):
+                    return name if path.endswith(".nn") else f"{name}.nn"
+            return self._import(at, "nn", f"from {package} import nn", package, ".nn")
+        for name, path in self._visible(at):
+            rest = self._keras_rest(path)
+            if rest in ("", ".layers"):
+                if rest == ".layers":
+                    return name
+                return f"{name if keras_module(path) else f'{name}.keras'}.layers"
+        return f"{self.package(at)}.layers"
+
+    def direct(self, at: ast.expr, class_name: str) -> str | None:
+        """The name under which the class itself is imported, if it is."""
+        for name, path in self._visible(at):
+            if path == f"{self.to.framework}.nn.{class_name}":
+                return name
+            if self.to.is_keras and self._keras_rest(path) == f".layers.{class_name}":
+                return name
+        return None
+
+    def package(self, at: ast.expr) -> str:
+        """The name of the package at a place: torch, mindspore, keras."""
+        package = self.to.framework
+        for name, path in self._visible(at):
+            if path == package and not self.to.is_keras:
+                return name
+            if self.to.is_keras and self._keras_rest(path) == "":
+                return name if keras_module(path) else f"{name}.keras"
+        return self._import(at, package, f"import {package}", package, "")
+
+    def functools(self, at: ast.expr) -> str:
+        """The name of functools.partial at a place."""
+        for name, path in self._visible(at):
+            if path in ("functools.partial", "functools"):
+                return name if path.endswith("partial") else f"{name}.partial"
+        return self._import(at, "partial", "from functools import partial", "functools", ".partial")
+
+    def edits(self) -> list[Edit]:
+        """The edits that add imports."""
+        source = self.names.source
+        lines: dict[ast.stmt | None, list[str]] = {}
+        for statement, anchors in self._wanted.items():
+            for anchor in self._first(anchors):
+                place = _last_import(source) if anchor is None else anchor
+                lines.setdefault(place, []).append(statement)
+        return [_after(source, anchor, texts) for anchor, texts in lines.items()]
+
+    def _first(self, anchors: list[ast.stmt | None]) -> list[ast.stmt | None]:
+        """One place for each scope: the first that always runs."""
+        scopes: dict[int, list[ast.stmt | None]] = {}
+        for anchor in anchors:
+            scope = self.names.module if anchor is None else self.names.scope_at(anchor)
+            scopes.setdefault(id(scope), []).append(anchor)
+        top = scopes.get(id(self.names.module))
+        if top is not None:  # which the others see as well
+            scopes = {0: top}
+
+        def order(anchor: ast.stmt | None) -> tuple[bool, int]:
+            if anchor is None:
+                return False, 0
+            inside = isinstance(
+                self.names.source.parents[anchor], ast.Try | ast.ExceptHandler | ast.If
+            )
+            return inside, anchor.lineno
+
+        return [min(found, key=order) for found in scopes.values()]
+
+    def _visible(self, at: ast.expr) -> list[tuple[str, str]]:
+        found = []
+        for name, paths, binding in self.names.visible(at):
+            if len(set(paths)) == 1 and name not in self.freed and _runs(self.names, binding.node):
+                found.append((name, paths[0]))
+        return found
+
+    def _keras_rest(self, path: str) -> str | None:
+        """The part of a path inside the target's Keras; "" for TensorFlow, which holds Keras 2."""
+        found = keras_module(path, self.keras)
+        if found is not None:
+            return found[1] if found[0] == _KERAS[self.to.framework] else None
+        plain = path == "tensorflow" and self.keras != "keras"
+        return "" if plain and self.to.framework == "tf_keras" else None
+
+    def _import(self, at: ast.expr, name: str, statement: str, package: str, rest: str) -> str:
+        spelled = name
+        if not self._free(name, statement):
+            self.blocked.add(name)
+            name, statement = package, f"import {package}"
+            while not self._free(name, statement):
+                name += "3" if package == "keras" and name == "keras" else "_"
+                statement = f"import {package} as {name}"
+            spelled = name + rest
+        self._given[name] = statement
+        anchors = self._wanted.setdefault(statement, [])
+        anchor = self._anchor(at)
+        if anchor not in anchors:
+            anchors.append(anchor)
+        return spelled
+
+    def _free(self, name: str, statement: str) -> bool:
+        if name in self._given:
+            return self._given[name] == statement
+        return name not in self._bound or name in self.freed
+
+    def _anchor(self, node: ast.expr) -> ast.stmt | None:
+        """The import that gives the source's name at a place."""
+        for _ in range(8):
+            root = node
+            while isinstance(root, ast.Attribute):
+                root = root.value
+            bound = self.names.bindings(root) if isinstance(root, ast.Name) else []
+            if not bound:
+                break
+            first = next((b for b in bound if b.kind == "import"), bound[0])
+            if first.kind == "import" and isinstance(first.node, ast.stmt):
+                return first.node
+            if first.value is None:
+                return None
+            node = first.value
+        return self.names.stars[0][1] if self.names.stars else None
+
+
+def _runs(names: Names, node: ast.AST) -> bool:
+    """Whether an import is executed: not one under `if TYPE_CHECKING`."""
+    for outer in names.source.around(node):
+        if isinstance(outer, ast.If) and "TYPE_CHECKING" in ast.dump(outer.test):
+            return False
+    return True
+
+
+def _last_import(source: Source) -> ast.stmt | None:
+    body = source.tree.body
+    found = [s for s in body if isinstance(s, ast.Import | ast.ImportFrom)]
+    if found:
+        return found[-1]
+    first = body[0] if body else None
+    is_text = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    return first if is_text else None
+
+
+def _after(source: Source, anchor: ast.stmt | None, lines: list[str]) -> Edit:
+    """The edit that adds statements after another, on lines of their own where it has one."""
+    end = source.newline
+    if anchor is None:
+        return Edit(0, 0, "".join(line + end for line in lines))
+    start, stop = source.span(anchor)
+    last = anchor.end_lineno or anchor.lineno
+    before = source.data[source.line_start(anchor.lineno) : start]
+    rest = source.line(last).encode()[stop - source.line_start(last) :].strip()
+    if before.strip() or (rest and not rest.startswith(b"#")):
+        return Edit(stop, stop, "".join(f"; {line}" for line in lines))
+    place = source.line_start(last) + len(source.line(last).encode())
+    indent = before.decode()
+    return Edit(place, place, "".join(f"{end}{indent}{line}" for line in lines))
+
+
+def unused_imports(before: Source, after: Source) -> set[str]:
+    """The names that imports of a file bind, that it used before and doesn't use any more."""
+    used = [
+        {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)}
+        for source in (before, after)
+    ]
+    texts = [
+        node.value
+        for node in ast.walk(after.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 200
+    ]
+    mentioned = {word for text in texts for word in text.replace(".", " ").split() if word}
+    return (_imported(before) & used[0]) - used[1] - mentioned
+
+
+def _imported(source: Source) -> set[str]:
+    return {
+        alias.asname or alias.name.partition(".")[0]
+        for node in ast.walk(source.tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def remove_unused(source: Source, names: set[str], keep: set[str]) -> bytes:
+    """The text without the imports of some names; those whose path begins with `keep` stay."""
+    edits: list[Edit] = []
+    for node in ast.walk(source.tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        parent = source.parents[node]
+        if isinstance(parent, ast.Try | ast.ExceptHandler):
+            continue
+        module = "" if isinstance(node, ast.Import) else (node.module or "")
+        gone = [
+            (alias.asname or alias.name.partition(".")[0]) in names
+            and (module or alias.name).partition(".")[0] not in keep
+            and alias.name != "*"
+            for alias in node.names
+        ]
+        if all(gone):
+            edits.append(_without_statement(source, node, parent))
+        elif any(gone):
+            edits += _without_aliases(source, node, gone)
+    left = apply(source.data, edits)
+    return left if source.data[:1] in (b"\n", b"\r") else left.lstrip(b"\r\n")
+
+
+def _without_statement(source: Source, node: ast.stmt, parent: ast.AST) -> Edit:
+    start, stop = source.span(node)
+    first, last = node.lineno, node.end_lineno or node.lineno
+    before = source.data[source.line_start(first) : start].strip()
+    line = source.line(last).encode()
+    rest = line[stop - source.line_start(last) :].strip()
+    blocks = [getattr(parent, name, None) for name in ("body", "orelse", "finalbody")]
+    alone = any(isinstance(b, list) and b == [node] for b in blocks)
+    if alone and not isinstance(parent, ast.Module):
+        return Edit(start, stop, "pass")
+    after = source.data[stop:]
+    if after.lstrip(b" ").startswith(b";"):
+        return Edit(start, stop + len(after) - len(after.lstrip(b" ")[1:].lstrip(b" ")), "")
+    if before or (rest and not rest.startswith(b"#")):
+        return Edit(start, stop, "pass")
+    end = source.line_start(last) + len(line)
+    for mark in (b"\r\n", b"\n", b"\r"):
+        if source.data[end:].startswith(mark):
+            end += len(mark)
+            break
+    return Edit(source.line_start(first), end, "")
+
+
+def _without_aliases(
+    source: Source, node: ast.Import | ast.ImportFrom, gone: list[bool]
+) -> list[Edit]:
+    spans = [source.span(alias) for alias in node.names]
+    edits = []
+    for index, goes in enumerate(gone):
+        if not goes:
+            continue
+        if not all(gone[index:]):
+            edits.append(Edit(spans[index][0], spans[index + 1][0], ""))
+        else:
+            edits.append(Edit(spans[index - 1][1], spans[-1][1], ""))
+            break
+    return edits

@@ -1,0 +1,92 @@
+"""One file while it is rewritten: its source, what its names mean, and the edits so far.
+
+Nodes are rewritten from the inside out, so that a node's text, when it is asked for, has the edits
+of its parts. Not here: what is done to which node.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+
+from batchnorm.rewrite.imports import Imports
+from batchnorm.rewrite.site import Kind, Site
+from batchnorm.source import Edit, Names, Objects, Source, apply
+from batchnorm.translate import Dialect, Plan
+
+__all__ = ["Job", "Outcome", "Task"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is asked for all files.
+
+    Attributes:
+        from_, to: the dialects.
+        rank: of the inputs of Keras layers, where the code doesn't say it.
+    """
+
+    from_: Dialect
+    to: Dialect
+    rank: int | None = None
+
+    @property
+    def keras(self) -> str | None:
+        """Which Keras the package `keras` is: the source; between the two, each is what it says."""
+        if self.to.is_keras or not self.from_.is_keras:
+            return None
+        return self.from_.framework
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What becomes of a call of a layer's class: a plan, or the reason why it stays."""
+
+    plan: Plan | None
+    reason: str = ""
+
+
+@dataclass
+class Job:
+    """One file's rewriting."""
+
+    task: Task
+    names: Names
+    objects: Objects
+    freed: frozenset[str] = frozenset()
+    edits: list[Edit] = field(default_factory=list)
+    sites: list[Site] = field(default_factory=list)
+    outcomes: dict[ast.Call, Outcome] = field(default_factory=dict)
+    done: set[ast.AST] = field(default_factory=set)
+    """Nodes that an outer site has taken care of."""
+
+    def __post_init__(self) -> None:
+        self.source: Source = self.names.source
+        self.imports = Imports(self.names, self.task.to, self.task.keras, self.freed)
+
+    def text(self, node: ast.AST) -> str:
+        """A node's text with the edits so far."""
+        start, stop = self.source.span(node)
+        inside = [e for e in self.edits if start <= e.start and e.end <= stop]
+        moved = [Edit(e.start - start, e.end - start, e.text) for e in inside]
+        return apply(self.source.data[start:stop], moved).decode()
+
+    def replace(self, node: ast.AST, text: str) -> None:
+        """Put other text in place of a node, whatever was done to its parts."""
+        start, stop = self.source.span(node)
+        self.edits = [e for e in self.edits if not (start <= e.start and e.end <= stop)]
+        self.edits.append(Edit(start, stop, text))
+
+    def rewritten(self, node: ast.AST, kind: Kind, after: str, reason: str = "",
+                  plan: Plan | None = None) -> None:  # fmt: skip
+        """Note a site that was rewritten."""
+        differences = () if plan is None else plan.differences
+        line, before = node.lineno, self.source.text(node)  # type: ignore[attr-defined]
+        self.sites.append(Site(line, kind, before, after, reason, differences, node=node))
+
+    def left(self, node: ast.AST, kind: Kind, reason: str, plan: Plan | None = None,
+             *, certain: bool = True) -> None:  # fmt: skip
+        """Note a site that stays as it was."""
+        differences = () if plan is None else plan.differences
+        line, before = node.lineno, self.source.text(node)  # type: ignore[attr-defined]
+        self.sites.append(Site(line, kind, before, "", reason, differences, certain, node))

@@ -1,0 +1,146 @@
+"""Training and inference: `train()`/`eval()`, `set_train(…)`, and Keras' `training=` at each call.
+
+torch and MindSpore keep a mode, in every net; Keras is told it at each call. A call of a known
+layer carries over exactly, since `train` and `set_train` return the layer itself:
+`bn(x, training=flag)` is `bn.train(flag)(x)`. Not here: what a layer does in a mode.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from batchnorm.rewrite.arguments import Arguments
+from batchnorm.rewrite.attributes import stays
+from batchnorm.rewrite.job import Job
+from batchnorm.source import Thing
+
+__all__ = ["rewrite_layer_call", "rewrite_mode"]
+
+_NETS = re.compile(
+    r"(?i)^_?(model|net|network|backbone|encoder|decoder|module|generator|discriminator|teacher"
+    r"|student|ema|classifier|head)(_?\w{0,12})?$"
+)
+_TOLD = "is told the mode at each call: call it with training=True or training=False"
+
+
+def rewrite_mode(job: Job, call: ast.Call) -> bool:
+    """Rewrite `net.train()`, `net.eval()` or `net.set_train(…)`; whether it was one."""
+    func, from_, to = call.func, job.task.from_, job.task.to
+    if not isinstance(func, ast.Attribute) or from_.is_keras:
+        return False
+    said = _said(job, call, from_.framework)
+    if said is None or not _is_net(job, func, from_.framework):
+        return False
+    thing = job.objects.thing(func.value)
+    outer = job.source.parents[call]
+    layer = thing if thing is not None and thing.kind == "layer" else None
+    called = isinstance(outer, ast.Call) and outer.func is call
+    if called and to.is_keras and layer is not None:
+        return False  # bn.train(flag)(x) is rewritten as a whole
+    if layer is not None and stays(job, layer):
+        return True
+    if to.is_keras:
+        job.left(call, "mode", f"{to.name} {_TOLD}")
+        return True
+    if from_.framework == to.framework:
+        return True
+    base = job.text(func.value)
+    if to.framework == "mindspore":
+        text = f"{base}.set_train({said})"
+    else:
+        text = f"{base}.eval()" if said == "False" else f"{base}.train({said})"
+    job.replace(call, text)
+    job.rewritten(call, "mode", text)
+    return True
+
+
+def _said(job: Job, call: ast.Call, framework: str) -> str | None:
+    """What a call says about the mode, as the other's argument; empty for "training"."""
+    assert isinstance(call.func, ast.Attribute)
+    count = len(call.args) + len(call.keywords)
+    name = call.func.attr
+    if framework == "torch" and name == "eval":
+        return None if count else "False"
+    if name != ("train" if framework == "torch" else "set_train") or count > 1:
+        return None
+    if call.args and isinstance(call.args[0], ast.Starred):
+        return None
+    if call.keywords and call.keywords[0].arg != "mode":
+        return None
+    arguments = [*call.args, *(keyword.value for keyword in call.keywords)]
+    return job.text(arguments[0]) if arguments else ""
+
+
+def _is_net(job: Job, func: ast.Attribute, framework: str) -> bool:
+    """Whether the object is a layer or net: known, named like one, or used like one."""
+    if framework == "mindspore":
+        return True  # nothing else has a set_train
+    thing = job.objects.thing(func.value)
+    if thing is not None:
+        return True
+    if isinstance(func.value, ast.Call) and ast.unparse(func.value.func) == "super":
+        return False
+    name = func.value.attr if isinstance(func.value, ast.Attribute) else ""
+    name = func.value.id if isinstance(func.value, ast.Name) else name
+    imported = any(
+        path.partition(".")[0] == "torch"
+        for scope in {id(s): s for s in job.names.scopes.values()}.values()
+        for bound in scope.bindings.values()
+        for path in [b.path for b in bound if b.kind == "import"]
+    )
+    return imported and bool(_NETS.match(name))
+
+
+def rewrite_layer_call(job: Job, call: ast.Call) -> None:
+    """Rewrite `bn(x, training=flag)` and `bn.train(flag)(x)` where the mode is said otherwise."""
+    from_, to = job.task.from_, job.task.to
+    if from_.is_keras and not to.is_keras:
+        thing = job.objects.thing(call.func)
+        if _known(job, thing):
+            _to_method(job, call)
+    elif to.is_keras and not from_.is_keras:
+        inner = call.func
+        if not isinstance(inner, ast.Call) or not isinstance(inner.func, ast.Attribute):
+            return
+        said = _said(job, inner, from_.framework)
+        thing = job.objects.thing(inner.func.value)
+        if said is not None and _known(job, thing):
+            _to_argument(job, call, inner.func.value, said or "True")
+
+
+def _known(job: Job, thing: Thing | None) -> bool:
+    return thing is not None and thing.kind == "layer" and thing.only and not stays(job, thing)
+
+
+def _to_method(job: Job, call: ast.Call) -> None:
+    to = job.task.to
+    names = [keyword.arg for keyword in call.keywords]
+    if "mask" in names:
+        job.left(call, "mode", f"{to.name} takes no mask")
+        return
+    if "training" not in names:
+        return
+    value = call.keywords[names.index("training")].value
+    listed = Arguments(job.text(call), len(job.text(call.func)))
+    parts = sorted([*call.args, *call.keywords], key=lambda part: job.source.span(part))
+    for item, part in zip(listed.items, parts, strict=True):
+        if isinstance(part, ast.keyword):
+            if part.arg == "training":
+                item.new = ""
+            elif part.arg == "inputs":
+                item.new = job.text(part.value)
+    method = "train" if to.framework == "torch" else "set_train"
+    mode = f".{method}({job.text(value)})"
+    if isinstance(value, ast.Constant) and value.value is None:
+        mode = ""
+    text = f"{job.text(call.func)}{mode}{listed.written([])}"
+    job.replace(call, text)
+    job.rewritten(call, "mode", text)
+
+
+def _to_argument(job: Job, call: ast.Call, layer: ast.expr, said: str) -> None:
+    listed = Arguments(job.text(call), len(job.text(call.func)))
+    text = job.text(layer) + listed.written([f"training={said}"])
+    job.replace(call, text)
+    job.rewritten(call, "mode", text)

@@ -1,0 +1,246 @@
+"""One file, from bytes to bytes: every site visited from the inside out, then marks and imports.
+
+Not here: folders and reports (`report`, the command).
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass
+from pathlib import Path
+
+from batchnorm.rewrite.attributes import rewrite_attribute
+from batchnorm.rewrite.calls import decide, rewrite_call
+from batchnorm.rewrite.factories import (
+    indirect_call,
+    is_partial,
+    merge_tuple,
+    rewrite_partial,
+    rewrite_reference,
+)
+from batchnorm.rewrite.imports import remove_unused, unused_imports
+from batchnorm.rewrite.job import Job, Task
+from batchnorm.rewrite.marks import line_for, mark
+from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
+from batchnorm.rewrite.site import Site
+from batchnorm.source import (
+    NAMES,
+    Edit,
+    Names,
+    Objects,
+    Symbol,
+    Thing,
+    apply,
+    parse_source,
+    parse_text,
+)
+from batchnorm.translate import dialect
+
+__all__ = ["Rewritten", "rewrite_source"]
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """One file's result.
+
+    Attributes:
+        before, after: its bytes; equal where nothing changes.
+        sites: every place that uses a batch norm of the source framework, in order.
+        marked: how many reasons were written into it that were not there.
+    """
+
+    before: bytes
+    after: bytes
+    sites: tuple[Site, ...]
+    marked: int = 0
+
+    @property
+    def changed(self) -> bool:
+        """Whether the file is another one now."""
+        return self.before != self.after
+
+
+def rewrite_source(
+    raw: bytes | str, *, from_: str, to: str, path: Path | None = None, rank: int | None = None
+) -> Rewritten:
+    r"""Rewrite one file's source.
+
+    Args:
+        raw: the file's bytes, or its text.
+        from_: the framework that it is written for, such as "torch".
+        to: the framework that it is to be written for, such as "mindspore@2.0".
+        path: where the file is, for its relative imports.
+        rank: of the inputs of Keras layers, where the code doesn't say it (default: 4).
+
+    Raises:
+        ValueError: it does not parse, or a framework is unknown.
+
+    >>> text = "from torch import nn\nbn = nn.BatchNorm2d(64, momentum=0.01)\n"
+    >>> print(rewrite_source(text, from_="torch", to="mindspore").after.decode(), end="")
+    from mindspore import nn
+    bn = nn.BatchNorm2d(64, momentum=0.99)
+    """
+    raw = raw.encode() if isinstance(raw, str) else raw
+    task = Task(dialect(from_), dialect(to), rank)
+    source = parse_source(raw)
+    names = Names(source, path, task.keras)
+    if not _concerned(names, task):
+        return Rewritten(raw, raw, ())
+    after, sites, marked = _rewritten(names, task)
+    if after == source.data:
+        return Rewritten(raw, raw, sites, 0)
+    return Rewritten(raw, source.encoded(after), sites, marked)
+
+
+def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:
+    source, path, objects = names.source, names.path, Objects(names)
+    job, marked = _run(Job(task, names, objects))
+    after = apply(source.data, job.edits)
+    unused = unused_imports(source, parse_text(after))
+    freed = frozenset(unused & job.imports.blocked)
+    if freed:  # names that no longer mean what they meant can be bound anew
+        job, marked = _run(Job(task, names, objects, freed))
+        after = apply(source.data, job.edits)
+        unused = set(freed) | unused_imports(source, parse_text(after))
+    rewritten = any(not site.left for site in job.sites)
+    if rewritten and unused and (path is None or path.name != "__init__.py"):
+        keep = {task.to.framework} if freed else set()
+        after = remove_unused(parse_text(after), unused, keep)
+    return after, tuple(sorted(job.sites, key=lambda site: site.line)), marked
+
+
+def _concerned(names: Names, task: Task) -> bool:
+    """Whether a file imports the source framework, or names what may be its batch norms."""
+    packages = {"torch": ("torch", "torchvision"), "mindspore": ("mindspore",)}.get(
+        task.from_.framework, ("keras", "tf_keras", "tensorflow", "keras_core")
+    )
+    for node in ast.walk(names.source.tree):
+        if isinstance(node, ast.Import):
+            paths = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            paths = [] if node.level else [node.module or ""]
+        elif isinstance(node, ast.Name | ast.Attribute):
+            if (node.attr if isinstance(node, ast.Attribute) else node.id) not in NAMES:
+                continue
+            symbol = names.symbol(node)
+            if names.unknown(node) or (symbol and symbol.framework == task.from_.framework):
+                return True
+            continue
+        else:
+            continue
+        if any(path.partition(".")[0] in packages for path in paths):
+            return True
+    return False
+
+
+def _run(job: Job) -> tuple[Job, int]:
+    """Visit everything; the job, and how many marks were added."""
+    source = job.source
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call):
+            symbol = _ours(job, node.func)
+            if symbol is not None and symbol.kind == "class":
+                job.outcomes[node] = decide(job, node, symbol)
+    for statement in source.tree.body:
+        _visit(job, statement)
+    marks = _marks(job)
+    job.edits += [*marks, *job.imports.edits()]
+    return job, len(marks)
+
+
+def _visit(job: Job, node: ast.AST) -> None:
+    """The parts first, then the node itself."""
+    if isinstance(node, ast.Call) and is_partial(job, node):
+        job.done.add(node.args[0])
+    for child in ast.iter_child_nodes(node):
+        _visit(job, child)
+    if node in job.done:
+        return
+    if isinstance(node, ast.Tuple):
+        merge_tuple(job, node)
+    elif isinstance(node, ast.Call):
+        _visit_call(job, node)
+    elif isinstance(node, ast.Name | ast.Attribute) and isinstance(node.ctx, ast.Load):
+        symbol = _ours(job, node)
+        parent = job.source.parents[node]
+        called = isinstance(parent, ast.Call) and parent.func is node
+        if symbol is not None and not called:
+            whole = _ours(job, parent) if isinstance(parent, ast.Attribute) else None
+            if whole is None:
+                _visit_reference(job, node, symbol)
+            return
+        if symbol is None and job.names.unknown(node):
+            if isinstance(parent, ast.Attribute):
+                return
+            root = job.source.text(node).partition(".")[0]
+            job.left(node, "reference", f"what {root} is can't be told from this file",
+                     certain=False)  # fmt: skip
+            return
+    if isinstance(node, ast.Attribute):
+        thing = _layer(job, node.value)
+        if thing is not None:
+            rewrite_attribute(job, node, thing)
+
+
+def _visit_call(job: Job, node: ast.Call) -> None:
+    symbol = _ours(job, node.func)
+    if symbol is not None and symbol.kind == "class":
+        rewrite_call(job, node, symbol)
+    elif symbol is not None:
+        _visit_reference(job, node, symbol)
+    elif rewrite_mode(job, node):
+        return
+    else:
+        partial = is_partial(job, node)
+        if partial is not None and partial.framework == job.task.from_.framework:
+            rewrite_partial(job, node, partial)
+            return
+        indirect_call(job, node)
+        rewrite_layer_call(job, node)
+
+
+def _visit_reference(job: Job, node: ast.expr, symbol: Symbol) -> None:
+    if symbol.kind == "foreign":
+        job.left(
+            node,
+            "function",
+            f"{symbol.path} has torch's arguments, with torch's momentum: rewrite it --from torch",
+        )
+    elif symbol.kind == "function":
+        job.left(
+            node, "function", f"{symbol.name} is no layer: its arguments are to be ported by hand"
+        )
+    elif isinstance(node, ast.Name | ast.Attribute):
+        rewrite_reference(job, node, symbol)
+    else:
+        job.left(node, "reference", f"{symbol.name} is private to {symbol.framework}")
+
+
+def _layer(job: Job, node: ast.expr) -> Thing | None:
+    """The source framework's layer that an expression is known to be."""
+    if isinstance(node, ast.Attribute) and node.attr == "bn2d":
+        inner = _layer(job, node.value)
+        if inner is not None:
+            return inner
+    thing = job.objects.thing(node)
+    if thing is None or thing.kind != "layer":
+        return None
+    frameworks = {symbol.framework for symbol in thing.symbols}
+    return thing if frameworks == {job.task.from_.framework} else None
+
+
+def _ours(job: Job, node: ast.expr) -> Symbol | None:
+    symbol = job.names.symbol(node)
+    return symbol if symbol is not None and symbol.framework == job.task.from_.framework else None
+
+
+def _marks(job: Job) -> list[Edit]:
+    """One edit for each line with places that were left or need a hand."""
+    reasons: dict[int, list[str]] = {}
+    for site in job.sites:
+        if site.reason and site.certain and site.node is not None:
+            line = line_for(job.source, site.node)
+            verb = "left as it was: " if site.left else ""
+            reasons.setdefault(line, []).append(verb + site.reason)
+    edits = [mark(job.source, line, texts) for line, texts in reasons.items()]
+    return [edit for edit in edits if edit is not None]

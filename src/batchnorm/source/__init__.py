@@ -1,0 +1,39 @@
+"""Python source that uses batch norms: its files, its text, its names, its layers.
+
+What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
+in order of dependence: `text` (a file and edits to it), `symbols` (what dotted paths mean), `names`
+(which path an expression stands for), `known` and `guards` (what is sure at one point), `objects`
+(which expressions are layers), `files` (folders).
+"""
+
+from batchnorm.source.files import Found, Outcome, find, names_a_batch_norm, work_on, write
+from batchnorm.source.known import Thing
+from batchnorm.source.names import Binding, Names, Scope
+from batchnorm.source.objects import Objects
+from batchnorm.source.symbols import CLASSES, NAMES, Symbol, keras_module, symbol_at
+from batchnorm.source.text import Edit, Source, SourceError, apply, parse_source, parse_text
+
+__all__ = [
+    "CLASSES",
+    "NAMES",
+    "Binding",
+    "Edit",
+    "Found",
+    "Names",
+    "Objects",
+    "Outcome",
+    "Scope",
+    "Source",
+    "SourceError",
+    "Symbol",
+    "Thing",
+    "apply",
+    "find",
+    "keras_module",
+    "names_a_batch_norm",
+    "parse_source",
+    "parse_text",
+    "symbol_at",
+    "work_on",
+    "write",
+]

@@ -1,0 +1,186 @@
+"""Python files below paths: found, read, worked on in parallel with progress, written atomically.
+
+A file that can't be read or parsed is an outcome of its own, and the rest goes on. Only files that
+name a batch norm anywhere are parsed; the others cost one look at their bytes. Not here: what is
+done with a file.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from rich.console import Console
+from rich.progress import Progress
+
+from batchnorm.checkpoints.atomic import replacement
+from batchnorm.source.text import SourceError
+
+__all__ = ["Found", "Outcome", "find", "names_a_batch_norm", "work_on", "write"]
+
+T = TypeVar("T")
+
+_NAMED = re.compile(rb"(?i)batch_?norm")
+_SKIPPED_FOLDERS = {"__pycache__", "node_modules"}
+_FEW = 8  # files that aren't worth starting processes for
+
+
+@dataclass
+class Found:
+    """What lies below the paths that were given.
+
+    Attributes:
+        files: Python files that name a batch norm, or whatever else is wanted.
+        others: how many Python files don't.
+        notebooks: Jupyter notebooks, which are not read.
+        errors: what can't be read: path and reason.
+    """
+
+    files: list[Path] = field(default_factory=list)
+    others: int = 0
+    notebooks: list[Path] = field(default_factory=list)
+    errors: list[tuple[Path, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Outcome(Generic[T]):
+    """What came of one file: a result, or an error's text."""
+
+    path: Path
+    result: T | None = None
+    error: str = ""
+
+
+def names_a_batch_norm(data: bytes) -> bool:
+    """Whether a file has to be parsed at all."""
+    return _NAMED.search(data) is not None
+
+
+def find(
+    paths: Iterable[Path],
+    exclude: Sequence[str] = (),
+    wanted: Callable[[bytes], bool] = names_a_batch_norm,
+) -> Found:
+    """The Python files at and below paths, in order; folders that begin with a dot are skipped.
+
+    Args:
+        paths: files, taken whatever they are called, and folders.
+        exclude: regular expressions; a path in which one is found is left out.
+        wanted: says from a file's bytes whether it has to be parsed.
+    """
+    found, seen = Found(), set()
+    patterns = [re.compile(pattern) for pattern in exclude]
+    for path in _candidates(paths, found):
+        if path in seen or any(pattern.search(path.as_posix()) for pattern in patterns):
+            continue
+        seen.add(path)
+        if path.suffix == ".ipynb":
+            found.notebooks.append(path)
+            continue
+        try:
+            needed = wanted(path.read_bytes())
+        except OSError as error:
+            found.errors.append((path, error.strerror or str(error)))
+            continue
+        if needed:
+            found.files.append(path)
+        else:
+            found.others += 1
+    return found
+
+
+def _candidates(paths: Iterable[Path], found: Found) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        found.errors.append((Path(error.filename), error.strerror or str(error)))
+
+    for path in paths:
+        if not path.is_dir():
+            yield path
+            continue
+        for folder, folders, files in os.walk(path, onerror=unreadable):
+            folders[:] = sorted(
+                name for name in folders if name not in _SKIPPED_FOLDERS and name[0] != "."
+            )
+            for name in sorted(files):
+                if name.endswith((".py", ".ipynb")):
+                    yield Path(folder, name)
+
+
+def work_on(
+    files: Sequence[Path],
+    task: Callable[[Path, bytes], T],
+    *,
+    jobs: int | None = None,
+    title: str = "",
+    progress: bool = True,
+) -> Iterator[Outcome[T]]:
+    """Do a task on each file, in parallel, and give the outcomes in the order of the files.
+
+    Args:
+        files: the files.
+        task: gets a file's path and bytes; it and its result must be picklable.
+        jobs: how many processes; None for one per processor, 1 for this process alone.
+        title: of the progress bar, which is on standard error, and on terminals only.
+        progress: whether to show it.
+    """
+    one = partial(_outcome, task)
+    jobs = min(jobs or os.cpu_count() or 1, max(1, len(files) // 2))
+    console = Console(stderr=True)
+    shown = progress and console.is_terminal
+    bar = Progress(console=console, transient=True) if shown else None
+    with bar or nullcontext():
+        counted = None if bar is None else bar.add_task(title, total=len(files))
+        for outcome in _each(files, one, jobs if len(files) > _FEW else 1):
+            if bar is not None and counted is not None:
+                bar.advance(counted)
+            yield outcome
+
+
+def _each(
+    files: Sequence[Path], one: Callable[[Path], Outcome[T]], jobs: int
+) -> Iterator[Outcome[T]]:
+    if jobs == 1:
+        yield from map(one, files)
+        return
+    # Fresh processes: this one may have threads, which a fork would cut in two.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
+        yield from pool.map(one, files, chunksize=4)
+
+
+def _outcome(task: Callable[[Path, bytes], T], path: Path) -> Outcome[T]:
+    try:
+        return Outcome(path, task(path, path.read_bytes()))
+    except SourceError as error:
+        return Outcome(path, error=str(error))
+    except OSError as error:
+        return Outcome(path, error=error.strerror or str(error))
+    except RecursionError:
+        return Outcome(path, error="is nested too deeply")
+    except Exception as error:  # a fault of ours in one file must not lose the others
+        return Outcome(path, error=f"internal error, please report it: {error!r}")
+
+
+def write(path: Path, data: bytes, before: bytes) -> None:
+    """Put new contents into a file, atomically; its mode stays, and a link goes on pointing to it.
+
+    Raises:
+        SourceError: it has changed since it was read.
+        CheckpointError: the disk is full, or the folder can't be written.
+    """
+    target = path.resolve()
+    if target.read_bytes() != before:
+        raise SourceError(f"{path}: has changed since it was read: run the command again")
+    mode = stat.S_IMODE(target.stat().st_mode)
+    with replacement(target, force=True) as new:
+        new.file.write(data)
+        new.path.chmod(mode)

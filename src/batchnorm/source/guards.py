@@ -1,0 +1,101 @@
+"""What a test says about names: isinstance, type comparisons, and their combinations.
+
+Also what an annotation says. Not here: the walk that asks (`objects`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+
+from batchnorm.source.known import NETS, Environment, Thing, joined, key
+from batchnorm.source.names import Names
+from batchnorm.source.symbols import Symbol
+
+__all__ = ["Guards"]
+
+
+class Guards:
+    """The tests and annotations of one file.
+
+    Args:
+        names: what its names mean.
+        thing: gives what an expression is known to be.
+    """
+
+    def __init__(
+        self, names: Names, thing: Callable[[ast.expr, Environment], Thing | None]
+    ) -> None:
+        self.names, self._thing = names, thing
+
+    def annotated(self, node: ast.expr) -> Thing | None:
+        """What an annotation says."""
+        if isinstance(node, ast.Subscript):  # Optional[nn.BatchNorm2d]
+            name = node.value
+            last = name.attr if isinstance(name, ast.Attribute) else getattr(name, "id", "")
+            return self.annotated(node.slice) if last == "Optional" else None
+        symbols, others = self._classes_in(node)
+        if symbols and not others:
+            return Thing("layer", frozenset(symbols))
+        if any(path.startswith(NETS) and path.endswith((".Module", ".Cell", ".Model"))
+               for path in self.names.paths(node)):  # fmt: skip
+            return Thing("net")
+        return None
+
+    def narrow(self, test: ast.expr, env: Environment) -> tuple[Environment, Environment]:
+        """What is known where a test is true, and where it is false."""
+        match test:
+            case ast.UnaryOp(op=ast.Not()):
+                yes, no = self.narrow(test.operand, env)
+                return no, yes
+            case ast.BoolOp(op=ast.And()):
+                yes = env
+                for part in test.values:
+                    yes = self.narrow(part, yes)[0]
+                return yes, dict(env)
+            case ast.BoolOp(op=ast.Or()):
+                no, each = env, []
+                for part in test.values:
+                    yes, no = self.narrow(part, no)
+                    each.append(yes)
+                places = set.intersection(*(set(e) for e in each))
+                both = {place: joined([e[place] for e in each]) for place in places}
+                return {place: t for place, t in both.items() if t is not None}, no
+            case ast.Call(func=ast.Name(id="isinstance"), args=[of, classes], keywords=[]):
+                return self._guarded(of, classes, env), dict(env)
+            case ast.Compare(left=ast.Call(func=ast.Name(id="type"), args=[of]),
+                             ops=[ast.Is() | ast.Eq()], comparators=[classes]):  # fmt: skip
+                return self._guarded(of, classes, env), dict(env)
+            case ast.Compare(left=ast.Call(func=ast.Name(id="type"), args=[of]),
+                             ops=[ast.IsNot() | ast.NotEq()], comparators=[classes]):  # fmt: skip
+                return dict(env), self._guarded(of, classes, env)
+        return dict(env), dict(env)
+
+    def _guarded(self, of: ast.expr, classes: ast.expr, env: Environment) -> Environment:
+        place, (symbols, others) = key(of), self._classes_in(classes)
+        if not place or not symbols:
+            return dict(env)
+        before = env.get(place) or self._thing(of, env)
+        calls = before.calls if before is not None and before.kind == "layer" else ()
+        return {**env, place: Thing("layer", frozenset(symbols), calls, only=not others)}
+
+    def _classes_in(self, node: ast.expr) -> tuple[set[Symbol], bool]:
+        """The batch-norm classes among those that isinstance is given; whether there are others."""
+        node = self.names.value(node)
+        if isinstance(node, ast.Tuple | ast.List):
+            parts = node.elts
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+            parts = [node.left, node.right]
+        else:
+            symbol = self.names.symbol(node)
+            ours = symbol is not None and symbol.kind in ("class", "base")
+            return ({symbol} if ours and symbol is not None else set()), not ours
+        symbols: set[Symbol] = set()
+        others = False
+        for part in parts:
+            if isinstance(part, ast.Constant) and part.value is None:
+                continue
+            found, more = self._classes_in(part)
+            symbols |= found
+            others = others or more
+        return symbols, others

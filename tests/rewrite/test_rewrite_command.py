@@ -1,0 +1,120 @@
+"""The command `rewrite`: diffs, exit codes, files that are bad, and what is said at the end."""
+
+import json
+import subprocess
+
+import pytest
+from click.testing import CliRunner
+
+from batchnorm.cli.rewrite import command
+
+TEXT = "from torch import nn\n\nbn = nn.BatchNorm2d(64, momentum=0.01)\n"
+AFTER = "from mindspore import nn\n\nbn = nn.BatchNorm2d(64, momentum=0.99)\n"
+
+
+def run(*arguments, **options):
+    given = [*map(str, arguments), "--from", "torch", "--to", "mindspore"]
+    return CliRunner().invoke(command, given, **options)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "net.py").write_text(TEXT)
+    (tmp_path / "left.py").write_text(
+        "from torch import nn\nbn = nn.BatchNorm2d(64, momentum=None)\n"
+    )
+    (tmp_path / "other.py").write_text("import os\n")
+    return tmp_path
+
+
+def test_a_diff_is_printed_that_patch_takes_and_nothing_is_changed(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    done = run(".")
+    assert done.exit_code == 1
+    assert (folder / "net.py").read_text() == TEXT
+    assert "-bn = nn.BatchNorm2d(64, momentum=0.01)\n+bn = nn.BatchNorm2d(64, momentum=0.99)\n" in (
+        done.stdout
+    )
+    subprocess.run(["patch", "-p1", "-s"], input=done.stdout, text=True, check=True)
+    assert (folder / "net.py").read_text() == AFTER
+
+
+def test_writing_changes_files_and_a_second_time_nothing(folder):
+    first = run(folder, "--write")
+    assert first.exit_code == 1  # something was left
+    assert (folder / "net.py").read_text() == AFTER
+    assert "# batchnorm: left as it was" in (folder / "left.py").read_text()
+    assert not first.stdout
+    second = run(folder, "--write")
+    assert second.exit_code == 0
+    assert run(folder).exit_code == 0
+
+
+def test_check_prints_no_diff(folder):
+    done = run(folder, "--check")
+    assert done.exit_code == 1
+    assert not done.stdout
+    assert "2 sites in 2 files: 1 rewritten, 1 left (1: momentum=None averages" in done.stderr
+
+
+def test_a_file_that_does_not_parse_is_reported_and_the_rest_goes_on(folder):
+    (folder / "bad.py").write_text("nn.BatchNorm2d(\n")
+    (folder / "bytes.py").write_bytes(b"# BatchNorm\nx = '\xff'\n")
+    (folder / "note.ipynb").write_text("{}")
+    done = run(folder, "--write")
+    assert done.exit_code == 2
+    assert (folder / "net.py").read_text() == AFTER
+    assert "bad.py: line 1: does not parse" in done.stderr
+    assert "bytes.py: is not text" in done.stderr
+    assert "note.ipynb: skipped" in done.stderr
+    assert "2 files not read; 1 notebook skipped" in done.stderr
+
+
+def test_json_is_one_object_with_every_site(folder):
+    done = run(folder, "--json")
+    found = json.loads(done.stdout)
+    assert (found["schema"], found["exit_code"], done.exit_code) == (1, 1, 1)
+    sites = {site["outcome"]: site for file in found["files"] for site in file["sites"]}
+    assert sites["rewritten"]["after"] == "nn.BatchNorm2d(64, momentum=0.99)"
+    assert "momentum=None" in sites["left"]["reason"]
+    assert found["summary"]["sites"] == 2
+    assert found["summary"]["files_without_batch_norm"] == 1
+
+
+def test_standard_input_is_rewritten_to_standard_output():
+    done = run("-", input=TEXT)
+    assert (done.exit_code, done.stdout) == (1, AFTER)
+    assert run("-", "--write", input=TEXT).exit_code == 2
+
+
+def test_every_remaining_difference_is_named_at_its_lines(folder):
+    done = CliRunner().invoke(command, [str(folder / "net.py"), "--from", "torch", "--to", "keras"])
+    assert "net.py:3: differs: keras divides the variance" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["missing.py", "--from", "torch", "--to", "keras"], "does not exist"),
+        ([".", "--from", "torch", "--to", "torch"], "one framework"),
+        ([".", "--from", "torch"], "Missing option '--to'"),
+    ],
+)
+def test_wrong_usage_says_what_was_expected(arguments, said):
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_an_unknown_framework_is_refused_with_a_hint(folder):
+    done = CliRunner().invoke(command, [str(folder), "--from", "pytorch", "--to", "keras"])
+    assert "unknown framework 'pytorch' (did you mean 'torch'?)" in str(done.exception)
+
+
+def test_encoding_and_newlines_stay(tmp_path):
+    file = tmp_path / "net.py"
+    raw = f"# -*- coding: latin-1 -*-\n# é\n{TEXT}".replace("\n", "\r\n").encode("latin-1")
+    file.write_bytes(raw)
+    assert run(file, "--write").exit_code == 0
+    expected = f"# -*- coding: latin-1 -*-\n# é\n{AFTER}".replace("\n", "\r\n").encode("latin-1")
+    assert file.read_bytes() == expected
