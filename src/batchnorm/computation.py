@@ -68,6 +68,7 @@ def computation(
         weights: Array | None = None,
         dtype: np.dtype[Any] | None = None,
         out: Array | None = None,
+        how: Any = None,
     ) -> Array:
         heard.append(Computation(x, settings, weights, as_dtype(dtype or x.dtype)))
         return x

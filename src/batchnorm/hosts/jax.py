@@ -86,7 +86,7 @@ def init(
         layer.build(tuple(input_shape))  # type: ignore[attr-defined]
     values = layer.state
     doubles = [name for name, value in values.items() if value.dtype == np.float64]
-    if doubles and not jax.config.jax_enable_x64:  # type: ignore[attr-defined]
+    if doubles and not jax.config.jax_enable_x64:
         raise InvalidType(
             f"{', '.join(doubles)} are float64, which JAX makes float32 of: "
             'call jax.config.update("jax_enable_x64", True) first'
@@ -161,7 +161,7 @@ def apply(
         shape = (shape[0] * int(jax.lax.axis_size(axis_name)), *shape[1:])
 
         def total(values: Any) -> Any:
-            return jax.lax.psum(values, axis_name)  # type: ignore[no-untyped-call]
+            return jax.lax.psum(values, axis_name)
 
     keras = isinstance(layer, KerasLayer)
     asked = None if mask is None or not keras else np.ones(jnp.shape(mask))

@@ -103,7 +103,7 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
 
 
 @keras.saving.register_keras_serializable(package="batchnorm")
-class BatchNormalization(keras.layers.Layer):  # type: ignore[misc]
+class BatchNormalization(keras.layers.Layer):
     """Batch normalization by the rules of one dialect; `layer` makes one.
 
     Args:

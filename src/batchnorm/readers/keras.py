@@ -132,7 +132,7 @@ def read(obj: Any) -> Layer:
         shape = [lengths.get(place, 1) for place in range(spec.ndim)]
         layer.build(tuple(shape))  # type: ignore[attr-defined]
         if hasattr(obj, "fused"):
-            layer.fused = bool(obj.fused)  # type: ignore[attr-defined]
+            layer.fused = bool(obj.fused)
         values = {name: getattr(obj, name) for name in layer.state}
         layer.load_state({name: to_array(value) for name, value in values.items()})
     return layer

@@ -86,7 +86,7 @@ def read(obj: Any) -> Layer:
     )
     for key, value in arrays.items():
         setattr(layer, key, value)
-    layer.training = obj.training  # type: ignore[attr-defined]
+    layer.training = obj.training
     return layer
 
 
