@@ -3,12 +3,17 @@
 namespace kernel {
 namespace {
 
+// Whether the loops subtract the mean alone, since a double has digits to spare for its elements.
+bool is_narrow(const Job& job) { return job.element != Element::float64; }
+
 // Coefficients of dx for every channel, and the zeros that stand for what is not there.
 struct PreparedGradient {
   double *scale, *constant, *slope;
+  bool narrow;
 
-  PreparedGradient(Scratch& scratch, Index channels)
-      : scale(scratch.take(channels)), constant(scratch.take(channels)), slope(scratch.take(channels)) {}
+  PreparedGradient(const Job& job, Scratch& scratch)
+      : scale(scratch.take(job.view.channels)), constant(scratch.take(job.view.channels)),
+        slope(scratch.take(job.view.channels)), narrow(is_narrow(job)) {}
   static Index doubles(Index channels) { return 3 * Scratch::padded(channels); }
 
   // `mean_dy` and `mean_dy_x_hat` times `share`, null for 0; the slope is made that of x - mean.
@@ -18,6 +23,8 @@ struct PreparedGradient {
       scale[c] = gamma ? s.inv_std[c] * gamma[c] : s.inv_std[c];
       constant[c] = sum_dy ? sum_dy[c] * share : 0;
       slope[c] = sum_dy_x ? sum_dy_x[c] * share * s.inv_std[c] : 0;
+      // The loops over narrow elements leave the residual to the constant.
+      if (narrow && s.residual[c] != 0) constant[c] -= s.residual[c] * slope[c];
     }
   }
   GradientCoefficients with(const Statistics& s) const {
@@ -29,8 +36,14 @@ void clear(const GradientSums& sums, Index channels) {
   for (double* array : {sums.dy, sums.dy_x, sums.dy_dy}) std::fill_n(array, channels, 0.0);
 }
 
-void scale_by_inv_std(const Statistics& s, const GradientSums& sums, Index c, Index end) {
-  for (; c < end; c++) sums.dy_x[c] *= s.inv_std[c];
+// The sums of dy * (x - mean) become those of dy * x_hat.
+void finish_sums(const Job& job, const Statistics& s, const GradientSums& sums, Index c,
+                 Index end) {
+  const bool narrow = is_narrow(job);
+  for (; c < end; c++) {
+    if (narrow && s.residual[c] != 0) sums.dy_x[c] -= s.residual[c] * sums.dy[c];
+    sums.dy_x[c] *= s.inv_std[c];
+  }
 }
 
 GradientCoefficients only_mean(const Statistics& s) {
@@ -40,7 +53,7 @@ GradientCoefficients only_mean(const Statistics& s) {
 void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
                   const Part& part) {
   loops(job).gradient_sums(job.view, job.tensors, part, only_mean(s), sums);
-  scale_by_inv_std(s, sums, part.channel, part.channel_end);
+  finish_sums(job, s, sums, part.channel, part.channel_end);
 }
 
 // Sums segments of channels by all threads, and adds them in their order to the first.
@@ -70,7 +83,7 @@ class GradientSegments {
         parts_[0].dy_dy[j] += parts_[i].dy_dy[j];
       }
     }
-    scale_by_inv_std(statistics_, parts_[0], c, end);
+    finish_sums(job_, statistics_, parts_[0], c, end);
   }
 
  private:
@@ -109,7 +122,7 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
   plan(job);
   const View& v = job.view;
   Scratch scratch(PreparedGradient::doubles(v.channels));
-  PreparedGradient prepared(scratch, v.channels);
+  PreparedGradient prepared(job, scratch);
   prepared.fill(s, gamma, constant, slope, 1, 0, v.channels);
   const GradientCoefficients k = prepared.with(s);
   write_all(job, threads_for(v),
@@ -125,7 +138,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   const double share = 1 / count_of(v);
   const double *constant = batch ? sums.dy : nullptr, *slope = batch ? sums.dy_x : nullptr;
   Scratch scratch(segment_doubles(v) + PreparedGradient::doubles(v.channels));
-  PreparedGradient prepared(scratch, v.channels);
+  PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s);
   clear(sums, v.channels);
   if (segments(v) == 1) {

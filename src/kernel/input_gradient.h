@@ -1,4 +1,5 @@
-// dx = scale * (dy - constant - ((x - mean) - residual) * slope), in double whatever the elements:
+// dx = scale * (dy - constant - (x - mean) * slope), in double whatever the elements, and with the
+// residual taken from x - mean as well where they are doubles (else it is in the constant):
 // where batch statistics cancel most of dy, float would show.
 #pragma once
 
