@@ -166,7 +166,7 @@ def forward(
     with np.errstate(all="ignore"):
         inv_std = 1.0 / np.sqrt(var + settings.epsilon)
     scale, shift = renorm.compose(gamma, beta, r, d)
-    y = np.empty(x.shape, dtype or x.dtype) if out is None else out
+    y = np.empty_like(x, dtype or x.dtype) if out is None else out
     kernel.normalize(x, settings.channel_axes, mean, residual, inv_std, scale, shift, y)
     with np.errstate(all="ignore"):
         if addend is not None:
@@ -300,7 +300,7 @@ def backward(
             if whole and saved.settings.count_offset == 0:
                 epsilon_share = saved.settings.epsilon * saved.inv_std * saved.inv_std
     scale, _ = renorm.compose(_wide(saved.gamma), None, saved.r, saved.d)
-    dx = np.empty(saved.x.shape, dtype or dy.dtype) if out is None else out
+    dx = np.empty_like(saved.x, dtype or dy.dtype) if out is None else out
     sums = (constant, slope, saved.weights)
     kernel.input_gradient(saved.x, dy, axes, *stats, scale, *sums, dx, epsilon_share)
     if saved.r is not None and saved.d is not None:
