@@ -219,8 +219,7 @@ class Layer:
         if (
             latest is None
             or type(x) is not np.ndarray
-            or latest.like
-            != (x.dtype, x.shape, x.strides)  # first of its fields, as it's filled last
+            or latest.like != (x.dtype, x.shape, x.strides)  # read first, as it's filled last
             or latest.how is not how
         ):
             self._latest = Call(get_ident()) if self._REPEATS else None
