@@ -2,8 +2,9 @@
 
 Builds the kernel with ThreadSanitizer, then with AddressSanitizer and UndefinedBehaviorSanitizer,
 each under build/sanitize/, beside a copy of the package's Python files, and runs tests/core there
-with the sanitizer's runtime loaded before Python. Any report is a failure. Needs g++ (or clang++
-with its shared runtimes), cmake, ninja, nanobind, and what the tests need. Not here: what the tests
+with the sanitizer's runtime loaded before Python. Any report of any process is a failure. Needs
+g++ (or clang++ with its shared runtimes), setarch, and a Python that has cmake, ninja, nanobind and
+what the tests need, but not batchnorm itself: `make sanitize` makes one. Not here: what the tests
 say; nothing is skipped but what the list below names.
 """
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "sanitize"
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # cmake and ninja
+REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: \w*Sanitizer|runtime error:")
 THREADED = ["tests/core/test_kernel_threads.py"]  # the others' arrays wake no thread
 TESTS = [
     *THREADED,
@@ -59,32 +63,56 @@ def build(kind: str, compiler: str) -> Path:
     configure = ["cmake", "-S", ROOT, "-B", made, "-G", "Ninja"]
     options = [f"-DPython_EXECUTABLE={sys.executable}", f"-DCMAKE_CXX_COMPILER={compiler}"]
     options.append(f"-DBATCHNORM_SANITIZE={sanitizers}")
-    subprocess.run([*configure, *options], check=True, stdout=subprocess.DEVNULL)
-    subprocess.run(["cmake", "--build", made], check=True, stdout=subprocess.DEVNULL)
+    for command in ([*configure, *options], ["cmake", "--build", made]):
+        tool = shutil.which(command[0], path=PATH) or command[0]
+        subprocess.run(
+            [tool, *command[1:]],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PATH": PATH},
+        )
     for library in made.glob("_kernel*.so"):
         shutil.copy2(library, package)
     return package.parent
 
 
-def test(kind: str, compiler: str, path: Path, more: list[str]) -> subprocess.CompletedProcess[str]:
-    """pytest on that build; its output is kept, for a report may come from any process."""
-    _, tests, runtime, options = KINDS[kind]
-    asked = subprocess.run(
-        [compiler, f"-print-file-name={runtime}"], capture_output=True, text=True, check=True
-    )
-    environment = {
+def surroundings(kind: str, compiler: str, path: Path) -> dict[str, str]:
+    """The environment of a Python that gets that build, its reports going to files."""
+    *_, runtime, options = KINDS[kind]
+    logs = path.parent / "reports"
+    shutil.rmtree(logs, ignore_errors=True)
+    logs.mkdir()
+    preloaded = []  # with the C++ library: else AddressSanitizer doesn't find what throws
+    for name in (runtime, "libstdc++.so.6"):
+        asked = [compiler, f"-print-file-name={name}"]
+        preloaded.append(subprocess.run(asked, capture_output=True, text=True).stdout.strip())
+    return {
         **os.environ,
-        **options,
-        "LD_PRELOAD": asked.stdout.strip(),
+        **{name: f"{values} log_path={logs / 'log'}" for name, values in options.items()},
+        "LD_PRELOAD": " ".join(preloaded),
         "PYTHONPATH": str(path),
         "PYTHONMALLOC": "malloc",
         "OPENBLAS_NUM_THREADS": "1",  # no threads but the kernel's own
         "BATCHNORM_SANITIZED": kind,
     }
+
+
+def test(
+    kind: str, environment: dict[str, str], more: list[str]
+) -> subprocess.CompletedProcess[str]:
+    """pytest on that build."""
     # Without address randomization: ThreadSanitizer wants its own places free.
-    run = ["setarch", platform.machine(), "-R", sys.executable, "-m", "pytest", "-q", "-p"]
+    python = ["setarch", platform.machine(), "-R", sys.executable]
+    asked = [*python, "-c", "from batchnorm import _kernel; print(_kernel.__file__)"]
+    found = subprocess.run(asked, cwd=ROOT, env=environment, text=True, capture_output=True)
+    if not found.stdout.startswith(environment["PYTHONPATH"]):
+        sys.exit(
+            f"{kind}: the kernel must come from {environment['PYTHONPATH']}, but came from "
+            f"{found.stdout.strip() or found.stderr.strip()!r}: use a Python in which batchnorm "
+            "is not installed, as `make sanitize` does"
+        )
     return subprocess.run(
-        [*run, "no:cacheprovider", *(more or tests)],
+        [*python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *(more or KINDS[kind][1])],
         cwd=ROOT,
         env=environment,
         text=True,
@@ -119,13 +147,13 @@ def main() -> int:
         path = build(kind, given.compiler)
         built = time.monotonic()
         print(f"{kind}: testing ...", file=sys.stderr, flush=True)
-        done = test(kind, given.compiler, path, given.tests)
+        done = test(kind, surroundings(kind, given.compiler, path), given.tests)
         seconds = f"{built - start:.0f} | {time.monotonic() - built:.0f}"
-        reports = done.stdout.count("WARNING: ThreadSanitizer") + done.stdout.count("ERROR: Addre")
-        reports += done.stdout.count("runtime error:")
+        texts = [log.read_text() for log in sorted((path.parent / "reports").iterdir())]
+        reports = sum(len(REPORT.findall(text)) for text in texts)
         failed |= done.returncode != 0 or reports > 0
         if done.returncode != 0 or reports:
-            print(done.stdout, file=sys.stderr)
+            print(*texts, done.stdout, sep="\n", file=sys.stderr)
         summary = next((s for s in reversed(done.stdout.splitlines()) if " in " in s), "none ran")
         lines.append(f"| {KINDS[kind][0]} | {summary.strip('= ')} | {reports} | {seconds} |")
     text = "\n".join(lines) + "\n"

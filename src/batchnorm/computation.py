@@ -69,6 +69,7 @@ def computation(
         dtype: np.dtype[Any] | None = None,
         out: Array | None = None,
         how: Any = None,
+        again: bool = True,
     ) -> Array:
         heard.append(Computation(x, settings, weights, as_dtype(dtype or x.dtype)))
         return x

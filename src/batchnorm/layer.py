@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from threading import get_ident
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -34,15 +35,22 @@ class Entry:
     needs: tuple[str, ...] = ()
 
 
-class Call(NamedTuple):
-    """What the latest call was, as far as the next one may be it again."""
+@dataclass(slots=True, eq=False)
+class Call:
+    """What the latest call was, as far as the next one may be it again.
 
-    like: tuple[Any, ...]  # dtype, shape and strides of x and of y
-    how: bool | None
-    gamma: Array | None
-    beta: Array | None
-    running: core.Running | None
-    settings: core.Settings
+    A call puts it in its place before it reads any attribute, and fills it at the end, `like` last.
+    Whoever sets an attribute meanwhile, from any thread, takes it away and so leaves what the call
+    fills without effect.
+    """
+
+    thread: int
+    like: tuple[Any, ...] | None = None  # dtype, shape and strides of x and of y
+    how: bool | None = None
+    gamma: Array | None = None
+    beta: Array | None = None
+    running: core.Running | None = None
+    settings: core.Settings | None = None
 
 
 RESULTS = frozenset({"gradients", "_saved", "_latest", "_gradient_dtype", "_activity_loss"})
@@ -67,9 +75,12 @@ class Layer:
     _saved: core.Saved | None = None
     _latest: Call | None = None
     _ROLES: ClassVar[Mapping[str, tuple[str, ...]]]
+    _REPEATS: ClassVar[bool] = True
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
+        # A user's own class may decide by more than its objects' attributes.
+        cls._REPEATS = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
         if "__init__" in vars(cls):
             cls.PARAMETERS = declaration.read(cls)
         if "STATE" in vars(cls):  # asked several times in every call
@@ -165,10 +176,12 @@ class Layer:
         dtype: np.dtype[Any] | None = None,
         out: Array | None = None,
         how: Any = None,
+        again: bool = True,
     ) -> Array:
         """One pure forward of the core on this layer's state; the new state is stored.
 
-        `how` is what the caller has decided on besides the attributes and x, for `_again`.
+        `how` is what the caller has decided on besides the attributes and x, for `_again`, and
+        `again` whether the next call decides the same.
         """
         given = self._running()
         gamma, beta = self._value("gamma"), self._value("beta")
@@ -177,16 +190,30 @@ class Layer:
         y, running, self._saved = core.forward(x, gamma, beta, given, settings, **more)
         if running is not None and running is not given:
             self._store(running)
-        self._latest = None
+        latest = self._latest
+        if latest is None or latest.thread != get_ident() or latest.like is not None:
+            return y
         like = (x.dtype, x.shape, x.strides)
-        simple = weights is None and self.replicas is None
+        simple = again and weights is None and self.replicas is None
         simple = simple and settings.plain and isinstance(settings.epsilon, float)
-        if simple and like == (y.dtype, y.shape, y.strides) and isinstance(how, bool | None):
+        if simple and like == (y.dtype, y.shape, y.strides):
             arrays = (gamma, beta) if given is None else (gamma, beta, given.mean, given.var)
-            own = {id(value) for value in vars(self).values()}  # no array is made for the call
-            if all(array is None or id(array) in own for array in arrays):
-                self._latest = Call(like, how, gamma, beta, given, settings)
+            if isinstance(how, bool | None) and self._own(arrays):
+                latest.how, latest.gamma, latest.beta = how, gamma, beta
+                latest.running, latest.settings, latest.like = given, settings, like
         return y
+
+    def _own(self, arrays: tuple[Array | None, ...]) -> bool:
+        """Whether these are the state's own, none made for the call, and no setting is an array.
+
+        What changes in place counts at the next call only if that call reads it.
+        """
+        attributes = dict(vars(self))  # another thread may set one more
+        own = {id(attributes.get(name)) for name in self.STATE}
+        settings = (value for name, value in attributes.items() if name not in self.STATE)
+        return all(array is None or id(array) in own for array in arrays) and not any(
+            isinstance(value, np.ndarray) for value in settings
+        )
 
     def _again(self, x: Any, how: Any = None) -> Array | None:
         """The latest call once more, for an array of the same kind and nothing changed since.
@@ -194,10 +221,15 @@ class Layer:
         None where that isn't so: then everything must be looked at.
         """
         latest = self._latest
-        if latest is None or latest.how is not how or type(x) is not np.ndarray:
+        if (
+            latest is None
+            or type(x) is not np.ndarray
+            or latest.like != (x.dtype, x.shape, x.strides)  # read first, as it's filled last
+            or latest.how is not how
+        ):
+            self._latest = Call(get_ident()) if self._REPEATS else None
             return None
-        if latest.like != (x.dtype, x.shape, x.strides):
-            return None
+        assert latest.settings is not None
         given = latest.running
         y, running, self._saved = core.forward(x, latest.gamma, latest.beta, given, latest.settings)
         if running is not given and running is not None and given is not None:

@@ -95,6 +95,7 @@ void give_buffer(void* memory) {
   std::lock_guard<std::mutex> lock(s.mutex);
   const auto found = s.in_use.find(memory);
   if (found == s.in_use.end()) std::abort();
+  ASAN_POISON_MEMORY_REGION(memory, found->second);  // nobody's until it is taken again
   s.kept.emplace(found->second, memory);
   s.kept_bytes += found->second;
   s.in_use.erase(found);

@@ -271,11 +271,9 @@ class BatchNormalization(KerasLayer):
         )
         weights = tf_keras_weights(mask, x) if masked else None
         if self.adjustment is None or mode is Mode.RUNNING:
-            self._adjusted = None
-            y = self._compute(x, settings, weights=weights, how=training)
-            if isinstance(self.momentum, np.ndarray):  # which may change in place
-                self._latest = None
-            return y.reshape(inputs.shape)
+            if self._adjusted is not None:
+                self._adjusted = None
+            return self._compute(x, settings, weights=weights, how=training).reshape(inputs.shape)
         state = (self._value("gamma"), self._value("beta"), self._running())
         y, running, self._adjusted = tf_keras_adjustment.forward(
             x, self.adjustment, *state, settings, weights

@@ -98,8 +98,7 @@ class BatchNorm(Module):
         """Normalize `input` of shape (N, C, ...); in training the buffers and the counter move."""
         y = self._again(input)
         if y is not None:
-            if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-                self.num_batches_tracked[...] += 1
+            self._count()
             return y
         if not is_array(input):
             raise InvalidAttribute(f"expected an array, but got {type(input).__name__!r} object")
@@ -108,10 +107,9 @@ class BatchNorm(Module):
             expected = " or ".join(f"{rank}D" for rank in self.RANKS)
             raise InvalidValue(f"expected {expected} input (got {x.ndim}D input)")
         factor = 0.0 if self.momentum is None else self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1  # also when the call fails further down, as in torch
-            if self.momentum is None:  # cumulative average over batches
-                factor = 1.0 / float(self.num_batches_tracked)
+        counted = self._count()  # also when the call fails further down, as in torch
+        if counted is not None and self.momentum is None:  # cumulative average over batches
+            factor = 1.0 / counted
         has_mean, has_var = self.running_mean is not None, self.running_var is not None
         mode = self.mode(self.training, bool(self.track_running_stats), has_mean or has_var)
         batch = mode is not Mode.RUNNING
@@ -126,10 +124,18 @@ class BatchNorm(Module):
         parameters = {"weight": self.weight, "bias": self.bias}
         check_arrays(x, buffers if used else {}, parameters, self.training)
         settings = core.Settings((1,), mode, self.eps, factor, self.correction())
-        y = self._compute(x, settings, out=empty_like(x))
-        if self.momentum is None:  # the next call has another factor
-            self._latest = None
-        return y
+        # A cumulative average's next call has another factor.
+        return self._compute(x, settings, out=empty_like(x), again=self.momentum is not None)
+
+    def _count(self) -> float | None:
+        """One batch more: how many there are then, or None where none are counted."""
+        if not self.training or not self.track_running_stats or self.num_batches_tracked is None:
+            return None
+        if isinstance(self.num_batches_tracked, np.ndarray):
+            self.num_batches_tracked[...] += 1
+        else:  # a number that the user has set
+            self.num_batches_tracked += 1
+        return float(self.num_batches_tracked)
 
     def reset_running_stats(self) -> None:
         """Mean 0, variance 1, no batches tracked."""
