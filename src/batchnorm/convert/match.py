@@ -147,9 +147,11 @@ class _Work:
     def by_order(self) -> None:
         """Pair what remains if both sides list the same shapes in the same order.
 
-        What has a shape that the other side doesn't have, such as another head, is left out.
+        What has a shape that the other side doesn't have, such as another head, is left out, and
+        so are shapes of layers whose place isn't known.
         """
         common = {signature(g) for g in self.source} & {signature(g) for g in self.target}
+        common -= {signature(g) for g in (*self.source, *self.target) if not g.placed}
         self._pair_in_order(_in_order(self.source, self.target, common) or [])
 
     def by_order_within_classes(self, listed: str) -> None:
@@ -232,7 +234,10 @@ def _ambiguities(
     mine, theirs = _by_signature(source), _by_signature(target)
     reason = "the two sides list their layers in different orders"
     if "none" in orders:
-        reason = "a safetensors file is sorted by name, so its order is no evidence"
+        reason = "one of the files isn't in the model's order (a safetensors file is sorted by "
+        reason += "name, Keras's without a config of its layers by name and nesting)"
+    elif any(not g.placed for g in (*source, *target)):
+        reason = "the template's config doesn't list them, or the two sides' orders differ"
     elif "class" in orders:
         reason = "a .weights.h5 without config lists its layers by class; a .keras file says more"
     for key, groups in mine.items():
