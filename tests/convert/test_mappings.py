@@ -33,7 +33,7 @@ def test_an_array_beside_the_model_s_dictionary_does_not_hide_it(beside):
 
 
 def test_a_scalar_beside_two_dictionaries_makes_them_no_state():
-    with pytest.raises(CheckpointError, match="several dictionaries.*--group"):
+    with pytest.raises(CheckpointError, match=r"several dictionaries.*--group"):
         bn.convert({"epoch": np.int64(3), "teacher": STATE, "student": STATE}, to="mindspore")
 
 

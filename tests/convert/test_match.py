@@ -201,6 +201,27 @@ def test_nested_models_make_the_order_of_weights_without_config_no_evidence():
     assert "nesting" in done.report.problems[0]
 
 
+def test_two_keras_files_of_the_same_groups_are_matched_by_place():
+    paths = ("layers/conv2d", "layers/functional/layers/conv2d", "layers/conv2d_1")
+
+    def file(names):
+        layers = {n: {"path": p, "class_name": "Conv2D"} for n, p in zip(names, paths, strict=True)}
+        return keras_file("keras-weights", layers)
+
+    done = bn.convert(file(("a", "in/b", "c")), to="tf_keras", like=file(("x", "p/q", "z")))
+    pairs = {row.source: row.target for row in done.report.rows}
+    assert pairs == {"a/0": "x/0", "in/b/0": "p/q/0", "c/0": "z/0"}
+
+
+def test_a_scalar_parameter_is_no_trainer_s_number_where_both_sides_have_it():
+    like = bn.convert({**norm("a", 1), "scale": np.float32(1)}, to="mindspore").load()
+    done = bn.convert({**norm("a", 2), "scale": np.float32(3)}, to="mindspore", like=like)
+    assert done.report.exit_code == 0
+    assert done.load()["scale"] == 3
+    back = bn.convert(done.load(), to="torch", like={**norm("a", 0), "scale": np.float32(0)})
+    assert back.load()["scale"] == 3
+
+
 def test_the_attributes_of_a_subclassed_model_are_sorted_and_so_no_evidence():
     layers = {n: {"path": n} for n in ("body", "head", "stem")}
     done = bn.convert(three(), like=keras_file("keras", layers), from_framework="torch")

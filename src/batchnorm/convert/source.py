@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -107,9 +107,19 @@ def opened(given: Readable) -> Iterator[Checkpoint]:
 
 
 def source_of(
-    checkpoint: Checkpoint, framework: str | None = None, group: str | None = None
+    checkpoint: Checkpoint,
+    framework: str | None = None,
+    group: str | None = None,
+    *,
+    parameters: Collection[str] = (),
 ) -> Source:
     """The model's part of a checkpoint.
+
+    Args:
+        checkpoint: the file.
+        framework: whose it is, if that was said.
+        group: the dictionary or prefix that was asked for.
+        parameters: the other side's names; a scalar of such a name is the model's, no trainer's.
 
     Raises:
         CheckpointError: it isn't known whose it is, or which of several dictionaries is meant.
@@ -140,7 +150,7 @@ def source_of(
     arrays = Record.of(ours).names  # what an earlier conversion wrote is no scalar of a trainer
     if found == "mindspore":
         names = [n for n, e in entries.items() if e.shape == () and "." not in n]
-        for name in [n for n in names if n not in arrays]:
+        for name in [n for n in names if n not in arrays and n not in parameters]:
             entry = entries.pop(name)
             extras[name] = entry.load().item()
             scalars[name] = str(entry.dtype)

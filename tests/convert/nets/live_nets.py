@@ -43,7 +43,7 @@ def mindspore_net():
         p.set_data(ms.Tensor(drawn(p.shape)))
 
     def double():
-        net[1].gamma.set_data(net[1].gamma * 2)
+        net[1].gamma.set_data(ms.Tensor(2 * net[1].gamma.asnumpy()))
 
     return net, lambda path: ms.save_checkpoint(net, str(path)), ".ckpt", double
 
