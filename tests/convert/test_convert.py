@@ -165,6 +165,50 @@ def test_flatten_before_dense_is_reported_and_handled_when_the_map_says_the_size
     assert np.array_equal(back.load()["fc.weight"], weight)
 
 
+def heads(*shapes, before=()):
+    """A convolution to 4 channels, then dense layers of these shapes."""
+    state = dict(before) or {"c.weight": np.ones((4, 3, 3, 3)), "c.bias": np.ones(4)}
+    for i, (units, inputs) in enumerate(shapes):
+        state |= {f"f{i}.weight": np.ones((units, inputs)), f"f{i}.bias": np.ones(units)}
+    return state
+
+
+@pytest.mark.parametrize(
+    ("shapes", "trapped"),
+    [
+        ([(5, 36), (5, 36)], ["f0", "f1"]),  # a mean and a variance
+        ([(7, 36), (1, 7), (7, 36), (6, 7)], ["f0", "f2"]),  # a value and an advantage
+        ([(36, 4), (5, 36)], []),
+        ([(5, 4), (36, 5), (2, 36)], []),
+    ],
+)
+def test_every_dense_layer_that_takes_one_flatten_is_reported(shapes, trapped):
+    report = bn.convert(heads(*shapes), to="keras", from_framework="torch").report
+    assert [row.layer for row in report.of("ambiguous") if "flatten" in row.what] == trapped
+
+
+def test_a_single_channel_flattened_has_one_order():
+    state = heads((5, 9), before={"c.weight": np.ones((1, 3, 3, 3)), "c.bias": np.ones(1)})
+    assert not bn.convert(state, to="keras", from_framework="torch").report.of("ambiguous")
+
+
+def test_units_that_a_generator_reshapes_are_reported_in_both_directions():
+    state = {"fc.weight": np.ones((64, 5)), "fc.bias": np.ones(64),
+             "up.weight": np.ones((4, 3, 2, 2)), "up.bias": np.ones(3)}  # fmt: skip
+    done = bn.convert(state, to="keras", from_framework="torch")
+    assert "Reshape((4, H, W)) and then Permute" in done.report.of("ambiguous")[0].what
+    held = done.load()
+    other = bn.convert(held, to="torch", from_framework="keras",
+                       map={"layers": {"up": {"kind": "conv_transpose"}}}).report  # fmt: skip
+    assert "reshape to (H, W, 4)" in other.of("ambiguous")[0].what
+
+
+def test_units_that_weight_channels_are_not_reshaped():
+    state = heads((1, 16), (16, 1), before={"c.weight": np.ones((16, 3, 1, 1))})
+    state |= {"next.weight": np.ones((8, 4, 3, 3)), "next.bias": np.ones(8)}
+    assert not bn.convert(state, to="keras", from_framework="torch").report.of("ambiguous")
+
+
 def test_a_flatten_that_does_not_fit_the_layer_is_an_error():
     with pytest.raises(ValueError, match=r"flatten = \[2, 2, 2\] has 8 values"):
         bn.convert(torch_state(), to="keras", map={"layers": {"fc": {"flatten": [2, 2, 2]}}})

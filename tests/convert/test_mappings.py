@@ -24,6 +24,27 @@ def test_a_trainer_s_dictionary_is_opened():
     assert any("left 1 arrays of 'optimizer' alone" in note for note in done.report.notes)
 
 
+@pytest.mark.parametrize("beside", [{"epoch": np.int64(3)}, {"pixels": np.ones(3)}])
+def test_an_array_beside_the_model_s_dictionary_does_not_hide_it(beside):
+    done = bn.convert({**beside, "model": STATE, "ema": STATE}, to="mindspore")
+    assert set(done.entries) == {
+        f"n.{name}" for name in ("gamma", "beta", "moving_mean", "moving_variance")
+    }
+
+
+def test_a_scalar_beside_two_dictionaries_makes_them_no_state():
+    with pytest.raises(CheckpointError, match=r"several dictionaries.*--group"):
+        bn.convert({"epoch": np.int64(3), "teacher": STATE, "student": STATE}, to="mindspore")
+
+
+def test_an_optimizer_s_state_is_no_model_s():
+    slots = {str(i): {"exp_avg": np.ones(2)} for i in range(2)}
+    with pytest.raises(CheckpointError, match="optimizer's state"):
+        bn.convert({"state": slots}, to="mindspore")
+    with pytest.raises(CheckpointError, match="neither a dictionary 'stat'"):
+        bn.convert({"state": slots}, "b.ckpt", from_framework="torch", group="stat")
+
+
 @pytest.mark.parametrize(
     ("state", "text"),
     [

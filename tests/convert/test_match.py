@@ -181,6 +181,63 @@ def test_a_template_that_lists_its_layers_by_class_is_matched_within_classes(tmp
     assert done.report.exit_code == 0
 
 
+def keras_file(form, layers):
+    """A file as Keras leaves it: entries in the order of its groups, facts of each layer."""
+    entries = {f"{n}/0": bn.checkpoints.Entry.of(f"{n}/0", np.zeros((1, 1, 3, 3), np.float32))
+               for n in layers}  # fmt: skip
+    return bn.checkpoints.Checkpoint(entries, form, "keras", {"layers": layers})
+
+
+def three():
+    return {f"c{i}.weight": np.full((3, 3, 1, 1), i, np.float32) for i in range(3)}
+
+
+def test_nested_models_make_the_order_of_weights_without_config_no_evidence():
+    inner = "layers/functional/layers/conv2d"
+    paths = {"out": "layers/conv2d", "inner/a": inner, "inner/b": f"{inner}_1"}
+    layers = {n: {"path": path, "class_name": "Conv2D"} for n, path in paths.items()}
+    done = bn.convert(three(), like=keras_file("keras-weights", layers), from_framework="torch")
+    assert not done.entries
+    assert "nesting" in done.report.problems[0]
+
+
+def test_two_keras_files_of_the_same_groups_are_matched_by_place():
+    paths = ("layers/conv2d", "layers/functional/layers/conv2d", "layers/conv2d_1")
+
+    def file(names):
+        layers = {n: {"path": p, "class_name": "Conv2D"} for n, p in zip(names, paths, strict=True)}
+        return keras_file("keras-weights", layers)
+
+    done = bn.convert(file(("a", "in/b", "c")), to="tf_keras", like=file(("x", "p/q", "z")))
+    pairs = {row.source: row.target for row in done.report.rows}
+    assert pairs == {"a/0": "x/0", "in/b/0": "p/q/0", "c/0": "z/0"}
+
+
+def test_a_scalar_parameter_is_no_trainer_s_number_where_both_sides_have_it():
+    like = bn.convert({**norm("a", 1), "scale": np.float32(1)}, to="mindspore").load()
+    done = bn.convert({**norm("a", 2), "scale": np.float32(3)}, to="mindspore", like=like)
+    assert done.report.exit_code == 0
+    assert done.load()["scale"] == 3
+    back = bn.convert(done.load(), to="torch", like={**norm("a", 0), "scale": np.float32(0)})
+    assert back.load()["scale"] == 3
+
+
+def test_the_attributes_of_a_subclassed_model_are_sorted_and_so_no_evidence():
+    layers = {n: {"path": n} for n in ("body", "head", "stem")}
+    done = bn.convert(three(), like=keras_file("keras", layers), from_framework="torch")
+    assert not done.entries
+    assert done.report.exit_code == 1
+
+
+def test_layers_inside_a_class_of_the_user_s_are_not_matched_by_order():
+    known = {"class_name": "Conv2D", "config": {"filters": 3}}
+    layers = {"a": {**known, "path": "layers/conv2d"}, "b": {**known, "path": "layers/conv2d_1"},
+              "block/conv": {"path": "layers/block/conv"}}  # fmt: skip
+    done = bn.convert(three(), like=keras_file("keras", layers), from_framework="torch")
+    assert not done.entries
+    assert "config doesn't list" in done.report.problems[0]
+
+
 def ms(path):
     names = ("moving_mean", "moving_variance", "gamma", "beta")
     return {f"{path}.{n}": np.zeros(3, np.float32) for n in names}

@@ -41,3 +41,16 @@ def test_one_array_can_be_sent_to_two_places():
     assert done.report.exit_code == 0
     assert np.array_equal(done.load()["head.weight"], TABLE)
     assert np.array_equal(done.load()["table.embedding_table"], TABLE)
+
+
+def test_a_module_under_two_names_is_tied_with_bias_and_statistics():
+    random = np.random.default_rng(0)
+    module = {"0.weight": random.normal(0, 1, (4, 3, 1, 1)), "0.bias": random.normal(0, 1, 4)}
+    module |= {f"1.{n}": random.uniform(1, 2, 4)
+               for n in ("weight", "bias", "running_mean", "running_var")}  # fmt: skip
+    state = {f"{side}.{n}": v for side in ("left", "right") for n, v in module.items()}
+    like = bn.convert({f"right.{n}": v for n, v in module.items()}, to="mindspore").load()
+    report = bn.convert(state, to="mindspore", like=like).report
+    assert report.exit_code == 0, report.problems
+    state["left.1.running_mean"] = state["left.1.running_mean"] + 1
+    assert bn.convert(state, to="mindspore", like=like).report.exit_code == 1

@@ -118,7 +118,7 @@ def convert(
         checkpoint = stack.enter_context(opened(source))
         template = None if like is None else stack.enter_context(opened(like))
         framework = framework_of_target(target, template, to)
-        given = source_of(checkpoint, from_framework, group)
+        given = source_of(checkpoint, from_framework, group, parameters=template or ())
         known = read_settings(settings, given.framework)
         _settle(given, pairs, known)
         rows: list[Row] = []
@@ -128,7 +128,9 @@ def convert(
             folded = {}
         elif fold:
             given, folded, rows = fold_source(given, pairs, known)
-        pattern = None if template is None else source_of(template, framework)
+        pattern = (
+            None if template is None else source_of(template, framework, parameters=checkpoint)
+        )
         done = plan(
             given, framework, template=pattern, map=pairs, said=known, folded=folded, rows=rows
         )

@@ -88,6 +88,8 @@ class Group:
         bare: whether a MindSpore layer was saved alone, as `mean` and `variance`.
         facts: what the file says of the layer, see `Checkpoint.metadata["layers"]`.
         doubt: what the state alone can't tell; empty if nothing.
+        placed: whether it stands among the others where the model has it; a part of a Keras layer
+            that the config doesn't know, such as a class of the user's, is listed elsewhere.
     """
 
     framework: str
@@ -100,6 +102,7 @@ class Group:
     bare: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
     doubt: str = ""
+    placed: bool = True
 
     @property
     def channels(self) -> int:

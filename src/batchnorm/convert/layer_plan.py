@@ -207,6 +207,12 @@ class LayerPlanner:
         if trap is not None and recorded is None and form != "embedding":
             rows = canonical(group, role)[1]
             status, what = "ambiguous", flattened.advice(trap, rows)
+        elif self.crosses and role == "weight" and recorded is None and self.source.ordered:
+            reshaped = flattened.channels_after(self.source.groups, group)
+            if reshaped is not None and form != "embedding":
+                units, to_keras = canonical(group, role)[0], self.framework in CHANNELS_LAST
+                status = "ambiguous"
+                what = flattened.reshape_advice(reshaped, units, to_keras=to_keras)
         flatten = said.flatten if role == "weight" else ()
         found = step(group, role, self.framework, form=form, shape=shape, flatten=flatten)
         self.ledger.add(group, entry, name, found, status, what)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from batchnorm.checkpoints import Checkpoint, Entry
+from batchnorm.checkpoints.keras_h5 import legacy_name
 from batchnorm.convert.settings import Settings
 from batchnorm.errors import CheckpointError, InvalidType
 from batchnorm.layer import Layer
@@ -124,12 +125,23 @@ def _keras(model: Any, framework: str) -> Checkpoint:
     entries: list[Entry] = []
     layers: dict[str, Any] = {}
     for prefix, layer in _keras_layers(model, ""):
-        names = [w.name.rpartition("/")[2].partition(":")[0] for w in layer.weights]
+        names = _weight_names(layer)
         pairs = zip(names, layer.get_weights(), strict=True)
         entries += [Entry.of(f"{prefix}/{name}", value) for name, value in pairs]
         config = {k: v for k, v in layer.get_config().items() if isinstance(v, bool | int | float)}
         layers[prefix] = {"class_name": type(layer).__name__, "config": config, "weights": names}
     return _checkpoint(entries, framework, {"layers": layers})
+
+
+def _weight_names(layer: Any) -> list[str]:
+    """What a layer's files call its variables: with the inner layer's name where it has several."""
+    names = [w.name.rpartition("/")[2].partition(":")[0] for w in layer.weights]
+    if len(set(names)) < len(names):
+        paths = [legacy_name(layer.name, getattr(w, "path", w.name)) for w in layer.weights]
+        names = [path.removeprefix(f"{layer.name}/") for path in paths]
+    if len(set(names)) < len(names):
+        names = [str(index) for index in range(len(names))]
+    return names
 
 
 def _keras_layers(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:

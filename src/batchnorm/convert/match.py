@@ -1,10 +1,11 @@
 """Which layer of the source is which of the template: by name, by order, by shape; never by guess.
 
 In this order: the map; the name by rule; names equal but for separators (`downsample` and
-`down_sample`, `layer1.0.bn1` and `layer1_0_bn1`) or for what stands in front (`model.`). For what
-then remains, order, if the two sides list layers of the same shapes in the same order and no names
-speak against it; or shape, if it occurs once on each side. Two layers of one shape whose order is
-no evidence stay unmatched, and the problem names both candidates.
+`down_sample`, `layer1.0.bn1` and `layer1_0_bn1`) or for what stands in front (`model.`); the place
+in two Keras files whose groups are the same. For what then remains, order, if the two sides list
+layers of the same shapes in the same order and no names speak against it; or shape, if it occurs
+once on each side. Two layers of one shape whose order is no evidence stay unmatched, and the
+problem names both candidates.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ __all__ = ["Match", "Pairing", "match"]
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two layers that belong together, and why: map, name, similar name, order or shape."""
+    """Two layers that belong together, and why: map, name, similar name, place, order or shape."""
 
     source: Group
     target: Group
@@ -72,6 +73,7 @@ def match(
         work.by_key("record", lambda g: recorded.get(g.path), lambda g: g.path)
     work.by_key("name", lambda g: path_in(g, framework), lambda g: g.path)
     work.by_key("similar name", lambda g: plain(g.path), lambda g: plain(g.path))
+    work.by_place()
     work.by_end()
     if set(orders) == {"model"}:
         work.by_order()
@@ -131,6 +133,20 @@ class _Work:
             if group is not None and other is not None:
                 self.pair(group, other, why)
 
+    def by_place(self) -> None:
+        """Pair what stands in one group of two Keras files, if the files' groups are the same."""
+
+        def place(group: Group) -> Hashable:
+            return (group.facts.get("path"), group.part, signature(group))
+
+        mine, theirs = ({place(g): g for g in side} for side in (self._source, self._target))
+        known = all(g.facts.get("path") for g in (*self._source, *self._target))
+        if known and mine.keys() == theirs.keys() and len(mine) == len(self._source):
+            left = {id(g) for g in self.target}
+            for key, group in mine.items():
+                if id(group) not in self._done and id(theirs[key]) in left:
+                    self.pair(group, theirs[key], "place")
+
     def by_end(self) -> None:
         """Pair names of which one is the other's end, as `model.layer1.bn` and `layer1.bn`.
 
@@ -147,9 +163,11 @@ class _Work:
     def by_order(self) -> None:
         """Pair what remains if both sides list the same shapes in the same order.
 
-        What has a shape that the other side doesn't have, such as another head, is left out.
+        What has a shape that the other side doesn't have, such as another head, is left out, and
+        so are shapes of layers whose place isn't known.
         """
         common = {signature(g) for g in self.source} & {signature(g) for g in self.target}
+        common -= {signature(g) for g in (*self.source, *self.target) if not g.placed}
         self._pair_in_order(_in_order(self.source, self.target, common) or [])
 
     def by_order_within_classes(self, listed: str) -> None:
@@ -232,7 +250,10 @@ def _ambiguities(
     mine, theirs = _by_signature(source), _by_signature(target)
     reason = "the two sides list their layers in different orders"
     if "none" in orders:
-        reason = "a safetensors file is sorted by name, so its order is no evidence"
+        reason = "one of the files isn't in the model's order (a safetensors file is sorted by "
+        reason += "name, Keras's without a config of its layers by name and nesting)"
+    elif any(not g.placed for g in (*source, *target)):
+        reason = "the template's config doesn't list them, or the two sides' orders differ"
     elif "class" in orders:
         reason = "a .weights.h5 without config lists its layers by class; a .keras file says more"
     for key, groups in mine.items():

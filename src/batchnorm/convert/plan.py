@@ -149,12 +149,12 @@ def _matched(
 def _unmatched(planner: LayerPlanner, found: Match) -> None:
     report = planner.ledger.report
     report.problems += found.problems
-    by_order = [p for p in found.pairs if p.why in ("order", "shape")]
+    by_order = [p for p in found.pairs if p.why in ("place", "order", "shape")]
     if by_order:
         first = f"{by_order[0].source.label} is {by_order[0].target.label}"
         report.notes.append(
-            f"{len(by_order)} layers whose names differ were matched by the order and shape of all "
-            f"layers ({first}, …): look through the table"
+            f"{len(by_order)} layers whose names differ were matched by the place, order and shape "
+            f"of all layers ({first}, …): look through the table"
         )
     for group in found.left_out:
         planner.reject(group, "left out", "the map leaves it out")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -52,7 +52,8 @@ class Source:
         group: the dictionary or prefix that was taken, empty for the whole file.
         left: what is no part of the model's state and was left alone: how many arrays, by owner.
         order: what the entries' order says: "model" is the model's; safetensors files are sorted by
-            name ("none"), a `.weights.h5` without config by class, in the model's order within one.
+            name ("none"), a `.weights.h5` without config by class, in the model's order within one
+            ("class") unless models are nested ("none").
         ours: what an earlier conversion wrote about itself.
     """
 
@@ -106,15 +107,25 @@ def opened(given: Readable) -> Iterator[Checkpoint]:
 
 
 def source_of(
-    checkpoint: Checkpoint, framework: str | None = None, group: str | None = None
+    checkpoint: Checkpoint,
+    framework: str | None = None,
+    group: str | None = None,
+    *,
+    parameters: Collection[str] = (),
 ) -> Source:
     """The model's part of a checkpoint.
+
+    Args:
+        checkpoint: the file.
+        framework: whose it is, if that was said.
+        group: the dictionary or prefix that was asked for.
+        parameters: the other side's names; a scalar of such a name is the model's, no trainer's.
 
     Raises:
         CheckpointError: it isn't known whose it is, or which of several dictionaries is meant.
     """
     chosen = _chosen(checkpoint, group)
-    part = checkpoint.group(chosen)
+    part = checkpoint.group(chosen) if chosen else checkpoint
     left: dict[str, int] = {}
     if chosen:
         for name in checkpoint:
@@ -139,12 +150,13 @@ def source_of(
     arrays = Record.of(ours).names  # what an earlier conversion wrote is no scalar of a trainer
     if found == "mindspore":
         names = [n for n, e in entries.items() if e.shape == () and "." not in n]
-        for name in [n for n in names if n not in arrays]:
+        for name in [n for n in names if n not in arrays and n not in parameters]:
             entry = entries.pop(name)
             extras[name] = entry.load().item()
             scalars[name] = str(entry.dtype)
     entries, slots = _without_slots(entries, found)
     left.update(slots)
+    order = _order(part, bool(ours))
     inner = Checkpoint(
         entries,
         part.format,
@@ -154,27 +166,38 @@ def source_of(
         path=part.path,
         source=part.source,
     )
+    groups = grouped(inner, found)
+    if part.format == "keras" and not ours:
+        for one in groups:
+            one.placed = "config" in one.facts
     return Source(
         inner,
         found,
-        grouped(inner, found),
+        groups,
         extras,
         scalars,
         wrapper,
         group or chosen,
         left,
-        order=_order(part, bool(ours)),
+        order=order,
         ours=ours,
     )
 
 
 def _order(part: Checkpoint, ours: bool) -> Order:
-    if part.format == "safetensors" and not ours:
-        return "none"
+    """What the entries' order says; Keras lists what its config doesn't by class and by name."""
+    if ours or part.format not in ("safetensors", "keras", "keras-weights"):
+        return "model"
     layers = part.metadata.get("layers", {}).values()
-    if part.format == "keras-weights" and not ours and not any("config" in f for f in layers):
-        return "class"
-    return "model"
+    if any("config" in facts for facts in layers):
+        return "model"
+    folders: dict[str, set[str]] = {}
+    for facts in layers:
+        folder = str(facts.get("path", "")).rpartition("/")[0]
+        folders.setdefault(str(facts.get("class_name", "")), set()).add(folder)
+    known = [found for name, found in folders.items() if name]
+    # A nested model's layers come after the outer ones, wherever the model stands.
+    return "class" if known and all(len(found) == 1 for found in known) else "none"
 
 
 def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
@@ -184,18 +207,25 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     if checkpoint.format not in ("torch", "torch-legacy", "memory"):
         return ""
     nested = [g for g in checkpoint.groups if g and g.split("/")[0] not in OPTIMIZER]
-    if "" in checkpoint.groups and any("/" not in name for name in checkpoint):
-        return ""
     for name in STATE_DICTS:
         if name in nested:
             return name
+    # A trainer's epoch may be an array too, so scalars beside dictionaries make no state.
+    if any("/" not in name and entry.shape for name, entry in checkpoint.items()):
+        return ""
     plausible = [g for g in nested if "optim" not in g]
+    if group is None and plausible and all(re.match(r"state/\d+$", g) for g in plausible):
+        raise CheckpointError(
+            f"{checkpoint.path or 'the mapping'}: is an optimizer's state, which belongs to one "
+            "framework; give the model's, `model.state_dict()`"
+        )
     if len(plausible) == 1:
         return plausible[0]
     if not plausible or group is not None:
         return ""
     raise CheckpointError(
-        f"{checkpoint.path}: has several dictionaries of arrays, {', '.join(plausible[:8])}; "
+        f"{checkpoint.path or 'the mapping'}: has several dictionaries of arrays, "
+        f"{', '.join(plausible[:8])}; "
         "say which is the model's (--group)"
     )
 

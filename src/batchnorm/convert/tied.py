@@ -16,27 +16,31 @@ __all__ = ["twin"]
 
 
 def twin(group: Group, others: Iterable[Group]) -> Group | None:
-    """Another layer that has this layer's kernel, value by value; None if there is none.
+    """Another layer that has all of this layer's values; None if there is none.
 
-    A bias of its own, or a kernel that is one number throughout, is no tied layer.
+    An array of its own, or arrays that are one number throughout, make it no tied layer.
     """
-    if group.kind != "kernel" or set(group.members) != {"weight"}:
+    roles = [role for role in group.members if role != "count"]
+    if group.kind == "single":
         return None
-    weight = group.members["weight"]
     for other in others:
-        its = other.members.get("weight")
-        if other is group or its is None or (its.shape, its.dtype) != (weight.shape, weight.dtype):
+        if other is group or other.kind != group.kind or not set(roles) <= set(other.members):
             continue
-        if _equal_and_varied(weight, its):
+        pairs = [(group.members[role], other.members[role]) for role in roles]
+        if any((a.shape, a.dtype) != (b.shape, b.dtype) for a, b in pairs):
+            continue
+        found = [_equal_and_varied(a, b) for a, b in pairs]
+        if None not in found and any(found):
             return other
     return None
 
 
-def _equal_and_varied(a: Entry, b: Entry) -> bool:
+def _equal_and_varied(a: Entry, b: Entry) -> bool | None:
+    """Whether the values differ among themselves; None if the two arrays differ."""
     first, varied = None, False
     for x, y in side_by_side(a, b):
         if x.tobytes() != y.tobytes():
-            return False
+            return None
         first = x[:1] if first is None else first
         varied = varied or bool((x != first).any())
     return varied

@@ -43,7 +43,7 @@ def mindspore_net():
         p.set_data(ms.Tensor(drawn(p.shape)))
 
     def double():
-        net[1].gamma.set_data(net[1].gamma * 2)
+        net[1].gamma.set_data(ms.Tensor(2 * net[1].gamma.asnumpy()))
 
     return net, lambda path: ms.save_checkpoint(net, str(path)), ".ckpt", double
 
@@ -98,5 +98,20 @@ def main(framework, folder):
         assert bn.compare(file, net).differences[0].role == "gamma"
 
 
+def several_of_a_name(family, folder):
+    """An attention layer has four kernels; none hides another."""
+    keras = importlib.import_module(family)
+    start = keras.Input((4, 6))
+    inner = keras.layers.MultiHeadAttention(2, 3, name="mha")(start, start)
+    net = keras.Model(start, keras.layers.BatchNormalization(name="norm")(inner))
+    net.set_weights([drawn(value.shape) for value in net.get_weights()])
+    net.save(folder / "attention.h5")
+    found = bn.compare(net, folder / "attention.h5")
+    assert not found.differences, found.differences
+    assert found.equal == len(net.weights)
+
+
 if __name__ == "__main__":
     main(sys.argv[1], Path(sys.argv[2]))
+    if "keras" in sys.argv[1]:
+        several_of_a_name(sys.argv[1], Path(sys.argv[2]))
