@@ -29,7 +29,7 @@ import batchnorm as bn
 from batchnorm import _kernel
 from batchnorm.hosts.torch.threads import share_threads
 
-SHARED = "accelerate, on torch's threads"
+SHARED = ", on torch's threads"
 RESULT = Path(__file__).parent / "results" / "resnet50_step.md"
 
 
@@ -117,7 +117,8 @@ def contenders(model: nn.Module) -> dict[str, nn.Module]:
 def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int) -> dict:
     """Seconds per step of each contender, one list entry a round."""
     steps = {name: stepper(one, rate=0.0) for name, one in contenders(model).items()}
-    steps[SHARED] = on_torchs_threads(steps["accelerate"])
+    for name in ("accelerate", "accelerate, fuse=True"):
+        steps[name + SHARED] = on_torchs_threads(steps[name])
     found: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step(*batch)

@@ -1,9 +1,12 @@
 """What a public docstring holds: one sentence, the sections in order, an example that runs."""
 
+import ast
 import doctest
 import importlib
 import inspect
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,6 +25,14 @@ OTHER_RANKS = [
     for module in (bn.torch, bn.mindspore)
     for name in ("BatchNorm1d", "BatchNorm3d")
 ]
+HOSTS = {  # public functions by file; read there, so that no framework need be loaded
+    "jax": ["init", "apply"],
+    "keras": ["layer"],
+    "mpi": ["synchronize"],
+    "torch/accelerate": ["accelerate", "restore"],
+    "torch/module": ["module"],
+    "torch/port": ["port"],
+}
 CORE = [getattr(core, name) for name in core.__all__]
 
 
@@ -89,6 +100,21 @@ def test_the_core_says_what_it_takes(subject):
     else:
         wanted = list(subject.__dataclass_fields__)
     assert arguments_described(subject) == wanted
+
+
+@pytest.mark.parametrize("place", HOSTS)
+def test_a_hosts_function_says_what_it_takes(place):
+    tree = ast.parse((Path(bn.__file__).parent / "hosts" / f"{place}.py").read_text())
+    found = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
+    assert {name for name in found if not name.startswith("_")} >= set(HOSTS[place])
+    for name in HOSTS[place]:
+        subject = SimpleNamespace(__name__=name, __doc__=ast.get_docstring(found[name]))
+        assert in_order(subject) == SECTIONS, name
+        assert subject.__doc__.splitlines()[0].endswith((".", ":"))
+        given = found[name].args
+        named = [one.arg for one in (*given.args, *given.kwonlyargs)]
+        described = [one for one in arguments_described(subject) if not one.startswith("*")]
+        assert described == named, name
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,8 @@ MODELS = {
     "ported to MindSpore": lambda: port(net(), "mindspore"),
     "MindSpore": lambda: module(bn.mindspore.BatchNorm2d(3).set_train(), names="torch"),
     "Keras 2": lambda: keras(bn.tf_keras),
+    "Keras 2, renorm": lambda: keras(bn.tf_keras, renorm=True),
+    "Keras 3, renorm": lambda: keras(bn.keras, renorm=True, renorm_momentum=0.5),
     "Keras 2, ghosts": lambda: keras(bn.tf_keras, virtual_batch_size=2),
 }
 
@@ -57,6 +59,11 @@ def follow(name, backend, sizes):
 
 @pytest.mark.parametrize("name", MODELS)
 def test_one_graph_computes_what_eager_mode_does(name):
+    follow(name, "aot_eager", (4,))
+
+
+@pytest.mark.parametrize("name", ["fused", "Keras 2, ghosts"])
+def test_batches_of_other_sizes_too(name):
     follow(name, "aot_eager", (4, 6))
 
 
@@ -82,3 +89,24 @@ def test_the_operators_keep_torchs_rules():
     for given in ((None, None), (mean, var)):
         arguments = (x, gamma, None, x.detach() + 1, *given, [1], 1e-5, 1, True)
         torch.library.opcheck(operator, arguments)
+
+
+def test_synchronised_modules_leave_the_graph_and_say_why(tmp_path):
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'meeting'}", rank=0, world_size=1
+    )
+    try:
+        for make in (
+            lambda: accelerate(nn.SyncBatchNorm(3, momentum=None)),
+            lambda: keras(bn.tf_keras, fused=False, synchronized=True),
+        ):
+            eager = make()
+            x, dy = torch.randn(2, 4, 3, 6, 6)
+            compiled = torch.compile(copy.deepcopy(eager), backend="aot_eager")
+            assert away(step(compiled, x, dy), step(eager, x, dy)) <= ulps(torch.float32)
+            whole = torch.compile(make(), backend="aot_eager", fullgraph=True)
+            with pytest.raises(torch._dynamo.exc.Unsupported, match="several processes"):
+                whole(x)
+            whole.eval()(x)  # by running statistics: nobody is asked
+    finally:
+        torch.distributed.destroy_process_group()

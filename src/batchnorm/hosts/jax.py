@@ -65,6 +65,8 @@ def init(
         layer: any layer of this package; not changed. Its settings stay with it, `apply` asks it.
         input_shape: what an unbuilt Keras layer is built for.
 
+    Shape: as the layer's own arrays.
+    Dtypes: as the layer's own arrays.
     State: params holds gamma and beta (or weight and bias) as far as they are trained, state all
         else, both under the dialect's own names.
 
@@ -76,6 +78,8 @@ def init(
     >>> params, state = init(bn.torch.BatchNorm2d(3))
     >>> list(params), list(state)
     (['weight', 'bias'], ['running_mean', 'running_var', 'num_batches_tracked'])
+
+    Source: the dialects'; tests/hosts/test_jax.py compares with their NumPy layers.
     """
     dialect.check(layer, "batchnorm.hosts.jax.init")
     if isinstance(layer, KerasLayer) and not layer.built:

@@ -186,12 +186,23 @@ class SyncBatchNorm(Hosted):
         super().__init__(*settings, **options)
         self.process_group = process_group
 
+    def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
+        """As `Hosted`; in training by several processes, outside of compiled graphs."""
+        if self.training and processes.outside():
+            return _outside(self, input, addend, relu)
+        return super().forward(input, addend, relu)
+
     def _forward_by_torch(self, input: Tensor) -> Tensor:
         result: Tensor = nn.SyncBatchNorm.forward(self, input)
         return result
 
     def _processes(self) -> Processes | None:
         return processes.find(self.process_group) if self.training else None
+
+
+@torch.compiler.disable(reason=processes.OUTSIDE)
+def _outside(module: Hosted, input: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
+    return Hosted.forward(module, input, addend, relu)
 
 
 OURS = {

@@ -74,7 +74,12 @@ class DialectBatchNorm(Freezing):
         self.train(bool(getattr(layer, "training", True)))
 
     def forward(self, input: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Normalize `input` in the module's mode; a mask, where Keras has them."""
+        """Normalize `input` in the module's mode; a mask, where Keras has them.
+
+        In training by several processes, outside of the graphs of torch.compile.
+        """
+        if self.synchronized and self.training and processes.outside():
+            return _outside(self, input, mask)
         layer: Any = self.layer
         x, dtype = self._cast(input)
         self._check(x)
@@ -217,6 +222,11 @@ class DialectBatchNorm(Freezing):
     def _state(self, role: str) -> Tensor:
         found: Tensor = self._tensor(role)
         return found.detach().cpu()
+
+
+@torch.compiler.disable(reason=processes.OUTSIDE)
+def _outside(module: DialectBatchNorm, input: Tensor, mask: Tensor | None) -> Tensor:
+    return module.forward(input, mask)
 
 
 BUFFERS = ("running_mean", "running_var", "stddev", "renorm_mean", "renorm_stddev")

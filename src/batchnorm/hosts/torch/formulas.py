@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from batchnorm import core
+from batchnorm.hosts.torch.kept import kept
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.vocabulary import Mode
 
@@ -83,8 +84,8 @@ def normalize(
         squares = deviations * deviations
         var = total(squares if weights is None else _counted(squares, w)) / count
         if settings.renorm is not None and buffers.renorm_mean is not None:
-            r, d = (spread(t) for t in _correction(_pool(mean, groups), _pool(var, groups),
-                                                   buffers, settings, wide))  # fmt: skip
+            pooled = _pool(mean, groups), _pool(var, groups)
+            r, d = (spread(kept(t)) for t in _correction(*pooled, buffers, settings, wide))
         if settings.mode is Mode.BATCH_AND_UPDATE and buffers.mean is not None:
             averaged = var
             if settings.correction:

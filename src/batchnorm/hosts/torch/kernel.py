@@ -51,6 +51,10 @@ class Call:
             return None
         return core.Running(_buffer(self.mean), _buffer(self.var))
 
+    def result(self, x: Array) -> Array | None:
+        """Memory laid out as x; alone, the kernel finds its own."""
+        return None if self.processes is None else core.empty_like(x)
+
     def move(self, running: core.Running | None) -> None:
         """Store what the core gave in the buffers."""
         if running is not None and self.mean is not None and self.var is not None:
@@ -68,20 +72,18 @@ class Normalize(Function):
         """As `core.forward` for a dense x, of all processes together where the call has some."""
         given = call.running()
         other = None if addend is None else array_of(laid_out_as(x, addend))
-        if call.processes is None:
-            y, running, saved = core.forward(
-                array_of(x),
-                vector_of(gamma),
-                vector_of(beta),
-                given,
-                call.settings,
-                addend=other,
-                relu=call.relu,
-            )
-        else:
-            y, running, saved = call.processes.forward(
-                array_of(x), vector_of(gamma), vector_of(beta), given, call.settings
-            )
+        values = array_of(x)
+        y, running, saved = core.forward(
+            values,
+            vector_of(gamma),
+            vector_of(beta),
+            given,
+            call.settings,
+            out=call.result(values),
+            addend=other,
+            relu=call.relu,
+            replicas=call.processes,
+        )
         if running is not given:
             call.move(running)
         call.stats, call.count = saved.stats, saved.count
@@ -157,19 +159,19 @@ def _arrays(
 ) -> tuple[Tensor, Array, Array]:
     """dx, dgamma and dbeta; `daddend` gets what the ReLU let through."""
     assert call.stats is not None
+    values = array_of(x)
     saved = core.Saved(
-        array_of(x),
+        values,
         call.settings,
         vector_of(gamma),
         call.stats,
         call.count,
         y=None if y is None else array_of(y),
+        replicas=call.processes,
     )
-    if call.processes is not None:
-        dx, dgamma, dbeta = call.processes.backward(saved, array_of(dy))
-    else:
-        masked = None if daddend is None else array_of(daddend)
-        dx, dgamma, dbeta = core.backward(saved, array_of(dy), out_addend=masked)
+    masked = None if daddend is None else array_of(daddend)
+    result = call.result(values)
+    dx, dgamma, dbeta = core.backward(saved, array_of(dy), out=result, out_addend=masked)
     return tensor_of(dx), np.ascontiguousarray(dgamma), np.ascontiguousarray(dbeta)
 
 

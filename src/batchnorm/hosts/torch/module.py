@@ -52,6 +52,7 @@ def module(
         TypeError: no layer of this package.
         ValueError: a Keras layer that isn't built; other `names`.
 
+    >>> import torch
     >>> import batchnorm as bn
     >>> layer = bn.mindspore.BatchNorm2d(3).set_train()
     >>> made = module(layer, names="torch")

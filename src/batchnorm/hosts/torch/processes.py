@@ -20,10 +20,16 @@ from torch import Tensor
 from torch.autograd import Function
 
 from batchnorm import core
-from batchnorm.core.running import update
-from batchnorm.vocabulary import Array, Mode
+from batchnorm.vocabulary import Array
 
-__all__ = ["Processes", "find"]
+__all__ = ["OUTSIDE", "Processes", "find", "outside"]
+
+OUTSIDE = "batch statistics of several processes are exchanged outside of compiled graphs"
+
+
+def outside() -> bool:
+    """Whether a synchronised call must leave the graph that torch.compile makes: `OUTSIDE`."""
+    return torch.compiler.is_compiling() and dist.is_available() and dist.is_initialized()
 
 
 def find(group: Any = None) -> Processes | None:
@@ -35,7 +41,7 @@ def find(group: Any = None) -> Processes | None:
 
 
 class Processes:
-    """All processes of a group; each method is called by all of them, in one order."""
+    """`core.Replicas` of a group; each method is called by all of them, in one order."""
 
     def __init__(self, group: Any) -> None:
         self.group = group
@@ -58,38 +64,10 @@ class Processes:
         parts = [part.numpy() for part in self.gathered(torch.from_numpy(np.stack(rows)))]
         return reduce(core.merge, [core.Moments(*part) for part in parts])
 
-    def forward(
-        self,
-        x: Array,
-        gamma: Array | None,
-        beta: Array | None,
-        running: core.Running | None,
-        settings: core.Settings,
-    ) -> tuple[Array, core.Running | None, core.Saved]:
-        """As `core.forward` on the joined batch, of which x is this process's part."""
-        axes = settings.channel_axes
-        moments = self.merged(core.reduce(x, axes))
-        var = moments.variance()
-        if settings.mode is Mode.BATCH_AND_UPDATE and running is not None:
-            averaged = moments.variance(settings.correction)
-            running = update(running, moments.mean, averaged, settings)
-        with np.errstate(all="ignore"):
-            inv_std = 1.0 / np.sqrt(var + settings.epsilon)
-        y = core.empty_like(x)
-        core.normalize(x, axes, moments.mean, moments.residual, inv_std, gamma, beta, y)
-        stats = np.array([moments.mean, moments.residual, inv_std])
-        return y, running, core.Saved(x, settings, gamma, stats, moments.count)
-
-    def backward(self, saved: core.Saved, dy: Array) -> tuple[Array, Array, Array]:
-        """As `core.backward` on the joined batch; dgamma and dbeta are this process's parts."""
-        axes, stats = saved.settings.channel_axes, (saved.mean, saved.residual, saved.inv_std)
-        own = np.stack(core.reduce_gradient(saved.x, dy, axes, *stats))
-        sums = sum(part.numpy() for part in self.gathered(torch.from_numpy(own)))
-        with np.errstate(all="ignore"):
-            constant, slope = np.asarray(sums) / np.asarray(saved.count, np.float64)
-        dx = core.empty_like(saved.x)
-        core.input_gradient(saved.x, dy, axes, *stats, saved.gamma, constant, slope, None, dx)
-        return dx, own[1], own[0]
+    def summed(self, values: Array) -> Array:
+        """The sum of every process's values."""
+        parts = self.gathered(torch.from_numpy(np.asarray(values, np.float64)))
+        return np.asarray(sum(part.numpy() for part in parts))
 
 
 class _Total(Function):
