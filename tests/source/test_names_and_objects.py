@@ -30,6 +30,8 @@ IMPORTS = {
         "from torch.nn.modules.batchnorm import BatchNorm2d\nBatchNorm2d(3)",
         "import torch.nn as nn\nBN = nn.BatchNorm2d\nBN(3)",
         "import torch.nn as nn\nL = nn\nBN = L.BatchNorm2d\nBN(3)",
+        "import torch.nn as nn\nBN, C = nn.BatchNorm2d, nn.Conv2d\nBN(3)",
+        "import torch.nn as nn\n(A, [BN]), C = (1, (nn.BatchNorm2d,)), 2\nBN(3)",
         "def f():\n    from torch import nn\n    return nn.BatchNorm2d(3)",
         "try:\n    import torch.nn as nn\nexcept ImportError:\n    nn = None\nnn.BatchNorm2d(3)",
         "def f():\n    global nn\n    import torch.nn as nn\ndef g():\n    nn.BatchNorm2d(3)",

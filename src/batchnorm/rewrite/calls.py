@@ -94,14 +94,20 @@ def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
             for name, text in _double_starred(job, part.value):
                 named(index, name, text)
         elif isinstance(part, ast.keyword):
-            named(index, str(part.arg), job.text(part.value))
+            named(index, str(part.arg), _whole(job, part.value))
         else:
-            positional.append((index, job.text(part)))
+            positional.append((index, _whole(job, part)))
     return Given(
         tuple(text for _, text in positional),
         {name: text for name, (_, text) in keywords.items()},
         (*(index for index, _ in positional), *(index for index, _ in keywords.values())),
     )
+
+
+def _whole(job: Job, node: ast.expr) -> str:
+    """An argument's text, with the parentheses without which it would be something else."""
+    bare = isinstance(node, ast.NamedExpr | ast.Yield | ast.YieldFrom)
+    return f"({job.text(node)})" if bare else job.text(node)
 
 
 def _starred(job: Job, part: ast.Starred) -> list[str]:

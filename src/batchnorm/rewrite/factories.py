@@ -24,7 +24,15 @@ from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
 from batchnorm.translate import Argument, Form, Plan, forms
 
-__all__ = ["indirect_call", "is_partial", "merge_tuple", "rewrite_partial", "rewrite_reference"]
+__all__ = [
+    "handed_on",
+    "indirect_call",
+    "is_partial",
+    "merge_tuple",
+    "names_a_type",
+    "rewrite_partial",
+    "rewrite_reference",
+]
 
 _TYPE_TESTS = {"isinstance", "issubclass"}
 _OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call, ast.Dict)
@@ -55,7 +63,7 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
     """Rewrite a class that is named without being called."""
     parent = job.source.parents[node]
     alias = isinstance(node, ast.Name) and _is_alias(job, node)
-    if alias and (_names_a_type(job, node) or _same_counting(job, symbol)):
+    if alias and (names_a_type(job, node) or _same_counting(job, symbol)):
         return  # what it stands for is rewritten where it is assigned
     try:
         if isinstance(parent, ast.ClassDef) and node in parent.bases:
@@ -67,12 +75,14 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
             raise Left(f"{symbol.name}.{parent.attr} has no counterpart that is known")
         if symbol.kind == "base":
             text = _base(job, node, symbol)
-        elif _names_a_type(job, node):
-            text = spelled(job, node, _type_class(job, symbol))
+        elif names_a_type(job, node):
+            text = _type(job, node, symbol)
         elif _is_alias_value(job, parent, node):
             text = spelled(job, node, reference_class(job, symbol))
         else:
             text, plan = _factory(job, node, node, symbol, Given((), {}, ()))
+            if text.startswith("lambda") and _in_class_body(job, parent):
+                text = f"staticmethod({text})"  # called as self.name, which would add self
             job.replace(node, _closed(parent, text))
             job.rewritten(node, "reference", text, plan=plan)
             return
@@ -143,11 +153,18 @@ def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
 
 
 def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr]:
-    """What the class around a `self.name` assigns to it."""
+    """What the class around a `self.name` assigns to it, in its methods or its body."""
     around = next((c for c in job.source.around(node) if isinstance(c, ast.ClassDef)), None)
     if around is None or not isinstance(node.value, ast.Name) or node.value.id != "self":
         return []
-    return [
+    in_body = [
+        statement.value
+        for statement in around.body
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
+        for target in getattr(statement, "targets", None) or [statement.target]
+        if isinstance(target, ast.Name) and target.id == node.attr
+    ]
+    return in_body + [
         statement.value
         for statement in ast.walk(around)
         if isinstance(statement, ast.Assign)
@@ -219,14 +236,26 @@ def _partial_text(
 
 def _base(job: Job, node: ast.expr, symbol: Symbol) -> str:
     """The base class of the batch norms, which type tests use."""
-    if not _names_a_type(job, node):
+    if not names_a_type(job, node):
         raise Left(f"{symbol.name} is private to {job.task.from_.name}")
-    to = job.task.to
-    names = (
-        ("BatchNormalization",) if to.is_keras else ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-    )
-    texts = [spelled(job, node, name) for name in names]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
+    if job.task.to.is_keras:
+        return spelled(job, node, "BatchNormalization")
+    return _ranks(job, node)
+
+
+def _type(job: Job, node: ast.expr, symbol: Symbol) -> str:
+    """A class that a type test or an annotation names; all ranks where isinstance allows it."""
+    outer = next(o for o in job.source.around(node) if not isinstance(o, ast.Tuple | ast.List))
+    form = forms(job.task.from_).get(symbol.name)
+    any_rank = form is not None and not form.ranks and not form.synchronized
+    if isinstance(outer, ast.Call) and any_rank and not job.task.to.is_keras and not job.task.rank:
+        return _ranks(job, node)
+    return spelled(job, node, _type_class(job, symbol))
+
+
+def _ranks(job: Job, node: ast.expr) -> str:
+    """The classes for each rank, as isinstance takes them."""
+    return f"({', '.join(spelled(job, node, f'BatchNorm{rank}d') for rank in (1, 2, 3))})"
 
 
 def _type_class(job: Job, symbol: Symbol) -> str:
@@ -259,6 +288,7 @@ def _is_alias_value(job: Job, parent: ast.AST, node: ast.expr) -> bool:
     return (
         isinstance(parent, ast.Assign)
         and parent.value is node
+        and not _in_class_body(job, parent)
         and all(
             isinstance(target, ast.Name) and job.names.symbol(target) is not None
             for target in parent.targets
@@ -266,17 +296,29 @@ def _is_alias_value(job: Job, parent: ast.AST, node: ast.expr) -> bool:
     )
 
 
-def _names_a_type(job: Job, node: ast.expr) -> bool:
+def _in_class_body(job: Job, parent: ast.AST) -> bool:
+    """Whether an assignment makes an attribute of a class, whose uses are `self.name`."""
+    return isinstance(parent, ast.Assign | ast.AnnAssign) and isinstance(
+        job.source.parents[parent], ast.ClassDef
+    )
+
+
+def names_a_type(job: Job, node: ast.expr) -> bool:
     """Whether a class is only compared with or annotated, never called."""
     inner: ast.AST = node
     for outer in job.source.around(node):
         if isinstance(outer, ast.Call):
+            if isinstance(outer.func, ast.Attribute):  # @dispatched.register(nn.BatchNorm2d)
+                decorators = getattr(job.source.parents[outer], "decorator_list", [])
+                return outer.func.attr == "register" and outer in decorators
             return (
                 isinstance(outer.func, ast.Name)
                 and outer.func.id in _TYPE_TESTS
                 and inner in outer.args[1:]
             )
         if isinstance(outer, ast.Compare):
+            return True
+        if isinstance(outer, ast.MatchClass):
             return True
         if isinstance(outer, ast.arg | ast.AnnAssign):
             return inner is outer.annotation
@@ -286,7 +328,7 @@ def _names_a_type(job: Job, node: ast.expr) -> bool:
             return True
         if isinstance(outer, ast.Dict):
             return inner in outer.keys
-        if isinstance(outer, ast.Assign):
+        if isinstance(outer, ast.Assign | ast.arguments):
             return isinstance(inner, ast.Tuple | ast.List) and inner is not node
         if not isinstance(outer, ast.Tuple | ast.List | ast.BinOp | ast.Subscript):
             return False
@@ -297,7 +339,9 @@ def _names_a_type(job: Job, node: ast.expr) -> bool:
 def merge_tuple(job: Job, node: ast.Tuple) -> None:
     """Drop the second of two classes of a tuple that have become one."""
     ours = [element for element in node.elts if job.names.symbol(element) is not None]
-    if not job.task.to.is_keras or len(ours) < 2:
+    call = job.source.parents[node]
+    tested = isinstance(call, ast.Call) and names_a_type(job, node)
+    if not job.task.to.is_keras or len(ours) < 2 or not tested:
         return
     texts = [job.text(element) for element in node.elts]
     unique = list(dict.fromkeys(texts))

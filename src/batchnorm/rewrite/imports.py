@@ -90,7 +90,7 @@ class Imports:
         return [_after(source, anchor, texts) for anchor, texts in lines.items()]
 
     def _first(self, anchors: list[ast.stmt | None]) -> list[ast.stmt | None]:
-        """One place for each scope: the first that always runs."""
+        """The places in each scope: the first that always runs, or all, which are in branches."""
         scopes: dict[int, list[ast.stmt | None]] = {}
         for anchor in anchors:
             scope = self.names.module if anchor is None else self.names.scope_at(anchor)
@@ -99,15 +99,15 @@ class Imports:
         if top is not None:  # which the others see as well
             scopes = {0: top}
 
-        def order(anchor: ast.stmt | None) -> tuple[bool, int]:
-            if anchor is None:
-                return False, 0
-            inside = isinstance(
-                self.names.source.parents[anchor], ast.Try | ast.ExceptHandler | ast.If
-            )
-            return inside, anchor.lineno
+        def inside(anchor: ast.stmt | None) -> bool:
+            outer = None if anchor is None else self.names.source.parents[anchor]
+            return isinstance(outer, ast.Try | ast.ExceptHandler | ast.If)
 
-        return [min(found, key=order) for found in scopes.values()]
+        places: list[ast.stmt | None] = []
+        for found in scopes.values():
+            always = [anchor for anchor in found if not inside(anchor)]
+            places += always[:1] or found
+        return places
 
     def _visible(self, at: ast.expr) -> list[tuple[str, str]]:
         found = []
@@ -135,9 +135,7 @@ class Imports:
             spelled = name + rest
         self._given[name] = statement
         anchors = self._wanted.setdefault(statement, [])
-        anchor = self._anchor(at)
-        if anchor not in anchors:
-            anchors.append(anchor)
+        anchors += [anchor for anchor in self._anchors(at) if anchor not in anchors]
         return spelled
 
     def _free(self, name: str, statement: str) -> bool:
@@ -145,8 +143,8 @@ class Imports:
             return self._given[name] == statement
         return name not in self._bound or name in self.freed
 
-    def _anchor(self, node: ast.expr) -> ast.stmt | None:
-        """The import that gives the source's name at a place."""
+    def _anchors(self, node: ast.expr) -> list[ast.stmt | None]:
+        """The imports that give the source's name at a place: several in branches."""
         for _ in range(8):
             root = node
             while isinstance(root, ast.Attribute):
@@ -154,13 +152,13 @@ class Imports:
             bound = self.names.bindings(root) if isinstance(root, ast.Name) else []
             if not bound:
                 break
-            first = next((b for b in bound if b.kind == "import"), bound[0])
-            if first.kind == "import" and isinstance(first.node, ast.stmt):
-                return first.node
-            if first.value is None:
-                return None
-            node = first.value
-        return self.names.stars[0][1] if self.names.stars else None
+            imports = [b.node for b in bound if b.kind == "import" and _runs(self.names, b.node)]
+            if imports:
+                return [node for node in imports if isinstance(node, ast.stmt)]
+            if bound[0].value is None:
+                break
+            node = bound[0].value
+        return [self.names.stars[0][1] if self.names.stars else None]
 
 
 def _runs(names: Names, node: ast.AST) -> bool:

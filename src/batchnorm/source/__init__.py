@@ -1,7 +1,8 @@
 """Python source that uses batch norms: its files, its text, its names, its layers.
 
 What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
-in order of dependence: `text` (a file and edits to it), `symbols` (what dotted paths mean), `names`
+in order of dependence: `text` (a file and edits to it) with `quoted`
+(annotations in strings), `symbols` (what dotted paths mean), `names`
 (which path an expression stands for), `known` and `guards` (what is sure at one point), `objects`
 (which expressions are layers), `files` (folders).
 """

@@ -71,6 +71,16 @@ class Guards:
                 return dict(env), self._guarded(of, classes, env)
         return dict(env), dict(env)
 
+    def matched(self, subject: ast.expr, pattern: ast.pattern, env: Environment) -> Environment:
+        """What is known inside a case."""
+        while isinstance(pattern, ast.MatchAs) and pattern.pattern is not None:
+            pattern = pattern.pattern
+        parts = pattern.patterns if isinstance(pattern, ast.MatchOr) else [pattern]
+        classes = [part.cls for part in parts if isinstance(part, ast.MatchClass)]
+        if len(classes) != len(parts):
+            return dict(env)
+        return self._guarded(subject, ast.Tuple(classes, ast.Load()), env)
+
     def _guarded(self, of: ast.expr, classes: ast.expr, env: Environment) -> Environment:
         place, (symbols, others) = key(of), self._classes_in(classes)
         if not place or not symbols:

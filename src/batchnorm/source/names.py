@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
+from batchnorm.source.known import unpacked
 from batchnorm.source.symbols import CLASSES, Symbol, symbol_at
 from batchnorm.source.text import Source
 
@@ -297,7 +298,13 @@ class _Binder(ast.NodeVisitor):
 
     def _target(self, target: ast.expr, node: ast.AST, value: ast.expr) -> None:
         if not isinstance(target, ast.Name):
-            self.visit(target)
+            pairs = unpacked(target, value)
+            for each, given in pairs:
+                self._target(each, node, given)
+            if pairs:
+                self.names.scopes[target] = self.scope
+            else:
+                self.visit(target)
             return
         self.names.scopes[target] = self.scope
         self.scope.bind(target.id, Binding("assign", node, value=value))

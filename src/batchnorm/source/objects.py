@@ -13,7 +13,17 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from batchnorm.source.guards import Guards
-from batchnorm.source.known import NETS, Environment, Thing, assigned, joined, key, merged, without
+from batchnorm.source.known import (
+    NETS,
+    Environment,
+    Thing,
+    assigned,
+    joined,
+    key,
+    merged,
+    unpacked,
+    without,
+)
 from batchnorm.source.names import Names
 
 __all__ = ["Objects"]
@@ -98,7 +108,8 @@ class Objects:
             case ast.Match():
                 self._expression(node.subject, env)
                 for branch in node.cases:
-                    self._block(branch.body, without(env, assigned(node)))
+                    inside = self._guards.matched(node.subject, branch.pattern, env)
+                    self._block(branch.body, without(inside, assigned(node)))
                 return without(env, assigned(node))
             case ast.Assert():
                 self._expression(node.test, env)
@@ -134,6 +145,12 @@ class Objects:
                 self._note(target, found)
             elif not place:
                 self._expression(target, env)
+                for each, value in [] if node.value is None else unpacked(target, node.value):
+                    part = self.known.get(value)
+                    if key(each) and part is not None:
+                        env[key(each)] = part
+                        self._note(each, part)
+                    self._collect(each, value, part)
             self._collect(target, node.value, found)
         return env
 
