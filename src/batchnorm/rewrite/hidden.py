@@ -10,8 +10,9 @@ from __future__ import annotations
 import ast
 
 from batchnorm.rewrite.attributes import ROLES, layer_at
-from batchnorm.rewrite.factories import handed_on, names_a_type
+from batchnorm.rewrite.handed import handed_on
 from batchnorm.rewrite.job import Job
+from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol, symbol_at
 from batchnorm.translate import forms
 

@@ -12,18 +12,18 @@ from pathlib import Path
 from batchnorm.rewrite.attributes import layer_at, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
 from batchnorm.rewrite.factories import (
-    indirect_call,
     is_partial,
-    merge_tuple,
     rewrite_partial,
     rewrite_reference,
 )
+from batchnorm.rewrite.handed import indirect_call
 from batchnorm.rewrite.hidden import report_exports, report_hidden, report_settings
-from batchnorm.rewrite.imports import remove_unused, unused_imports
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import line_for, mark
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
 from batchnorm.rewrite.site import Site
+from batchnorm.rewrite.types import merge_tuple
+from batchnorm.rewrite.unused import remove_unused, unused_imports
 from batchnorm.source import (
     NAMES,
     Edit,
