@@ -216,3 +216,9 @@ def test_a_guard_of_several_classes_says_so():
 def test_the_call_that_made_a_layer_is_known():
     found = thing_at_mark("bn = nn.BatchNorm2d(3)\nbn.HERE")
     assert ast.unparse(found.calls[0]) == "nn.BatchNorm2d(3)"
+
+
+def test_classes_that_derive_from_each_other_end():
+    text = "class A(B): pass\nclass B(C): pass\nclass C(A):\n    def f(self): pass\nC()"
+    names = names_of(text)
+    assert Objects(names).thing(last_call(names)) is None

@@ -1,11 +1,10 @@
 """Python source that uses batch norms: its files, its text, its names, its layers.
 
 What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
-in order of dependence: `text` (a file and edits to it) with `quoted`
-(annotations in strings), `symbols` (what dotted paths mean), `scopes`
-and `exports` (what binds a name), `names`
-(which path an expression stands for), `known` and `guards` (what is sure at one point), `objects`
-(which expressions are layers), `files` (folders).
+in order of dependence: `text` (a file and edits to it) with `quoted` (annotations in strings),
+`symbols` (what dotted paths mean), `scopes` and `exports` (what binds a name), `names` (which path
+an expression stands for), `known` and `guards` (what is sure at one point), `nets` (the classes of
+a file), `objects` (which expressions are layers), `files` (folders).
 """
 
 from batchnorm.source.files import Found, Outcome, find, names_a_batch_norm, work_on, write
