@@ -24,14 +24,15 @@ def names_a_type(job: Job, node: ast.expr) -> bool:
             if isinstance(outer.func, ast.Attribute):  # @dispatched.register(nn.BatchNorm2d)
                 decorators = getattr(job.source.parents[outer], "decorator_list", [])
                 return outer.func.attr == "register" and outer in decorators
-            return (
-                isinstance(outer.func, ast.Name)
-                and outer.func.id in _TYPE_TESTS
-                and inner in outer.args[1:]
-            )
+            name = outer.func.id if isinstance(outer.func, ast.Name) else ""
+            return name in _TYPE_TESTS and (name != "isinstance" or inner in outer.args[1:])
         if isinstance(outer, ast.Compare):
             return True
-        if isinstance(outer, ast.MatchClass):
+        if isinstance(outer, ast.MatchClass | ast.BinOp):  # A | B is a type
+            return True
+        if isinstance(outer, ast.keyword) and outer.arg == "bound":  # TypeVar("T", bound=A)
+            return True
+        if isinstance(outer, ast.Subscript) and inner is outer.slice:  # Union[A, B], or a key
             return True
         if isinstance(outer, ast.arg | ast.AnnAssign):
             return inner is outer.annotation
@@ -77,8 +78,10 @@ def type_text(job: Job, node: ast.expr, symbol: Symbol) -> str:
 
 
 def _ranks(job: Job, node: ast.expr) -> str:
-    """The classes for each rank, as isinstance takes them."""
-    return f"({', '.join(spelled(job, node, f'BatchNorm{rank}d') for rank in (1, 2, 3))})"
+    """The classes for each rank, as isinstance takes them, or as one type."""
+    texts = [spelled(job, node, f"BatchNorm{rank}d") for rank in (1, 2, 3)]
+    outer = next(o for o in job.source.around(node) if not isinstance(o, ast.Tuple | ast.List))
+    return f"({', '.join(texts)})" if isinstance(outer, ast.Call) else " | ".join(texts)
 
 
 def _type_class(job: Job, symbol: Symbol) -> str:
@@ -96,4 +99,4 @@ def base_text(job: Job, node: ast.expr, symbol: Symbol) -> str:
     return _ranks(job, node)
 
 
-_TYPE_TESTS = {"isinstance", "issubclass"}
+_TYPE_TESTS = {"isinstance", "issubclass", "cast"}
