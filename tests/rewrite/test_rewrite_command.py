@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from batchnorm.cli.rewrite import command
+from batchnorm.rewrite import rewrite_source
 
 TEXT = "from torch import nn\n\nbn = nn.BatchNorm2d(64, momentum=0.01)\n"
 AFTER = "from mindspore import nn\n\nbn = nn.BatchNorm2d(64, momentum=0.99)\n"
@@ -98,6 +99,7 @@ def test_every_remaining_difference_is_named_at_its_lines(folder):
         (["missing.py", "--from", "torch", "--to", "keras"], "does not exist"),
         ([".", "--from", "torch", "--to", "torch"], "one framework"),
         ([".", "--from", "torch"], "Missing option '--to'"),
+        ([".", "--from", "torch", "--to", "keras", "--check", "--write"], "give one of them"),
     ],
 )
 def test_wrong_usage_says_what_was_expected(arguments, said):
@@ -118,3 +120,15 @@ def test_encoding_and_newlines_stay(tmp_path):
     assert run(file, "--write").exit_code == 0
     expected = f"# -*- coding: latin-1 -*-\n# é\n{AFTER}".replace("\n", "\r\n").encode("latin-1")
     assert file.read_bytes() == expected
+
+
+@pytest.mark.parametrize("newline", ["\r\n", "\r"])
+@pytest.mark.parametrize("to", ["mindspore", "keras"])
+def test_arguments_that_are_added_end_their_lines_as_the_file_does(newline, to):
+    text = (
+        "from torch import nn\nbn = nn.BatchNorm2d(  # a\n    64,  # b\n    # c\n"
+        "    momentum=0.2,  # d\n    eps=(\n        1e-4\n    )  # e\n)\n"
+    )
+    expected = rewrite_source(text, from_="torch", to=to).after.replace(b"\n", newline.encode())
+    found = rewrite_source(text.replace("\n", newline), from_="torch", to=to)
+    assert found.after == expected

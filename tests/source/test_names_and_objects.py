@@ -30,6 +30,8 @@ IMPORTS = {
         "from torch.nn.modules.batchnorm import BatchNorm2d\nBatchNorm2d(3)",
         "import torch.nn as nn\nBN = nn.BatchNorm2d\nBN(3)",
         "import torch.nn as nn\nL = nn\nBN = L.BatchNorm2d\nBN(3)",
+        "import torch.nn as nn\nBN, C = nn.BatchNorm2d, nn.Conv2d\nBN(3)",
+        "import torch.nn as nn\n(A, [BN]), C = (1, (nn.BatchNorm2d,)), 2\nBN(3)",
         "def f():\n    from torch import nn\n    return nn.BatchNorm2d(3)",
         "try:\n    import torch.nn as nn\nexcept ImportError:\n    nn = None\nnn.BatchNorm2d(3)",
         "def f():\n    global nn\n    import torch.nn as nn\ndef g():\n    nn.BatchNorm2d(3)",
@@ -214,3 +216,9 @@ def test_a_guard_of_several_classes_says_so():
 def test_the_call_that_made_a_layer_is_known():
     found = thing_at_mark("bn = nn.BatchNorm2d(3)\nbn.HERE")
     assert ast.unparse(found.calls[0]) == "nn.BatchNorm2d(3)"
+
+
+def test_classes_that_derive_from_each_other_end():
+    text = "class A(B): pass\nclass B(C): pass\nclass C(A):\n    def f(self): pass\nC()"
+    names = names_of(text)
+    assert Objects(names).thing(last_call(names)) is None

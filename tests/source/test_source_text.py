@@ -119,3 +119,19 @@ def test_a_file_that_changed_meanwhile_is_not_overwritten(tmp_path):
     with pytest.raises(SourceError, match="has changed since"):
         write(file, b"new", b"old")
     assert file.read_bytes() == b"somebody else's"
+
+
+def test_an_annotation_in_quotes_is_read_where_it_stands():
+    raw = b"""
+def f(a: 'x.BatchNorm2d', b: "T['y.Norm']" = 'z.Norm') -> L['u.Norm', Literal['v.Norm']]: ...
+"""
+    source = parse_source(raw)
+    found = [source.text(n) for n in ast.walk(source.tree) if isinstance(n, ast.Attribute)]
+    assert sorted(found) == ["u.Norm", "x.BatchNorm2d"]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"a: 'x.Norm['\n", rb"a: 'x\x2eNorm'", b'a: """x.\n Norm"""\n', b"a: r'Norm'\n"]
+)
+def test_an_annotation_that_quotes_in_another_way_stays_a_string(raw):
+    assert isinstance(parse_source(raw).tree.body[0].annotation, ast.Constant)

@@ -58,6 +58,8 @@ def command(
     """
     if dialect(from_).framework == dialect(to).framework:
         raise click.UsageError(f"--from {from_} and --to {to} are one framework; expected two")
+    if writing and check:
+        raise click.UsageError("--check changes nothing, and --write does: give one of them")
     if Path("-") in paths:
         if len(paths) > 1 or writing:
             raise click.UsageError("- is standard input: give it alone, and without --write")

@@ -7,12 +7,14 @@ that are there. Not here: what the arguments are to become (`calls`).
 from __future__ import annotations
 
 import io
+import re
 import tokenize
 from dataclasses import dataclass
 from itertools import pairwise
 
 __all__ = ["Arguments", "Item"]
 
+_NEWLINES = re.compile("\r\n|\r|\n")
 _OPEN, _CLOSE = frozenset("([{"), frozenset(")]}")
 _TRIVIA = {tokenize.NL, tokenize.COMMENT, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
 
@@ -39,7 +41,10 @@ class Arguments:
     """
 
     def __init__(self, text: str, callee: int) -> None:
+        found = _NEWLINES.search(text)
+        self._newline = "\n" if found is None else found.group()
         self.callee = text[:callee]
+        text, callee = _plain(text), len(_plain(self.callee))
         self.items, self.open, self.end = _split(text, callee)
         self._comma = bool(self.items) and _ends_with_comma(text, self.end)
         if self.items and not self._comma:  # what stands before the parenthesis stays there
@@ -62,7 +67,7 @@ class Arguments:
             if item.new == "":
                 kept += _comments(item.lead) + _comments(item.trail)
                 continue
-            text = item.text if item.new is None else item.new
+            text = item.text if item.new is None else _plain(item.new)
             items.append(Item(_joined(kept, item.lead), text, item.trail))
             kept = ""
         end = self.end
@@ -78,7 +83,8 @@ class Arguments:
             items[0].lead = opening
         body = ",".join(item.lead + item.text + item.trail for item in items)
         comma = "," if self._comma and items else ""
-        return f"{self.open}{body}{comma}{_joined(kept, end)}"
+        whole = _plain(f"{self.open}{body}{comma}{_joined(kept, end)}")
+        return whole.replace("\n", self._newline)
 
     def _lead(self) -> str:
         """The white space before a new item: a new line of its own where the others have one."""
@@ -88,6 +94,11 @@ class Arguments:
             if len(self.items) == 1 or any("\n" in item.lead for item in self.items[1:]):
                 return indent
         return " "
+
+
+def _plain(text: str) -> str:
+    """Text whose lines end as Python's tokens have it; the file's own ends are put back."""
+    return _NEWLINES.sub("\n", text)
 
 
 def _split(text: str, callee: int) -> tuple[list[Item], str, str]:

@@ -14,7 +14,7 @@ from batchnorm.source import Thing
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
-__all__ = ["rewrite_attribute", "stays"]
+__all__ = ["ROLES", "layer_at", "rewrite_attribute", "stays"]
 
 _KERAS = {
     "gamma": "gamma",
@@ -59,6 +59,19 @@ ROLES = {
 """Attribute -> what it is, in the core's words where it has one."""
 
 _SETTINGS = {"epsilon", "momentum"}
+
+
+def layer_at(job: Job, node: ast.expr) -> Thing | None:
+    """The source framework's layer that an expression is known to be."""
+    if isinstance(node, ast.Attribute) and node.attr == "bn2d":
+        inner = layer_at(job, node.value)
+        if inner is not None:
+            return inner
+    thing = job.objects.thing(node)
+    if thing is None or thing.kind != "layer":
+        return None
+    frameworks = {symbol.framework for symbol in thing.symbols}
+    return thing if frameworks == {job.task.from_.framework} else None
 
 
 def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 
 from batchnorm.errors import BatchNormError
 from batchnorm.rewrite.arguments import Arguments
+from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job, Outcome, Task
 from batchnorm.rewrite.known import around
 from batchnorm.rewrite.site import Left
@@ -23,10 +24,8 @@ from batchnorm.translate.call import bind
 from batchnorm.translate.form import form as form_for
 
 __all__ = [
-    "Given",
     "call_text",
     "decide",
-    "given",
     "planned",
     "reference_class",
     "rewrite_call",
@@ -52,107 +51,6 @@ _TOPICS = {
     "parameter_dtype": "dtype",
     "dtype_policy": "dtype",
 }
-
-
-@dataclass(frozen=True)
-class Given:
-    """The arguments that a call gives, with starred literals taken apart.
-
-    Attributes:
-        positional: their texts.
-        keywords: their texts by name.
-        items: for each argument, in the same order, the number of the item of the list it is in.
-    """
-
-    positional: tuple[str, ...]
-    keywords: Mapping[str, str]
-    items: tuple[int, ...]
-
-
-def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
-    """Read the arguments of a call, without the first `skip`.
-
-    Raises:
-        Left: a starred argument whose contents the code around doesn't say.
-    """
-    parts: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
-    parts.sort(key=lambda part: job.source.span(part))
-    positional: list[tuple[int, str]] = []
-    keywords: dict[str, tuple[int, str]] = {}
-
-    def named(index: int, name: str, text: str) -> None:
-        if name in keywords:
-            raise Left(f"{name} is given twice")
-        keywords[name] = (index, text)
-
-    for index, part in enumerate(parts):
-        if index < skip:
-            continue
-        if isinstance(part, ast.Starred):
-            positional += [(index, text) for text in _starred(job, part)]
-        elif isinstance(part, ast.keyword) and part.arg is None:
-            for name, text in _double_starred(job, part.value):
-                named(index, name, text)
-        elif isinstance(part, ast.keyword):
-            named(index, str(part.arg), job.text(part.value))
-        else:
-            positional.append((index, job.text(part)))
-    return Given(
-        tuple(text for _, text in positional),
-        {name: text for name, (_, text) in keywords.items()},
-        (*(index for index, _ in positional), *(index for index, _ in keywords.values())),
-    )
-
-
-def _starred(job: Job, part: ast.Starred) -> list[str]:
-    value = job.names.value(part.value)
-    plain = isinstance(value, ast.Tuple | ast.List)
-    if not isinstance(value, ast.Tuple | ast.List) or any(
-        isinstance(e, ast.Starred) for e in value.elts
-    ):
-        raise Left(f"*{job.source.text(part.value)} hides which arguments are given")
-    own = value is part.value
-    if plain and not own and not _constant(job, part.value, value):
-        raise Left(f"*{job.source.text(part.value)} may have changed where it is used")
-    return [job.text(element) for element in value.elts]
-
-
-def _double_starred(job: Job, node: ast.expr) -> list[tuple[str, str]]:
-    value, shown = job.names.value(node), job.source.text(node)
-    pairs: list[tuple[ast.expr | str | None, ast.expr]] = []
-    if isinstance(value, ast.Dict):
-        pairs = [(k.value if isinstance(k, ast.Constant) else k, v)  # type: ignore[misc]
-                 for k, v in zip(value.keys, value.values, strict=True)]  # fmt: skip
-    elif isinstance(value, ast.Call) and not value.args and ast.unparse(value.func) == "dict":
-        pairs = [(keyword.arg, keyword.value) for keyword in value.keywords]
-    else:
-        raise Left(f"**{shown} hides which arguments are given")
-    if not all(isinstance(name, str) for name, _ in pairs):
-        raise Left(f"**{shown} hides which arguments are given")
-    if value is not node and not _constant(job, node, value):
-        raise Left(f"**{shown} may have changed where it is used")
-    return [(str(name), job.text(inner)) for name, inner in pairs]
-
-
-def _constant(job: Job, name: ast.expr, value: ast.expr) -> bool:
-    """Whether a variable surely still holds the literals that it was given."""
-    literal = all(
-        not isinstance(n, ast.Call | ast.Name) or n is getattr(value, "func", None)
-        for n in ast.walk(value)
-        if n is not value
-    )
-    if not literal or not isinstance(name, ast.Name):
-        return False
-    for node in ast.walk(job.source.tree):
-        if isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Load):
-            parent = job.source.parents[node]
-            starred = isinstance(parent, ast.Starred) or (
-                isinstance(parent, ast.keyword) and parent.arg is None
-            )
-            read = isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Load)
-            if not (starred or read) and not isinstance(parent, ast.Compare):
-                return False
-    return True
 
 
 def planned(

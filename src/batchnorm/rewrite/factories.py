@@ -11,22 +11,21 @@ import ast
 from collections.abc import Mapping
 
 from batchnorm.rewrite.calls import (
-    Given,
     call_text,
-    given,
     planned,
     reference_class,
     spelled,
     target_class,
 )
+from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.site import Left
+from batchnorm.rewrite.types import base_text, names_a_type, type_text
 from batchnorm.source import Symbol
 from batchnorm.translate import Argument, Form, Plan, forms
 
-__all__ = ["indirect_call", "is_partial", "merge_tuple", "rewrite_partial", "rewrite_reference"]
+__all__ = ["counted", "is_partial", "rewrite_partial", "rewrite_reference", "same_counting"]
 
-_TYPE_TESTS = {"isinstance", "issubclass"}
 _OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call, ast.Dict)
 
 
@@ -55,7 +54,7 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
     """Rewrite a class that is named without being called."""
     parent = job.source.parents[node]
     alias = isinstance(node, ast.Name) and _is_alias(job, node)
-    if alias and (_names_a_type(job, node) or _same_counting(job, symbol)):
+    if alias and (names_a_type(job, node) or same_counting(job, symbol)):
         return  # what it stands for is rewritten where it is assigned
     try:
         if isinstance(parent, ast.ClassDef) and node in parent.bases:
@@ -66,13 +65,15 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
         if isinstance(parent, ast.Attribute) and parent.attr not in ("__name__", "__qualname__"):
             raise Left(f"{symbol.name}.{parent.attr} has no counterpart that is known")
         if symbol.kind == "base":
-            text = _base(job, node, symbol)
-        elif _names_a_type(job, node):
-            text = spelled(job, node, _type_class(job, symbol))
+            text = base_text(job, node, symbol)
+        elif names_a_type(job, node):
+            text = type_text(job, node, symbol)
         elif _is_alias_value(job, parent, node):
             text = spelled(job, node, reference_class(job, symbol))
         else:
             text, plan = _factory(job, node, node, symbol, Given((), {}, ()))
+            if text.startswith("lambda") and _in_class_body(job, parent):
+                text = f"staticmethod({text})"  # called as self.name, which would add self
             job.replace(node, _closed(parent, text))
             job.rewritten(node, "reference", text, plan=plan)
             return
@@ -81,94 +82,6 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
         return
     job.replace(node, text)
     job.rewritten(node, "reference", text)
-
-
-def indirect_call(job: Job, call: ast.Call) -> None:
-    """Rewrite the settings in `norm_layer(64, eps=…)`, where the name stands for our classes."""
-    if not isinstance(call.func, ast.Name | ast.Attribute) or not call.keywords:
-        return
-    symbols = handed_on(job, call.func)
-    if not symbols:
-        return
-    symbol = sorted(symbols, key=lambda s: s.name)[0]
-    try:
-        found = given(job, call)
-        form = forms(job.task.from_)[symbol.name]
-        if any(name not in form.parameters for name in found.keywords):
-            return
-        plan = planned(job, symbol, found)
-        if not _same_counting(job, symbol):
-            raise Left(
-                "settings are given to a class that was handed on; what it became takes "
-                f"{'only the number of channels' if _counted(form) else 'torch names'}"
-            )
-    except Left as left:
-        job.left(call, "call", str(left))
-        return
-    target, arguments = target_class(plan)
-    text = job.text(call.func) + call_text(job, call, found, plan, target, arguments)
-    if text != job.text(call):
-        job.replace(call, text)
-        job.rewritten(call, "call", text, plan=plan)
-
-
-def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
-    """The classes that a parameter or variable stands for, by its default or its assignments."""
-    if depth > 4:
-        return set()
-    if isinstance(func, ast.IfExp | ast.BoolOp):
-        parts = [func.body, func.orelse] if isinstance(func, ast.IfExp) else func.values
-        each = [handed_on(job, part, depth + 1) for part in parts]
-        return set().union(*each)
-    symbol = job.names.symbol(func)
-    if symbol is not None and depth:
-        return {symbol} if symbol.kind == "class" and _ours(job, symbol) else set()
-    if isinstance(func, ast.Call):
-        made = is_partial(job, func)
-        return {made} if made is not None and _ours(job, made) else set()
-    found: set[Symbol] = set()
-    if isinstance(func, ast.Attribute):
-        for value in _assigned_in_class(job, func):
-            found |= handed_on(job, value, depth + 1)
-        return found
-    if not isinstance(func, ast.Name):
-        return found
-    for binding in job.names.bindings(func):
-        if isinstance(binding.node, ast.arg):
-            default = _default(job, binding.node)
-            found |= handed_on(job, default, depth + 1) if default is not None else set()
-        elif binding.value is not None:
-            found |= handed_on(job, binding.value, depth + 1)
-    return found
-
-
-def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr]:
-    """What the class around a `self.name` assigns to it."""
-    around = next((c for c in job.source.around(node) if isinstance(c, ast.ClassDef)), None)
-    if around is None or not isinstance(node.value, ast.Name) or node.value.id != "self":
-        return []
-    return [
-        statement.value
-        for statement in ast.walk(around)
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Attribute)
-        and target.attr == node.attr
-        and ast.dump(target.value) == ast.dump(node.value)
-    ]
-
-
-def _default(job: Job, argument: ast.arg) -> ast.expr | None:
-    arguments = job.source.parents[argument]
-    if not isinstance(arguments, ast.arguments):
-        return None
-    places = [*arguments.posonlyargs, *arguments.args]
-    if argument in places:
-        index = places.index(argument) - len(places) + len(arguments.defaults)
-        return arguments.defaults[index] if index >= 0 else None
-    if argument in arguments.kwonlyargs:
-        return arguments.kw_defaults[arguments.kwonlyargs.index(argument)]
-    return None
 
 
 def _factory(
@@ -180,12 +93,12 @@ def _factory(
         raise Left(f"{symbol.name} is told no number of channels, which the target needs")
     plan = planned(job, symbol, found, stand_in="num_features" not in found.keywords)
     target, arguments = target_class(plan)
-    if not _counted(source) and _counted(target):
+    if not counted(source) and counted(target):
         raise Left(
             f"{symbol.name} is called without a number of channels, which {target.class_name} needs"
         )
-    lifted = _counted(source) and not _counted(target)
-    if _counted(source) and _counted(target):
+    lifted = counted(source) and not counted(target)
+    if counted(source) and counted(target):
         arguments.pop("num_features", None)
     if lifted and "num_features" in found.keywords:
         raise Left("the number of channels is fixed where the class is handed on")
@@ -217,36 +130,14 @@ def _partial_text(
     return job.text(node.func) + listed
 
 
-def _base(job: Job, node: ast.expr, symbol: Symbol) -> str:
-    """The base class of the batch norms, which type tests use."""
-    if not _names_a_type(job, node):
-        raise Left(f"{symbol.name} is private to {job.task.from_.name}")
-    to = job.task.to
-    names = (
-        ("BatchNormalization",) if to.is_keras else ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-    )
-    texts = [spelled(job, node, name) for name in names]
-    return texts[0] if len(texts) == 1 else f"({', '.join(texts)})"
-
-
-def _type_class(job: Job, symbol: Symbol) -> str:
-    """The class of the layers that a class's layers become, once their channels are known."""
-    name = reference_class(job, symbol)
-    return name if symbol.name.startswith("Lazy") else name.removeprefix("Lazy")
-
-
-def _same_counting(job: Job, symbol: Symbol) -> bool:
+def same_counting(job: Job, symbol: Symbol) -> bool:
     """Whether callers give the same arguments to the source's and the target's class."""
     form = forms(job.task.from_).get(symbol.name)
-    return form is not None and not form.lazy and _counted(form) is not job.task.to.is_keras
+    return form is not None and not form.lazy and counted(form) is not job.task.to.is_keras
 
 
-def _counted(form: Form) -> bool:
+def counted(form: Form) -> bool:
     return "num_features" in form.parameters
-
-
-def _ours(job: Job, symbol: Symbol) -> bool:
-    return symbol.framework == job.task.from_.framework
 
 
 def _is_alias(job: Job, node: ast.Name) -> bool:
@@ -259,6 +150,7 @@ def _is_alias_value(job: Job, parent: ast.AST, node: ast.expr) -> bool:
     return (
         isinstance(parent, ast.Assign)
         and parent.value is node
+        and not _in_class_body(job, parent)
         and all(
             isinstance(target, ast.Name) and job.names.symbol(target) is not None
             for target in parent.targets
@@ -266,47 +158,11 @@ def _is_alias_value(job: Job, parent: ast.AST, node: ast.expr) -> bool:
     )
 
 
-def _names_a_type(job: Job, node: ast.expr) -> bool:
-    """Whether a class is only compared with or annotated, never called."""
-    inner: ast.AST = node
-    for outer in job.source.around(node):
-        if isinstance(outer, ast.Call):
-            return (
-                isinstance(outer.func, ast.Name)
-                and outer.func.id in _TYPE_TESTS
-                and inner in outer.args[1:]
-            )
-        if isinstance(outer, ast.Compare):
-            return True
-        if isinstance(outer, ast.arg | ast.AnnAssign):
-            return inner is outer.annotation
-        if isinstance(outer, ast.FunctionDef | ast.AsyncFunctionDef):
-            return inner is outer.returns
-        if isinstance(outer, ast.Attribute):
-            return True
-        if isinstance(outer, ast.Dict):
-            return inner in outer.keys
-        if isinstance(outer, ast.Assign):
-            return isinstance(inner, ast.Tuple | ast.List) and inner is not node
-        if not isinstance(outer, ast.Tuple | ast.List | ast.BinOp | ast.Subscript):
-            return False
-        inner = outer
-    return False
-
-
-def merge_tuple(job: Job, node: ast.Tuple) -> None:
-    """Drop the second of two classes of a tuple that have become one."""
-    ours = [element for element in node.elts if job.names.symbol(element) is not None]
-    if not job.task.to.is_keras or len(ours) < 2:
-        return
-    texts = [job.text(element) for element in node.elts]
-    unique = list(dict.fromkeys(texts))
-    if len(unique) == len(texts):
-        return
-    text = ", ".join(unique)
-    if job.text(node).startswith("("):
-        text = unique[0] if len(unique) == 1 else f"({text})"
-    job.replace(node, text)
+def _in_class_body(job: Job, parent: ast.AST) -> bool:
+    """Whether an assignment makes an attribute of a class, whose uses are `self.name`."""
+    return isinstance(parent, ast.Assign | ast.AnnAssign) and isinstance(
+        job.source.parents[parent], ast.ClassDef
+    )
 
 
 def _closed(parent: ast.AST, text: str) -> str:

@@ -1,17 +1,18 @@
 """How the target's classes are spelled at a place, and which imports that takes.
 
-What the file imports already is used; else an import is added beside the one that it replaces. An
-import that has lost its last use is removed. Not here: the names of the source (`source.names`).
+What the file imports already is used; else an import is added beside the one that it replaces.
+Not here: imports that have lost their last use (`unused`), and the names of the
+source (`source.names`).
 """
 
 from __future__ import annotations
 
 import ast
 
-from batchnorm.source import Edit, Names, Source, apply, keras_module
+from batchnorm.source import Edit, Names, Source, keras_module
 from batchnorm.translate import Dialect
 
-__all__ = ["Imports", "remove_unused", "unused_imports"]
+__all__ = ["Imports"]
 
 _KERAS = {"tf_keras": "tf_keras", "keras": "keras"}
 
@@ -90,7 +91,7 @@ class Imports:
         return [_after(source, anchor, texts) for anchor, texts in lines.items()]
 
     def _first(self, anchors: list[ast.stmt | None]) -> list[ast.stmt | None]:
-        """One place for each scope: the first that always runs."""
+        """The places in each scope: the first that always runs, or all, which are in branches."""
         scopes: dict[int, list[ast.stmt | None]] = {}
         for anchor in anchors:
             scope = self.names.module if anchor is None else self.names.scope_at(anchor)
@@ -99,15 +100,15 @@ class Imports:
         if top is not None:  # which the others see as well
             scopes = {0: top}
 
-        def order(anchor: ast.stmt | None) -> tuple[bool, int]:
-            if anchor is None:
-                return False, 0
-            inside = isinstance(
-                self.names.source.parents[anchor], ast.Try | ast.ExceptHandler | ast.If
-            )
-            return inside, anchor.lineno
+        def inside(anchor: ast.stmt | None) -> bool:
+            outer = None if anchor is None else self.names.source.parents[anchor]
+            return isinstance(outer, ast.Try | ast.ExceptHandler | ast.If)
 
-        return [min(found, key=order) for found in scopes.values()]
+        places: list[ast.stmt | None] = []
+        for found in scopes.values():
+            always = [anchor for anchor in found if not inside(anchor)]
+            places += always[:1] or found
+        return places
 
     def _visible(self, at: ast.expr) -> list[tuple[str, str]]:
         found = []
@@ -135,9 +136,7 @@ class Imports:
             spelled = name + rest
         self._given[name] = statement
         anchors = self._wanted.setdefault(statement, [])
-        anchor = self._anchor(at)
-        if anchor not in anchors:
-            anchors.append(anchor)
+        anchors += [anchor for anchor in self._anchors(at) if anchor not in anchors]
         return spelled
 
     def _free(self, name: str, statement: str) -> bool:
@@ -145,8 +144,8 @@ class Imports:
             return self._given[name] == statement
         return name not in self._bound or name in self.freed
 
-    def _anchor(self, node: ast.expr) -> ast.stmt | None:
-        """The import that gives the source's name at a place."""
+    def _anchors(self, node: ast.expr) -> list[ast.stmt | None]:
+        """The imports that give the source's name at a place: several in branches."""
         for _ in range(8):
             root = node
             while isinstance(root, ast.Attribute):
@@ -154,13 +153,13 @@ class Imports:
             bound = self.names.bindings(root) if isinstance(root, ast.Name) else []
             if not bound:
                 break
-            first = next((b for b in bound if b.kind == "import"), bound[0])
-            if first.kind == "import" and isinstance(first.node, ast.stmt):
-                return first.node
-            if first.value is None:
-                return None
-            node = first.value
-        return self.names.stars[0][1] if self.names.stars else None
+            imports = [b.node for b in bound if b.kind == "import" and _runs(self.names, b.node)]
+            if imports:
+                return [node for node in imports if isinstance(node, ast.stmt)]
+            if bound[0].value is None:
+                break
+            node = bound[0].value
+        return [self.names.stars[0][1] if self.names.stars else None]
 
 
 def _runs(names: Names, node: ast.AST) -> bool:
@@ -195,90 +194,3 @@ def _after(source: Source, anchor: ast.stmt | None, lines: list[str]) -> Edit:
     place = source.line_start(last) + len(source.line(last).encode())
     indent = before.decode()
     return Edit(place, place, "".join(f"{end}{indent}{line}" for line in lines))
-
-
-def unused_imports(before: Source, after: Source) -> set[str]:
-    """The names that imports of a file bind, that it used before and doesn't use any more."""
-    used = [
-        {node.id for node in ast.walk(source.tree) if isinstance(node, ast.Name)}
-        for source in (before, after)
-    ]
-    texts = [
-        node.value
-        for node in ast.walk(after.tree)
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) < 200
-    ]
-    mentioned = {word for text in texts for word in text.replace(".", " ").split() if word}
-    return (_imported(before) & used[0]) - used[1] - mentioned
-
-
-def _imported(source: Source) -> set[str]:
-    return {
-        alias.asname or alias.name.partition(".")[0]
-        for node in ast.walk(source.tree)
-        if isinstance(node, ast.Import | ast.ImportFrom)
-        for alias in node.names
-    }
-
-
-def remove_unused(source: Source, names: set[str], keep: set[str]) -> bytes:
-    """The text without the imports of some names; those whose path begins with `keep` stay."""
-    edits: list[Edit] = []
-    for node in ast.walk(source.tree):
-        if not isinstance(node, ast.Import | ast.ImportFrom):
-            continue
-        parent = source.parents[node]
-        if isinstance(parent, ast.Try | ast.ExceptHandler):
-            continue
-        module = "" if isinstance(node, ast.Import) else (node.module or "")
-        gone = [
-            (alias.asname or alias.name.partition(".")[0]) in names
-            and (module or alias.name).partition(".")[0] not in keep
-            and alias.name != "*"
-            for alias in node.names
-        ]
-        if all(gone):
-            edits.append(_without_statement(source, node, parent))
-        elif any(gone):
-            edits += _without_aliases(source, node, gone)
-    left = apply(source.data, edits)
-    return left if source.data[:1] in (b"\n", b"\r") else left.lstrip(b"\r\n")
-
-
-def _without_statement(source: Source, node: ast.stmt, parent: ast.AST) -> Edit:
-    start, stop = source.span(node)
-    first, last = node.lineno, node.end_lineno or node.lineno
-    before = source.data[source.line_start(first) : start].strip()
-    line = source.line(last).encode()
-    rest = line[stop - source.line_start(last) :].strip()
-    blocks = [getattr(parent, name, None) for name in ("body", "orelse", "finalbody")]
-    alone = any(isinstance(b, list) and b == [node] for b in blocks)
-    if alone and not isinstance(parent, ast.Module):
-        return Edit(start, stop, "pass")
-    after = source.data[stop:]
-    if after.lstrip(b" ").startswith(b";"):
-        return Edit(start, stop + len(after) - len(after.lstrip(b" ")[1:].lstrip(b" ")), "")
-    if before or (rest and not rest.startswith(b"#")):
-        return Edit(start, stop, "pass")
-    end = source.line_start(last) + len(line)
-    for mark in (b"\r\n", b"\n", b"\r"):
-        if source.data[end:].startswith(mark):
-            end += len(mark)
-            break
-    return Edit(source.line_start(first), end, "")
-
-
-def _without_aliases(
-    source: Source, node: ast.Import | ast.ImportFrom, gone: list[bool]
-) -> list[Edit]:
-    spans = [source.span(alias) for alias in node.names]
-    edits = []
-    for index, goes in enumerate(gone):
-        if not goes:
-            continue
-        if not all(gone[index:]):
-            edits.append(Edit(spans[index][0], spans[index + 1][0], ""))
-        else:
-            edits.append(Edit(spans[index - 1][1], spans[-1][1], ""))
-            break
-    return edits

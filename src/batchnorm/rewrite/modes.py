@@ -119,13 +119,16 @@ def _to_method(job: Job, call: ast.Call) -> None:
     if "mask" in names:
         job.left(call, "mode", f"{to.name} takes no mask")
         return
-    if "training" not in names:
+    placed = len(call.args) == 2 and not any(isinstance(a, ast.Starred) for a in call.args)
+    if "training" not in names and not placed:
         return
-    value = call.keywords[names.index("training")].value
+    value = call.args[1] if placed else call.keywords[names.index("training")].value
     listed = Arguments(job.text(call), len(job.text(call.func)))
     parts = sorted([*call.args, *call.keywords], key=lambda part: job.source.span(part))
     for item, part in zip(listed.items, parts, strict=True):
-        if isinstance(part, ast.keyword):
+        if placed and part is value:
+            item.new = ""
+        elif isinstance(part, ast.keyword):
             if part.arg == "training":
                 item.new = ""
             elif part.arg == "inputs":

@@ -9,27 +9,27 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
-from batchnorm.rewrite.attributes import rewrite_attribute
+from batchnorm.rewrite.attributes import layer_at, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
 from batchnorm.rewrite.factories import (
-    indirect_call,
     is_partial,
-    merge_tuple,
     rewrite_partial,
     rewrite_reference,
 )
-from batchnorm.rewrite.imports import remove_unused, unused_imports
+from batchnorm.rewrite.handed import indirect_call
+from batchnorm.rewrite.hidden import report_exports, report_hidden, report_settings
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import line_for, mark
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
 from batchnorm.rewrite.site import Site
+from batchnorm.rewrite.types import merge_tuple
+from batchnorm.rewrite.unused import remove_unused, unused_imports
 from batchnorm.source import (
     NAMES,
     Edit,
     Names,
     Objects,
     Symbol,
-    Thing,
     apply,
     parse_source,
     parse_text,
@@ -143,6 +143,8 @@ def _run(job: Job) -> tuple[Job, int]:
                 job.outcomes[node] = decide(job, node, symbol)
     for statement in source.tree.body:
         _visit(job, statement)
+    report_exports(job)
+    report_settings(job)
     marks = _marks(job)
     job.edits += [*marks, *job.imports.edits()]
     return job, len(marks)
@@ -176,8 +178,9 @@ def _visit(job: Job, node: ast.AST) -> None:
             job.left(node, "reference", f"what {root} is can't be told from this file",
                      certain=False)  # fmt: skip
             return
+    report_hidden(job, node)
     if isinstance(node, ast.Attribute):
-        thing = _layer(job, node.value)
+        thing = layer_at(job, node.value)
         if thing is not None:
             rewrite_attribute(job, node, thing)
 
@@ -214,19 +217,6 @@ def _visit_reference(job: Job, node: ast.expr, symbol: Symbol) -> None:
         rewrite_reference(job, node, symbol)
     else:
         job.left(node, "reference", f"{symbol.name} is private to {symbol.framework}")
-
-
-def _layer(job: Job, node: ast.expr) -> Thing | None:
-    """The source framework's layer that an expression is known to be."""
-    if isinstance(node, ast.Attribute) and node.attr == "bn2d":
-        inner = _layer(job, node.value)
-        if inner is not None:
-            return inner
-    thing = job.objects.thing(node)
-    if thing is None or thing.kind != "layer":
-        return None
-    frameworks = {symbol.framework for symbol in thing.symbols}
-    return thing if frameworks == {job.task.from_.framework} else None
 
 
 def _ours(job: Job, node: ast.expr) -> Symbol | None:

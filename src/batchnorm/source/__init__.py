@@ -1,15 +1,17 @@
 """Python source that uses batch norms: its files, its text, its names, its layers.
 
 What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
-in order of dependence: `text` (a file and edits to it), `symbols` (what dotted paths mean), `names`
-(which path an expression stands for), `known` and `guards` (what is sure at one point), `objects`
-(which expressions are layers), `files` (folders).
+in order of dependence: `text` (a file and edits to it) with `quoted` (annotations in strings),
+`symbols` (what dotted paths mean), `scopes` and `exports` (what binds a name), `names` (which path
+an expression stands for), `known` and `guards` (what is sure at one point), `nets` (the classes of
+a file), `objects` (which expressions are layers), `files` (folders).
 """
 
 from batchnorm.source.files import Found, Outcome, find, names_a_batch_norm, work_on, write
 from batchnorm.source.known import Thing
-from batchnorm.source.names import Binding, Names, Scope
+from batchnorm.source.names import Names
 from batchnorm.source.objects import Objects
+from batchnorm.source.scopes import Binding, Scope
 from batchnorm.source.symbols import CLASSES, NAMES, Symbol, keras_module, symbol_at
 from batchnorm.source.text import Edit, Source, SourceError, apply, parse_source, parse_text
 

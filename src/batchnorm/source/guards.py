@@ -63,13 +63,32 @@ class Guards:
                 return {place: t for place, t in both.items() if t is not None}, no
             case ast.Call(func=ast.Name(id="isinstance"), args=[of, classes], keywords=[]):
                 return self._guarded(of, classes, env), dict(env)
-            case ast.Compare(left=ast.Call(func=ast.Name(id="type"), args=[of]),
-                             ops=[ast.Is() | ast.Eq()], comparators=[classes]):  # fmt: skip
-                return self._guarded(of, classes, env), dict(env)
-            case ast.Compare(left=ast.Call(func=ast.Name(id="type"), args=[of]),
-                             ops=[ast.IsNot() | ast.NotEq()], comparators=[classes]):  # fmt: skip
-                return dict(env), self._guarded(of, classes, env)
+            case ast.Compare(left=left, ops=[how], comparators=[classes]):
+                of = self._whose_type(left)
+                if of is not None and isinstance(how, ast.Is | ast.Eq | ast.In):
+                    return self._guarded(of, classes, env), dict(env)
+                if of is not None and isinstance(how, ast.IsNot | ast.NotEq | ast.NotIn):
+                    return dict(env), self._guarded(of, classes, env)
         return dict(env), dict(env)
+
+    def _whose_type(self, node: ast.expr) -> ast.expr | None:
+        """What `type(m)`, `m.__class__`, or a name that was given one of them, is the type of."""
+        match self.names.value(node):
+            case ast.Call(func=ast.Name(id="type"), args=[of]):
+                return of
+            case ast.Attribute(value=of, attr="__class__"):
+                return of
+        return None
+
+    def matched(self, subject: ast.expr, pattern: ast.pattern, env: Environment) -> Environment:
+        """What is known inside a case."""
+        while isinstance(pattern, ast.MatchAs) and pattern.pattern is not None:
+            pattern = pattern.pattern
+        parts = pattern.patterns if isinstance(pattern, ast.MatchOr) else [pattern]
+        classes = [part.cls for part in parts if isinstance(part, ast.MatchClass)]
+        if len(classes) != len(parts):
+            return dict(env)
+        return self._guarded(subject, ast.Tuple(classes, ast.Load()), env)
 
     def _guarded(self, of: ast.expr, classes: ast.expr, env: Environment) -> Environment:
         place, (symbols, others) = key(of), self._classes_in(classes)

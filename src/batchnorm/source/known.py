@@ -12,7 +12,8 @@ from typing import Literal, TypeAlias
 
 from batchnorm.source.symbols import Symbol
 
-__all__ = ["NETS", "Environment", "Thing", "assigned", "joined", "key", "merged", "without"]
+__all__ = ["NETS", "Environment", "Thing", "assigned", "joined", "key", "merged", "unpacked",
+           "without"]  # fmt: skip
 
 NETS = ("torch.nn.", "mindspore.nn.", "keras.", "tf_keras.", "tensorflow.keras.", "keras_core.")
 """How the paths of the frameworks' own layers and nets begin."""
@@ -49,6 +50,16 @@ def key(node: ast.expr) -> str:
         base = key(node.value)
         return f"{base}.{node.attr}" if base else ""
     return ""
+
+
+def unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """The parts of `a, b = 1, 2`, in pairs; none where they can't be told apart."""
+    sides = [s.elts for s in (target, value) if isinstance(s, ast.Tuple | ast.List)]
+    if len(sides) != 2 or len(sides[0]) != len(sides[1]):
+        return []
+    if any(isinstance(part, ast.Starred) for side in sides for part in side):
+        return []
+    return list(zip(*sides, strict=True))
 
 
 def without(env: Environment, keys: Iterable[str]) -> Environment:

@@ -13,8 +13,19 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from batchnorm.source.guards import Guards
-from batchnorm.source.known import NETS, Environment, Thing, assigned, joined, key, merged, without
+from batchnorm.source.known import (
+    NETS,
+    Environment,
+    Thing,
+    assigned,
+    joined,
+    key,
+    merged,
+    unpacked,
+    without,
+)
 from batchnorm.source.names import Names
+from batchnorm.source.nets import Nets
 
 __all__ = ["Objects"]
 
@@ -33,8 +44,7 @@ class Objects:
     def __init__(self, names: Names) -> None:
         self.names = names
         self.known: dict[ast.expr, Thing] = {}
-        self._attributes: dict[ast.ClassDef, dict[str, Thing | None]] = {}
-        self._classes: dict[str, ast.ClassDef] = {}
+        self._nets = Nets(names)
         self._class: ast.ClassDef | None = None
         self._collected: dict[str, list[Thing | None]] | None = None
         self._guards = Guards(names, self._thing)
@@ -98,7 +108,8 @@ class Objects:
             case ast.Match():
                 self._expression(node.subject, env)
                 for branch in node.cases:
-                    self._block(branch.body, without(env, assigned(node)))
+                    inside = self._guards.matched(node.subject, branch.pattern, env)
+                    self._block(branch.body, without(inside, assigned(node)))
                 return without(env, assigned(node))
             case ast.Assert():
                 self._expression(node.test, env)
@@ -134,6 +145,12 @@ class Objects:
                 self._note(target, found)
             elif not place:
                 self._expression(target, env)
+                for each, value in [] if node.value is None else unpacked(target, node.value):
+                    part = self.known.get(value)
+                    if key(each) and part is not None:
+                        env[key(each)] = part
+                        self._note(each, part)
+                    self._collect(each, value, part)
             self._collect(target, node.value, found)
         return env
 
@@ -163,7 +180,7 @@ class Objects:
             if found is not None:
                 scope[argument.arg] = found
         first = [*node.args.posonlyargs, *node.args.args][:1]
-        if method and self._class is not None and first and self._is_net(self._class):
+        if method and self._class is not None and first and self._nets.is_net(self._class):
             scope[first[0].arg] = Thing("net", net=self._class)
         collected = self._collected
         if not method:
@@ -173,14 +190,16 @@ class Objects:
 
     def _class_body(self, node: ast.ClassDef, env: Environment) -> None:
         outer, outer_collected, known = self._class, self._collected, dict(self.known)
-        self._classes[node.name] = node
+        self._nets.classes[node.name] = node
         self._class, self._collected = node, {}
-        self._attributes[node] = {}
+        self._nets.attributes[node] = {}
         for base in node.bases:
             self._expression(base, env)
         self._methods(node, env)
         # Known is what every assignment agrees on. The first look didn't know it yet.
-        self._attributes[node] = {name: joined(found) for name, found in self._collected.items()}
+        self._nets.attributes[node] = {
+            name: joined(found) for name, found in self._collected.items()
+        }
         self.known, self._collected = known, None
         self._methods(node, env)
         self._class, self._collected = outer, outer_collected
@@ -265,7 +284,7 @@ class Objects:
         match node:
             case ast.Attribute():
                 base = self._thing(node.value, env)
-                return None if base is None else self._attribute(base, node.attr)
+                return None if base is None else self._nets.attribute(base, node.attr)
             case ast.Call():
                 return self._made(node, env)
             case ast.Subscript():
@@ -288,21 +307,6 @@ class Objects:
                 return self._thing(node.value, env)
         return None
 
-    def _attribute(self, base: Thing, name: str) -> Thing | None:
-        seen: set[ast.ClassDef] = set()
-        pending = [] if base.net is None else [base.net]
-        while pending:
-            net = pending.pop(0)
-            if net in seen:
-                continue
-            seen.add(net)
-            own = self._attributes.get(net, {})
-            if name in own:
-                return own[name]
-            bases = (b.id for b in net.bases if isinstance(b, ast.Name))
-            pending += [self._classes[b] for b in bases if b in self._classes]
-        return None
-
     def _list(self, items: list[ast.expr], env: Environment) -> Thing | None:
         found = joined([self._thing(item, env) for item in items])
         return None if found is None or found.kind != "layer" else replace(found, kind="list")
@@ -313,9 +317,9 @@ class Objects:
             return Thing("layer", frozenset({symbol}), (node,)) if symbol.kind == "class" else None
         if isinstance(node.func, ast.Attribute) and node.func.attr in _RETURN_SELF:
             return self._thing(node.func.value, env)
-        if isinstance(node.func, ast.Name) and node.func.id in self._classes:
-            net = self._classes[node.func.id]
-            return Thing("net", net=net) if self._is_net(net) else None
+        if isinstance(node.func, ast.Name) and node.func.id in self._nets.classes:
+            net = self._nets.classes[node.func.id]
+            return Thing("net", net=net) if self._nets.is_net(net) else None
         last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         last = node.func.id if isinstance(node.func, ast.Name) else last
         if last in _LISTS and node.args:
@@ -330,14 +334,3 @@ class Objects:
         paths = self.names.paths(node.func)
         nets = paths and all(path.startswith(NETS) for path in paths)
         return Thing("net") if nets and last in (*_LISTS, "Model") else None
-
-    def _is_net(self, node: ast.ClassDef) -> bool:
-        for base in node.bases:
-            paths = self.names.paths(base)
-            if any(path.startswith(NETS) for path in paths):
-                return True
-            if isinstance(base, ast.Name) and base.id in self._classes:
-                inherited = self._classes[base.id]
-                if inherited is not node and self._is_net(inherited):
-                    return True
-        return False

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from batchnorm.errors import InvalidValue
+from batchnorm.source.quoted import unquote
 
 __all__ = ["Edit", "Source", "SourceError", "apply", "parse_source", "parse_text"]
 
@@ -44,7 +45,7 @@ class Source:
     Attributes:
         data: the text in UTF-8, without a byte order mark.
         encoding: of the file on the disk; "utf-8-sig" where it begins with a mark.
-        tree: its syntax tree.
+        tree: its syntax tree, with annotations that are strings read as what they quote.
         newline: what ends its first line.
     """
 
@@ -53,6 +54,7 @@ class Source:
         ends = list(_LINE_ENDS.finditer(data))
         self._lines = [0, *(end.end() for end in ends)]
         self.newline = ends[0].group().decode() if ends else "\n"
+        unquote(self)
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:

@@ -5,6 +5,7 @@ Not here: batch norms. The programs hold those, and are rewritten; this file isn
 
 import contextlib
 import json
+import os
 import sys
 
 import numpy as np
@@ -15,8 +16,12 @@ SHAPE = (4, 3, 5, 5)
 def data(seed):
     random = np.random.default_rng(seed)
     scale = np.array([1.0, 0.3, 4.0]).reshape(1, 3, 1, 1)
-    x = random.normal(scale - 0.5, scale, SHAPE)
-    return x.astype(np.float32), random.normal(size=SHAPE).astype(np.float32)
+    x = random.normal(scale - 0.5, scale, SHAPE).astype(np.float32)
+    dy = random.normal(size=SHAPE).astype(np.float32)
+    if "NUDGED" in os.environ:  # each number to the next one above or below
+        x, dy = (np.nextafter(v, random.choice([-np.inf, np.inf], SHAPE).astype(np.float32))
+                 for v in (x, dy))  # fmt: skip
+    return x, dy
 
 
 def package(layer):
