@@ -30,16 +30,22 @@ generate: $(VENV)/package
 	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md
 	$(BIN)/python -m batchnorm.lint.build docs/rules
 
-sanitize: $(VENV)/test
-	$(BIN)/pip install --quiet nanobind ninja cmake
-	$(BIN)/python -m tests.sanitize --report docs/sanitizers.md
+# Without the package, whose ordinary kernel would be found before the sanitizer's.
+sanitize: $(VENV)-sanitize/ready
+	$(VENV)-sanitize/bin/python -m tests.sanitize --report docs/sanitizers.md
+
+$(VENV)-sanitize/ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-sanitize
+	$(VENV)-sanitize/bin/pip install --quiet numpy ml_dtypes click rich cmake ninja nanobind \
+		pytest==9.2.0 hypothesis==6.170.15
+	touch $@
 
 bench: $(VENV)/test
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m benchmarks --out benchmarks/results
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-sanitize
 
 $(VENV)/package: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
