@@ -54,7 +54,7 @@ $(VENV)/package: pyproject.toml
 
 $(VENV)/test: $(VENV)/package
 	$(BIN)/pip install --quiet --editable ".[frameworks,test,lint]"
-	touch $@
+	touch $@ $(VENV)/lint
 
 $(VENV)/lint: $(VENV)/package
 	$(BIN)/pip install --quiet --editable ".[lint]"
