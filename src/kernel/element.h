@@ -55,7 +55,7 @@ struct Coefficients {
   const double *wide_mean, *wide_residual, *wide_scale, *wide_shift;
 };
 
-// dx = scale * (dy - constant - ((x - mean) - residual) * slope), in double.
+// dx = scale * (dy - constant + ((x - mean) - residual) * slope), in double.
 struct GradientCoefficients {
   const double *mean, *residual, *scale, *constant, *slope;
 };

@@ -1,8 +1,8 @@
 // What writes one result per element has in common: runs of memory, and how a part falls into them.
 //
-// A run is a stretch of elements whose coefficients are either one channel's (`Same`), or lie in
-// memory beside them, one per element (`Each`): channels last, and channels first with short rows,
-// where several channels' rows are written as one long aligned run from expanded coefficients.
+// A run is a stretch of neighbours in memory, written in aligned steps of sixteen. Its coefficients
+// stay in registers row by row; or lie in memory beside the elements, one for each: in channels last,
+// and where rows are shorter than a step.
 #pragma once
 
 #include "sums.h"
@@ -10,36 +10,58 @@
 namespace kernel {
 namespace {
 
-template <class V>
-struct Same {
-  using Scalar = typename V::Scalar;
-  V value;
-  BN_INLINE explicit Same(const Scalar* v) : value(set(*v)) {}
-  BN_INLINE V at(std::int64_t) const { return value; }
-  BN_INLINE V part(std::int64_t, int) const { return value; }
-};
+#define BN_EACH(count) _Pragma("GCC unroll 8") for (int j = 0; j < (count); j++)
 
-template <class V>
-struct Each {
-  using Scalar = typename V::Scalar;
-  const Scalar* values;
-  BN_INLINE explicit Each(const Scalar* v) : values(v) {}
-  BN_INLINE V at(std::int64_t i) const { return load(values + i); }
-  BN_INLINE V part(std::int64_t i, int n) const { return load_part<Scalar>(values + i, n, 0); }
-};
+template <class T>
+BN_INLINE std::int64_t unaligned(const T* out, bool stream) {
+  return stream ? (std::int64_t)(-(std::uintptr_t)out % stream_alignment<T> / sizeof(T)) : 0;
+}
 
-// Calls whole(i) for sixteen elements and part(i, n) for n fewer: at the end of a run, and at its
-// beginning where whole steps must be aligned to write around the caches.
-template <class T, class Whole, class Part>
-BN_INLINE void along(const T* out, std::int64_t length, bool stream, Whole whole, Part part) {
-  std::int64_t i = 0;
-  if (stream) {
-    i = (std::int64_t)(-(std::uintptr_t)out % stream_alignment<T> / sizeof(T));
-    i = smaller(i, length);
-    if (i > 0) part(0, (int)i);
+// Calls run.whole(i, k) for sixteen elements and run.part(i, n, k) for n fewer: at the end of a run,
+// and at its beginning where whole steps must be aligned to write around the caches. The `count`
+// coefficients k of each element stand in `at`.
+template <class T, int count, class V, class Run>
+BN_INLINE void along_each(const Run& run, std::int64_t length,
+                          const typename V::Scalar* const* at) {
+  V k[count];
+  auto part = [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    if (n <= 0) return;
+    BN_EACH(count) k[j] = load_part<typename V::Scalar>(at[j] + i, n, 0);
+    run.part(i, n, k);
+  };
+  std::int64_t i = smaller(unaligned(run.out, run.around), length);
+  part(0, (int)i);
+  for (; i + LANES <= length; i += LANES) {
+    BN_EACH(count) k[j] = load(at[j] + i);
+    run.whole(i, k);
   }
-  for (; i + LANES <= length; i += LANES) whole(i);
-  if (i < length) part(i, (int)(length - i));
+  part(i, (int)(length - i));
+}
+
+// The same for the rows of channels [c, end), one behind the other, with their coefficients `of`. A
+// step across the border of two rows takes both's, so unless it is alone a row must hold a step.
+template <class T, int count, class V, class Run>
+BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, std::int64_t end,
+                          const typename V::Scalar* const* of) {
+  V k[count], next[count], both[count];
+  BN_EACH(count) k[j] = set(of[j][c]);
+  std::int64_t i = smaller(unaligned(run.out, run.around), inner);
+  if (i > 0) run.part(0, (int)i, k);
+  for (std::int64_t row_end = inner;; row_end += inner) {
+    for (; i + LANES <= row_end; i += LANES) run.whole(i, k);
+    const int n = (int)(row_end - i);
+    if (++c == end) {
+      if (n > 0) run.part(i, n, k);
+      return;
+    }
+    BN_EACH(count) next[j] = set(of[j][c]);
+    if (n > 0) {
+      BN_EACH(count) both[j] = joined(k[j], next[j], n);
+      run.whole(i, both);
+      i += LANES;
+    }
+    BN_EACH(count) k[j] = next[j];
+  }
 }
 
 template <class T>
@@ -59,14 +81,18 @@ BN_INLINE void each_block(const Part& part, Visit visit) {
   }
 }
 
-// Cuts a part into runs: each(i, length, at) with `at` the run's coefficients beside its elements,
-// same(i, length, c) where all are channel c's. `coefficients` are `count` arrays per channel.
-template <int count, class S, std::int64_t MOST, class RunEach, class RunSame>
+// Cuts a part into runs: each(i, length, at) with `at` the run's coefficients beside its elements;
+// rows(i, inner, c, end) for rows of channels [c, end), each channel by itself where `by_channel`.
+// `coefficients` are `count` arrays per channel.
+template <int count, class S, std::int64_t MOST, class RunEach, class RunRows>
 BN_INLINE void each_run(const View& v, const Part& part, const S* const* coefficients,
-                        bool by_channel, RunEach each, RunSame same) {
-  const std::int64_t rows = (part.block_end - part.block) * v.rows;
+                        bool by_channel, RunEach each, RunRows rows) {
   const bool last = v.inner == 1 && !by_channel;
-  const std::int64_t run = by_channel || last ? 1 : channels_per_run(v, rows, MOST);
+  const bool whole_rows = !by_channel && v.inner >= LANES && v.chunk == v.inner;
+  const std::int64_t run =
+      by_channel || last || whole_rows
+          ? 1
+          : channels_per_run(v, (part.block_end - part.block) * v.rows, MOST);
   if (run > 1 || last) {
     const std::int64_t at_once = last ? part.channel_end - part.channel : run;
     alignas(64) S expanded[count][MOST];
@@ -84,16 +110,17 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
         }
       });
     }
-  } else {
-    each_block(part, [&](std::int64_t block) {
-      const Box box = box_of(v, block);
-      for (std::int64_t n = box.row; n < box.row_end; n++) {
-        for (std::int64_t c = part.channel; c < part.channel_end; c++) {
-          same((n * v.channels + c) * v.inner + box.column, box.column_end - box.column, c);
-        }
-      }
-    });
+    return;
   }
+  const std::int64_t at_once = whole_rows ? part.channel_end - part.channel : 1;
+  each_block(part, [&](std::int64_t block) {
+    const Box box = box_of(v, block);
+    for (std::int64_t n = box.row; n < box.row_end; n++) {
+      for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {
+        rows((n * v.channels + c) * v.inner + box.column, box.column_end - box.column, c, c + at_once);
+      }
+    }
+  });
 }
 
 }  // namespace

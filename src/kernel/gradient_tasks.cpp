@@ -16,15 +16,16 @@ struct PreparedGradient {
         slope(scratch.take(job.view.channels)), narrow(is_narrow(job)) {}
   static Index doubles(Index channels) { return 3 * Scratch::padded(channels); }
 
-  // `mean_dy` and `mean_dy_x_hat` times `share`, null for 0; the slope is made that of x - mean.
+  // `mean_dy` and `mean_dy_x_hat` times `share`, null for 0; the slope is made that of x - mean,
+  // and negative.
   void fill(const Statistics& s, const double* gamma, const double* sum_dy, const double* sum_dy_x,
             double share, Index c, Index end) {
     for (; c < end; c++) {
       scale[c] = gamma ? s.inv_std[c] * gamma[c] : s.inv_std[c];
       constant[c] = sum_dy ? sum_dy[c] * share : 0;
-      slope[c] = sum_dy_x ? sum_dy_x[c] * share * s.inv_std[c] : 0;
+      slope[c] = sum_dy_x ? -(sum_dy_x[c] * share * s.inv_std[c]) : 0;
       // The loops over narrow elements leave the residual to the constant.
-      if (narrow && s.residual[c] != 0) constant[c] -= s.residual[c] * slope[c];
+      if (narrow && s.residual[c] != 0) constant[c] += s.residual[c] * slope[c];
     }
   }
   GradientCoefficients with(const Statistics& s) const {

@@ -188,6 +188,25 @@ BN_INLINE D wide(const float* p) {
 }
 #endif
 
+// n lanes of a, where all are equal, then b's.
+template <class V>
+BN_INLINE V joined(V a, V b, int n) {
+#if BN_LEVEL == 4
+  const unsigned mask = (1u << n) - 1;
+  if constexpr (sizeof(typename V::Scalar) == 4) {
+    return {{_mm512_mask_blend_ps((__mmask16)mask, b.r[0], a.r[0])}};
+  } else {
+    return {{_mm512_mask_blend_pd((__mmask8)mask, b.r[0], a.r[0]),
+             _mm512_mask_blend_pd((__mmask8)(mask >> 8), b.r[1], a.r[1])}};
+  }
+#else
+  typename V::Scalar lanes[2 * LANES];
+  store(lanes, a);
+  store(lanes + LANES, b);
+  return load(lanes + LANES - n);
+#endif
+}
+
 // Towards the second cache; may lie outside of the array.
 template <class T>
 BN_INLINE void prefetch(const T* p, std::int64_t ahead) {

@@ -25,30 +25,35 @@ __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficient
   put((T*)t.out + i, t.relu && y < 0 ? 0 : y);
 }
 
-template <class T, class K>
-BN_INLINE void normalize_run(const Tensors& t, std::int64_t start, std::int64_t length,
-                             std::int64_t ahead, const K& mean, const K& residual, const K& scale,
-                             const K& shift) {
+// One run's step, with the coefficients in `k`: mean, residual, scale, shift.
+template <class T>
+struct Normalizer {
   using V = VectorOf<T>;
-  const T *x = (const T*)t.x + start, *addend = t.addend ? (const T*)t.addend + start : nullptr;
-  T* out = (T*)t.out + start;
-  const V floor = set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()));
-  const bool around = t.stream;
-  along(
-      out, length, around,
-      [&](std::int64_t i) __attribute__((always_inline)) {
-        if (ahead) prefetch(x + i, ahead);
-        V y = fma((load(x + i) - mean.at(i)) - residual.at(i), scale.at(i), shift.at(i));
-        if (addend) y = y + load(addend + i);
-        write(out + i, at_least(floor, y), around);
-      },
-      [&](std::int64_t i, int n) __attribute__((always_inline)) {
-        V y = (load_part<T>(x + i, n, 0) - mean.part(i, n)) - residual.part(i, n);
-        y = fma(y, scale.part(i, n), shift.part(i, n));
-        if (addend) y = y + load_part<T>(addend + i, n, 0);
-        store_part(out + i, n, at_least(floor, y));
-      });
-}
+  const T *x, *addend;
+  T* out;
+  V floor;
+  bool around;
+  std::int64_t ahead;
+
+  BN_INLINE Normalizer(const Tensors& t, std::int64_t start, std::int64_t next)
+      : x((const T*)t.x + start),
+        addend(t.addend ? (const T*)t.addend + start : nullptr),
+        out((T*)t.out + start),
+        floor(set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()))),
+        around(t.stream),
+        ahead(next) {}
+  BN_INLINE void whole(std::int64_t i, const V* k) const {
+    if (ahead) prefetch(x + i, ahead);
+    V y = fma((load(x + i) - k[0]) - k[1], k[2], k[3]);
+    if (addend) y = y + load(addend + i);
+    write(out + i, at_least(floor, y), around);
+  }
+  BN_INLINE void part(std::int64_t i, int n, const V* k) const {
+    V y = fma((load_part<T>(x + i, n, 0) - k[0]) - k[1], k[2], k[3]);
+    if (addend) y = y + load_part<T>(addend + i, n, 0);
+    store_part(out + i, n, at_least(floor, y));
+  }
+};
 
 template <class T>
 void normalize(const View& v, const Tensors& t, const Part& part, const Coefficients& k) {
@@ -57,16 +62,16 @@ void normalize(const View& v, const Tensors& t, const Part& part, const Coeffici
   const S* of[4] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale, (const S*)k.shift};
   each_run<4, S, 2048>(
       v, part, of, k.careful != nullptr,
-      [&](std::int64_t i, std::int64_t length, const S* const* at) {
-        normalize_run<T>(t, i, length, part.ahead, Each<V>(at[0]), Each<V>(at[1]), Each<V>(at[2]),
-                         Each<V>(at[3]));
+      [&](std::int64_t start, std::int64_t length, const S* const* at) {
+        const Normalizer<T> run(t, start, part.ahead);
+        along_each<T, 4, V>(run, length, at);
       },
-      [&](std::int64_t i, std::int64_t length, std::int64_t c) {
+      [&](std::int64_t start, std::int64_t length, std::int64_t c, std::int64_t end) {
         if (k.careful && (k.careful[c] || length == 1)) {
-          for (std::int64_t j = 0; j < length; j++) normalize_one<T>(t, k, i + j, c);
+          for (std::int64_t j = 0; j < length; j++) normalize_one<T>(t, k, start + j, c);
         } else {
-          normalize_run<T>(t, i, length, part.ahead, Same<V>(of[0] + c), Same<V>(of[1] + c),
-                           Same<V>(of[2] + c), Same<V>(of[3] + c));
+          const Normalizer<T> run(t, start, part.ahead);
+          along_rows<T, 4, V>(run, length, c, end, of);
         }
       });
   if (t.stream) stream_end();

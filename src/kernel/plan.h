@@ -172,9 +172,12 @@ inline void write_all(const Job& job, int threads, Write write) {
   if (last(v) || v.channels < 4 * threads) {
     write_blocks(job, 1, threads, false, 0, v.channels, write);
   } else {
-    const Turns turns(job, 1, threads);
-    auto item = [&](Index i) { write(turns.part(v, i, false)); };
-    parallel(turns.items, threads, item);
+    // A few long runs for each thread, which the processor fetches ahead by itself.
+    const Index items = std::min<Index>(v.channels, 4 * threads);
+    auto item = [&](Index i) {
+      write(Part{v.channels * i / items, v.channels * (i + 1) / items, 0, v.blocks, false, 0});
+    };
+    parallel(items, threads, item);
   }
 }
 
