@@ -59,9 +59,12 @@ def test_a_rewritten_program_gives_the_same_numbers(from_, to):
     assert ours.keys() == theirs.keys()
     for key in ours:
         values, others = list(ours[key]), list(theirs[key])
+        moves = [(values, moved[key])]
+        if to == "keras":  # which rounds more than the others: what it makes of it counts too
+            moves.append((others, numbers(after, nudged=True)[key]))
         bounds = [
-            10 * max(np.abs(a - b).max(), ULP * np.abs(a).max())
-            for a, b in zip(values, moved[key], strict=True)
+            10 * max(ULP * np.abs(value).max(), *(np.abs(a[i] - b[i]).max() for a, b in moves))
+            for i, value in enumerate(values)
         ]
         assert len(values) == len(others)
         if key.endswith(" state"):
