@@ -4,8 +4,9 @@ Each runs in a process of its own: four steps of gradient descent over five batc
 outputs, the gradients, the parameters and the running statistics after each, and inference.
 
 How near is near enough is measured: the source's framework runs a second time with every input
-moved to the next float32, up or down. What such rounding does to each array, at most, times ten, is
-what the rewritten program may differ by: it sums in another order, which is rounding too.
+moved to the next float32, up or down. What that does to an array, at most (or one rounding of its
+largest number, if that is more), times ten, is what the rewritten program may differ by: it sums in
+another order, which is rounding too.
 """
 
 import json
@@ -58,7 +59,13 @@ def test_a_rewritten_program_gives_the_same_numbers(from_, to):
     assert ours.keys() == theirs.keys()
     for key in ours:
         values, others = list(ours[key]), list(theirs[key])
-        bounds = [10 * np.abs(a - b).max() for a, b in zip(values, moved[key], strict=True)]
+        moves = [(values, moved[key])]
+        if to == "keras":  # which rounds more than the others: what it makes of it counts too
+            moves.append((others, numbers(after, nudged=True)[key]))
+        bounds = [
+            10 * max(ULP * np.abs(value).max(), *(np.abs(a[i] - b[i]).max() for a, b in moves))
+            for i, value in enumerate(values)
+        ]
         assert len(values) == len(others)
         if key.endswith(" state"):
             factor, seed = weight_of_running(ours, key, from_), int(key.split()[1])
@@ -75,7 +82,7 @@ def test_a_rewritten_program_gives_the_same_numbers(from_, to):
                 check_inference(got, key, name)
             continue
         for value, other, bound in zip(values, others, bounds, strict=True):
-            assert 0 < bound < 1e-3 * np.abs(value).max()
+            assert bound < 1e-3 * np.abs(value).max()
             np.testing.assert_allclose(value, other, rtol=0, atol=bound, err_msg=key)
 
 

@@ -86,7 +86,9 @@ def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr]:
         statement.value
         for statement in around.body
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
-        for target in getattr(statement, "targets", None) or [statement.target]
+        for target in (
+            statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+        )
         if isinstance(target, ast.Name) and target.id == node.attr
     ]
     return in_body + [

@@ -103,7 +103,7 @@ def report_settings(job: Job) -> None:
     for node in ast.walk(job.source.tree):
         if not isinstance(node, ast.Call) or node in job.outcomes:
             continue
-        given = {keyword.arg for keyword in node.keywords}
+        given = {keyword.arg for keyword in node.keywords if keyword.arg}
         given_ours = given & _SETTINGS & _parameters(job)
         if given_ours and not given & {"lr", "learning_rate"} and _unknown(job, node.func, defined):
             names = " and ".join(sorted(given_ours))

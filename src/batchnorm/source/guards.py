@@ -64,11 +64,11 @@ class Guards:
             case ast.Call(func=ast.Name(id="isinstance"), args=[of, classes], keywords=[]):
                 return self._guarded(of, classes, env), dict(env)
             case ast.Compare(left=left, ops=[how], comparators=[classes]):
-                of = self._whose_type(left)
-                if of is not None and isinstance(how, ast.Is | ast.Eq | ast.In):
-                    return self._guarded(of, classes, env), dict(env)
-                if of is not None and isinstance(how, ast.IsNot | ast.NotEq | ast.NotIn):
-                    return dict(env), self._guarded(of, classes, env)
+                whose = self._whose_type(left)
+                if whose is not None and isinstance(how, ast.Is | ast.Eq | ast.In):
+                    return self._guarded(whose, classes, env), dict(env)
+                if whose is not None and isinstance(how, ast.IsNot | ast.NotEq | ast.NotIn):
+                    return dict(env), self._guarded(whose, classes, env)
         return dict(env), dict(env)
 
     def _whose_type(self, node: ast.expr) -> ast.expr | None:

@@ -34,8 +34,8 @@ def check(file: Linted) -> Iterator[Hit]:
     Not reported where the code shows that it knows the net's names: where the same condition, or
     another branch of the same `if`, asks for further spellings (`"bn" in k or "downsample.1" in
     k`), where it asks for a part of a certain net as well (`"rpn" in k and "bn" in k`) or for
-    several beginnings, and where the text is longer, such as `"bn1."`, or the name of a class,
-    `"BatchNorm"`.
+    several beginnings, where isinstance asks the layer as well, and where the text is longer, such
+    as `"bn1."`, or the name of a class, `"BatchNorm"`.
 
     ## Why it matters
 
@@ -132,6 +132,9 @@ def _speaks_of_one_net(node: ast.AST, file: Linted) -> bool:
     calls = [each.func for condition in beside for each in ast.walk(condition)
              if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)]  # fmt: skip
     if sum(call.attr == "startswith" for call in calls) > 1:
+        return True
+    asked = (c for condition in beside for c in ast.walk(condition) if isinstance(c, ast.Call))
+    if any(file.text(c.func) == "isinstance" and "Norm" in file.text(c) for c in asked):
         return True
     both = any(isinstance(c, ast.BoolOp) and isinstance(c.op, ast.And) for c in beside)
     return both and any(not _PART.fullmatch(text) for text in others)
