@@ -23,6 +23,9 @@ from batchnorm.layer import Layer
 
 __all__ = ["apply", "init"]
 
+_MANY = 2**20  # values of a channel from which on a sum is taken in parts
+_BLOCK = 2**12
+
 
 class Jnp:
     """`formulas.Operations` in jnp."""
@@ -44,8 +47,21 @@ class Jnp:
 
     @staticmethod
     def sum(x: Any, axes: tuple[int, ...]) -> Any:
-        """XLA's CPU sums are taken in blocks: exact to 1e-9 relative where that was measured."""
-        return jnp.sum(x, axis=axes, keepdims=True)
+        """One axis after the other where there are many values, and long axes in blocks.
+
+        XLA would join nested sums into one, whose float32 error grows with the number of values.
+        """
+        if np.prod([x.shape[axis] for axis in axes], dtype=float) <= _MANY:
+            return jnp.sum(x, axis=axes, keepdims=True)
+        for axis in axes:
+            length = x.shape[axis]
+            if length > _BLOCK:
+                last = jnp.moveaxis(x, axis, -1)
+                last = jnp.pad(last, [(0, 0)] * (last.ndim - 1) + [(0, -length % _BLOCK)])
+                blocks = jnp.sum(last.reshape(*last.shape[:-1], -1, _BLOCK), axis=-1)
+                x = jnp.moveaxis(jax.lax.optimization_barrier(blocks), -1, axis)
+            x = jax.lax.optimization_barrier(jnp.sum(x, axis=axis, keepdims=True))
+        return x
 
     @staticmethod
     def largest(x: Any, axes: tuple[int, ...]) -> Any:

@@ -137,6 +137,7 @@ def same_counting(job: Job, symbol: Symbol) -> bool:
 
 
 def counted(form: Form) -> bool:
+    """Whether this dialect's classes are constructed with a number of channels."""
     return "num_features" in form.parameters
 
 
