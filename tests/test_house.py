@@ -255,3 +255,10 @@ def test_no_file_names_a_place_of_the_machine_it_was_written_on():
         if path.is_file() and path != Path(__file__):
             found = homes.search(path.read_bytes())
             assert found is None, f"{path.relative_to(ROOT)}: {found}"
+
+
+def test_test_files_have_names_of_their_own():
+    """Pytest takes two of one name for one module."""
+    files = [path for path in tracked() if path.name.startswith("test_") and path.exists()]
+    names = [path.name for path in files]
+    assert sorted(set(names)) == sorted(names)
