@@ -71,13 +71,13 @@ def main(mode: str, kind: str, folder: str, count: int) -> None:
     errors = set()
     write(kind, target, 1.0)
     size, began = target.stat().st_size, time.perf_counter()
-    for _ in range(5):
-        write(kind, target, 1.0)
+    for _ in range(5):  # as the writers below are: a forked one is slower
+        os.waitpid(forked(lambda: write(kind, target, 1.0)), 0)
     usual = (time.perf_counter() - began) / 5
     for index in range(count):
         if mode == "kill":
             child = forked(lambda: write(kind, target, 2.0))
-            time.sleep(rng.uniform(0, 2.2 * usual))
+            time.sleep(rng.uniform(0, 1.6 * usual))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         else:

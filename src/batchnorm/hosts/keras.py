@@ -94,7 +94,7 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
     >>> print(host.running_var.numpy().round(3))  # unbiased, as torch has it
     [1.1 0.9]
 
-    Source: the dialects'; tests/hosts/test_keras.py compares with their NumPy layers.
+    Source: the dialects'; tests/hosts/test_keras_host.py compares with their NumPy layers.
     """
     dialect.check(layer, "batchnorm.hosts.keras.layer")
     made = BatchNormalization(_name(layer), _arguments(layer), **kwargs)

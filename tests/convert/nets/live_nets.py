@@ -76,7 +76,7 @@ def main(framework, folder):
     save(path)
     found = bn.compare(net, path)
     assert not found.differences, found.differences
-    assert found.equal >= 8
+    assert found.equal >= (7 if framework == "mindspore" else 8)  # its Conv2d has no bias
     inspected = bn.inspect(net)
     assert len(inspected.layers) == 1
     assert inspected.framework == framework
