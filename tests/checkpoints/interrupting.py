@@ -77,7 +77,7 @@ def main(mode: str, kind: str, folder: str, count: int) -> None:
     for index in range(count):
         if mode == "kill":
             child = forked(lambda: write(kind, target, 2.0))
-            time.sleep(rng.uniform(0, 1.6 * usual))
+            time.sleep(rng.uniform(0, 2.5 * usual))
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
         else:
