@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from batchnorm.cli.output import console
+from batchnorm.cli.output import console, replace_text
 from batchnorm.convert import convert
 from batchnorm.errors import InvalidValue
 
@@ -114,7 +112,7 @@ def command(
             progress=progress,
         )  # fmt: skip
     if dump_map is not None:
-        _replace(dump_map, done.map)
+        replace_text(dump_map, done.map)
     if as_json:
         click.echo(json.dumps(done.report.as_json(), ensure_ascii=False, allow_nan=False))
     else:
@@ -137,21 +135,3 @@ def _progress(source: Path, *, hidden: bool) -> Iterator[Callable[[int, int], No
     ) as bar:  # fmt: skip
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-def _replace(path: Path, text: str) -> None:
-    """The old file or the new one, never a part."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            mask = os.umask(0)
-            os.umask(mask)
-            Path(name).chmod(0o666 & ~mask)
-            Path(name).replace(path)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error

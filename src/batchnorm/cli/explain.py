@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from pathlib import Path
 
 import click
 from rich.console import Console
 
+from batchnorm.cli.output import replace_text
 from batchnorm.errors import InvalidValue
 from batchnorm.explain import FORMATS, page
 from batchnorm.explain.renderers.text import print_page
@@ -64,7 +64,7 @@ def command(
         raise InvalidValue(f"{output} exists; pass --force to replace it")
     found = page(a, b, lang)
     if output is not None:
-        _write(output, FORMATS[format](found))
+        replace_text(output, FORMATS[format](found))
     elif format == "text" and sys.stdout.isatty():
         print_page(found, Console())
     else:
@@ -80,26 +80,3 @@ def _format(output: Path | None) -> str:
             f"or one of {', '.join(SUFFIXES)}"
         )
     return SUFFIXES[output.suffix.lower()]
-
-
-def _write(path: Path, text: str) -> None:
-    """The old file or the new one, never a part: written beside, then renamed."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp's files are private, a page isn't
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise

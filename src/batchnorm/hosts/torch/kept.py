@@ -2,8 +2,8 @@
 
 torch.compile's partitioner lets a backward compute cheap things again from the inputs of the graph,
 buffers among them. What was read from a buffer that the forward then moves would be computed from
-the moved one; the result of an operator of one's own is saved instead. (Seen with torch 2.13.0,
-torch/_functorch/partitioners.py, with which renorm's r and d were recomputed so.)
+the moved one; the result of an operator of one's own is saved instead. (Inferred with torch 2.13.0:
+renorm's gradients were wrong when compiled, and are right since r and d pass through `kept`.)
 """
 
 from __future__ import annotations
