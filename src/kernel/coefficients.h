@@ -14,8 +14,8 @@ class Prepared {
     const Index channels = job.view.channels;
     for (double*& array : wide_) array = scratch.take(channels);
     if (narrow_) {
-      for (float*& array : float_) array = take_bytes<float>(scratch, channels);
-      careful_ = take_bytes<unsigned char>(scratch, channels);
+      for (float*& array : float_) array = scratch.take<float>(channels);
+      careful_ = scratch.take<unsigned char>(channels);
     }
   }
   static Index doubles(Index channels) {
@@ -54,11 +54,6 @@ class Prepared {
   }
 
  private:
-  template <class T>
-  static T* take_bytes(Scratch& scratch, Index count) {
-    return reinterpret_cast<T*>(scratch.take(ceil_div(count * static_cast<Index>(sizeof(T)), 8)));
-  }
-
   bool narrow_;
   Affine affine_;
   double* wide_[4];

@@ -55,14 +55,18 @@ struct Coefficients {
   const double *wide_mean, *wide_residual, *wide_scale, *wide_shift;
 };
 
-// dx = scale * (dy - constant + ((x - mean) - residual) * slope), in double.
+// dx = (x - mean) * slope + (dy * scale + shift), in double; in float for the channels where that is
+// enough (`in_float`, null where none is): arrays of the same names with an f.
 struct GradientCoefficients {
-  const double *mean, *residual, *scale, *constant, *slope;
+  const double *mean, *residual, *scale, *shift, *slope;
+  const unsigned char* in_float;
+  const float *mean_f, *scale_f, *shift_f, *slope_f;
 };
 
-// Per channel: sums of dy, of dy * ((x - mean) - residual), and of dy * dy.
+// Per channel: sums of dy, of dy * ((x - mean) - residual), and of dy * dy; and, where they are not
+// null, the least and the greatest x (of 16- and 32-bit elements).
 struct GradientSums {
-  double *dy, *dy_x, *dy_dy;
+  double *dy, *dy_x, *dy_dy, *least, *most;
 };
 
 }  // namespace kernel

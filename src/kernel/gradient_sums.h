@@ -1,4 +1,5 @@
-// Sums that gradients need, over a part of a tensor: of dy, dy * (x - mean), and dy * dy.
+// Sums that gradients need, over a part of a tensor: of dy, dy * (x - mean), and dy * dy. Of 16- and
+// 32-bit elements the ends of x as well, which tell how far x is from its mean at most.
 #pragma once
 
 #include "sums.h"
@@ -21,10 +22,16 @@ BN_INLINE VectorOf<T> gradient_part(const T* dy, const T* y, std::int64_t i, int
 template <class T>
 struct GradientLanes {
   // A double holds the mean of narrower elements with digits to spare.
-  static constexpr int SUMS = 3, KEYS = sizeof(T) == 8 ? 2 : 1;
+  static constexpr bool DOUBLE = sizeof(T) == 8;
+  static constexpr int SUMS = DOUBLE ? 3 : 5, KEYS = DOUBLE ? 2 : 1;
   struct Lanes {
-    D sums[SUMS];
-    static BN_INLINE Lanes zero() { return {{set(0.0), set(0.0), set(0.0)}}; }
+    D sums[3];
+    F ends[2];
+    BN_INLINE D sum(int j) const { return j < 3 ? sums[j] : widen(ends[j - 3]); }
+    static BN_INLINE Lanes zero() {
+      const D none = set(0.0);
+      return {{none, none, none}, {set(__builtin_inff()), set(-__builtin_inff())}};
+    }
   };
 
   const T *x, *dy, *y;
@@ -36,14 +43,21 @@ struct GradientLanes {
     keys[0] = k.mean + c0;
     if constexpr (KEYS == 2) keys[1] = k.residual + c0;
   }
-  static BN_INLINE ScalarOf<T> fill(std::int64_t) { return 0; }
+  // Beside dy = 0 it adds nothing to the sums; and it lies between the ends.
+  BN_INLINE ScalarOf<T> fill(std::int64_t c) const {
+    const double mean = keys[0][c];
+    return mean - mean == 0 ? (ScalarOf<T>)mean : 0;
+  }
 
   BN_INLINE void add(Lanes& to, std::int64_t i, const D* key) const {
     const D g = y ? widen(gradient<T>(dy, y, i)) : wide(dy + i);
     add(to, g, wide(x + i), key);
+    if constexpr (!DOUBLE) reach(to, load(x + i));
   }
-  BN_INLINE void add_part(Lanes& to, std::int64_t i, int n, const D* key, ScalarOf<T>) const {
-    add(to, widen(gradient_part<T>(dy, y, i, n)), widen(load_part<T>(x + i, n, 0)), key);
+  BN_INLINE void add_part(Lanes& to, std::int64_t i, int n, const D* key, ScalarOf<T> fill) const {
+    const auto own = load_part<T>(x + i, n, fill);
+    add(to, widen(gradient_part<T>(dy, y, i, n)), widen(own), key);
+    if constexpr (!DOUBLE) reach(to, own);
   }
   static BN_INLINE void add(Lanes& to, D g, D x, const D* key) {
     D d = x - key[0];
@@ -52,15 +66,44 @@ struct GradientLanes {
     to.sums[1] = fma(g, d, to.sums[1]);
     to.sums[2] = fma(g, g, to.sums[2]);
   }
+  static BN_INLINE void reach(Lanes& to, F x) {
+    to.ends[0] = least(x, to.ends[0]);
+    to.ends[1] = most(x, to.ends[1]);
+  }
 
   void fold(const Columns<GradientLanes>& from, std::int64_t start, std::int64_t end,
             Columns<GradientLanes>& to, std::int64_t c) const {
-    for (int j = 0; j < SUMS; j++) to.sums[j][c] = sum_run(from.sums[j], start, end);
+    for (int j = 0; j < 3; j++) to.sums[j][c] = sum_run(from.sums[j], start, end);
+    if constexpr (!DOUBLE) {
+      D low = set(__builtin_inf()), high = set(-__builtin_inf());
+      for (; start < end; start += LANES) {
+        const int n = (int)smaller(end - start, LANES);
+        low = least(load_part<double>(from.sums[3] + start, n, __builtin_inf()), low);
+        high = most(load_part<double>(from.sums[4] + start, n, -__builtin_inf()), high);
+      }
+      double lows[LANES], highs[LANES];
+      store(lows, low), store(highs, high);
+      double &first = to.sums[3][c], &last = to.sums[4][c];
+      first = lows[0], last = highs[0];
+      for (int i = 1; i < LANES; i++) {
+        first = lows[i] < first ? lows[i] : first;
+        last = highs[i] > last ? highs[i] : last;
+      }
+    }
   }
   void end(const Box&, std::int64_t c0, std::int64_t group, Columns<GradientLanes>& totals) {
-    double* targets[SUMS] = {out.dy + c0, out.dy_x + c0, out.dy_dy + c0};
-    for (int j = 0; j < SUMS; j++) {
+    double* targets[3] = {out.dy + c0, out.dy_x + c0, out.dy_dy + c0};
+    for (int j = 0; j < 3; j++) {
       for (std::int64_t c = 0; c < group; c++) targets[j][c] += totals.sums[j][c];
+    }
+    if constexpr (!DOUBLE) {
+      if (out.least) {
+        for (std::int64_t c = 0; c < group; c++) {
+          double &low = out.least[c0 + c], &high = out.most[c0 + c];
+          low = totals.sums[3][c] < low ? totals.sums[3][c] : low;
+          high = totals.sums[4][c] > high ? totals.sums[4][c] : high;
+        }
+      }
     }
   }
 };

@@ -6,35 +6,82 @@ namespace {
 // Whether the loops subtract the mean alone, since a double has digits to spare for its elements.
 bool is_narrow(const Job& job) { return job.element != Element::float64; }
 
-// Coefficients of dx for every channel, and the zeros that stand for what is not there.
-struct PreparedGradient {
-  double *scale, *constant, *slope;
-  bool narrow;
-
+// Coefficients of dx for every channel, in double and, of 16- and 32-bit elements, in float as well.
+class PreparedGradient {
+ public:
   PreparedGradient(const Job& job, Scratch& scratch)
-      : scale(scratch.take(job.view.channels)), constant(scratch.take(job.view.channels)),
-        slope(scratch.take(job.view.channels)), narrow(is_narrow(job)) {}
-  static Index doubles(Index channels) { return 3 * Scratch::padded(channels); }
+      : narrow_(is_narrow(job)), spare_(job.element == Element::float32 ? 0.9 : 0.9 * 0x1p7) {
+    const Index channels = job.view.channels;
+    for (double** array : {&scale_, &shift_, &slope_}) *array = scratch.take(channels);
+    if (!narrow_) return;
+    for (float*& array : float_) array = scratch.take<float>(channels);
+    in_float_ = scratch.take<unsigned char>(channels);
+  }
+  static Index doubles(Index channels) {
+    return 3 * Scratch::padded(channels) + 5 * Scratch::padded(ceil_div(channels, 2));
+  }
 
-  // `mean_dy` and `mean_dy_x_hat` times `share`, null for 0; the slope is made that of x - mean,
-  // and negative.
-  void fill(const Statistics& s, const double* gamma, const double* sum_dy, const double* sum_dy_x,
-            double share, Index c, Index end) {
+  // dx = scale * (dy - constant + (x - mean) * slope), where `constant` and `slope` are means of dy
+  // and of dy * x_hat, null for 0; or their sums, with `share` 1 / count. The sums, if known, say
+  // where float is enough.
+  void fill(const Statistics& s, const double* gamma, const double* constant, const double* slope,
+            double share, const GradientSums* sums, Index c, Index end) {
     for (; c < end; c++) {
-      scale[c] = gamma ? s.inv_std[c] * gamma[c] : s.inv_std[c];
-      constant[c] = sum_dy ? sum_dy[c] * share : 0;
-      slope[c] = sum_dy_x ? -(sum_dy_x[c] * share * s.inv_std[c]) : 0;
-      // The loops over narrow elements leave the residual to the constant.
-      if (narrow && s.residual[c] != 0) constant[c] += s.residual[c] * slope[c];
+      const double scale = gamma ? s.inv_std[c] * gamma[c] : s.inv_std[c];
+      const double mean_dy = constant ? constant[c] * share : 0;
+      const double mean_dy_x = slope ? slope[c] * share : 0;
+      scale_[c] = scale;
+      slope_[c] = -(mean_dy_x * s.inv_std[c]) * scale;
+      shift_[c] = -mean_dy * scale;
+      if (!narrow_) continue;
+      const float mean = static_cast<float>(s.mean[c]);
+      float_[0][c] = mean;
+      float_[1][c] = static_cast<float>(scale);
+      float_[3][c] = static_cast<float>(slope_[c]);
+      if (!slope) {
+        in_float_[c] = fits(scale) && std::fabs(s.mean[c]) <= 0x1p100;
+        float_[2][c] = static_cast<float>(shift_[c]);
+        continue;
+      }
+      float_[2][c] = static_cast<float>(
+          shift_[c] - ((s.mean[c] - static_cast<double>(mean)) + s.residual[c]) * slope_[c]);
+      // The loops over narrow elements leave the residual to the shift.
+      shift_[c] -= s.residual[c] * slope_[c];
+      in_float_[c] = sums && suffices(s, scale, slope_[c], mean_dy, mean_dy_x, share, *sums, c);
     }
   }
   GradientCoefficients with(const Statistics& s) const {
-    return {s.mean, s.residual, scale, constant, slope};
+    return {s.mean, s.residual, scale_, shift_, slope_, narrow_ ? in_float_ : nullptr,
+            float_[0], float_[1], float_[2], float_[3]};
   }
+
+ private:
+  static bool fits(double size) {
+    size = std::fabs(size);
+    return size == 0 || (size >= 0x1p-100 && size <= 0x1p100);
+  }
+  // With u = 2^-24, float leaves an error of at most u * (3 |dx| + 4 |shift| + 4 |(x - mean) slope|)
+  // in dx. We promise 6.7 u of the largest |dx|, which is at least their root mean square.
+  bool suffices(const Statistics& s, double scale, double slope, double mean_dy, double mean_dy_x,
+                double share, const GradientSums& sums, Index c) const {
+    const double furthest = std::max(sums.most[c] - s.mean[c], s.mean[c] - sums.least[c]) * s.inv_std[c];
+    const double left = sums.dy_dy[c] * share - mean_dy * mean_dy - mean_dy_x * mean_dy_x;
+    const double size = std::sqrt(left);  // NaN where nothing is left
+    return std::fabs(mean_dy) + std::fabs(mean_dy_x) * furthest <= spare_ * size && fits(scale) &&
+           fits(slope) && fits(size * scale) && std::fabs(s.mean[c]) <= 0x1p100;
+  }
+
+  bool narrow_;
+  double spare_;
+  double *scale_, *shift_, *slope_;
+  float* float_[4] = {};
+  unsigned char* in_float_ = nullptr;
 };
 
 void clear(const GradientSums& sums, Index channels) {
   for (double* array : {sums.dy, sums.dy_x, sums.dy_dy}) std::fill_n(array, channels, 0.0);
+  if (sums.least) std::fill_n(sums.least, channels, HUGE_VAL);
+  if (sums.most) std::fill_n(sums.most, channels, -HUGE_VAL);
 }
 
 // The sums of dy * (x - mean) become those of dy * x_hat.
@@ -48,7 +95,7 @@ void finish_sums(const Job& job, const Statistics& s, const GradientSums& sums, 
 }
 
 GradientCoefficients only_mean(const Statistics& s) {
-  return {s.mean, s.residual, nullptr, nullptr, nullptr};
+  return {s.mean, s.residual, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
 }
 
 void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
@@ -66,7 +113,9 @@ class GradientSegments {
     parts_[0] = sums;
     for (Index i = 1; i < count_; i++) {
       const Index channels = job.view.channels;
-      parts_[i] = {scratch.take(channels), scratch.take(channels), scratch.take(channels)};
+      double* rows[5] = {};
+      for (int j = 0; j < (sums.least ? 5 : 3); j++) rows[j] = scratch.take(channels);
+      parts_[i] = {rows[0], rows[1], rows[2], rows[3], rows[4]};
       clear(parts_[i], channels);
     }
   }
@@ -82,6 +131,9 @@ class GradientSegments {
         parts_[0].dy[j] += parts_[i].dy[j];
         parts_[0].dy_x[j] += parts_[i].dy_x[j];
         parts_[0].dy_dy[j] += parts_[i].dy_dy[j];
+        if (!parts_[0].least) continue;
+        parts_[0].least[j] = std::min(parts_[0].least[j], parts_[i].least[j]);
+        parts_[0].most[j] = std::max(parts_[0].most[j], parts_[i].most[j]);
       }
     }
     finish_sums(job_, statistics_, parts_[0], c, end);
@@ -96,7 +148,7 @@ class GradientSegments {
 };
 
 Index segment_doubles(const View& v) {
-  return 3 * Scratch::padded(v.channels) * segments(v);
+  return 5 * Scratch::padded(v.channels) * segments(v);
 }
 
 }  // namespace
@@ -124,21 +176,23 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
   const View& v = job.view;
   Scratch scratch(PreparedGradient::doubles(v.channels));
   PreparedGradient prepared(job, scratch);
-  prepared.fill(s, gamma, constant, slope, 1, 0, v.channels);
+  prepared.fill(s, gamma, constant, slope, 1, nullptr, 0, v.channels);
   const GradientCoefficients k = prepared.with(s);
   write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
 }
 
 void backward(Job job, const Statistics& s, const double* gamma, bool batch,
-              const GradientSums& sums) {
+              GradientSums sums) {
   FloatEnvironment environment;
   plan(job);
   const View& v = job.view;
   const int threads = threads_for(v);
   const double share = 1 / count_of(v);
   const double *constant = batch ? sums.dy : nullptr, *slope = batch ? sums.dy_x : nullptr;
-  Scratch scratch(segment_doubles(v) + PreparedGradient::doubles(v.channels));
+  Scratch scratch(segment_doubles(v) + PreparedGradient::doubles(v.channels) +
+                  2 * Scratch::padded(v.channels));
+  if (is_narrow(job)) sums.least = scratch.take(v.channels), sums.most = scratch.take(v.channels);
   PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s);
   clear(sums, v.channels);
@@ -147,7 +201,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
     auto item = [&](Index i) {
       const Part part = turns.part(v, i, false);
       sum_channels(job, s, sums, part);
-      prepared.fill(s, gamma, constant, slope, share, part.channel, part.channel_end);
+      prepared.fill(s, gamma, constant, slope, share, &sums, part.channel, part.channel_end);
       loops(job).input_gradient(v, job.tensors, turns.part(v, i, true), k);
     };
     parallel(turns.items, threads, item);
@@ -157,7 +211,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   for (Index c = 0; c < v.channels; c += step(v)) {
     const Index end = c + step(v);
     parts.sum(c, end);
-    prepared.fill(s, gamma, constant, slope, share, c, end);
+    prepared.fill(s, gamma, constant, slope, share, &sums, c, end);
     write_blocks(job, 2, threads, true, c, end,
                  [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
   }

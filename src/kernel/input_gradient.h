@@ -1,6 +1,5 @@
-// dx = scale * (dy - constant + (x - mean) * slope), in double whatever the elements, and with the
-// residual taken from x - mean as well where they are doubles (else it is in the constant):
-// where batch statistics cancel most of dy, float would show.
+// dx = (x - mean) * slope + (dy * scale + shift), in double or, in channels where that is enough, in
+// float. What x - mean lacks of the mean's digits is in the shift; only 64-bit elements subtract it.
 #pragma once
 
 #include "elementwise.h"
@@ -9,10 +8,10 @@
 namespace kernel {
 namespace {
 
-// One run's step, with the coefficients in `k`: mean, scale, constant, slope, residual.
-template <class T>
+// One run's step, computed in V, with the coefficients in `k`: mean, scale, shift, slope, residual.
+template <class T, class V>
 struct InputGradient {
-  using V = VectorOf<T>;
+  using Element = VectorOf<T>;
   const T *x, *dy, *y;
   T *out, *kept;
   bool around;
@@ -26,51 +25,82 @@ struct InputGradient {
         kept(t.out_addend ? (T*)t.out_addend + start : nullptr),
         around(t.stream),
         ahead(next) {}
-  static BN_INLINE V dx(D x, D g, const D* k) {
-    V narrowed;
-    D d = x - k[0];
+  static BN_INLINE Element dx(V x, V g, const V* k) {
+    Element narrowed;
+    V d = x - k[0];
     if constexpr (sizeof(T) == 8) d = d - k[4];
-    narrow(fma(d, k[3], g - k[2]) * k[1], narrowed);
+    narrow(fma(d, k[3], fma(g, k[1], k[2])), narrowed);
     return narrowed;
   }
-  BN_INLINE void whole(std::int64_t i, const D* k) const {
+  static BN_INLINE V as_computed(const T* p) {
+    if constexpr (sizeof(typename V::Scalar) == 8) {
+      return wide(p);
+    } else {
+      return load(p);
+    }
+  }
+  static BN_INLINE V as_computed(Element e) {
+    if constexpr (sizeof(typename V::Scalar) == 8) {
+      return widen(e);
+    } else {
+      return e;
+    }
+  }
+  BN_INLINE void whole(std::int64_t i, const V* k) const {
     if (ahead) {
       prefetch(x + i, ahead);
       prefetch(dy + i, ahead);
     }
-    D g;
+    V g;
     if (y) {
-      const V passed = gradient<T>(dy, y, i);
+      const Element passed = gradient<T>(dy, y, i);
       if (kept) store(kept + i, passed);
-      g = widen(passed);
+      g = as_computed(passed);
     } else {
-      g = wide(dy + i);
+      g = as_computed(dy + i);
     }
-    write(out + i, dx(wide(x + i), g, k), around);
+    write(out + i, dx(as_computed(x + i), g, k), around);
   }
-  BN_INLINE void part(std::int64_t i, int n, const D* k) const {
-    const V passed = gradient_part<T>(dy, y, i, n);
+  BN_INLINE void part(std::int64_t i, int n, const V* k) const {
+    const Element passed = gradient_part<T>(dy, y, i, n);
     if (kept) store_part(kept + i, n, passed);
-    store_part(out + i, n, dx(widen(load_part<T>(x + i, n, 0)), widen(passed), k));
+    store_part(out + i, n, dx(as_computed(load_part<T>(x + i, n, 0)), as_computed(passed), k));
   }
 };
+
+template <class T, class V, int count>
+BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& part,
+                                 const typename V::Scalar* const (&of)[count]) {
+  using S = typename V::Scalar;
+  each_run<count, S, POSITIONS>(
+      v, part, of, false,
+      [&](std::int64_t start, std::int64_t length, const S* const* at) {
+        const InputGradient<T, V> run(t, start, part.ahead);
+        along_each<T, count, V>(run, length, at);
+      },
+      [&](std::int64_t start, std::int64_t length, std::int64_t c, std::int64_t end) {
+        const InputGradient<T, V> run(t, start, part.ahead);
+        along_rows<T, count, V>(run, length, c, end, of);
+      });
+}
 
 template <class T>
 void input_gradient(const View& v, const Tensors& t, const Part& part,
                     const GradientCoefficients& k) {
-  // A double holds the mean of narrower elements with digits to spare.
-  constexpr int COUNT = sizeof(T) == 8 ? 5 : 4;
-  const double* of[5] = {k.mean, k.scale, k.constant, k.slope, k.residual};
-  each_run<COUNT, double, POSITIONS>(
-      v, part, of, false,
-      [&](std::int64_t start, std::int64_t length, const double* const* at) {
-        const InputGradient<T> run(t, start, part.ahead);
-        along_each<T, COUNT, D>(run, length, at);
-      },
-      [&](std::int64_t start, std::int64_t length, std::int64_t c, std::int64_t end) {
-        const InputGradient<T> run(t, start, part.ahead);
-        along_rows<T, COUNT, D>(run, length, c, end, of);
-      });
+  if constexpr (sizeof(T) == 8) {
+    const double* const of[] = {k.mean, k.scale, k.shift, k.slope, k.residual};
+    input_gradient_in<T, D>(v, t, part, of);
+  } else {
+    const double* const of[] = {k.mean, k.scale, k.shift, k.slope};
+    const float* const of_f[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
+    each_stretch(v, part, k.in_float, [&](const Part& stretch, bool in_float) {
+      if (in_float) {
+        input_gradient_in<T, F>(v, t, stretch, of_f);
+      } else {
+        input_gradient_in<T, D>(v, t, stretch, of);
+      }
+    });
+  }
   if (t.stream) stream_end();
 }
 

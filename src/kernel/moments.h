@@ -62,6 +62,7 @@ struct Moments {
   static constexpr int SUMS = DOUBLE ? 4 : 2, KEYS = 1;  // s, q, and for double their low parts
   struct Lanes {
     D sums[SUMS];
+    BN_INLINE D sum(int j) const { return sums[j]; }
     static BN_INLINE Lanes zero() {
       Lanes lanes;
       for (D& sum : lanes.sums) sum = set(0.0);

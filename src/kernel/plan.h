@@ -92,10 +92,11 @@ class Scratch {
     next_ = memory_.get() + (64 - address % 64) % 64 / 8;
   }
   static Index padded(Index count) { return ceil_div(count, 8) * 8; }
-  double* take(Index count) {
+  template <class T = double>
+  T* take(Index count) {
     double* taken = next_;
-    next_ += padded(count);
-    return taken;
+    next_ += padded(ceil_div(count * static_cast<Index>(sizeof(T)), 8));
+    return reinterpret_cast<T*>(taken);
   }
 
  private:

@@ -126,6 +126,18 @@ BN_INLINE D at_least(D floor, D v) {
   return v;
 }
 
+// The smaller and the greater; b where one of them is NaN.
+#define BN_CHOICE(V, COUNT, name, op)                                     \
+  BN_INLINE V name(V a, V b) {                                            \
+    BN_LANES(COUNT) a.r[i] = a.r[i] op b.r[i] ? a.r[i] : b.r[i];          \
+    return a;                                                             \
+  }
+BN_CHOICE(F, COUNT_F, least, <)
+BN_CHOICE(F, COUNT_F, most, >)
+BN_CHOICE(D, COUNT_D, least, <)
+BN_CHOICE(D, COUNT_D, most, >)
+#undef BN_CHOICE
+
 // v where y > 0, else 0.
 BN_INLINE F where_positive(F y, F v) {
   BN_LANES(COUNT_F) v.r[i] = y.r[i] > RegisterF{} ? v.r[i] : RegisterF{};
@@ -175,6 +187,7 @@ BN_INLINE D widen(F v) {
 }
 
 BN_INLINE void narrow(D d, D& v) { v = d; }
+BN_INLINE void narrow(F f, F& v) { v = f; }
 BN_INLINE void narrow(D d, F& v) {
 #if BN_LEVEL == 4
   v.r[0] = _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(d.r[0])),

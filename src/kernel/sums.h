@@ -5,8 +5,8 @@
 // the rows: no step is left half empty. Eight rows are read in turn, for many channels, so that
 // memory is read in long runs.
 //
-// A Sum has `SUMS` sums in `Lanes`, which take elements with the `Key` of their channel, made of
-// `KEYS` numbers per channel; `begin` sets those before a block, `end` takes a block's sums.
+// A Sum has `SUMS` sums in `Lanes`, which take elements with the keys of their channel, `KEYS`
+// numbers; `begin` sets those before a block, `end` takes a block's sums.
 #pragma once
 
 #include "memory.h"
@@ -57,7 +57,7 @@ template <class Sum>
 struct Columns {
   alignas(64) double sums[Sum::SUMS][POSITIONS];
   BN_INLINE void set(const typename Sum::Lanes& lanes, std::int64_t i) {
-    for (int j = 0; j < Sum::SUMS; j++) store(sums[j] + i, lanes.sums[j]);
+    for (int j = 0; j < Sum::SUMS; j++) store(sums[j] + i, lanes.sum(j));
   }
 };
 

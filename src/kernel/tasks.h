@@ -43,7 +43,7 @@ void input_gradient(Job job, const Statistics& statistics, const double* gamma,
 
 // reduce_gradient and input_gradient; `batch` says whether the statistics were the batch's.
 void backward(Job job, const Statistics& statistics, const double* gamma, bool batch,
-              const GradientSums& sums);
+              GradientSums sums);
 
 // Which channels' statistics cancel so much of dy that double would show its own rounding: 1 in
 // sums.dy_dy there, else 0. True where there is one.
