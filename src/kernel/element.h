@@ -25,11 +25,19 @@ struct View {
   std::int64_t blocks;       // (outer / rows, rounded up) * (inner / chunk, rounded up)
 };
 
+// A copy of some channels, which sums leave and what follows reads: element (n, c, i) stands at
+// n * stride + (c - channel) * inner + i. Rows of one channel are as far apart as the tensor's are
+// long, and often fall into the same few sets of a cache, which holds but few of them.
+struct Packed {
+  void *x, *dy;  // null: there is none; dy is what a ReLU let through
+  std::int64_t channel, stride;
+};
+
 // A box of channels and blocks: what one call of a loop works on.
 struct Part {
   std::int64_t channel, channel_end, block, block_end;
   bool backwards;  // last block first: what a sweep read last is still in the cache
-  std::int64_t ahead;  // elements from here to what this thread reads next; 0 where nothing follows
+  Packed packed;
 };
 
 struct Tensors {

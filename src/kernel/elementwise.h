@@ -73,6 +73,59 @@ BN_INLINE void write(T* p, VectorOf<T> v, bool around) {
   }
 }
 
+// Where a run's results begin, and what it reads: the same index unless that is packed.
+struct Place {
+  std::int64_t start, read;
+};
+
+// The tensors with the part's packed copies in place of what they are copies of.
+inline Tensors as_read(Tensors t, const Part& part) {
+  if (!t.relu || !t.dy) t.y = nullptr;
+  if (part.packed.x) t.x = part.packed.x;
+  if (part.packed.dy) t.dy = part.packed.dy, t.y = nullptr;
+  return t;
+}
+
+BN_INLINE Place place_of(const View& v, const Part& part, std::int64_t n, std::int64_t c,
+                         std::int64_t column) {
+  const std::int64_t start = (n * v.channels + c) * v.inner;
+  const std::int64_t read = part.packed.x ? packed_row(v, part, n, c) : start;
+  return {start + column, read + column};
+}
+
+// Writes the rows of a part step by step while sum_rows sums the rows of another one of its shape.
+template <class T, class V, int count, class Run>
+struct RowsBeside {
+  const View& v;
+  const Tensors& t;
+  const Part& part;
+  const typename V::Scalar* const (&of)[count];
+  Run run;
+  std::int64_t i, length;
+  V k[count];
+
+  BN_INLINE RowsBeside(const View& view, const Tensors& tensors, const Part& written,
+                       const typename V::Scalar* const (&coefficients)[count])
+      : v(view), t(tensors), part(written), of(coefficients), run(t, {0, 0}), i(0), length(0) {}
+  BN_INLINE void begin(const Box& box, std::int64_t n, std::int64_t c) {
+    c += part.channel;
+    run = Run(t, place_of(v, part, n, c, box.column));
+    length = box.column_end - box.column;
+    BN_EACH(count) k[j] = set(of[j][c]);
+    i = smaller(unaligned(run.out, run.around), length);
+    if (i > 0) run.part(0, (int)i, k);
+  }
+  BN_INLINE void step() {
+    if (i + LANES > length) return;
+    run.whole(i, k);
+    i += LANES;
+  }
+  BN_INLINE void end() {
+    for (; i + LANES <= length; i += LANES) run.whole(i, k);
+    if (i < length) run.part(i, (int)(length - i), k);
+  }
+};
+
 template <class Visit>
 BN_INLINE void each_block(const Part& part, Visit visit) {
   const std::int64_t blocks = part.block_end - part.block;
@@ -104,8 +157,8 @@ BN_INLINE void each_stretch(const View& v, const Part& part, const unsigned char
   }
 }
 
-// Cuts a part into runs: each(i, length, at) with `at` the run's coefficients beside its elements;
-// rows(i, inner, c, end) for rows of channels [c, end), each channel by itself where `by_channel`.
+// Cuts a part into runs: each(place, length, at) with `at` the run's coefficients beside its elements;
+// rows(place, inner, c, end) for rows of channels [c, end), each channel by itself where `by_channel`.
 // `coefficients` are `count` arrays per channel.
 template <int count, class S, std::int64_t MOST, class RunEach, class RunRows>
 BN_INLINE void each_run(const View& v, const Part& part, const S* const* coefficients,
@@ -129,7 +182,7 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
       each_block(part, [&](std::int64_t block) {
         const Box box = box_of(v, block);
         for (std::int64_t n = box.row; n < box.row_end; n++) {
-          each((n * v.channels + c) * v.inner, channels * v.inner, at);
+          each(place_of(v, part, n, c, 0), channels * v.inner, at);
         }
       });
     }
@@ -140,7 +193,8 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
     const Box box = box_of(v, block);
     for (std::int64_t n = box.row; n < box.row_end; n++) {
       for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {
-        rows((n * v.channels + c) * v.inner + box.column, box.column_end - box.column, c, c + at_once);
+        const std::int64_t length = box.column_end - box.column;
+        rows(place_of(v, part, n, c, box.column), length, c, c + at_once);
       }
     }
   });

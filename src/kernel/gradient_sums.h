@@ -35,6 +35,7 @@ struct GradientLanes {
   };
 
   const T *x, *dy, *y;
+  T *packed_x, *packed_dy;
   const GradientCoefficients& k;
   const GradientSums& out;
   const double* keys[KEYS] = {};
@@ -49,14 +50,28 @@ struct GradientLanes {
     return mean - mean == 0 ? (ScalarOf<T>)mean : 0;
   }
 
-  BN_INLINE void add(Lanes& to, std::int64_t i, const D* key) const {
-    const D g = y ? widen(gradient<T>(dy, y, i)) : wide(dy + i);
+  BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
+    D g;
+    if (y) {
+      const auto passed = gradient<T>(dy, y, i);
+      if (packed_dy) store(packed_dy + copied, passed);
+      g = widen(passed);
+    } else {
+      if (packed_dy) copy(packed_dy + copied, dy + i);
+      g = wide(dy + i);
+    }
+    if (packed_x) copy(packed_x + copied, x + i);
     add(to, g, wide(x + i), key);
     if constexpr (!DOUBLE) reach(to, load(x + i));
   }
-  BN_INLINE void add_part(Lanes& to, std::int64_t i, int n, const D* key, ScalarOf<T> fill) const {
-    const auto own = load_part<T>(x + i, n, fill);
-    add(to, widen(gradient_part<T>(dy, y, i, n)), widen(own), key);
+  BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
+                          ScalarOf<T> fill) const {
+    const auto own = load_part<T>(x + i, n, fill), g = gradient_part<T>(dy, y, i, n);
+    if (packed_x) {
+      copy_part(packed_x + copied, x + i, n);
+      store_part(packed_dy + copied, n, g);
+    }
+    add(to, widen(g), widen(own), key);
     if constexpr (!DOUBLE) reach(to, own);
   }
   static BN_INLINE void add(Lanes& to, D g, D x, const D* key) {
@@ -109,10 +124,16 @@ struct GradientLanes {
 };
 
 template <class T>
+BN_INLINE GradientLanes<T> gradient_lanes(const Tensors& t, const Part& part,
+                                          const GradientCoefficients& k, const GradientSums& out) {
+  const T* y = t.relu ? (const T*)t.y : nullptr;
+  return {(const T*)t.x, (const T*)t.dy, y, (T*)part.packed.x, (T*)part.packed.dy, k, out};
+}
+
+template <class T>
 void gradient_sums(const View& v, const Tensors& t, const Part& part, const GradientCoefficients& k,
                    const GradientSums& out) {
-  const T* y = t.relu ? (const T*)t.y : nullptr;
-  GradientLanes<T> sum{(const T*)t.x, (const T*)t.dy, y, k, out};
+  GradientLanes<T> sum = gradient_lanes<T>(t, part, k, out);
   sum_part(v, part, sum);
 }
 

@@ -50,6 +50,10 @@ class PreparedGradient {
       in_float_[c] = sums && suffices(s, scale, slope_[c], mean_dy, mean_dy_x, share, *sums, c);
     }
   }
+  // Of 64-bit elements, which are never computed in less, this says nothing else than that.
+  bool all_in_float(Index c, Index end) const {
+    return !narrow_ || std::all_of(in_float_ + c, in_float_ + end, [](unsigned char f) { return f; });
+  }
   GradientCoefficients with(const Statistics& s) const {
     return {s.mean, s.residual, scale_, shift_, slope_, narrow_ ? in_float_ : nullptr,
             float_[0], float_[1], float_[2], float_[3]};
@@ -161,7 +165,7 @@ void reduce_gradient(Job job, const Statistics& s, const GradientSums& sums) {
   clear(sums, v.channels);
   if (segments(v) == 1) {
     const Turns turns(job, 2, threads);
-    auto item = [&](Index i) { sum_channels(job, s, sums, turns.part(v, i, false)); };
+    auto item = [&](Index i) { sum_channels(job, s, sums, turns.part(v, i)); };
     parallel(turns.items, threads, item);
   } else {
     Scratch scratch(segment_doubles(v));
@@ -196,24 +200,43 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s);
   clear(sums, v.channels);
+  auto prepare = [&](const Part& part) {
+    prepared.fill(s, gamma, constant, slope, share, &sums, part.channel, part.channel_end);
+    return prepared.all_in_float(part.channel, part.channel_end);
+  };
+  auto sum = [&](const Part& part) { sum_channels(job, s, sums, part); };
+  auto write = [&](const Part& part, bool) {
+    loops(job).input_gradient(v, job.tensors, part, k);
+  };
+  const Overlap overlap(job, 2, threads);
+  if (segments(v) == 1 && overlap.worthwhile()) {
+    overlap.run(v, threads, sum, prepare, write,
+                [&](const Part& next, const Part& before, bool in_float) {
+                  if (!in_float) return false;
+                  loops(job).sums_and_input_gradient(v, job.tensors, next, k, sums, before);
+                  finish_sums(job, s, sums, next.channel, next.channel_end);
+                  return true;
+                });
+    return;
+  }
   if (segments(v) == 1) {
     const Turns turns(job, 2, threads);
     auto item = [&](Index i) {
-      const Part part = turns.part(v, i, false);
-      sum_channels(job, s, sums, part);
-      prepared.fill(s, gamma, constant, slope, share, &sums, part.channel, part.channel_end);
-      loops(job).input_gradient(v, job.tensors, turns.part(v, i, true), k);
+      Part part = turns.part(v, i);
+      sum(part);
+      prepare(part);
+      part.backwards = true;
+      write(part, true);
     };
     parallel(turns.items, threads, item);
     return;
   }
   const GradientSegments parts(job, threads, s, sums, scratch);
   for (Index c = 0; c < v.channels; c += step(v)) {
-    const Index end = c + step(v);
-    parts.sum(c, end);
-    prepared.fill(s, gamma, constant, slope, share, &sums, c, end);
-    write_blocks(job, 2, threads, true, c, end,
-                 [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
+    const Part all = {c, c + step(v), 0, v.blocks, true, {}};
+    parts.sum(c, all.channel_end);
+    prepare(all);
+    write_blocks(job, threads, true, c, all.channel_end, [&](const Part& part) { write(part, true); });
   }
 }
 

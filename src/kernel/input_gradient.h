@@ -15,16 +15,14 @@ struct InputGradient {
   const T *x, *dy, *y;
   T *out, *kept;
   bool around;
-  std::int64_t ahead;
 
-  BN_INLINE InputGradient(const Tensors& t, std::int64_t start, std::int64_t next)
-      : x((const T*)t.x + start),
-        dy((const T*)t.dy + start),
-        y(t.relu ? (const T*)t.y + start : nullptr),
-        out((T*)t.out + start),
-        kept(t.out_addend ? (T*)t.out_addend + start : nullptr),
-        around(t.stream),
-        ahead(next) {}
+  BN_INLINE InputGradient(const Tensors& t, const Place& at)
+      : x((const T*)t.x + at.read),
+        dy((const T*)t.dy + at.read),
+        y(t.y ? (const T*)t.y + at.start : nullptr),
+        out((T*)t.out + at.start),
+        kept(t.out_addend ? (T*)t.out_addend + at.start : nullptr),
+        around(t.stream) {}
   static BN_INLINE Element dx(V x, V g, const V* k) {
     Element narrowed;
     V d = x - k[0];
@@ -47,12 +45,8 @@ struct InputGradient {
     }
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
-    if (ahead) {
-      prefetch(x + i, ahead);
-      prefetch(dy + i, ahead);
-    }
     V g;
-    if (y) {
+    if (y || kept) {
       const Element passed = gradient<T>(dy, y, i);
       if (kept) store(kept + i, passed);
       g = as_computed(passed);
@@ -74,19 +68,18 @@ BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& pa
   using S = typename V::Scalar;
   each_run<count, S, POSITIONS>(
       v, part, of, false,
-      [&](std::int64_t start, std::int64_t length, const S* const* at) {
-        const InputGradient<T, V> run(t, start, part.ahead);
-        along_each<T, count, V>(run, length, at);
+      [&](const Place& place, std::int64_t length, const S* const* at) {
+        along_each<T, count, V>(InputGradient<T, V>(t, place), length, at);
       },
-      [&](std::int64_t start, std::int64_t length, std::int64_t c, std::int64_t end) {
-        const InputGradient<T, V> run(t, start, part.ahead);
-        along_rows<T, count, V>(run, length, c, end, of);
+      [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
+        along_rows<T, count, V>(InputGradient<T, V>(t, place), length, c, end, of);
       });
 }
 
 template <class T>
-void input_gradient(const View& v, const Tensors& t, const Part& part,
+void input_gradient(const View& v, const Tensors& tensors, const Part& part,
                     const GradientCoefficients& k) {
+  const Tensors t = as_read(tensors, part);
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.shift, k.slope, k.residual};
     input_gradient_in<T, D>(v, t, part, of);
@@ -100,6 +93,24 @@ void input_gradient(const View& v, const Tensors& t, const Part& part,
         input_gradient_in<T, D>(v, t, stretch, of);
       }
     });
+  }
+  if (t.stream) stream_end();
+}
+
+// `gradient_sums` of one part while `input_gradient` writes another one of its shape, all of it in
+// float where elements are narrower than 64 bits.
+template <class T>
+void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& summed,
+                             const GradientCoefficients& k, const GradientSums& out,
+                             const Part& written) {
+  const Tensors t = as_read(tensors, written);
+  GradientLanes<T> sum = gradient_lanes<T>(tensors, summed, k, out);
+  if constexpr (sizeof(T) == 8) {
+    const double* const of[] = {k.mean, k.scale, k.shift, k.slope, k.residual};
+    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D>>(v, t, written, of));
+  } else {
+    const float* const of[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
+    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F>>(v, t, written, of));
   }
   if (t.stream) stream_end();
 }

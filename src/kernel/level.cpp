@@ -12,7 +12,8 @@ namespace {
 
 template <class T>
 constexpr Loops loops() {
-  return {moments<T>, join<T>, normalize<T>, gradient_sums<T>, input_gradient<T>};
+  return {moments<T>, join<T>, normalize<T>, gradient_sums<T>, input_gradient<T>,
+          moments_and_normalize<T>, sums_and_input_gradient<T>};
 }
 
 }  // namespace

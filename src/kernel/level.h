@@ -13,6 +13,12 @@ struct Loops {
   void (*gradient_sums)(const View&, const Tensors&, const Part&, const GradientCoefficients&,
                         const GradientSums&);
   void (*input_gradient)(const View&, const Tensors&, const Part&, const GradientCoefficients&);
+  // The sums of one part while another one of its shape is written.
+  void (*moments_and_normalize)(const View&, const Tensors&, const Part& summed, const Partials&,
+                                const Part& written, const Coefficients&);
+  void (*sums_and_input_gradient)(const View&, const Tensors&, const Part& summed,
+                                  const GradientCoefficients&, const GradientSums&,
+                                  const Part& written);
 };
 
 struct Level {

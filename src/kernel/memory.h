@@ -207,12 +207,6 @@ BN_INLINE V joined(V a, V b, int n) {
 #endif
 }
 
-// Towards the second cache; may lie outside of the array.
-template <class T>
-BN_INLINE void prefetch(const T* p, std::int64_t ahead) {
-  __builtin_prefetch((const void*)((std::uintptr_t)p + (std::uintptr_t)ahead * sizeof(T)), 0, 2);
-}
-
 #if BN_LEVEL == 4
 #define BN_PART BN_INLINE
 #else
@@ -259,6 +253,16 @@ BN_PART void store_part(T* p, int n, VectorOf<T> v) {
   store(lanes, v);
   for (int i = 0; i < n; i++) p[i] = lanes[i];
 #endif
+}
+
+// Sixteen elements from one place to another, as they are.
+template <class T>
+BN_INLINE void copy(T* to, const T* from) {
+  __builtin_memcpy(to, from, LANES * sizeof(T));
+}
+template <class T>
+BN_INLINE void copy_part(T* to, const T* from, int n) {
+  for (int i = 0; i < n; i++) to[i] = from[i];
 }
 
 }  // namespace

@@ -72,12 +72,13 @@ struct Moments {
 
   const View& v;
   const T* x;
+  T* packed;
   const Partials& out;
   double count = 0;
   alignas(64) double keys[KEYS][POSITIONS];
 
-  Moments(const View& view, const T* elements, const Partials& partials)
-      : v(view), x(elements), out(partials) {}
+  Moments(const View& view, const Tensors& t, const Part& part, const Partials& partials)
+      : v(view), x((const T*)t.x), packed((T*)part.packed.x), out(partials) {}
 
   // Subtracted first: finite, so that inf in a channel does not make its mean NaN.
   void begin(const Box& box, std::int64_t c0, std::int64_t group, bool first) {
@@ -90,8 +91,13 @@ struct Moments {
   }
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const { return (ScalarOf<T>)keys[0][c]; }
 
-  BN_INLINE void add(Lanes& to, std::int64_t i, const D* key) const { add(to, wide(x + i), *key); }
-  BN_INLINE void add_part(Lanes& to, std::int64_t i, int n, const D* key, ScalarOf<T> fill) const {
+  BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
+    if (packed) copy(packed + copied, x + i);
+    add(to, wide(x + i), *key);
+  }
+  BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
+                          ScalarOf<T> fill) const {
+    if (packed) copy_part(packed + copied, x + i, n);
     add(to, widen(load_part<T>(x + i, n, fill)), *key);
   }
   static BN_INLINE void add(Lanes& to, D x, D shift) {
@@ -147,7 +153,7 @@ struct Moments {
 
 template <class T>
 void moments(const View& v, const Tensors& t, const Part& part, const Partials& out) {
-  Moments<T> sum(v, (const T*)t.x, out);
+  Moments<T> sum(v, t, part, out);
   sum_part(v, part, sum);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "elementwise.h"
+#include "moments.h"
 
 namespace kernel {
 namespace {
@@ -9,9 +10,10 @@ namespace {
 // One element, in double where its channel's coefficients say so.
 template <class T>
 __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficients& k,
-                                             std::int64_t i, std::int64_t c) {
+                                             Place at, std::int64_t c) {
   using S = ScalarOf<T>;
-  const T *x = (const T*)t.x + i, *addend = t.addend ? (const T*)t.addend + i : nullptr;
+  const T *x = (const T*)t.x + at.read;
+  const T* addend = t.addend ? (const T*)t.addend + at.start : nullptr;
   S y;
   if (k.careful[c]) {
     double d = ((double)get(x) - k.wide_mean[c]) - k.wide_residual[c];
@@ -22,7 +24,7 @@ __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficient
     y = fma(d, ((const S*)k.scale)[c], ((const S*)k.shift)[c]);
     if (addend) y = y + get(addend);
   }
-  put((T*)t.out + i, t.relu && y < 0 ? 0 : y);
+  put((T*)t.out + at.start, t.relu && y < 0 ? 0 : y);
 }
 
 // One run's step, with the coefficients in `k`: mean, residual, scale, shift.
@@ -33,17 +35,14 @@ struct Normalizer {
   T* out;
   V floor;
   bool around;
-  std::int64_t ahead;
 
-  BN_INLINE Normalizer(const Tensors& t, std::int64_t start, std::int64_t next)
-      : x((const T*)t.x + start),
-        addend(t.addend ? (const T*)t.addend + start : nullptr),
-        out((T*)t.out + start),
+  BN_INLINE Normalizer(const Tensors& t, const Place& at)
+      : x((const T*)t.x + at.read),
+        addend(t.addend ? (const T*)t.addend + at.start : nullptr),
+        out((T*)t.out + at.start),
         floor(set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()))),
-        around(t.stream),
-        ahead(next) {}
+        around(t.stream) {}
   BN_INLINE void whole(std::int64_t i, const V* k) const {
-    if (ahead) prefetch(x + i, ahead);
     V y = fma((load(x + i) - k[0]) - k[1], k[2], k[3]);
     if (addend) y = y + load(addend + i);
     write(out + i, at_least(floor, y), around);
@@ -56,24 +55,39 @@ struct Normalizer {
 };
 
 template <class T>
-void normalize(const View& v, const Tensors& t, const Part& part, const Coefficients& k) {
+void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
   using V = VectorOf<T>;
   using S = ScalarOf<T>;
+  const Tensors t = as_read(tensors, part);
   const S* of[4] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale, (const S*)k.shift};
   each_run<4, S, 2048>(
       v, part, of, k.careful != nullptr,
-      [&](std::int64_t start, std::int64_t length, const S* const* at) {
-        const Normalizer<T> run(t, start, part.ahead);
-        along_each<T, 4, V>(run, length, at);
+      [&](const Place& place, std::int64_t length, const S* const* at) {
+        along_each<T, 4, V>(Normalizer<T>(t, place), length, at);
       },
-      [&](std::int64_t start, std::int64_t length, std::int64_t c, std::int64_t end) {
+      [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
         if (k.careful && (k.careful[c] || length == 1)) {
-          for (std::int64_t j = 0; j < length; j++) normalize_one<T>(t, k, start + j, c);
+          for (std::int64_t j = 0; j < length; j++) {
+            normalize_one<T>(t, k, {place.start + j, place.read + j}, c);
+          }
         } else {
-          const Normalizer<T> run(t, start, part.ahead);
-          along_rows<T, 4, V>(run, length, c, end, of);
+          along_rows<T, 4, V>(Normalizer<T>(t, place), length, c, end, of);
         }
       });
+  if (t.stream) stream_end();
+}
+
+// `moments` of one part while `normalize` writes another one of its shape, none of it careful.
+template <class T>
+void moments_and_normalize(const View& v, const Tensors& tensors, const Part& summed,
+                           const Partials& out, const Part& written, const Coefficients& k) {
+  using V = VectorOf<T>;
+  using S = ScalarOf<T>;
+  const Tensors t = as_read(tensors, written);
+  const S* const of[] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale,
+                         (const S*)k.shift};
+  Moments<T> sum(v, tensors, summed, out);
+  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T>>(v, t, written, of));
   if (t.stream) stream_end();
 }
 

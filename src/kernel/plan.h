@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 
+#include "packing.h"
 #include "tasks.h"
 #include "threads.h"
 
@@ -67,7 +68,7 @@ inline Index segments(const View& v) {
 inline Index step(const View& v) { return together(v) ? 1 : v.channels; }
 
 inline Part segment(const View& v, Index s, Index count, Index c, Index end) {
-  return {c, end, v.blocks * s / count, v.blocks * (s + 1) / count, false, 0};
+  return {c, end, v.blocks * s / count, v.blocks * (s + 1) / count, false, {}};
 }
 
 inline double count_of(const View& v, const Part& part) {
@@ -117,51 +118,92 @@ inline Index cache_bytes() {
 // The thread that starts with item i: see `parallel`.
 inline Index owner(Index i, Index items, int threads) { return ((i + 1) * threads - 1) / items; }
 
-// Channels in turns: a thread sums some, and writes them while they are in its cache and the next
-// ones are on their way into it.
+// Channels in turns: a thread sums some, and writes them while they are in its cache.
 struct Turns {
-  Index channels, at_once, items, elements;
-  int threads;
-  bool fitting;
+  Index channels, at_once, items;
 
-  Turns(const Job& job, int tensors, int wanted) : channels(job.view.channels) {
+  Turns(const Job& job, int tensors, int threads) : channels(job.view.channels) {
     const View& v = job.view;
-    const Index cache = cache_bytes();
     const Index each = std::max<Index>(1, v.outer * v.inner * bytes_of(job.element) * tensors);
-    at_once = std::clamp<Index>(cache * 5 / 16 / each, 1, channels);
-    if (wanted > 1) at_once = std::min(at_once, ceil_div(channels, 4 * wanted));
+    at_once = std::clamp<Index>(cache_bytes() * 5 / 16 / each, 1, channels);
+    if (threads > 1) at_once = std::min(at_once, ceil_div(channels, 4 * threads));
     if (at_once > 16) at_once = at_once / 16 * 16;  // whole cache lines
     items = ceil_div(channels, at_once);
-    elements = at_once * v.inner;
-    threads = static_cast<int>(std::min<Index>(wanted, items));
-    fitting = 2 * at_once * each <= cache * 7 / 8;
   }
-  Part part(const View& v, Index i, bool backwards) const {
-    return {i * at_once, std::min((i + 1) * at_once, channels), 0, v.blocks, backwards,
-            backwards && fitting && goes_on(i) ? elements : 0};
+  Part part(const View& v, Index i) const {
+    return {i * at_once, std::min((i + 1) * at_once, channels), 0, v.blocks, false, {}};
   }
+};
 
-  // Whether the thread that has item i goes on with the next one.
-  bool goes_on(Index i) const {
-    return i + 1 < items && owner(i, items, threads) == owner(i + 1, items, threads);
+// Channels one behind the other, each summed while the one before is written: memory is read and
+// written at once, and what a core computes hides behind it. What is summed is copied, and written
+// from the copy.
+struct Overlap {
+  Index at_once, turns, items, bytes;  // of one turn's copy of one tensor
+  int tensors;
+
+  Overlap(const Job& job, int read, int threads) : tensors(read) {
+    const View& v = job.view;
+    const Index channels = v.channels, one = v.outer * v.inner * bytes_of(job.element);
+    at_once = std::clamp<Index>(cache_bytes() / 8 / std::max<Index>(1, one * tensors), 1, channels);
+    turns = ceil_div(channels, at_once);
+    items = std::min<Index>(turns, threads > 1 ? 4 * threads : 1);
+    bytes = ceil_div(at_once * one, 64) * 64;
+    const bool rows = !last(v) && (v.inner >= 256 || (v.inner >= 64 && v.inner % 16 == 0));
+    if (!rows || !job.tensors.stream || turns < 2 * items) items = 0;
+    if (2 * bytes * tensors > cache_bytes() * 7 / 8 * (together(v) ? threads : 1)) items = 0;
+  }
+  bool worthwhile() const { return items > 0; }
+  Packed packed(char* memory, Index turn, const View& v) const {
+    if (!memory) return {};
+    char* x = memory + turn % 2 * bytes * tensors;
+    return {x, tensors > 1 ? x + bytes : nullptr, turn * at_once, at_once * v.inner};
+  }
+  Part part(Index turn, const View& v) const {
+    return {turn * at_once, std::min((turn + 1) * at_once, v.channels), 0, v.blocks, false, {}};
+  }
+  char* memory() const { return static_cast<char*>(packing_memory(2 * bytes * tensors)); }
+
+  // sum(part); finish(part), which gives what write(part, k) needs; both(part, before, k): the sums
+  // of one and the writing of the other, false where that can't be.
+  template <class Sum, class Finish, class Write, class Both>
+  void run(const View& v, int threads, Sum sum, Finish finish, Write write, Both both) const {
+    auto item = [&](Index i) {
+      char* copies = memory();
+      const Index first = turns * i / items, end = turns * (i + 1) / items;
+      Part before = part(first, v);
+      before.packed = packed(copies, first, v);
+      sum(before);
+      auto k = finish(before);
+      for (Index turn = first + 1; turn < end; turn++) {
+        Part next = part(turn, v);
+        next.packed = packed(copies, turn, v);
+        const bool alike = next.channel_end - next.channel == before.channel_end - before.channel;
+        if (!alike || !both(next, before, k)) {
+          write(before, k);
+          sum(next);
+        }
+        k = finish(next);
+        before = next;
+      }
+      write(before, k);
+    };
+    parallel(items, threads, item);
   }
 };
 
 // Writes channels [c, end), blocks shared out; backwards, a thread begins with what it summed last.
 template <class Write>
-inline void write_blocks(const Job& job, int tensors, int threads, bool backwards, Index c,
-                         Index end, Write write) {
+inline void write_blocks(const Job& job, int threads, bool backwards, Index c, Index end,
+                         Write write) {
   const View& v = job.view;
   const Index items = std::min<Index>(v.blocks, threads == 1 ? 1 : 8 * threads);
-  const Index bytes = (end - c) * v.outer * v.inner * bytes_of(job.element) * tensors;
-  const bool fitting = 2 * bytes / threads <= cache_bytes() * 7 / 8;
-  const Index ahead = backwards && end < v.channels && fitting ? (end - c) * v.inner : 0;
   const int sharing = static_cast<int>(std::min<Index>(threads, items));
   auto item = [&](Index i) {
     const Index t = owner(i, items, sharing);
     const Index reversed = items * t / sharing + items * (t + 1) / sharing - 1 - i;
     const Index at = backwards ? reversed : i;
-    write(Part{c, end, v.blocks * at / items, v.blocks * (at + 1) / items, backwards, ahead});
+    write(Part{c, end, v.blocks * at / items, v.blocks * (at + 1) / items, backwards, {}});
   };
   parallel(items, threads, item);
 }
@@ -171,12 +213,12 @@ template <class Write>
 inline void write_all(const Job& job, int threads, Write write) {
   const View& v = job.view;
   if (last(v) || v.channels < 4 * threads) {
-    write_blocks(job, 1, threads, false, 0, v.channels, write);
+    write_blocks(job, threads, false, 0, v.channels, write);
   } else {
     // A few long runs for each thread, which the processor fetches ahead by itself.
     const Index items = std::min<Index>(v.channels, 4 * threads);
     auto item = [&](Index i) {
-      write(Part{v.channels * i / items, v.channels * (i + 1) / items, 0, v.blocks, false, 0});
+      write(Part{v.channels * i / items, v.channels * (i + 1) / items, 0, v.blocks, false, {}});
     };
     parallel(items, threads, item);
   }

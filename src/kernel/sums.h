@@ -5,6 +5,8 @@
 // the rows: no step is left half empty. Eight rows are read in turn, for many channels, so that
 // memory is read in long runs.
 //
+// What is read is copied to `part.packed` where there is one.
+//
 // A Sum has `SUMS` sums in `Lanes`, which take elements with the keys of their channel, `KEYS`
 // numbers; `begin` sets those before a block, `end` takes a block's sums.
 #pragma once
@@ -61,8 +63,22 @@ struct Columns {
   }
 };
 
-template <class Sum>
-void sum_rows(const View& v, const Part& part, Sum& sum) {
+// Where row n of channel c begins in the packed copy.
+BN_INLINE std::int64_t packed_row(const View& v, const Part& part, std::int64_t n, std::int64_t c) {
+  return n * part.packed.stride + (c - part.packed.channel) * v.inner;
+}
+
+// What sum_rows does beside summing: nothing.
+struct Nothing {
+  BN_INLINE void begin(const Box&, std::int64_t, std::int64_t) {}
+  BN_INLINE void step() {}
+  BN_INLINE void end() {}
+};
+
+// `beside` takes a step of its own with each step of the sums: its `begin` gets the row's box, its
+// outer index and its channel, counted from the part's first.
+template <class Sum, class Beside>
+void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
   typename Sum::Lanes kept[GROUP];
   Columns<Sum> lanes, totals;
   for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += GROUP) {
@@ -77,10 +93,16 @@ void sum_rows(const View& v, const Part& part, Sum& sum) {
           D key[Sum::KEYS];
           for (int j = 0; j < Sum::KEYS; j++) key[j] = set(sum.keys[j][c]);
           for (std::int64_t n = row; n < row_end; n++) {
+            beside.begin(box, n, c0 + c - part.channel);
             const std::int64_t start = (n * v.channels + c0 + c) * v.inner;
+            const std::int64_t beyond = packed_row(v, part, n, c0 + c) - start;
             std::int64_t i = start + box.column, end = start + box.column_end;
-            for (; i + LANES <= end; i += LANES) sum.add(own, i, key);
-            if (i < end) sum.add_part(own, i, (int)(end - i), key, sum.fill(c));
+            for (; i + LANES <= end; i += LANES) {
+              sum.add(own, i, i + beyond, key);
+              beside.step();
+            }
+            if (i < end) sum.add_part(own, i, i + beyond, (int)(end - i), key, sum.fill(c));
+            beside.end();
           }
           kept[c] = own;
         }
@@ -116,11 +138,13 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
           D key[Sum::KEYS];
           for (int j = 0; j < Sum::KEYS; j++) key[j] = load(keys[j] + p);
           std::int64_t i = row * stride + c0 * v.inner + p;
-          if (p + LANES <= width) {
-            for (std::int64_t n = row; n < row_end; n++, i += stride) sum.add(own, i, key);
-          } else {
-            for (std::int64_t n = row; n < row_end; n++, i += stride) {
-              sum.add_part(own, i, (int)(width - p), key, 0);
+          std::int64_t to = packed_row(v, part, row, c0) + p;
+          const int rest = (int)(width - p);
+          for (std::int64_t n = row; n < row_end; n++, i += stride, to += part.packed.stride) {
+            if (rest >= LANES) {
+              sum.add(own, i, to, key);
+            } else {
+              sum.add_part(own, i, to, rest, key, 0);
             }
           }
           kept[p / LANES] = own;
@@ -146,7 +170,7 @@ void sum_part(const View& v, const Part& part, Sum& sum) {
   if (run > 1 && v.inner < 128) {
     sum_columns(v, part, run, sum);
   } else {
-    sum_rows(v, part, sum);
+    sum_rows(v, part, sum, Nothing{});
   }
 }
 

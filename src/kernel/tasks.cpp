@@ -130,7 +130,7 @@ void reduce(Job job, const Statistics& out) {
   if (segments(v) == 1) {
     const Turns turns(job, 1, threads);
     auto item = [&](Index i) {
-      loops(job).moments(v, job.tensors, turns.part(v, i, false), total);
+      loops(job).moments(v, job.tensors, turns.part(v, i), total);
     };
     parallel(turns.items, threads, item);
   } else {
@@ -158,28 +158,43 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
   Scratch scratch(partial_doubles(v) + Prepared::doubles(v.channels));
   const Partials total = take_partials(scratch, v.channels);
   Prepared prepared(job, scratch, affine);
+  auto finish = [&](const Part& part) {
+    conclude(job, total, part.channel, part.channel_end, out);
+    deviations(job, epsilon, part.channel, part.channel_end, out);
+    return prepared.fill(out, part.channel, part.channel_end);
+  };
+  auto sum = [&](const Part& part) { loops(job).moments(v, job.tensors, part, total); };
+  auto write = [&](const Part& part, const Coefficients& k) {
+    loops(job).normalize(v, job.tensors, part, k);
+  };
+  const Overlap overlap(job, 1, threads);
+  if (segments(v) == 1 && overlap.worthwhile()) {
+    overlap.run(v, threads, sum, finish, write,
+                [&](const Part& next, const Part& before, const Coefficients& k) {
+                  if (k.careful) return false;
+                  loops(job).moments_and_normalize(v, job.tensors, next, total, before, k);
+                  return true;
+                });
+    return;
+  }
   if (segments(v) == 1) {
     const Turns turns(job, 1, threads);
     auto item = [&](Index i) {
-      const Part part = turns.part(v, i, false);
-      loops(job).moments(v, job.tensors, part, total);
-      conclude(job, total, part.channel, part.channel_end, out);
-      deviations(job, epsilon, part.channel, part.channel_end, out);
-      const Coefficients k = prepared.fill(out, part.channel, part.channel_end);
-      loops(job).normalize(v, job.tensors, turns.part(v, i, true), k);
+      Part part = turns.part(v, i);
+      sum(part);
+      const Coefficients k = finish(part);
+      part.backwards = true;
+      write(part, k);
     };
     parallel(turns.items, threads, item);
     return;
   }
   const Segments parts(job, threads, total, scratch);
   for (Index c = 0; c < v.channels; c += step(v)) {
-    const Index end = c + step(v);
-    parts.sum(c, end);
-    conclude(job, total, c, end, out);
-    deviations(job, epsilon, c, end, out);
-    const Coefficients k = prepared.fill(out, c, end);
-    write_blocks(job, 1, threads, true, c, end,
-                 [&](const Part& part) { loops(job).normalize(v, job.tensors, part, k); });
+    const Part all = {c, c + step(v), 0, v.blocks, true, {}};
+    parts.sum(c, all.channel_end);
+    const Coefficients k = finish(all);
+    write_blocks(job, threads, true, c, all.channel_end, [&](const Part& part) { write(part, k); });
   }
 }
 

@@ -1,0 +1,35 @@
+// Memory of each thread's own for packed copies, in all less than the threads' second caches; kept
+// for the next call until the thread ends.
+#pragma once
+
+#include <sys/mman.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+namespace kernel {
+namespace {
+
+struct Free {
+  void operator()(void* memory) const { std::free(memory); }
+};
+
+// At least `bytes` in a huge page where the system has them; null where there is no memory.
+inline void* packing_memory(std::int64_t bytes) {
+  thread_local std::unique_ptr<void, Free> memory;
+  thread_local std::int64_t kept = 0;
+  if (kept < bytes) {
+    constexpr std::size_t HUGE_PAGE = std::size_t{2} << 20;
+    const std::size_t size = (static_cast<std::size_t>(bytes) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    memory.reset(std::aligned_alloc(HUGE_PAGE, size));
+    kept = memory ? bytes : 0;
+#ifdef MADV_HUGEPAGE
+    if (memory) madvise(memory.get(), size, MADV_HUGEPAGE);
+#endif
+  }
+  return memory.get();
+}
+
+}  // namespace
+}  // namespace kernel
