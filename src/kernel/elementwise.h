@@ -93,7 +93,8 @@ BN_INLINE Place place_of(const View& v, const Part& part, std::int64_t n, std::i
   return {start + column, read + column};
 }
 
-// Writes the rows of a part step by step while sum_rows sums the rows of another one of its shape.
+// Writes the rows of a part step by step while sum_rows sums the rows of another one of its shape. The
+// two may have one packed copy: what a step reads there has not been reached by the sums' steps.
 template <class T, class V, int count, class Run>
 struct RowsBeside {
   const View& v;
@@ -116,13 +117,15 @@ struct RowsBeside {
     if (i > 0) run.part(0, (int)i, k);
   }
   BN_INLINE void step() {
-    if (i + LANES > length) return;
-    run.whole(i, k);
+    if (i + LANES <= length) {
+      run.whole(i, k);
+    } else if (i < length) {
+      run.part(i, (int)(length - i), k);
+    }
     i += LANES;
   }
   BN_INLINE void end() {
-    for (; i + LANES <= length; i += LANES) run.whole(i, k);
-    if (i < length) run.part(i, (int)(length - i), k);
+    while (i < length) step();
   }
 };
 

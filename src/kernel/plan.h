@@ -137,47 +137,42 @@ struct Turns {
 
 // Channels one behind the other, each summed while the one before is written: memory is read and
 // written at once, and what a core computes hides behind it. What is summed is copied, and written
-// from the copy.
+// from the copy, step by step into the places of what has been written.
 struct Overlap {
-  Index at_once, turns, items, bytes;  // of one turn's copy of one tensor
+  Index at_once, turns, items, bytes;  // of a turn's copy of one tensor
   int tensors;
 
   Overlap(const Job& job, int read, int threads) : tensors(read) {
     const View& v = job.view;
     const Index channels = v.channels, one = v.outer * v.inner * bytes_of(job.element);
-    at_once = std::clamp<Index>(cache_bytes() / 8 / std::max<Index>(1, one * tensors), 1, channels);
+    at_once = std::clamp<Index>(cache_bytes() / 4 / std::max<Index>(1, one * tensors), 1, channels);
     turns = ceil_div(channels, at_once);
     items = std::min<Index>(turns, threads > 1 ? 4 * threads : 1);
     bytes = ceil_div(at_once * one, 64) * 64;
     const bool rows = !last(v) && (v.inner >= 256 || (v.inner >= 64 && v.inner % 16 == 0));
     if (!rows || !job.tensors.stream || turns < 2 * items) items = 0;
-    if (2 * bytes * tensors > cache_bytes() * 7 / 8 * (together(v) ? threads : 1)) items = 0;
+    if (bytes * tensors > cache_bytes() * 5 / 8) items = 0;
   }
   bool worthwhile() const { return items > 0; }
-  Packed packed(char* memory, Index turn, const View& v) const {
-    if (!memory) return {};
-    char* x = memory + turn % 2 * bytes * tensors;
-    return {x, tensors > 1 ? x + bytes : nullptr, turn * at_once, at_once * v.inner};
+  Part part(const View& v, char* memory, Index turn) const {
+    const Index first = turn * at_once, end = std::min(first + at_once, v.channels);
+    Packed packed = {};
+    if (memory) packed = {memory, tensors > 1 ? memory + bytes : nullptr, first, at_once * v.inner};
+    return {first, end, 0, v.blocks, false, packed};
   }
-  Part part(Index turn, const View& v) const {
-    return {turn * at_once, std::min((turn + 1) * at_once, v.channels), 0, v.blocks, false, {}};
-  }
-  char* memory() const { return static_cast<char*>(packing_memory(2 * bytes * tensors)); }
 
   // sum(part); finish(part), which gives what write(part, k) needs; both(part, before, k): the sums
   // of one and the writing of the other, false where that can't be.
   template <class Sum, class Finish, class Write, class Both>
   void run(const View& v, int threads, Sum sum, Finish finish, Write write, Both both) const {
     auto item = [&](Index i) {
-      char* copies = memory();
+      char* memory = static_cast<char*>(packing_memory(bytes * tensors));
       const Index first = turns * i / items, end = turns * (i + 1) / items;
-      Part before = part(first, v);
-      before.packed = packed(copies, first, v);
+      Part before = part(v, memory, first);
       sum(before);
       auto k = finish(before);
       for (Index turn = first + 1; turn < end; turn++) {
-        Part next = part(turn, v);
-        next.packed = packed(copies, turn, v);
+        const Part next = part(v, memory, turn);
         const bool alike = next.channel_end - next.channel == before.channel_end - before.channel;
         if (!alike || !both(next, before, k)) {
           write(before, k);

@@ -75,7 +75,7 @@ struct Nothing {
   BN_INLINE void end() {}
 };
 
-// `beside` takes a step of its own with each step of the sums: its `begin` gets the row's box, its
+// `beside` takes a step of its own before each step of the sums: its `begin` gets the row's box, its
 // outer index and its channel, counted from the part's first.
 template <class Sum, class Beside>
 void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
@@ -98,11 +98,11 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
             const std::int64_t beyond = packed_row(v, part, n, c0 + c) - start;
             std::int64_t i = start + box.column, end = start + box.column_end;
             for (; i + LANES <= end; i += LANES) {
-              sum.add(own, i, i + beyond, key);
               beside.step();
+              sum.add(own, i, i + beyond, key);
             }
-            if (i < end) sum.add_part(own, i, i + beyond, (int)(end - i), key, sum.fill(c));
             beside.end();
+            if (i < end) sum.add_part(own, i, i + beyond, (int)(end - i), key, sum.fill(c));
           }
           kept[c] = own;
         }
