@@ -98,12 +98,13 @@ struct GradientLanes {
       }
       double lows[LANES], highs[LANES];
       store(lows, low), store(highs, high);
-      double &first = to.sums[3][c], &last = to.sums[4][c];
-      first = lows[0], last = highs[0];
-      for (int i = 1; i < LANES; i++) {
-        first = lows[i] < first ? lows[i] : first;
-        last = highs[i] > last ? highs[i] : last;
+      for (int half = LANES / 2; half > 0; half /= 2) {
+        for (int i = 0; i < half; i++) {
+          lows[i] = lows[i + half] < lows[i] ? lows[i + half] : lows[i];
+          highs[i] = highs[i + half] > highs[i] ? highs[i + half] : highs[i];
+        }
       }
+      to.sums[3][c] = lows[0], to.sums[4][c] = highs[0];
     }
   }
   void end(const Box&, std::int64_t c0, std::int64_t group, Columns<GradientLanes>& totals) {
