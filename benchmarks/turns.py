@@ -113,7 +113,7 @@ def measure(
 
     All take turns, in an order that is turned round each time. A slow one takes part in fewer
     rounds, so that it spends about `seconds` on the row; a turn of a fast one is repeated until
-    0.2 ms are over.
+    0.5 ms are over.
     """
     notes: dict[str, str] = {}
     owner: dict[str, Contender] = {}
@@ -129,7 +129,7 @@ def measure(
         one = owner[name].ask("turn", name=name, count=1).get("seconds", seconds)
         least = 3 if one < seconds else 1
         most[name] = max(least, min(rounds, int(seconds / max(one, 1e-7))))
-        count[name] = max(1, int(2e-4 / max(one, 1e-7)))
+        count[name] = max(1, int(5e-4 / max(one, 1e-7)))
     times: dict[str, list[float]] = {name: [] for name in owner}
     for turn in range(rounds):
         for name in list(owner)[:: 1 if turn % 2 else -1]:

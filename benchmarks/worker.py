@@ -28,6 +28,7 @@ __all__: list[str] = []
 
 # Of the largest value. What is off by more is not timed.
 TOLERANCE = {"float32": 2e-4, "float64": 1e-10, "float16": 4e-3, "bfloat16": 3e-2}
+QUIET = 0.015  # seconds
 PACKAGES = {"tensorflow": ["tensorflow-cpu", "tensorflow"], "ours": ["numpy"]}
 
 
@@ -82,8 +83,14 @@ class Worker:
         return {"names": list(self.calls), "refused": refused}
 
     def turn(self, name: str, count: int) -> dict[str, Any]:
-        """Average seconds of so many calls."""
+        """Average seconds of so many calls, after one that wakes threads and fills caches.
+
+        Before them comes a pause: some frameworks' threads go on spinning for milliseconds after
+        their last call, on processors that this contender needs.
+        """
         run = self.calls[name]
+        time.sleep(QUIET)
+        run()
         start = time.perf_counter()
         for _ in range(count):
             run()

@@ -126,7 +126,7 @@ class GradientSegments {
   void sum(Index c, Index end) const {
     const View& v = job_.view;
     auto item = [&](Index i) {
-      loops(job_).gradient_sums(v, job_.tensors, segment(v, i, count_, c, end),
+      loops(job_).gradient_sums(v, job_.tensors, segment(v, i, count_, {c, end, 0, 0, false, {}}),
                                 only_mean(statistics_), parts_[i]);
     };
     parallel(count_, threads_, item);
@@ -236,7 +236,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
     const Part all = {c, c + step(v), 0, v.blocks, true, {}};
     parts.sum(c, all.channel_end);
     prepare(all);
-    write_blocks(job, threads, true, c, all.channel_end, [&](const Part& part) { write(part, true); });
+    write_blocks(threads, all, [&](const Part& part) { write(part, true); });
   }
 }
 

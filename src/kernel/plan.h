@@ -67,8 +67,10 @@ inline Index segments(const View& v) {
 // Channels that are summed and written in one go, where segments are summed.
 inline Index step(const View& v) { return together(v) ? 1 : v.channels; }
 
-inline Part segment(const View& v, Index s, Index count, Index c, Index end) {
-  return {c, end, v.blocks * s / count, v.blocks * (s + 1) / count, false, {}};
+inline Part segment(const View& v, Index s, Index count, Part part) {
+  part.block = v.blocks * s / count;
+  part.block_end = v.blocks * (s + 1) / count;
+  return part;
 }
 
 inline double count_of(const View& v, const Part& part) {
@@ -187,18 +189,20 @@ struct Overlap {
   }
 };
 
-// Writes channels [c, end), blocks shared out; backwards, a thread begins with what it summed last.
+// Writes a part, its blocks shared out; backwards, a thread begins with what it summed last.
 template <class Write>
-inline void write_blocks(const Job& job, int threads, bool backwards, Index c, Index end,
-                         Write write) {
-  const View& v = job.view;
-  const Index items = std::min<Index>(v.blocks, threads == 1 ? 1 : 8 * threads);
+inline void write_blocks(int threads, const Part& part, Write write) {
+  const Index blocks = part.block_end - part.block;
+  const Index items = std::min<Index>(blocks, threads == 1 ? 1 : 8 * threads);
   const int sharing = static_cast<int>(std::min<Index>(threads, items));
   auto item = [&](Index i) {
     const Index t = owner(i, items, sharing);
     const Index reversed = items * t / sharing + items * (t + 1) / sharing - 1 - i;
-    const Index at = backwards ? reversed : i;
-    write(Part{c, end, v.blocks * at / items, v.blocks * (at + 1) / items, backwards, {}});
+    const Index at = part.backwards ? reversed : i;
+    Part own = part;
+    own.block = part.block + blocks * at / items;
+    own.block_end = part.block + blocks * (at + 1) / items;
+    write(own);
   };
   parallel(items, threads, item);
 }
@@ -208,7 +212,7 @@ template <class Write>
 inline void write_all(const Job& job, int threads, Write write) {
   const View& v = job.view;
   if (last(v) || v.channels < 4 * threads) {
-    write_blocks(job, threads, false, 0, v.channels, write);
+    write_blocks(threads, {0, v.channels, 0, v.blocks, false, {}}, write);
   } else {
     // A few long runs for each thread, which the processor fetches ahead by itself.
     const Index items = std::min<Index>(v.channels, 4 * threads);

@@ -62,18 +62,29 @@ class Segments {
       : job_(job), threads_(threads), count_(segments(job.view)) {
     parts_[0] = total;
     for (Index s = 1; s < count_; s++) parts_[s] = take_partials(scratch, job.view.channels);
-    for (Index s = 0; s < count_; s++) counts_[s] = count_of(job.view, segment(job.view, s, count_, 0, 1));
+    for (Index s = 0; s < count_; s++) counts_[s] = count_of(job.view, part(s, {}));
   }
-  void sum(Index c, Index end) const {
-    auto item = [&](Index s) {
-      loops(job_).moments(job_.view, job_.tensors, segment(job_.view, s, count_, c, end), parts_[s]);
-    };
+  void sum(const Part& all) const {
+    sum(all, [&](Index s) { loops(job_).moments(job_.view, job_.tensors, part(s, all), parts_[s]); });
+  }
+  // While the channels before them are written, of which there must be as many.
+  void sum(const Part& all, const Part& before, const Coefficients& k) const {
+    sum(all, [&](Index s) {
+      loops(job_).moments_and_normalize(job_.view, job_.tensors, part(s, all), parts_[s],
+                                        part(s, before), k);
+    });
+  }
+
+ private:
+  Part part(Index s, const Part& all) const { return segment(job_.view, s, count_, all); }
+
+  template <class Item>
+  void sum(const Part& all, Item item) const {
+    const Index c = all.channel, end = all.channel_end;
     parallel(count_, threads_, item);
     auto join = [&](Index i) { join_channels(c + i * JOINED, std::min(c + (i + 1) * JOINED, end)); };
     parallel(ceil_div(end - c, JOINED), threads_, join);
   }
-
- private:
   void join_channels(Index c, Index end) const {
     double seen = counts_[0];
     for (Index s = 1; s < count_; s++) {
@@ -88,6 +99,13 @@ class Segments {
   Partials parts_[SEGMENTS];
   double counts_[SEGMENTS];
 };
+
+// For a copy of one channel that all threads share, where it fits their caches.
+void* shared_copy(const Job& job, int threads) {
+  const Index bytes = job.view.outer * job.view.inner * bytes_of(job.element);
+  const bool fits = job.tensors.stream && bytes <= cache_bytes() * 5 / 8 * threads;
+  return fits ? packing_memory(bytes) : nullptr;
+}
 
 #if defined(__x86_64__)
 const Level* const LEVELS[] = {&level_v4, &level_v3, &level_v2};
@@ -134,7 +152,7 @@ void reduce(Job job, const Statistics& out) {
     };
     parallel(turns.items, threads, item);
   } else {
-    Segments(job, threads, total, scratch).sum(0, v.channels);
+    Segments(job, threads, total, scratch).sum({0, v.channels, 0, v.blocks, false, {}});
   }
   conclude(job, total, 0, v.channels, out);
 }
@@ -189,13 +207,29 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
     parallel(turns.items, threads, item);
     return;
   }
+  // All threads have a part of each channel, or of all at once.
   const Segments parts(job, threads, total, scratch);
-  for (Index c = 0; c < v.channels; c += step(v)) {
-    const Part all = {c, c + step(v), 0, v.blocks, true, {}};
-    parts.sum(c, all.channel_end);
-    const Coefficients k = finish(all);
-    write_blocks(job, threads, true, c, all.channel_end, [&](const Part& part) { write(part, k); });
+  auto write_all_blocks = [&](const Part& all, const Coefficients& k) {
+    write_blocks(threads, all, [&](const Part& part) { write(part, k); });
+  };
+  void* copy = together(v) ? shared_copy(job, threads) : nullptr;
+  Part before = {0, step(v), 0, v.blocks, !copy, {copy, nullptr, 0, v.inner}};
+  parts.sum(before);
+  Coefficients k = finish(before);
+  for (Index c = step(v); c < v.channels; c += step(v)) {
+    Part next = before;
+    next.channel = next.packed.channel = c;
+    next.channel_end = c + step(v);
+    if (copy && !k.careful) {
+      parts.sum(next, before, k);
+    } else {
+      write_all_blocks(before, k);
+      parts.sum(next);
+    }
+    k = finish(next);
+    before = next;
   }
+  write_all_blocks(before, k);
 }
 
 void move(const Level* level, const float* const* inputs, int arrays, float* out,
