@@ -63,10 +63,12 @@ struct Coefficients {
   const double *wide_mean, *wide_residual, *wide_scale, *wide_shift;
 };
 
-// dx = (x - mean) * slope + (dy * scale + shift), in double; in float for the channels where that is
-// enough (`in_float`, null where none is): arrays of the same names with an f.
+// dx = scale * (dy - constant + (x - mean) * slope), in double; in float for the channels where that is
+// enough (`in_float`, null where none is): (x - mean_f) * slope_f + (dy * scale_f + shift_f). Where
+// statistics were not the batch's, `of_x` is false: the slope is 0, and x is not read.
 struct GradientCoefficients {
-  const double *mean, *residual, *scale, *shift, *slope;
+  bool of_x;
+  const double *mean, *residual, *scale, *constant, *slope;
   const unsigned char* in_float;
   const float *mean_f, *scale_f, *shift_f, *slope_f;
 };

@@ -12,7 +12,7 @@ class PreparedGradient {
   PreparedGradient(const Job& job, Scratch& scratch)
       : narrow_(is_narrow(job)), spare_(job.element == Element::float32 ? 0.9 : 0.9 * 0x1p7) {
     const Index channels = job.view.channels;
-    for (double** array : {&scale_, &shift_, &slope_}) *array = scratch.take(channels);
+    for (double** array : {&scale_, &constant_, &slope_}) *array = scratch.take(channels);
     if (!narrow_) return;
     for (float*& array : float_) array = scratch.take<float>(channels);
     in_float_ = scratch.take<unsigned char>(channels);
@@ -31,31 +31,27 @@ class PreparedGradient {
       const double mean_dy = constant ? constant[c] * share : 0;
       const double mean_dy_x = slope ? slope[c] * share : 0;
       scale_[c] = scale;
-      slope_[c] = -(mean_dy_x * s.inv_std[c]) * scale;
-      shift_[c] = -mean_dy * scale;
+      constant_[c] = mean_dy;
+      slope_[c] = -(mean_dy_x * s.inv_std[c]);
       if (!narrow_) continue;
       const float mean = static_cast<float>(s.mean[c]);
+      const double slope_of_dx = slope_[c] * scale, rest = s.mean[c] - static_cast<double>(mean);
       float_[0][c] = mean;
       float_[1][c] = static_cast<float>(scale);
-      float_[3][c] = static_cast<float>(slope_[c]);
-      if (!slope) {
-        in_float_[c] = fits(scale) && std::fabs(s.mean[c]) <= 0x1p100;
-        float_[2][c] = static_cast<float>(shift_[c]);
-        continue;
-      }
-      float_[2][c] = static_cast<float>(
-          shift_[c] - ((s.mean[c] - static_cast<double>(mean)) + s.residual[c]) * slope_[c]);
-      // The loops over narrow elements leave the residual to the shift.
-      shift_[c] -= s.residual[c] * slope_[c];
-      in_float_[c] = sums && suffices(s, scale, slope_[c], mean_dy, mean_dy_x, share, *sums, c);
+      float_[2][c] = static_cast<float>(-mean_dy * scale - (rest + s.residual[c]) * slope_of_dx);
+      float_[3][c] = static_cast<float>(slope_of_dx);
+      // The loops over narrow elements leave the residual to the constant.
+      if (s.residual[c] != 0) constant_[c] += s.residual[c] * slope_[c];
+      in_float_[c] = slope ? sums && suffices(s, scale, slope_of_dx, mean_dy, mean_dy_x, share, *sums, c)
+                           : fits(scale);
     }
   }
   // Of 64-bit elements, which are never computed in less, this says nothing else than that.
   bool all_in_float(Index c, Index end) const {
     return !narrow_ || std::all_of(in_float_ + c, in_float_ + end, [](unsigned char f) { return f; });
   }
-  GradientCoefficients with(const Statistics& s) const {
-    return {s.mean, s.residual, scale_, shift_, slope_, narrow_ ? in_float_ : nullptr,
+  GradientCoefficients with(const Statistics& s, bool of_x) const {
+    return {of_x, s.mean, s.residual, scale_, constant_, slope_, narrow_ ? in_float_ : nullptr,
             float_[0], float_[1], float_[2], float_[3]};
   }
 
@@ -77,7 +73,7 @@ class PreparedGradient {
 
   bool narrow_;
   double spare_;
-  double *scale_, *shift_, *slope_;
+  double *scale_, *constant_, *slope_;
   float* float_[4] = {};
   unsigned char* in_float_ = nullptr;
 };
@@ -99,7 +95,7 @@ void finish_sums(const Job& job, const Statistics& s, const GradientSums& sums, 
 }
 
 GradientCoefficients only_mean(const Statistics& s) {
-  return {s.mean, s.residual, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
+  return {true, s.mean, s.residual, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr, nullptr};
 }
 
 void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
@@ -181,7 +177,7 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
   Scratch scratch(PreparedGradient::doubles(v.channels));
   PreparedGradient prepared(job, scratch);
   prepared.fill(s, gamma, constant, slope, 1, nullptr, 0, v.channels);
-  const GradientCoefficients k = prepared.with(s);
+  const GradientCoefficients k = prepared.with(s, slope != nullptr);
   write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
 }
@@ -198,7 +194,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
                   2 * Scratch::padded(v.channels));
   if (is_narrow(job)) sums.least = scratch.take(v.channels), sums.most = scratch.take(v.channels);
   PreparedGradient prepared(job, scratch);
-  const GradientCoefficients k = prepared.with(s);
+  const GradientCoefficients k = prepared.with(s, slope != nullptr);
   clear(sums, v.channels);
   auto prepare = [&](const Part& part) {
     prepared.fill(s, gamma, constant, slope, share, &sums, part.channel, part.channel_end);

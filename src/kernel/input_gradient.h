@@ -1,5 +1,7 @@
-// dx = (x - mean) * slope + (dy * scale + shift), in double or, in channels where that is enough, in
-// float. What x - mean lacks of the mean's digits is in the shift; only 64-bit elements subtract it.
+// dx in double is scale * (dy - constant + (x - mean) * slope), which is exactly 0 where dy is
+// constant. In float, for the channels where that is enough, it is (x - mean) * slope_f + (dy * scale_f
+// + shift_f). What x - mean lacks of the mean's digits is in the constant and the shift; only 64-bit
+// elements subtract it.
 #pragma once
 
 #include "elementwise.h"
@@ -8,7 +10,8 @@
 namespace kernel {
 namespace {
 
-// One run's step, computed in V, with the coefficients in `k`: mean, scale, shift, slope, residual.
+// One run's step, computed in V, with the coefficients in `k`: mean, scale, constant or shift, slope,
+// and residual.
 template <class T, class V>
 struct InputGradient {
   using Element = VectorOf<T>;
@@ -17,17 +20,29 @@ struct InputGradient {
   bool around;
 
   BN_INLINE InputGradient(const Tensors& t, const Place& at)
-      : x((const T*)t.x + at.read),
+      : x(t.x ? (const T*)t.x + at.read : nullptr),
         dy((const T*)t.dy + at.read),
         y(t.y ? (const T*)t.y + at.start : nullptr),
         out((T*)t.out + at.start),
         kept(t.out_addend ? (T*)t.out_addend + at.start : nullptr),
         around(t.stream) {}
-  static BN_INLINE Element dx(V x, V g, const V* k) {
+  // Of running statistics dx does not depend on x, not even on what is not finite.
+  BN_INLINE Element dx(V own, V g, const V* k) const {
     Element narrowed;
-    V d = x - k[0];
-    if constexpr (sizeof(T) == 8) d = d - k[4];
-    narrow(fma(d, k[3], fma(g, k[1], k[2])), narrowed);
+    constexpr bool IN_FLOAT = sizeof(typename V::Scalar) == 4;
+    V value;
+    if constexpr (IN_FLOAT) {
+      value = fma(g, k[1], k[2]);
+    } else {
+      value = g - k[2];
+    }
+    if (x) {
+      V d = own - k[0];
+      if constexpr (sizeof(T) == 8) d = d - k[4];
+      value = fma(d, k[3], value);
+    }
+    if constexpr (!IN_FLOAT) value = value * k[1];
+    narrow(value, narrowed);
     return narrowed;
   }
   static BN_INLINE V as_computed(const T* p) {
@@ -53,12 +68,13 @@ struct InputGradient {
     } else {
       g = as_computed(dy + i);
     }
-    write(out + i, dx(as_computed(x + i), g, k), around);
+    write(out + i, dx(x ? as_computed(x + i) : V{}, g, k), around);
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     const Element passed = gradient_part<T>(dy, y, i, n);
     if (kept) store_part(kept + i, n, passed);
-    store_part(out + i, n, dx(as_computed(load_part<T>(x + i, n, 0)), as_computed(passed), k));
+    const V own = x ? as_computed(load_part<T>(x + i, n, 0)) : V{};
+    store_part(out + i, n, dx(own, as_computed(passed), k));
   }
 };
 
@@ -79,12 +95,13 @@ BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& pa
 template <class T>
 void input_gradient(const View& v, const Tensors& tensors, const Part& part,
                     const GradientCoefficients& k) {
-  const Tensors t = as_read(tensors, part);
+  Tensors t = as_read(tensors, part);
+  if (!k.of_x) t.x = nullptr;
   if constexpr (sizeof(T) == 8) {
-    const double* const of[] = {k.mean, k.scale, k.shift, k.slope, k.residual};
+    const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
     input_gradient_in<T, D>(v, t, part, of);
   } else {
-    const double* const of[] = {k.mean, k.scale, k.shift, k.slope};
+    const double* const of[] = {k.mean, k.scale, k.constant, k.slope};
     const float* const of_f[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
     each_stretch(v, part, k.in_float, [&](const Part& stretch, bool in_float) {
       if (in_float) {
@@ -103,10 +120,11 @@ template <class T>
 void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& summed,
                              const GradientCoefficients& k, const GradientSums& out,
                              const Part& written) {
-  const Tensors t = as_read(tensors, written);
+  Tensors t = as_read(tensors, written);
+  if (!k.of_x) t.x = nullptr;
   GradientLanes<T> sum = gradient_lanes<T>(tensors, summed, k, out);
   if constexpr (sizeof(T) == 8) {
-    const double* const of[] = {k.mean, k.scale, k.shift, k.slope, k.residual};
+    const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
     sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D>>(v, t, written, of));
   } else {
     const float* const of[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};

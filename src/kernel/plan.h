@@ -41,7 +41,7 @@ inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_thread
 inline void plan(Job& job) {
   View& v = job.view;
   if (last(v)) {
-    v.rows = std::clamp<Index>(v.outer / SEGMENTS, 32, 512);
+    v.rows = std::clamp<Index>(v.outer / SEGMENTS, 128, 512);
     v.chunk = 1;
   } else if (v.inner > BLOCK) {
     v.rows = 1;

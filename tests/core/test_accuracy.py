@@ -294,6 +294,17 @@ def test_inference_keeps_an_infinite_value_to_itself():
     np.testing.assert_array_equal(y, x)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, SINGLE, DOUBLE])
+def test_with_running_statistics_the_gradient_of_x_does_not_depend_on_x(bad, dtype):
+    x = normal(24).reshape(8, 3).astype(dtype)
+    x[2, 1] = bad
+    dy = normal(24, 1).reshape(8, 3).astype(dtype)
+    running = core.Running(np.zeros(3, SINGLE), np.full(3, 4.0, SINGLE))
+    _, _, saved = core.forward(x, None, None, running, core.Settings((1,), Mode.RUNNING, 0.0))
+    np.testing.assert_array_equal(core.backward(saved, dy)[0], dy / 2)
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("shape", [(0, 3, 2), (4, 3, 0), (4, 0, 2)])
 def test_empty_batches_give_empty_results_and_no_gradient(mode, shape):

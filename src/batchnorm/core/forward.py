@@ -278,7 +278,8 @@ def backward(
     _check_result("out", out, saved.x.shape, inputs)
     _check_result("out_addend", out_addend, saved.x.shape, {**inputs, "out": out})
     if saved.y is not None:
-        dy = np.where(saved.y > 0, dy, np.zeros((), dy.dtype))
+        with np.errstate(invalid="ignore"):  # NaN lets nothing through
+            dy = np.where(saved.y > 0, dy, np.zeros((), dy.dtype))
     if out_addend is not None:
         out_addend[...] = dy
     axes, stats = saved.settings.channel_axes, (saved.mean, saved.residual, saved.inv_std)
