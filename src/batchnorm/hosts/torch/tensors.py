@@ -7,18 +7,32 @@ from __future__ import annotations
 
 from typing import Any
 
+import os
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from batchnorm import core
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["DTYPES", "array_of", "dense", "laid_out_as", "takes", "tensor_of", "vector_of"]
+__all__ = [
+    "DTYPES",
+    "PLAIN",
+    "array_of",
+    "dense",
+    "empty_like",
+    "laid_out_as",
+    "takes",
+    "tensor_of",
+    "vector_of",
+]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 BFLOAT16 = as_dtype("bfloat16")
 PLAIN = (Tensor, torch.nn.Parameter)
+LARGE = int(os.environ.get("STEP_LARGE", 32 << 20))
 
 
 def takes(x: Any, empty: bool = False) -> bool:
@@ -29,7 +43,7 @@ def takes(x: Any, empty: bool = False) -> bool:
     """
     return (
         type(x) in PLAIN
-        and x.device.type == "cpu"
+        and x.is_cpu
         and x.dtype in DTYPES
         and x.layout is torch.strided
         and not torch._C._are_functorch_transforms_active()
@@ -77,6 +91,13 @@ def dense(x: Tensor) -> Tensor:
 
 def laid_out_as(x: Tensor, other: Tensor) -> Tensor:
     """A tensor with the strides and type of x, a copy only where it has others."""
-    if other.stride() == x.stride() and other.dtype is x.dtype:
-        return other.detach()
+    if other.dtype is x.dtype and other.stride() == x.stride() and not other.is_neg():
+        return other
     return torch.empty_like(x).copy_(other.detach())
+
+
+def empty_like(x: Tensor) -> Tensor:
+    """Memory for a result laid out as the dense x."""
+    if x.nbytes < LARGE:
+        return torch.empty_like(x)
+    return tensor_of(core.empty_like(array_of(x)))
