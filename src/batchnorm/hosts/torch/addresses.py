@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from batchnorm.core import kernel
-from batchnorm.hosts.torch.tensors import PLAIN, empty_like, laid_out_as
+from batchnorm.hosts.torch.tensors import PLAIN, empty_like, is_channels_last, laid_out_as
 from batchnorm.vocabulary import Mode
 
 if TYPE_CHECKING:
     from batchnorm.hosts.torch.kernel import Call
 
-__all__ = ["Layout", "backward", "forward"]
+__all__ = ["Layout", "Vectors", "backward", "forward", "vectors"]
 
 ELEMENTS = {torch.float32: 0, torch.float64: 1, torch.float16: 2, torch.bfloat16: 3}
 TASKS: Any = getattr(kernel.chosen, "addresses", None)  # the reference takes arrays only
@@ -37,6 +37,16 @@ class Layout(NamedTuple):
     inner: int
 
 
+class Vectors(NamedTuple):
+    """Addresses of parameters and buffers, 0 where there is none."""
+
+    gamma: int
+    beta: int
+    mean: int
+    var: int
+    batches: int
+
+
 def forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Tensor | None, call: Call
 ) -> Tensor | None:
@@ -45,18 +55,18 @@ def forward(
     layout = _layout(x, settings.channel_axes)
     if layout is None or call.processes is not None or not settings.plain:
         return None
-    channels = layout.channels
-    vectors = torch.float64 if layout.element == 1 else torch.float32
-    scale, shift = _vector(gamma, vectors, channels), _vector(beta, vectors, channels)
-    mean, var = _vector(call.mean, vectors, channels), _vector(call.var, vectors, channels)
-    batches = _vector(call.batches, torch.int64, 1)
-    if UNFIT in (scale, shift, mean, var, batches) or (mean == 0) != (var == 0):
+    found = call.vectors or vectors(
+        x, layout.channels, gamma, beta, call.mean, call.var, call.batches
+    )
+    if found is None:
         return None
+    scale, shift, mean, var, batches = found
     mode = settings.mode
     if mode is Mode.RUNNING and mean == 0:
         return None
     y = empty_like(x)
-    other = 0 if addend is None else laid_out_as(x, addend).data_ptr()
+    addend = None if addend is None else laid_out_as(x, addend)  # may be a copy, held till the end
+    other = 0 if addend is None else addend.data_ptr()
     tensors = (x.data_ptr(), y.data_ptr(), other, call.relu, scale, shift)
     if 0 in tensors[:2] or (addend is not None and other == 0):
         return None
@@ -65,6 +75,8 @@ def forward(
     else:
         if mode is Mode.BATCH:
             mean = var = 0
+        if call.batches is None:
+            batches = 0
         numbers = (settings.epsilon, settings.exponential_average_factor, settings.correction)
         call.stats = TASKS.forward(*layout, *tensors, mean, var, batches, *numbers)
         call.count = layout.outer * layout.inner
@@ -73,30 +85,34 @@ def forward(
 
 
 def backward(
-    dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, call: Call
-) -> tuple[Tensor, Tensor, Tensor, Tensor | None] | None:
-    """As `core.backward`: dx, dgamma, dbeta and the addend's gradient."""
+    dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, needs: Any, call: Call
+) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None] | None:
+    """As `core.backward`: dx, and what is needed of dgamma, dbeta and the addend's gradient."""
     layout = call.layout
     if layout is None:
         return None
-    vectors = torch.float64 if layout.element == 1 else torch.float32
-    scale = _vector(gamma, vectors, layout.channels)
+    kind = torch.float64 if layout.element == 1 else torch.float32
+    scale = _vector(gamma, kind, layout.channels)
     dy = laid_out_as(x, dy)
     at = (x.data_ptr(), dy.data_ptr(), 0 if y is None else y.data_ptr())
     if scale == UNFIT or 0 in at[:2]:
         return None
     dx = empty_like(x)
-    daddend = empty_like(x) if call.addend else None
-    dgamma = torch.empty(layout.channels, dtype=vectors, device="cpu")
-    dbeta = torch.empty(layout.channels, dtype=vectors, device="cpu")
+    daddend = empty_like(x) if needs[3] else None
+    dgamma = torch.empty_like(gamma) if gamma is not None and needs[1] else None
+    dbeta = None
+    if needs[2]:
+        dbeta = (
+            torch.empty(layout.channels, dtype=kind) if gamma is None else torch.empty_like(gamma)
+        )
     cancelled = TASKS.backward(
         *layout,
         *at,
         dx.data_ptr(),
         0 if daddend is None else daddend.data_ptr(),
         scale,
-        dgamma.data_ptr(),
-        dbeta.data_ptr(),
+        0 if dgamma is None else dgamma.data_ptr(),
+        0 if dbeta is None else dbeta.data_ptr(),
         call.stats,
         call.count is not None,
         call.settings.epsilon,
@@ -104,6 +120,27 @@ def backward(
     if cancelled:  # only the reference finds the digits that are left
         return None
     return dx, dgamma, dbeta, daddend
+
+
+def vectors(
+    x: Tensor,
+    channels: int,
+    gamma: Tensor | None,
+    beta: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    batches: Tensor | None,
+) -> Vectors | None:
+    """The addresses of what belongs to a batch norm of x; None where one of them doesn't fit."""
+    kind = torch.float64 if x.dtype is torch.float64 else torch.float32
+    found = Vectors(
+        _vector(gamma, kind, channels),
+        _vector(beta, kind, channels),
+        _vector(mean, kind, channels),
+        _vector(var, kind, channels),
+        0 if batches is None else _vector(batches, torch.int64, None),
+    )
+    return None if UNFIT in found or (mean is None) != (var is None) else found
 
 
 def _layout(x: Tensor, axes: tuple[int, ...]) -> Layout | None:
@@ -118,9 +155,7 @@ def _layout(x: Tensor, axes: tuple[int, ...]) -> Layout | None:
         inner = 1
         for length in shape[axis + 1 :]:
             inner *= length
-    elif axis == 1 and len(shape) == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        inner = 1
-    elif axis == 1 and len(shape) == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+    elif axis == 1 and is_channels_last(x):
         inner = 1
     else:
         return None
@@ -129,14 +164,14 @@ def _layout(x: Tensor, axes: tuple[int, ...]) -> Layout | None:
     return Layout(ELEMENTS[x.dtype], size // (channels * inner), channels, inner)
 
 
-def _vector(t: Tensor | None, dtype: torch.dtype, count: int) -> int:
-    """The address of `count` values side by side, 0 for none, `UNFIT` for another tensor."""
+def _vector(t: Tensor | None, dtype: torch.dtype, count: int | None) -> int:
+    """The address of `count` values (None: of one number), 0 for none, `UNFIT` for another."""
     if t is None:
         return 0
     if (
         type(t) in PLAIN
         and t.dtype is dtype
-        and t.numel() == count
+        and t.shape == (() if count is None else (count,))
         and t.is_cpu
         and t.is_contiguous()
         and not t.is_neg()

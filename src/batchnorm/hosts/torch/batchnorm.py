@@ -7,6 +7,7 @@ how a model gets them (`accelerate.py`, `port.py`).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
-from batchnorm.hosts.torch import processes, rules
+from batchnorm.hosts.torch import addresses, processes, rules
+from batchnorm.hosts.torch.addresses import Vectors
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
@@ -32,6 +34,7 @@ __all__ = [
     "SyncBatchNorm",
 ]
 
+_settings = lru_cache(maxsize=64)(core.Settings)
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SIXTEEN_BIT = (torch.float16, torch.bfloat16)
 
@@ -52,10 +55,14 @@ class Hosted(Freezing, _BatchNorm):
         if self.semantics != "torch":
             return self._forward_as_another(input, addend, relu)
         others, state = self._processes(), self._tensors()
+        vectors = None
         if others is not None and takes(input, empty=True):
             self._check_input_dim(input)
-        elif others is not None or not self._suits(input, state):
-            return add_and_relu(self._forward_by_torch(input), addend, relu)
+        else:
+            if others is None:
+                vectors = self._vectors(input, state)
+            if others is not None or not (vectors or self._suits(input, state)):
+                return add_and_relu(self._forward_by_torch(input), addend, relu)
         weight, bias, mean, var, batches = state
         factor: Any = self.momentum
         if not self.training or not self.track_running_stats:
@@ -69,16 +76,18 @@ class Hosted(Freezing, _BatchNorm):
         mode = Mode.BATCH
         if mean is not None and not (self.training and not self.track_running_stats):
             mode = Mode.BATCH_AND_UPDATE if self.training else Mode.RUNNING
+        settings = _settings if vectors else core.Settings
         return normalize(
             input,
             weight,
             bias,
             Buffers(mean, var),
-            core.Settings((1,), mode, self.eps, factor, 1),
+            settings((1,), mode, self.eps, factor, 1),
             addend=addend,
             relu=relu,
             processes=others,
             batches=batches,
+            vectors=vectors,
         )
 
     def extra_repr(self) -> str:
@@ -139,13 +148,25 @@ class Hosted(Freezing, _BatchNorm):
 
         From where torch keeps them: asking for them as attributes takes as long as all the rest.
         """
-        if not torch.compiler.is_compiling():
-            own, buffers = self._parameters, self._buffers
-            try:
-                return own["weight"], own["bias"], *[buffers[name] for name in BUFFERS]
-            except KeyError:  # computed from others, as by torch.nn.utils.prune
-                pass
-        return self.weight, self.bias, *[getattr(self, name) for name in BUFFERS]
+        own, buffers = self._parameters, self._buffers
+        try:
+            return own["weight"], own["bias"], *[buffers[name] for name in BUFFERS]
+        except KeyError:  # computed from others, as by torch.nn.utils.prune
+            return self.weight, self.bias, *[getattr(self, name) for name in BUFFERS]
+
+    def _vectors(self, x: Any, state: tuple[Any, ...]) -> Vectors | None:
+        """The short way to what `_suits` finds, for what the kernel takes by addresses."""
+        if torch.compiler.is_compiling() or not takes(x) or x.dim() < 2:
+            return None
+        self._check_input_dim(x)
+        vectors = addresses.vectors(x, x.shape[1], *state)
+        batch = self.training or state[2] is None
+        if vectors is None or (batch and x.numel() == x.shape[1]):
+            return None
+        eps = self.eps
+        if type(eps) is not float or not isinstance(self.momentum, float | None):
+            return None
+        return vectors if eps > 0 or (eps == 0 and not batch) else None
 
     def _suits(self, x: Any, state: tuple[Any, ...]) -> bool:
         """Whether torch would accept this call, and our kernel or its operators can do it."""

@@ -17,10 +17,13 @@ from batchnorm import core
 from batchnorm.hosts.torch import addresses
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.second_gradient import Normalized, second_gradient
-from batchnorm.hosts.torch.tensors import array_of, laid_out_as, takes, tensor_of, vector_of
+from batchnorm.hosts.torch.tensors import array_of, laid_out_as, plain, tensor_of, vector_of
+from batchnorm.hosts.torch.threads import share_threads
 from batchnorm.vocabulary import Array
 
 __all__ = ["Call", "Normalize", "forward"]
+
+share_threads()  # whoever computes tensors with the kernel does so between torch's own operations
 
 
 class Call:
@@ -41,6 +44,7 @@ class Call:
         "settings",
         "stats",
         "var",
+        "vectors",
     )
 
     def __init__(
@@ -58,6 +62,7 @@ class Call:
         self.stats: Array | None = None
         self.count: Any = None
         self.layout: addresses.Layout | None = None
+        self.vectors: addresses.Vectors | None = None
 
     def running(self) -> core.Running | None:
         """The buffers as the core takes them."""
@@ -125,8 +130,8 @@ class Normalize(Function):
         x, gamma, y = ctx.saved_tensors
         call, needs = ctx.call, ctx.needs_input_grad
         found = None
-        if not torch.is_grad_enabled() and takes(dy):
-            found = addresses.backward(dy, x, gamma, y, call)
+        if not torch.is_grad_enabled() and plain(dy):
+            found = addresses.backward(dy, x, gamma, y, needs, call)
         dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
         return (
             dx if needs[0] else None,
@@ -208,7 +213,7 @@ def _arrays(
 def _buffer(tensor: Tensor) -> Array:
     """A buffer whose new value is rounded once: of 16 bits, in float64 until it is stored."""
     narrow = tensor.dtype not in (torch.float32, torch.float64)
-    wide = tensor.detach().to(torch.float64) if narrow else tensor.detach()
+    wide = tensor.detach().to(torch.float64) if narrow else tensor.detach().resolve_neg()
     return np.asarray(wide.reshape(-1).numpy())
 
 
