@@ -5,7 +5,6 @@ Not here: what is done with them.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -33,7 +32,7 @@ __all__ = [
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 BFLOAT16 = as_dtype("bfloat16")
 PLAIN = (Tensor, torch.nn.Parameter)
-LARGE = int(os.environ.get("STEP_LARGE", 32 << 20))
+LARGE = 32 << 20  # bytes from which malloc asks the system for fresh pages every time
 
 
 def takes(x: Any, empty: bool = False) -> bool:
@@ -108,7 +107,7 @@ def laid_out_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """Memory for a result laid out as the dense x."""
+    """Memory for a result laid out as the dense x: torch's own, or from large results given back."""
     if x.nbytes < LARGE:
         return torch.empty_like(x)
     return tensor_of(core.empty_like(array_of(x)))
