@@ -107,7 +107,7 @@ def laid_out_as(x: Tensor, other: Tensor) -> Tensor:
 
 
 def empty_like(x: Tensor) -> Tensor:
-    """Memory for a result laid out as the dense x: torch's own, or from large results given back."""
+    """Memory for a result laid out as the dense x: torch's own, or of large results given back."""
     if x.nbytes < LARGE:
         return torch.empty_like(x)
     return tensor_of(core.empty_like(array_of(x)))
