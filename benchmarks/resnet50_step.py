@@ -26,11 +26,8 @@ import torch
 from torch import nn
 
 import batchnorm as bn
-from batchnorm import _kernel
-from batchnorm.hosts.torch.threads import share_threads
 
 RATE = 0.001  # at 0.01 rounding alone decides where random labels lead within a few steps
-SHARED = ", on torch's threads"
 RESULT = Path(__file__).parent / "results" / "resnet50_step.md"
 
 
@@ -118,8 +115,6 @@ def contenders(model: nn.Module) -> dict[str, nn.Module]:
 def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int) -> dict:
     """Seconds per step of each contender, one list entry a round."""
     steps = {name: stepper(one, rate=0.0) for name, one in contenders(model).items()}
-    for name in ("accelerate", "accelerate, fuse=True"):
-        steps[name + SHARED] = on_torchs_threads(steps[name])
     found: dict[str, list[float]] = {name: [] for name in steps}
     for step in steps.values():
         step(*batch)
@@ -129,19 +124,6 @@ def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: in
             step(*batch)
             found[name].append(time.perf_counter() - start)
     return found
-
-
-def on_torchs_threads(step: Callable[..., float]) -> Callable[..., float]:
-    """The step with our loops run by torch's OpenMP."""
-
-    def run(*batch: torch.Tensor) -> float:
-        share_threads()
-        try:
-            return step(*batch)
-        finally:
-            _kernel.set_runner(0)
-
-    return run
 
 
 def report(arguments: argparse.Namespace) -> str:

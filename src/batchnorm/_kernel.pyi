@@ -75,6 +75,65 @@ class Kernel:
     ) -> Array | None: ...
     def move(self, inputs: list[Array], out: Array | None, stream: bool) -> None: ...
 
+class Addresses:
+    def __init__(self, level: str) -> None: ...
+    def forward(
+        self,
+        element: int,
+        outer: int,
+        channels: int,
+        inner: int,
+        x: int,
+        out: int,
+        addend: int,
+        relu: bool,
+        gamma: int,
+        beta: int,
+        running_mean: int,
+        running_var: int,
+        batches: int,
+        epsilon: float,
+        factor: float,
+        correction: float,
+        /,
+    ) -> Array: ...
+    def infer(
+        self,
+        element: int,
+        outer: int,
+        channels: int,
+        inner: int,
+        x: int,
+        out: int,
+        addend: int,
+        relu: bool,
+        gamma: int,
+        beta: int,
+        mean: int,
+        var: int,
+        epsilon: float,
+        /,
+    ) -> Array: ...
+    def backward(
+        self,
+        element: int,
+        outer: int,
+        channels: int,
+        inner: int,
+        x: int,
+        dy: int,
+        y: int,
+        out: int,
+        out_addend: int,
+        gamma: int,
+        dgamma: int,
+        dbeta: int,
+        stats: Array,
+        batch: bool,
+        epsilon: float,
+        /,
+    ) -> bool: ...
+
 def num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...
 def set_runner(address: int) -> None: ...

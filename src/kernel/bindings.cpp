@@ -156,6 +156,13 @@ class Vectors {
     next_ += channels_;
     return true;
   }
+  const double* widened(std::uintptr_t address, bool wide) {
+    if (!address || wide) return reinterpret_cast<const double*>(address);
+    const float* p = reinterpret_cast<const float*>(address);
+    const double* out = next_;
+    for (std::int64_t c = 0; c < channels_; c++) *next_++ = p[c];
+    return out;
+  }
 
  private:
   std::int64_t channels_;
@@ -184,28 +191,55 @@ void run(const View& view, Task task) {
   task();
 }
 
-// (1 - factor) * old + factor * new in double, rounded once to the type of `old`.
+// (1 - factor) * old + factor * new in double, rounded once to T.
+template <class T>
+void move_average(T* to, npy_intp to_step, const T* old, npy_intp step, const double* values,
+                  double factor, std::int64_t channels) {
+  const double keep = 1.0 - factor;
+  for (std::int64_t c = 0; c < channels; c++) {
+    to[c * to_step] = static_cast<T>(keep * static_cast<double>(old[c * step]) + factor * values[c]);
+  }
+}
+
 nb::object averaged(nb::handle old, const double* values, double factor, std::int64_t channels) {
   PyArrayObject* a = array_of(old);
   nb::object result = steal(PyArray_NewLikeArray(a, NPY_KEEPORDER, nullptr, 0));
   auto* made = reinterpret_cast<PyArrayObject*>(result.ptr());
-  const char* p = PyArray_BYTES(a);
-  const npy_intp stride = PyArray_STRIDE(a, 0), to = PyArray_STRIDE(made, 0);
-  const double keep = 1.0 - factor;
-  for (std::int64_t c = 0; c < channels; c++) {
-    char* target = PyArray_BYTES(made) + c * to;
-    if (PyArray_TYPE(a) == NPY_FLOAT) {
-      const double before = *reinterpret_cast<const float*>(p + c * stride);
-      *reinterpret_cast<float*>(target) = static_cast<float>(keep * before + factor * values[c]);
-    } else {
-      const double before = *reinterpret_cast<const double*>(p + c * stride);
-      *reinterpret_cast<double*>(target) = keep * before + factor * values[c];
-    }
+  const npy_intp to = PyArray_STRIDE(made, 0), from = PyArray_STRIDE(a, 0);
+  if (PyArray_TYPE(a) == NPY_FLOAT) {
+    move_average(static_cast<float*>(PyArray_DATA(made)), to / 4,
+                 static_cast<const float*>(PyArray_DATA(a)), from / 4, values, factor, channels);
+  } else {
+    move_average(static_cast<double*>(PyArray_DATA(made)), to / 8,
+                 static_cast<const double*>(PyArray_DATA(a)), from / 8, values, factor, channels);
   }
   return result;
 }
 
+// The rows mean, residual and inv_std of a float64 array; the kernel reads them only.
+bool statistics(nb::handle h, std::int64_t channels, Statistics& s) {
+  PyArrayObject* a = array_of(h);
+  if (!a || PyArray_NDIM(a) != 2 || PyArray_DIM(a, 0) < 3 || PyArray_DIM(a, 1) != channels ||
+      PyArray_TYPE(a) != NPY_DOUBLE || !PyArray_IS_C_CONTIGUOUS(a) || !plain(a)) {
+    return false;
+  }
+  auto* data = static_cast<double*>(PyArray_DATA(a));
+  s = {data, data + channels, data + 2 * channels, nullptr};
+  return true;
+}
+
+// Running statistics as the rows that normalize.
+void inferred(const double* mean, const double* var, double epsilon, std::int64_t channels,
+              const Statistics& s) {
+  for (std::int64_t c = 0; c < channels; c++) {
+    s.mean[c] = mean[c];
+    s.residual[c] = 0;
+    s.inv_std[c] = 1.0 / std::sqrt(var[c] + epsilon);
+  }
+}
+
 #include "kernel_class.h"
+#include "addresses_class.h"
 
 }  // namespace
 
@@ -216,6 +250,7 @@ NB_MODULE(_kernel, m) {
   // The module's own functions are held by Python modules, which a process never frees.
   nb::set_leak_warnings(false);
   define_kernel(m);
+  define_addresses(m);
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, nb::arg("count"));
   m.def("set_runner", [](std::uintptr_t address) { set_runner(reinterpret_cast<Runner>(address)); },

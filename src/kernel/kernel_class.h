@@ -89,11 +89,7 @@ class Kernel {
     a.job.tensors.relu = relu;
     Rows rows = new_rows(3, channels);
     const Statistics s = {rows.row[0], rows.row[1], rows.row[2], nullptr};
-    for (std::int64_t c = 0; c < channels; c++) {
-      s.mean[c] = own_mean[c];
-      s.residual[c] = 0;
-      s.inv_std[c] = 1.0 / std::sqrt(own_var[c] + epsilon);
-    }
+    inferred(own_mean, own_var, epsilon, channels, s);
     run(a.job.view, [&] { kernel::normalize(a.job, s, affine); });
     return nb::make_tuple(a.out, rows.array);
   }
@@ -205,18 +201,6 @@ class Kernel {
   }
 
  private:
-  // The rows mean, residual and inv_std of a float64 array; the kernel reads them only.
-  static bool statistics(nb::handle h, std::int64_t channels, Statistics& s) {
-    PyArrayObject* a = array_of(h);
-    if (!a || PyArray_NDIM(a) != 2 || PyArray_DIM(a, 0) < 3 || PyArray_DIM(a, 1) != channels ||
-        PyArray_TYPE(a) != NPY_DOUBLE || !PyArray_IS_C_CONTIGUOUS(a) || !plain(a)) {
-      return false;
-    }
-    auto* data = static_cast<double*>(PyArray_DATA(a));
-    s = {data, data + channels, data + 2 * channels, nullptr};
-    return true;
-  }
-
   const Level* level_;
 };
 

@@ -266,15 +266,19 @@ def test_classes_derived_from_torchs_stay_as_they_are():
 
 def test_the_kernel_really_computes_it(monkeypatch):
     calls = []
-    forward = kernel_file.core.forward
-    monkeypatch.setattr(
-        kernel_file.core, "forward", lambda *a, **k: calls.append(1) or forward(*a, **k)
-    )
+    for place, name in ((kernel_file.addresses, "addresses"), (kernel_file.core, "arrays")):
+        monkeypatch.setattr(
+            place,
+            "forward",
+            lambda *a, run=place.forward, name=name, **k: (run(*a, **k), calls.append(name))[0],
+        )
     ours = accelerate(nn.BatchNorm2d(3))
     ours(torch.randn(2, 3, 4, 4))
-    assert calls == [1]
+    assert calls == ["addresses"]
+    ours(torch.randn(2, 4, 4, 3).permute(0, 3, 1, 2)[:, :, ::2])
+    assert calls == ["addresses"] * 2
     ours.to("meta")(torch.empty(2, 3, 4, 4, device="meta"))
-    assert calls == [1]
+    assert calls == ["addresses"] * 2
 
 
 def test_a_batch_changed_before_the_backward_is_noticed():

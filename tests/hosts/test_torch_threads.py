@@ -52,7 +52,7 @@ def test_torchs_threads_give_the_same_bits_as_ours():
         ours = results()
     finally:
         torch.set_num_threads(threads)
-        _kernel.set_runner(0)
+        share_threads()
     assert all(np.array_equal(a, b) for a, b in zip(theirs, ours, strict=True))
 
 

@@ -26,6 +26,7 @@ class Compiled:
     """One level's loops: `forward`, `infer` and `backward` whole, and the halves.
 
     The whole tasks give None where they don't take a case; the halves then go to the reference.
+    `addresses` are the whole tasks on memory that a host vouches for.
     """
 
     def __init__(self, level: str) -> None:
@@ -34,6 +35,7 @@ class Compiled:
         self.forward = kernel.forward
         self.infer = kernel.infer
         self.backward = kernel.backward
+        self.addresses = _kernel.Addresses(level)
         self.empty_like = _kernel.empty_like
 
     def reduce(self, x: Array, axes: tuple[int, ...], weights: Array | None = None) -> Moments:

@@ -7,6 +7,7 @@ how a model gets them (`accelerate.py`, `port.py`).
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
-from batchnorm.hosts.torch import processes, rules
+from batchnorm.hosts.torch import addresses, processes, rules
+from batchnorm.hosts.torch.addresses import Vectors
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
@@ -32,6 +34,8 @@ __all__ = [
     "SyncBatchNorm",
 ]
 
+_settings = lru_cache(maxsize=64)(core.Settings)
+BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SIXTEEN_BIT = (torch.float16, torch.bfloat16)
 
 
@@ -50,32 +54,40 @@ class Hosted(Freezing, _BatchNorm):
         """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
         if self.semantics != "torch":
             return self._forward_as_another(input, addend, relu)
-        others = self._processes()
+        others, state = self._processes(), self._tensors()
+        vectors = None
         if others is not None and takes(input, empty=True):
             self._check_input_dim(input)
-        elif others is not None or not self._suits(input):
-            return add_and_relu(self._forward_by_torch(input), addend, relu)
+        else:
+            if others is None:
+                vectors = self._vectors(input, state)
+            if others is not None or not (vectors or self._suits(input, state)):
+                return add_and_relu(self._forward_by_torch(input), addend, relu)
+        weight, bias, mean, var, batches = state
         factor: Any = self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if factor is None:
-                count = self.num_batches_tracked
-                lazy = torch.compiler.is_compiling()  # no number leaves a graph
-                factor = 1.0 / (count.to(torch.float64) if lazy else float(count))
+        if not self.training or not self.track_running_stats:
+            batches = None
+        elif batches is not None and factor is None:
+            batches.add_(1)
+            lazy = torch.compiler.is_compiling()  # no number leaves a graph
+            factor = 1.0 / (batches.to(torch.float64) if lazy else float(batches))
+            batches = None
         factor = 0.0 if factor is None else factor
         mode = Mode.BATCH
-        if self.running_mean is not None and not (self.training and not self.track_running_stats):
+        if mean is not None and not (self.training and not self.track_running_stats):
             mode = Mode.BATCH_AND_UPDATE if self.training else Mode.RUNNING
-        settings = core.Settings((1,), mode, self.eps, factor, 1)
+        settings = _settings if vectors else core.Settings
         return normalize(
             input,
-            self.weight,
-            self.bias,
-            Buffers(self.running_mean, self.running_var),
-            settings,
+            weight,
+            bias,
+            Buffers(mean, var),
+            settings((1,), mode, self.eps, factor, 1),
             addend=addend,
             relu=relu,
             processes=others,
+            batches=batches,
+            vectors=vectors,
         )
 
     def extra_repr(self) -> str:
@@ -131,7 +143,32 @@ class Hosted(Freezing, _BatchNorm):
         """With whom the batch is shared; only SyncBatchNorm has others."""
         return None
 
-    def _suits(self, x: Any) -> bool:
+    def _tensors(self) -> tuple[Any, ...]:
+        """Weight, bias, running mean and variance, and the number of batches.
+
+        From where torch keeps them: asking for them as attributes takes as long as all the rest.
+        """
+        own, buffers = self._parameters, self._buffers
+        try:
+            return own["weight"], own["bias"], *[buffers[name] for name in BUFFERS]
+        except KeyError:  # computed from others, as by torch.nn.utils.prune
+            return self.weight, self.bias, *[getattr(self, name) for name in BUFFERS]
+
+    def _vectors(self, x: Any, state: tuple[Any, ...]) -> Vectors | None:
+        """The short way to what `_suits` finds, for what the kernel takes by addresses."""
+        if torch.compiler.is_compiling() or not takes(x) or x.dim() < 2:
+            return None
+        self._check_input_dim(x)
+        vectors = addresses.vectors(x, x.shape[1], *state)
+        batch = self.training or state[2] is None
+        if vectors is None or (batch and x.numel() == x.shape[1]):
+            return None
+        eps = self.eps
+        if type(eps) is not float or not isinstance(self.momentum, float | None):
+            return None
+        return vectors if eps > 0 or (eps == 0 and not batch) else None
+
+    def _suits(self, x: Any, state: tuple[Any, ...]) -> bool:
         """Whether torch would accept this call, and our kernel or its operators can do it."""
         if torch.compiler.is_compiling():
             if torch.compiler.is_exporting() or x.device.type != "cpu" or x.dtype not in DTYPES:
@@ -141,16 +178,17 @@ class Hosted(Freezing, _BatchNorm):
         if x.dim() < 2 or x.numel() == 0:
             return False
         self._check_input_dim(x)
-        if (self.running_mean is None) != (self.running_var is None):
+        _, _, mean, var, _ = state
+        if (mean is None) != (var is None):
             return False
-        batch = self.training or self.running_mean is None
+        batch = self.training or mean is None
         channels = x.shape[1]
         if batch and x.numel() == channels:
             return False
         plain = isinstance(self.eps, float) and isinstance(self.momentum, float | None)
         if not plain or self.eps < 0 or (batch and self.eps == 0):
             return False
-        for tensor in (self.weight, self.bias, self.running_mean, self.running_var):
+        for tensor in state[:4]:
             if tensor is not None:
                 if tensor.dim() != 1 or tensor.shape[0] != channels or tensor.device != x.device:
                     return False

@@ -14,22 +14,38 @@ from torch import Tensor
 from torch.autograd import Function
 
 from batchnorm import core
+from batchnorm.hosts.torch import addresses
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.second_gradient import Normalized, second_gradient
-from batchnorm.hosts.torch.tensors import array_of, laid_out_as, tensor_of, vector_of
+from batchnorm.hosts.torch.tensors import array_of, laid_out_as, plain, tensor_of, vector_of
+from batchnorm.hosts.torch.threads import share_threads
 from batchnorm.vocabulary import Array
 
-__all__ = ["Call", "Normalize"]
+__all__ = ["Call", "Normalize", "forward"]
+
+share_threads()  # whoever computes tensors with the kernel does so between torch's own operations
 
 
 class Call:
     """What a forward is done with besides tensors that have gradients, and what it leaves.
 
-    `mean` and `var` are the module's own buffers; the forward moves them in place. `addend` says
-    whether there is one, which needs `relu`; neither is there with several processes.
+    `mean`, `var` and `batches` are the module's own buffers; the forward moves them in place.
+    `addend` says whether there is one, which needs `relu`; neither is there with several processes.
     """
 
-    __slots__ = ("addend", "count", "mean", "processes", "relu", "settings", "stats", "var")
+    __slots__ = (
+        "addend",
+        "batches",
+        "count",
+        "layout",
+        "mean",
+        "processes",
+        "relu",
+        "settings",
+        "stats",
+        "var",
+        "vectors",
+    )
 
     def __init__(
         self,
@@ -39,11 +55,14 @@ class Call:
         relu: bool,
         addend: bool,
         processes: Processes | None,
+        batches: Tensor | None = None,
     ) -> None:
-        self.settings, self.mean, self.var = settings, mean, var
+        self.settings, self.mean, self.var, self.batches = settings, mean, var, batches
         self.relu, self.addend, self.processes = relu, addend, processes
         self.stats: Array | None = None
         self.count: Any = None
+        self.layout: addresses.Layout | None = None
+        self.vectors: addresses.Vectors | None = None
 
     def running(self) -> core.Running | None:
         """The buffers as the core takes them."""
@@ -62,6 +81,34 @@ class Call:
                 own.copy_(torch.from_numpy(value).reshape(own.shape))
 
 
+def forward(
+    x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Tensor | None, call: Call
+) -> Tensor:
+    """As `core.forward` for a dense x, of all processes together where the call has some."""
+    y = addresses.forward(x, gamma, beta, addend, call)
+    if y is not None:
+        return y
+    if call.batches is not None:
+        call.batches.add_(1)
+    given = call.running()
+    values = array_of(x)
+    result, running, saved = core.forward(
+        values,
+        vector_of(gamma),
+        vector_of(beta),
+        given,
+        call.settings,
+        out=call.result(values),
+        addend=None if addend is None else array_of(laid_out_as(x, addend)),
+        relu=call.relu,
+        replicas=call.processes,
+    )
+    if running is not given:
+        call.move(running)
+    call.stats, call.count = saved.stats, saved.count
+    return tensor_of(result)
+
+
 class Normalize(Function):
     """relu(batch_norm(x) + addend) of one `Call`."""
 
@@ -69,40 +116,28 @@ class Normalize(Function):
     def forward(
         ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Any, call: Call
     ) -> Tensor:
-        """As `core.forward` for a dense x, of all processes together where the call has some."""
-        given = call.running()
-        other = None if addend is None else array_of(laid_out_as(x, addend))
-        values = array_of(x)
-        y, running, saved = core.forward(
-            values,
-            vector_of(gamma),
-            vector_of(beta),
-            given,
-            call.settings,
-            out=call.result(values),
-            addend=other,
-            relu=call.relu,
-            replicas=call.processes,
-        )
-        if running is not given:
-            call.move(running)
-        call.stats, call.count = saved.stats, saved.count
-        result = tensor_of(y)
+        """As `forward`."""
+        y = forward(x, gamma, beta, addend, call)
         ctx.call = call
-        ctx.save_for_backward(x, gamma, beta, addend, result if call.relu else None)
-        return result
+        # Of beta and the addend nothing but this is needed: others may change them meanwhile.
+        ctx.beta = None if beta is None else (beta.dtype, beta.shape)
+        ctx.save_for_backward(x, gamma, y if call.relu else None)
+        return y
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> Any:
         """The four gradients, which can be differentiated again."""
-        x, gamma, beta, addend, y = ctx.saved_tensors
-        needs = ctx.needs_input_grad
-        dx, dgamma, dbeta, daddend = Gradient.apply(dy, x, gamma, y, ctx.call)
+        x, gamma, y = ctx.saved_tensors
+        call, needs = ctx.call, ctx.needs_input_grad
+        found = None
+        if not torch.is_grad_enabled() and plain(dy):
+            found = addresses.backward(dy, x, gamma, y, needs, call)
+        dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
         return (
             dx if needs[0] else None,
-            _as(dgamma, gamma) if needs[1] else None,
-            _as(dbeta, beta) if needs[2] else None,
-            daddend.to(addend.dtype) if needs[3] else None,
+            _as(dgamma, gamma.dtype, gamma.shape) if needs[1] else None,
+            _as(dbeta, *ctx.beta) if needs[2] else None,
+            daddend if needs[3] else None,
             None,
         )
 
@@ -145,7 +180,7 @@ class Gradient(Function):
         if of_daddend is not None:
             of_g = of_g + of_daddend
         of_dy = of_g if y is None else of_g * (y > 0)
-        own = None if gamma is None else _as(of_gamma, gamma)
+        own = None if gamma is None else _as(of_gamma, gamma.dtype, gamma.shape)
         return of_dy.to(dy.dtype), of_x.to(x.dtype), own, None, None
 
 
@@ -178,12 +213,14 @@ def _arrays(
 def _buffer(tensor: Tensor) -> Array:
     """A buffer whose new value is rounded once: of 16 bits, in float64 until it is stored."""
     narrow = tensor.dtype not in (torch.float32, torch.float64)
-    wide = tensor.detach().to(torch.float64) if narrow else tensor.detach()
+    wide = tensor.detach().to(torch.float64) if narrow else tensor.detach().resolve_neg()
     return np.asarray(wide.reshape(-1).numpy())
 
 
-def _as(gradient: Tensor, parameter: Tensor) -> Tensor:
-    return gradient.to(parameter.dtype).reshape(parameter.shape)
+def _as(gradient: Tensor, dtype: torch.dtype, shape: torch.Size) -> Tensor:
+    if gradient.dtype is dtype and gradient.shape == shape:
+        return gradient
+    return gradient.to(dtype).reshape(shape)
 
 
 def _count(count: Any) -> float | None:

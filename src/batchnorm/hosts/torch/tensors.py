@@ -12,13 +12,27 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from batchnorm import core
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["DTYPES", "array_of", "dense", "laid_out_as", "takes", "tensor_of", "vector_of"]
+__all__ = [
+    "DTYPES",
+    "PLAIN",
+    "array_of",
+    "dense",
+    "empty_like",
+    "is_channels_last",
+    "laid_out_as",
+    "plain",
+    "takes",
+    "tensor_of",
+    "vector_of",
+]
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 BFLOAT16 = as_dtype("bfloat16")
 PLAIN = (Tensor, torch.nn.Parameter)
+LARGE = 32 << 20  # bytes from which malloc asks the system for fresh pages every time
 
 
 def takes(x: Any, empty: bool = False) -> bool:
@@ -28,20 +42,28 @@ def takes(x: Any, empty: bool = False) -> bool:
     or differentiated forwards: those need operations that torch itself can see.
     """
     return (
-        type(x) in PLAIN
-        and x.device.type == "cpu"
+        plain(x)
+        and x.is_cpu
         and x.dtype in DTYPES
         and x.layout is torch.strided
-        and not torch._C._are_functorch_transforms_active()
-        and forward_ad._current_level < 0
-        and not torch.jit.is_tracing()
+        and not x.is_neg()
+        and not torch._C._is_tracing()
         and (empty or x.numel() > 0)
+    )
+
+
+def plain(x: Any) -> bool:
+    """Whether it is a tensor and nothing but: not of a derived class, vectorised or dual."""
+    return (
+        type(x) in PLAIN
+        and forward_ad._current_level < 0
+        and not torch._C._are_functorch_transforms_active()
     )
 
 
 def array_of(tensor: Tensor) -> Array:
     """The tensor's own memory as an array."""
-    tensor = tensor.detach()
+    tensor = tensor.detach().resolve_neg()
     if tensor.dtype is torch.bfloat16:  # NumPy has none of its own, so its bits travel
         return np.asarray(tensor.view(torch.int16).numpy().view(BFLOAT16))
     return np.asarray(tensor.numpy())
@@ -58,7 +80,7 @@ def vector_of(tensor: Tensor | None) -> Array | None:
     """A parameter as the kernel takes it: one value per channel, of at least 32 bits."""
     if tensor is None:
         return None
-    wide = tensor.detach()
+    wide = tensor.detach().resolve_neg()
     if wide.dtype not in (torch.float32, torch.float64):
         wide = wide.to(torch.float32)
     return np.asarray(wide.reshape(-1).numpy())
@@ -66,17 +88,26 @@ def vector_of(tensor: Tensor | None) -> Array | None:
 
 def dense(x: Tensor) -> Tensor:
     """The tensor itself where torch would lay out its own result so, else a contiguous copy."""
-    if x.is_contiguous():
-        return x
-    if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-        return x
-    if x.dim() == 5 and x.is_contiguous(memory_format=torch.channels_last_3d):
+    if x.is_contiguous() or is_channels_last(x):
         return x
     return x.contiguous()
 
 
+def is_channels_last(x: Tensor) -> bool:
+    """Whether the second axis lies innermost, in one of torch's two formats of that kind."""
+    form = {4: torch.channels_last, 5: torch.channels_last_3d}.get(x.dim())
+    return form is not None and bool(x.is_contiguous(memory_format=form))
+
+
 def laid_out_as(x: Tensor, other: Tensor) -> Tensor:
     """A tensor with the strides and type of x, a copy only where it has others."""
-    if other.stride() == x.stride() and other.dtype is x.dtype:
-        return other.detach()
+    if other.dtype is x.dtype and other.stride() == x.stride() and not other.is_neg():
+        return other
     return torch.empty_like(x).copy_(other.detach())
+
+
+def empty_like(x: Tensor) -> Tensor:
+    """Memory for a result laid out as the dense x: torch's own, or of large results given back."""
+    if x.nbytes < LARGE:
+        return torch.empty_like(x)
+    return tensor_of(core.empty_like(array_of(x)))

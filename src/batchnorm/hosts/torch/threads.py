@@ -1,9 +1,12 @@
-"""Our kernel on torch's own threads, where asked for.
+"""Our kernel on torch's own threads.
 
-torch's OpenMP threads may go on spinning after an operation, on the processors that threads of ours
-would need just then. `share_threads` lets torch's OpenMP runtime run our loops; results are the
-same bits on any threads. Nothing calls it by itself: benchmarks/resnet50_step.py has a row with it
-and one without. Not here: how many threads there are (`torch.set_num_threads`).
+torch's OpenMP threads go on spinning for some milliseconds after an operation, on the very
+processors that threads of ours would need just then: in a training step on two processors the
+kernel took twice as long on a pool of its own (benchmarks/results/resnet50_step.md). So torch's
+OpenMP runtime runs our loops, as soon as this package computes a tensor: in the calling thread's
+team, of as many threads as `torch.set_num_threads` says, the results being the same bits on any.
+A forked child, in which an OpenMP team would hang, has our own pool again. Sanitizers that don't
+know OpenMP's barriers report races: tests of theirs leave torch out.
 """
 
 from __future__ import annotations
