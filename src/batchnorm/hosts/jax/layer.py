@@ -19,6 +19,7 @@ import numpy as np
 from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.hosts import dialect, formulas
+from batchnorm.hosts.jax import primitives
 from batchnorm.layer import Layer
 
 __all__ = ["apply", "init"]
@@ -200,7 +201,10 @@ def apply(
     weights = None
     if mask is not None and (masked or not keras):
         weights = _weights(layer, jnp.asarray(mask), x)
-    y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, total=total)
+    if weights is None and total is None:
+        y, new = primitives.apply(OPERATIONS, x, tensors, formula)
+    else:
+        y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, total=total)
     for name in new_state:
         if (role := layer.STATE[name].role) in new:
             old = state[name]
