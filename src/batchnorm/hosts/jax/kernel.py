@@ -45,7 +45,7 @@ def takes(x: Any, formula: Formula) -> bool:
         and settings.plain
         and formula.split is None
         and x.size > 0
-        and x.dtype.name == formula.dtype in TYPES
+        and {x.dtype.name, formula.dtype} <= TYPES
         and settings.channel_axes == tuple(range(first, last + 1))
     )
 

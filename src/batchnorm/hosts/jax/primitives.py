@@ -3,7 +3,8 @@
 There are three: `forward`; `tangent`, which is linear in its directions; and `backward`, which is
 the tangent's transpose. Their definition are the formulas themselves: these answer for derivatives
 of derivatives and forward-mode ones, for `vmap`, and wherever a program isn't for one CPU of this
-process. So all that JAX does with plain `jnp` goes on working, which `jax.custom_vjp` would end.
+process. So jvp, vjp, vmap and what is made of them go on working, as with plain `jnp`; `jax.custom_vjp`
+would end that. jax.experimental.jet knows no rule for them: BATCHNORM_KERNEL=reference.
 Not here: any formula (`formulas.py`), and what the kernel is given (`kernel.py`).
 
 Facts from: jax.interpreters of JAX 0.10.2.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -42,11 +44,14 @@ def apply(
     alone = all(mesh.empty for mesh in meshes)
     if not alone or jax.default_backend() != "cpu" or not kernel.takes(x, formula):
         return formulas.apply(ops, x, state, formula)
+    if x.dtype.name != formula.dtype:  # the kernel's result has the type of its input
+        x = ops.cast(x, formula.wide)
+    inner = replace(formula, dtype=x.dtype.name)
     wanted = ("gamma", "beta", "running_mean", "running_var", *["count"] * formula.cumulative)
     roles = tuple(role for role in wanted if role in state)
     tensors = [jnp.asarray(state[role]) for role in roles]
-    y, _, *new = FORWARD.bind(x, *tensors, ops=ops, roles=roles, formula=formula)
-    return y, dict(zip(("running_mean", "running_var"), new, strict=False))
+    y, _, *new = FORWARD.bind(x, *tensors, ops=ops, roles=roles, formula=inner)
+    return ops.cast(y, formula.dtype), dict(zip(("running_mean", "running_var"), new, strict=False))
 
 
 def _forward(
