@@ -206,13 +206,15 @@ void backward(const Call& call) {
   t.write(2, [&](Index c) { return sums.dy[c]; });
 }
 
+// Older XLA takes its own version alone; the oldest asks without its functions.
 Error* answer(const Call& call, MetadataExtension& question) {
-  Metadata& metadata = *question.metadata;
-  const Version& theirs = call.api->version;
-  const bool older = theirs.major == MAJOR && theirs.minor < MINOR;
-  metadata.version = {sizeof(Version), nullptr, MAJOR, older ? theirs.minor : MINOR};
-  metadata.traits = 0;
-  if (metadata.size >= sizeof(Metadata)) metadata.state_type = 0;
+  int minor = OLDEST_MINOR;
+  if (call.api) {
+    const Version& theirs = call.api->version;
+    minor = theirs.major == MAJOR && theirs.minor < MINOR ? theirs.minor : MINOR;
+  }
+  question.metadata->version = {sizeof(Version), nullptr, MAJOR, minor};
+  question.metadata->traits = 0;
   return nullptr;
 }
 

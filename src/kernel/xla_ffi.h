@@ -2,8 +2,9 @@
 // versions, in which every struct begins with its size, so that either side can be newer than the
 // other. Nothing of XLA or jaxlib is needed to build. Not here: what the handlers compute.
 //
-// Facts from: the header xla/ffi/api/c_api.h of jaxlib 0.10.2 (interface version 0.3); what is
-// declared here has kept its place since 0.1, the oldest that XLA still takes.
+// Facts from: the header xla/ffi/api/c_api.h of jaxlib 0.10.2 (version 0.3 of the interface), with
+// which tests/hosts/test_jax.py compares each place. 0.1 and 0.2, of jaxlib 0.6.0 and 0.9.0, have
+// the same.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +12,7 @@
 
 namespace kernel::xla {
 
-constexpr int MAJOR = 0, MINOR = 3;
+constexpr int MAJOR = 0, MINOR = 3, OLDEST_MINOR = 1;
 
 struct Extension {
   std::size_t size;
@@ -27,11 +28,10 @@ struct Version {
 };
 
 // A call with this extension asks which version the handler was written for, and computes nothing.
-struct Metadata {
+struct Metadata {  // its beginning
   std::size_t size;
   Version version;
   std::uint32_t traits;
-  std::int64_t state_type;  // not in version 0.1
 };
 struct MetadataExtension {
   Extension base;

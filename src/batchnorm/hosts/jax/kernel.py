@@ -47,6 +47,7 @@ def takes(x: Any, formula: Formula) -> bool:
         and x.size > 0
         and {x.dtype.name, formula.dtype} <= TYPES
         and settings.channel_axes == tuple(range(first, last + 1))
+        and _registered()
     )
 
 
@@ -114,7 +115,6 @@ def _vectors(formula: Formula, state: Mapping[str, Any], *roles: str) -> list[An
 def _call(
     name: str, results: Sequence[Any], arguments: Sequence[Any], formula: Formula, **named: Any
 ) -> Any:
-    _register()
     axes = formula.settings.channel_axes
     return jax.ffi.ffi_call(_target(name), results)(
         *arguments,
@@ -131,8 +131,13 @@ def _target(name: str) -> str:
 
 
 @functools.cache
-def _register() -> None:
+def _registered() -> bool:
+    """Whether this XLA knows the handlers; it refuses them where versions don't meet."""
     from batchnorm import _kernel
 
-    for name in ("forward", "backward"):
-        jax.ffi.register_ffi_target(_target(name), _kernel.xla_handler(name), platform="cpu")
+    try:
+        for name in ("forward", "backward"):
+            jax.ffi.register_ffi_target(_target(name), _kernel.xla_handler(name), platform="cpu")
+    except (RuntimeError, ValueError):
+        return False
+    return True

@@ -1,11 +1,11 @@
 """The formulas of one call as primitives of JAX, which a program for one CPU has by the kernel.
 
 There are three: `forward`; `tangent`, which is linear in its directions; and `backward`, which is
-the tangent's transpose. Their definition are the formulas themselves: these answer for derivatives
-of derivatives and forward-mode ones, for `vmap`, and wherever a program isn't for one CPU of this
-process. So jvp, vjp, vmap and what is made of them go on working, as with plain `jnp`; `jax.custom_vjp`
-would end that. jax.experimental.jet knows no rule for them: BATCHNORM_KERNEL=reference.
-Not here: any formula (`formulas.py`), and what the kernel is given (`kernel.py`).
+the tangent's transpose. Their definition is the formulas themselves: these answer for forward-mode
+and higher derivatives, for `vmap`, and wherever a program isn't for one CPU of this process. So
+jvp, vjp, vmap and what is made of them go on working as with plain `jnp`; `jax.custom_vjp` would
+end that. jax.experimental.jet finds no rule for them: it needs BATCHNORM_KERNEL=reference. Not
+here: any formula (`formulas.py`), and what the kernel is given (`kernel.py`).
 
 Facts from: jax.interpreters of JAX 0.10.2.
 """
