@@ -26,7 +26,7 @@ OTHER_RANKS = [
     for name in ("BatchNorm1d", "BatchNorm3d")
 ]
 HOSTS = {  # public functions by file; read there, so that no framework need be loaded
-    "jax": ["init", "apply"],
+    "jax/layer": ["init", "apply"],
     "keras": ["layer"],
     "mpi": ["synchronize"],
     "torch/accelerate": ["accelerate", "restore"],

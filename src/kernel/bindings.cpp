@@ -17,6 +17,7 @@
 #include "buffers.h"
 #include "tasks.h"
 #include "threads.h"
+#include "xla_ffi.h"
 
 namespace nb = nanobind;
 using namespace kernel;
@@ -266,6 +267,11 @@ NB_MODULE(_kernel, m) {
     if (!view_of(a, nb::make_tuple(), view)) return steal(PyArray_NewLikeArray(a, NPY_KEEPORDER, nullptr, 0));
     return new_like(a);
   }, nb::arg("x"));
+  m.def("xla_handler", [](const std::string& name) {
+    const auto handler = xla::find_handler(name.c_str());
+    if (!handler) throw nb::value_error(("no XLA handler " + name).c_str());
+    return nb::capsule(reinterpret_cast<void*>(handler));
+  }, nb::arg("name"));
   m.def("bits_of", [](nb::ndarray<nb::ro, nb::device::cpu> a) {
     // What NumPy's own from_dlpack refuses: bfloat16, as uint16 of the same memory.
     const auto bfloat = static_cast<std::uint8_t>(nb::dlpack::dtype_code::Bfloat);

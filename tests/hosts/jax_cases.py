@@ -12,6 +12,7 @@ from jax.test_util import check_grads
 
 import batchnorm as bn
 from batchnorm.hosts import jax as host
+from batchnorm.hosts.jax import layer as host_layer
 
 jax.config.update("jax_enable_x64", True)
 ULP = float(np.finfo(np.float32).eps)
@@ -305,6 +306,6 @@ def test_the_layer_is_not_changed():
 
 
 def test_examples_run():
-    result = doctest.testmod(host)
+    result = doctest.testmod(host_layer)
     assert result.attempted > 0
     assert result.failed == 0
