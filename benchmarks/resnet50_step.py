@@ -3,9 +3,9 @@
     python -m benchmarks.resnet50_step [--steps 20] [--rounds 3] [--batch 8] [--size 96]
 
 First the losses: the accelerated model must stay within what changes of the input by one unit in
-the last place cause in plain torch over the same steps (`apart`). Then the times: the contenders take turns
-in every round, each on a copy of the same model. "without" is the same model with its batch norms
-(and, in the fused row, its ReLUs) taken out: what can be gained at all. Writes
+the last place cause in plain torch over the same steps (`apart`). Then the times: the contenders
+take turns in every round, each on a copy of the same model. "without" is the same model with its
+batch norms (and, in the fused row, its ReLUs) taken out: what can be gained at all. Writes
 results/resnet50_step.md.
 """
 

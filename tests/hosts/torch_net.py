@@ -1,4 +1,4 @@
-"""The small net of training_elsewhere.py in torch, for whoever trains it or goes on with it there."""
+"""The small net of training_elsewhere.py in torch: trained there, or gone on with."""
 
 import training_elsewhere
 from torch import from_numpy, nn, no_grad, relu

@@ -10,16 +10,18 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
+from batchnorm.errors import InvalidValue
 from batchnorm.hosts.torch import processes, rules
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, takes
+from batchnorm.hosts.torch.traced import as_leaf, as_torchs_own
 from batchnorm.vocabulary import Mode
 
 __all__ = [
@@ -48,6 +50,8 @@ class Hosted(Freezing, _BatchNorm):
 
     def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
         """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
+        if isinstance(input, fx.Proxy):
+            return as_leaf(self, input)
         if self.semantics != "torch":
             return self._forward_as_another(input, addend, relu)
         others = self._processes()
@@ -78,6 +82,10 @@ class Hosted(Freezing, _BatchNorm):
             processes=others,
         )
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What torch.jit.script compiles instead: torch's own class on the same tensors."""
+        return as_torchs_own(self, THEIRS[type(self)])
+
     def extra_repr(self) -> str:
         """As torch prints it, and whose rule it follows."""
         text: str = super().extra_repr()
@@ -95,6 +103,11 @@ class Hosted(Freezing, _BatchNorm):
             raise RuntimeError(
                 f"semantics={self.semantics!r} needs running statistics, which "
                 "track_running_stats=False leaves out"
+            )
+        if self.momentum is None:  # torch.optim.swa_utils.update_bn sets it, for one
+            raise InvalidValue(
+                f"momentum=None, the mean over all batches, has no counterpart in "
+                f"{self.semantics}: batchnorm.recalibrate gives the statistics of a data set"
             )
         others = self._processes()
         if self.training and self.num_batches_tracked is not None:

@@ -24,8 +24,9 @@ PLAIN = (Tensor, torch.nn.Parameter)
 def takes(x: Any, empty: bool = False) -> bool:
     """Whether the kernel can compute on this tensor: real numbers in the CPU's memory, now.
 
-    Not on fake, functional or other special tensors, nor while something is traced, vectorised
-    or differentiated forwards: those need operations that torch itself can see.
+    Not on fake, functional or other special tensors, nor while something is traced, vectorised,
+    watched by a dispatch mode or differentiated forwards: those need operations that torch itself
+    can see.
     """
     return (
         type(x) in PLAIN
@@ -33,6 +34,7 @@ def takes(x: Any, empty: bool = False) -> bool:
         and x.dtype in DTYPES
         and x.layout is torch.strided
         and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
         and forward_ad._current_level < 0
         and not torch.jit.is_tracing()
         and (empty or x.numel() > 0)
