@@ -111,7 +111,7 @@ def test_how_a_ported_one_is_frozen_and_kept_is_read_too():
     assert half.compute_dtype == "float16"
     fixed = bn.read(port(nn.BatchNorm2d(3), "mindspore").requires_grad_(False).eval())
     assert (fixed.affine, fixed.training) == (False, False)
-    with pytest.raises(TypeError, match="has float32 state, but this one's is float16"):
+    with pytest.raises(TypeError, match="have float32 state, but this one's is float16"):
         bn.read(port(nn.BatchNorm2d(3, dtype=torch.float16), "mindspore_2_0"))
     model = port(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), "keras")
     assert list(bn.read(port(model, "torch"))) == ["0"]

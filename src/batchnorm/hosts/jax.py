@@ -88,7 +88,7 @@ def init(
 
     Raises:
         TypeError: no layer of this package; a float64 layer without `jax_enable_x64`.
-        ValueError: a Keras layer that isn't built, without a shape; or one with an adjustment.
+        ValueError: a Keras layer that isn't built, without a shape.
 
     >>> import batchnorm as bn
     >>> params, state = init(bn.torch.BatchNorm2d(3))
@@ -138,7 +138,7 @@ def apply(
     `layer`, `training` and `axis_name` may be traced (`jax.jit(functools.partial(apply, layer))`).
 
     Args:
-        layer: settings and rules.
+        layer: settings and rules. Keras 2's `adjustment` is called when the function is traced.
         params: what is trained, as `init` names it.
         state: what isn't.
         x: the input, as the dialect lays it out.
@@ -200,7 +200,8 @@ def apply(
     weights = None
     if mask is not None and (masked or not keras):
         weights = _weights(layer, jnp.asarray(mask), x)
-    y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, total=total)
+    more = {"adjustment": getattr(layer, "adjustment", None), "total": total}
+    y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, **more)
     for name in new_state:
         if (role := layer.STATE[name].role) in new:
             old = state[name]

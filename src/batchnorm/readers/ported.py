@@ -72,7 +72,7 @@ def _mindspore(obj: Any, name: str, arrays: Mapping[str, Array | None]) -> Layer
     found = getattr(MINDSPORE[obj.semantics], name if name != "SyncBatchNorm" else "BatchNorm2d")
     options = {"dtype": dtype} if "dtype" in found.PARAMETERS else {}
     if not options and dtype != "float32":
-        raise InvalidType(f"a layer of {obj.semantics} has float32 state, but this one's is {dtype}")
+        raise InvalidType(f"{obj.semantics}'s layers have float32 state, but this one's is {dtype}")
     layer: Any = found(
         obj.num_features,
         eps=float(obj.eps),

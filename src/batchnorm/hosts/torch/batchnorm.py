@@ -52,25 +52,13 @@ class Hosted(Freezing, _BatchNorm):
         """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
         if isinstance(input, fx.Proxy):
             return as_leaf(self, input)
-        if self.semantics != "torch":
-            return self._forward_as_another(input, addend, relu)
         others = self._processes()
-        if others is not None and takes(input, empty=True):
-            self._check_input_dim(input)
-        elif others is not None or not self._suits(input):
+        if self.semantics != "torch":
+            settings = self._settings_of_another(input, others is not None)
+        elif self._is_ours(input, others is not None):
+            settings = self._settings_of_torch()
+        else:
             return add_and_relu(self._forward_by_torch(input), addend, relu)
-        factor: Any = self.momentum
-        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)
-            if factor is None:
-                count = self.num_batches_tracked
-                lazy = torch.compiler.is_compiling()  # no number leaves a graph
-                factor = 1.0 / (count.to(torch.float64) if lazy else float(count))
-        factor = 0.0 if factor is None else factor
-        mode = Mode.BATCH
-        if self.running_mean is not None and not (self.training and not self.track_running_stats):
-            mode = Mode.BATCH_AND_UPDATE if self.training else Mode.RUNNING
-        settings = core.Settings((1,), mode, self.eps, factor, 1)
         return normalize(
             input,
             self.weight,
@@ -79,7 +67,7 @@ class Hosted(Freezing, _BatchNorm):
             settings,
             addend=addend,
             relu=relu,
-            processes=others,
+            processes=None if settings.mode is Mode.RUNNING else others,
         )
 
     def __prepare_scriptable__(self) -> nn.Module:
@@ -91,7 +79,23 @@ class Hosted(Freezing, _BatchNorm):
         text: str = super().extra_repr()
         return text if self.semantics == "torch" else f"{text}, semantics={self.semantics!r}"
 
-    def _forward_as_another(self, input: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
+    def _settings_of_torch(self) -> core.Settings:
+        """By torch's own rule; counts the batch."""
+        factor: Any = self.momentum
+        if self.training and self.track_running_stats and self.num_batches_tracked is not None:
+            self.num_batches_tracked.add_(1)
+            if factor is None:
+                count = self.num_batches_tracked
+                lazy = torch.compiler.is_compiling()  # no number leaves a graph
+                factor = 1.0 / (count.to(torch.float64) if lazy else float(count))
+        factor = 0.0 if factor is None else factor
+        mode = Mode.BATCH
+        if self.running_mean is not None and not (self.training and not self.track_running_stats):
+            mode = Mode.BATCH_AND_UPDATE if self.training else Mode.RUNNING
+        return core.Settings((1,), mode, self.eps, factor, 1)
+
+    def _settings_of_another(self, input: Tensor, shared: bool) -> core.Settings:
+        """By another dialect's rule; counts the batch."""
         self._check_input_dim(input)
         channels = input.shape[1]
         if channels != self.num_features:
@@ -109,30 +113,18 @@ class Hosted(Freezing, _BatchNorm):
                 f"momentum=None, the mean over all batches, has no counterpart in "
                 f"{self.semantics}: batchnorm.recalibrate gives the statistics of a data set"
             )
-        others = self._processes()
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)  # so that going back to torch's rule is possible
         values = input.numel() // max(channels, 1)
-        size = 2 if values > 1 or others is not None else values
-        settings = rules.of_semantics(
+        return rules.of_semantics(
             self.semantics,
             input.dim(),
-            size,
+            2 if values > 1 or shared else values,
             float(self.eps),
             float(self.momentum),
             self.training,
             self.trainable,
             input.dtype is torch.float64,
-        )
-        return normalize(
-            input,
-            self.weight,
-            self.bias,
-            Buffers(self.running_mean, self.running_var),
-            settings,
-            addend=addend,
-            relu=relu,
-            processes=None if settings.mode is Mode.RUNNING else others,
         )
 
     def _forward_by_torch(self, input: Tensor) -> Tensor:
@@ -144,8 +136,13 @@ class Hosted(Freezing, _BatchNorm):
         """With whom the batch is shared; only SyncBatchNorm has others."""
         return None
 
-    def _suits(self, x: Any) -> bool:
+    def _is_ours(self, x: Any, shared: bool) -> bool:
         """Whether torch would accept this call, and our kernel or its operators can do it."""
+        if shared:
+            if takes(x, empty=True):
+                self._check_input_dim(x)
+                return True
+            return False
         if torch.compiler.is_compiling():
             if torch.compiler.is_exporting() or x.device.type != "cpu" or x.dtype not in DTYPES:
                 return False
