@@ -218,8 +218,8 @@ def test_an_exported_model_infers_the_same(name, tmp_path):
     model = keras.Sequential([keras.Input(shape[1:]), host.layer(make())])
     model(x, training=True)
     model.export(tmp_path / "model", verbose=False)
-    found = tf.saved_model.load(tmp_path / "model").serve(x)
-    close(array(found), array(model(x)), 8 * ULP)
+    again = tf.saved_model.load(tmp_path / "model")
+    close(array(again.serve(x)), array(model(x)), 8 * ULP)
 
 
 @pytest.mark.parametrize("name", ["torch", "mindspore", "fused", "ghosts", "keras renorm", "half"])

@@ -217,7 +217,7 @@ def _statistics(
         kept = count / (count + max(offset, TINY))
         pull = ops.constant(mean * (1.0 - kept)) if offset > TINY else 0.0
         return deviations + pull, mean - pull, kept * (var + pull * pull), count
-    empty = ops.where(count > 0, 0.0, float("nan"))
+    empty = ops.where(count > 0, count * 0.0, count * float("nan"))  # of the type of count
     return deviations + empty, mean + empty, var + empty, count
 
 
