@@ -27,8 +27,9 @@ def read(obj: Any) -> Layer | dict[str, Layer]:
     Args:
         obj: a layer of torch (BatchNorm1d/2d/3d, a Lazy one after its first call, SyncBatchNorm, or
             a FrozenBatchNorm2d as in torchvision and detectron2), MindSpore (BatchNorm1d/2d/3d,
-            SyncBatchNorm), Keras 2 or Keras 3; or a model of one of them, all of whose batch norms
-            are read, by path. It isn't changed, and its arrays are copied.
+            SyncBatchNorm), Keras 2 or Keras 3; what `batchnorm.hosts` made of one, ported modules
+            included; or a model of one of them, all of whose batch norms are read, by path. It
+            isn't changed, and its arrays are copied.
 
     State: copied, as are the settings in force and the mode (`training`, Keras' `trainable`). A
         FrozenBatchNorm2d becomes a layer in evaluation mode.

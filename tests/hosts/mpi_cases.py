@@ -149,6 +149,10 @@ def dies(how):
     if RANK == SIZE - 1:
         if how == "killed":
             os.kill(os.getpid(), 9)
+        if how == "exits":
+            sys.exit(3)
+        if how == "leaves":
+            return
         raise RuntimeError("this process has had enough")
     layer(x)
     time.sleep(60)
@@ -157,8 +161,9 @@ def dies(how):
 
 if __name__ == "__main__":
     case = sys.argv[1]
-    if case in ("killed", "raises"):
+    if case in ("killed", "raises", "exits", "leaves"):
         dies(case)
+        sys.exit()
     cases = (joined, masked, edges, recalibrated, refused)
     {function.__name__: function for function in cases}[case]()
     print(f"process {RANK} of {SIZE}: {case} ok", flush=True)

@@ -47,9 +47,15 @@ def test_processes_compute_as_one_on_the_joined_batch(mpirun, processes, case):
     assert done.stdout.count(b" ok") == processes
 
 
-@pytest.mark.parametrize(
-    ("how", "word"), [("killed", b"signal 9"), ("raises", b"MPI_ABORT")], ids=["killed", "raises"]
-)
+DEATHS = {
+    "killed": b"signal 9",
+    "raises": b"MPI_ABORT",
+    "exits": b"the processes of ranks [2] have ended",
+    "leaves": b"the processes of ranks [2] have ended",
+}
+
+
+@pytest.mark.parametrize(("how", "word"), DEATHS.items(), ids=list(DEATHS))
 def test_a_process_that_dies_ends_the_others_by_the_engine(mpirun, how, word):
     start = time.monotonic()
     done = run(mpirun, 3, how)

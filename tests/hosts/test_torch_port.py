@@ -1,16 +1,9 @@
-"""Models under another dialect's rule: against the dialects, and against training elsewhere."""
+"""Models under another dialect's rule, against the dialects (test_continuation.py: in training)."""
 
 import copy
-import importlib.util
-import os
-import subprocess
-import sys
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
-import training_elsewhere
 from torch_here import torch
 
 import batchnorm as bn
@@ -85,96 +78,3 @@ def test_what_the_dialect_cannot_express_is_refused_before_anything_changes(laye
     with pytest.raises(ValueError, match=text):
         port(model, semantics)
     assert [type(m) for m in model] == [nn.BatchNorm2d, nn.BatchNorm2d]
-
-
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.conv = nn.Conv2d(3, 5, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(5, eps=1e-3, momentum=0.1)
-        self.bn2 = nn.BatchNorm1d(5, eps=1e-3, momentum=0.1)
-        self.dense = nn.Linear(5, 2, bias=False)
-
-    def forward(self, x):
-        x = torch.relu(self.bn1(self.conv(x)))
-        return self.dense(self.bn2(x.mean(dim=(2, 3))))
-
-
-NAMES = {"gamma": "weight", "beta": "bias", "mean": "running_mean", "var": "running_var"}
-
-
-def spelled(name):
-    layer, _, key = name.partition(".")
-    return f"{layer}.{NAMES.get(key, 'weight')}"
-
-
-def continued(semantics, weights, batches, targets):
-    """The running statistics after going on in torch."""
-    net = Net()
-    loaded = {spelled(name): torch.from_numpy(value.copy()) for name, value in weights.items()}
-    assert net.load_state_dict(loaded, strict=False).unexpected_keys == []
-    port(net, semantics)
-    optimizer = torch.optim.SGD(net.parameters(), training_elsewhere.RATE)
-    for x, target in zip(batches, targets, strict=True):
-        optimizer.zero_grad()
-        ((net(torch.from_numpy(x)) - torch.from_numpy(target)) ** 2).mean().backward()
-        optimizer.step()
-    return {name: net.state_dict()[spelled(name)].numpy() for name in weights}
-
-
-def apart(one, other):
-    """The largest difference of running statistics, relative to the largest value of each."""
-    names = [name for name in one if name.endswith(("mean", "var"))]
-    assert len(names) == 4
-    return max(np.abs(one[n] - other[n]).max() / np.abs(other[n]).max() for n in names)
-
-
-@cache
-def elsewhere(framework, folder):
-    """What the framework makes of it, and the batches."""
-    draw = np.random.default_rng(0)
-    steps, batch = training_elsewhere.FIRST + 30, 8
-    given = {
-        "batches": draw.normal(0.5, 2, (steps, batch, 3, 6, 6)).astype(np.float32),
-        "targets": draw.normal(size=(steps, batch, 2)).astype(np.float32),
-        "conv": draw.normal(0, 0.3, (5, 3, 3, 3)).astype(np.float32),
-        "dense": draw.normal(0, 0.5, (2, 5)).astype(np.float32),
-    }
-    for name in ("bn1", "bn2"):
-        given |= {f"{name}.{key}": np.zeros(5, np.float32) for key in ("beta", "mean")}
-        given |= {f"{name}.{key}": np.ones(5, np.float32) for key in ("gamma", "var")}
-    np.savez(folder / "given.npz", **given)
-    script = Path(training_elsewhere.__file__)
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1", "GLOG_v": "3"}
-    done = subprocess.run(
-        [sys.executable, str(script), framework, "given.npz", "found.npz"],
-        cwd=folder,
-        env={**os.environ, **quiet},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    found = {"middle": {}, "end": {}, "nudged": {}}
-    for key, value in np.load(folder / "found.npz").items():
-        when, _, name = key.partition("/")
-        found[when][name] = value
-    rest = slice(training_elsewhere.FIRST, None)
-    return found, given["batches"][rest], given["targets"][rest]
-
-
-@pytest.mark.parametrize("framework", ["tf_keras", "keras", "mindspore"])
-def test_a_net_trained_elsewhere_goes_on_in_torch_as_it_would_there(framework, tmp_path_factory):
-    if importlib.util.find_spec(framework) is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{framework} is not installed, and in CI it must be")
-        pytest.skip(f"{framework} is not installed")
-    found, *batches = elsewhere(framework, tmp_path_factory.mktemp(framework))
-    one_ulp = apart(found["nudged"], found["end"])
-    assert 0 < one_ulp < 1e-3
-    ours = continued(framework, found["middle"], *batches)
-    assert apart(ours, found["end"]) <= 10 * one_ulp
-    if framework != "mindspore":  # which averages the variance that torch averages
-        plain = continued("torch", found["middle"], *batches)
-        assert apart(plain, found["end"]) > 100 * one_ulp

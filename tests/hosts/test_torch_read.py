@@ -61,11 +61,73 @@ def test_an_accelerated_model_is_read_as_torchs_own(kind, fuse):
     same(found["1"], wanted["1"])
 
 
-def test_a_ported_one_is_refused_with_the_way_back():
-    model = port(nn.Sequential(nn.BatchNorm2d(3)), "keras")
-    with pytest.raises(TypeError, match=r"0: .* semantics='keras'.* port the model back"):
-        bn.read(model)
+SHAPES = {
+    nn.BatchNorm1d: (6, 3),
+    nn.BatchNorm2d: (4, 3, 2, 2),
+    nn.BatchNorm3d: (2, 3, 2, 2, 2),
+    nn.SyncBatchNorm: (4, 3, 2, 2),
+}
+SETTINGS = {
+    "default": {},
+    "others": {"eps": 0.02, "momentum": 0.3},
+    "no beta": {"bias": False},
+    "not affine": {"affine": False},
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(
+    "semantics", ["tf_keras", "tf_keras_2_6", "keras", "mindspore", "mindspore_2_0"]
+)
+def test_a_ported_one_is_read_as_the_dialects_layer(semantics, kind, settings):
+    """It goes on as the module does."""
+    made = port(nn.Sequential(kind(3, **SETTINGS[settings])), semantics)
+    x = torch.randn(3, *SHAPES[kind]) * 2 + 1
+    if made[0].weight is not None:
+        torch.nn.init.normal_(made[0].weight)
+    made(x[0])
+    layer = bn.read(made)["0"]
+    assert type(layer).__module__ == f"batchnorm.dialects.{semantics}"
+    call = {"training": True} if "keras" in semantics else {}
+    for given in x[1:]:
+        wanted = made(given).detach().numpy()
+        assert np.abs(layer(given.numpy(), **call) - wanted).max() <= 2e-6
+    found = {layer.STATE[name].role: value for name, value in layer.state.items()}
+    for role in ("running_mean", "running_var"):
+        assert np.allclose(found[role], getattr(made[0], role).numpy(), rtol=2e-6, atol=1e-7)
+    made.eval()
+    inferred = bn.read(made[0])(x[0].numpy())
+    assert np.abs(inferred - made(x[0]).detach().numpy()).max() <= 2e-6
+
+
+def test_how_a_ported_one_is_frozen_and_kept_is_read_too():
+    frozen = port(nn.BatchNorm2d(3, dtype=torch.float64), "tf_keras").requires_grad_(False)
+    layer = bn.read(frozen)
+    assert not layer.trainable
+    assert layer.state["moving_mean"].dtype == np.float64
+    assert layer.fused is False
+    half = bn.read(port(nn.BatchNorm2d(3, dtype=torch.float16), "keras"))
+    assert half.compute_dtype == "float16"
+    fixed = bn.read(port(nn.BatchNorm2d(3), "mindspore").requires_grad_(False).eval())
+    assert (fixed.affine, fixed.training) == (False, False)
+    with pytest.raises(TypeError, match="have float32 state, but this one's is float16"):
+        bn.read(port(nn.BatchNorm2d(3, dtype=torch.float16), "mindspore_2_0"))
+    model = port(nn.Sequential(nn.BatchNorm2d(3), nn.ReLU()), "keras")
     assert list(bn.read(port(model, "torch"))) == ["0"]
+    assert type(bn.read(model[0])) is bn.torch.BatchNorm2d
+
+
+def test_what_is_none_is_refused():
+    class Own(nn.BatchNorm2d):
+        def forward(self, x):
+            return x
+
+    for model in (nn.ReLU(), accelerate(nn.Sequential(nn.InstanceNorm2d(3)))):
+        with pytest.raises(TypeError, match="is no batch norm and holds none"):
+            bn.read(model)
+    with pytest.raises(TypeError, match=r"1: .*a forward of its own"):
+        bn.read(accelerate(nn.Sequential(nn.BatchNorm2d(3), Own(3))))
 
 
 @pytest.mark.parametrize("name", ["accelerate", "module", "port"])

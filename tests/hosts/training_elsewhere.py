@@ -1,4 +1,4 @@
-"""A small net trained in a framework of its own process, for test_torch_port.py.
+"""A small net trained in a framework of its own process, for test_continuation.py.
 
     python training_elsewhere.py FRAMEWORK GIVEN.npz FOUND.npz
 
@@ -111,11 +111,26 @@ def mindspore_steps(weights):
     return train
 
 
+def torch_steps():
+    import torch
+    import torch_net
+
+    net = torch_net.Net()
+
+    def train(weights, batches, targets):
+        return torch_net.trained(net, weights, batches, targets)
+
+    torch.set_num_threads(1)
+    return train
+
+
 def main(framework, given, found):
     arrays = dict(np.load(given))
     batches, targets = arrays.pop("batches"), arrays.pop("targets")
     if framework == "mindspore":
         train = mindspore_steps(arrays)
+    elif framework == "torch":
+        train = torch_steps()
     else:
         os.environ["KERAS_BACKEND"] = "tensorflow"
         train = keras_steps(__import__(framework), arrays)

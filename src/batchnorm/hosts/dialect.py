@@ -20,21 +20,15 @@ __all__ = ["by_role", "check", "formula", "names", "of_mask"]
 
 
 def check(layer: Any, where: str) -> None:
-    """Refuse what no host can run.
+    """Refuse what is no layer.
 
     Raises:
         TypeError: no layer of this package.
-        ValueError: Keras 2's `adjustment`, a function on NumPy arrays.
     """
     if not isinstance(layer, Layer):
         raise InvalidType(
             f"{where} takes a layer of batchnorm, but got {type(layer).__qualname__}; "
             "batchnorm.read makes one of a framework's own"
-        )
-    if getattr(layer, "adjustment", None) is not None:
-        raise InvalidValue(
-            f"{where} can't run a layer with adjustment, which is a function on NumPy arrays; "
-            "make the layer without it and adjust its output"
         )
 
 

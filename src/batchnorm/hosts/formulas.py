@@ -105,13 +105,14 @@ def apply(
     formula: Formula,
     *,
     weights: Any = None,
+    adjustment: Callable[[tuple[int, ...]], tuple[Any, Any]] | None = None,
     total: Callable[[Any], Any] | None = None,
 ) -> tuple[Any, dict[str, Any]]:
     """The result, and the new running statistics by role (none in inference).
 
     `state` holds tensors by role (gamma, running_mean, ... and count, of batches tracked), `x` has
-    passed through the casts, `weights` have its shape, and `total` adds up a tensor over all
-    replicas.
+    passed through the casts, `weights` have its shape, `adjustment` is Keras 2's, and `total` adds
+    up a tensor over all replicas.
     """
     settings, wide, shape = formula.settings, formula.wide, x.shape
     if weights is not None:
@@ -158,6 +159,9 @@ def apply(
     y = deviations * inv_std
     if r is not None and d is not None:
         y = y * r + d
+    if adjustment is not None and settings.mode is not Mode.RUNNING:
+        scale, bias = (ops.cast(value, wide) for value in adjustment(shape))
+        y = y * scale + bias
     y = y if gamma is None else y * gamma
     y = y if beta is None else y + beta
     if formula.split is not None:
@@ -213,7 +217,7 @@ def _statistics(
         kept = count / (count + max(offset, TINY))
         pull = ops.constant(mean * (1.0 - kept)) if offset > TINY else 0.0
         return deviations + pull, mean - pull, kept * (var + pull * pull), count
-    empty = ops.where(count > 0, 0.0, float("nan"))
+    empty = ops.where(count > 0, count * 0.0, count * float("nan"))  # of the type of count
     return deviations + empty, mean + empty, var + empty, count
 
 

@@ -18,6 +18,8 @@ from batchnorm.vocabulary import Array
 
 __all__ = ["Gathered"]
 
+THE_END = "the end"
+
 
 class Gathered:
     """`core.Replicas` made of one function: an object of mine in, everybody's objects out.
@@ -49,9 +51,19 @@ class Gathered:
         """The sum of every process's values."""
         return np.asarray(sum(self._all("sums", np.asarray(values, np.float64))))
 
+    def part(self) -> None:
+        """Let the others know that nothing more will come from here."""
+        self._gather((THE_END, np.empty(0)))
+
     def _all(self, task: str, mine: Array) -> list[Array]:
         found = self._gather((task, mine))
         tasks, parts = [name for name, _ in found], [part for _, part in found]
+        if THE_END in tasks:
+            gone = [rank for rank, one in enumerate(tasks) if one == THE_END]
+            raise InvalidRuntime(
+                f"the processes of ranks {gone} have ended, but this one still asks for their "
+                f"{task}. All of them must call the same synchronised layers equally often"
+            )
         if set(tasks) != {task}:
             raise InvalidRuntime(
                 f"the processes are at different steps, by rank: {tasks}. All of them must call "

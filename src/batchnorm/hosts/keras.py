@@ -18,13 +18,11 @@ from keras import ops
 from batchnorm.dialects import constraints, regularizers
 from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidValue
-from batchnorm.hosts import dialect, formulas
+from batchnorm.hosts import described, dialect, formulas
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 
 __all__ = ["BatchNormalization", "layer"]
-
-DIALECTS = ("torch", "mindspore", "mindspore_2_0", "tf_keras", "tf_keras_2_6", "keras")
 
 
 class KerasOps:
@@ -75,7 +73,8 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
 
     Args:
         layer: any layer of this package; copied. torch's and MindSpore's have the channels in axis
-            1, as ever.
+            1, as ever. Keras 2's `adjustment` works where all of the inputs' shape is known; it is
+            called when the backend traces the layer, and a saved model lacks it, as in Keras 2.
         **kwargs: what a Keras layer takes: name, trainable, and dtype (a policy). Without dtype a
             Keras dialect's own policy counts, and for the others Keras' global one.
 
@@ -86,7 +85,7 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
 
     Raises:
         TypeError: no layer of this package.
-        ValueError: a layer with Keras 2's adjustment, or of a class of your own.
+        ValueError: a layer of a class of your own.
 
     >>> import batchnorm as bn
     >>> host = layer(bn.torch.BatchNorm1d(2))
@@ -97,7 +96,7 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
     Source: the dialects'; tests/hosts/test_keras_host.py compares with their NumPy layers.
     """
     dialect.check(layer, "batchnorm.hosts.keras.layer")
-    made = BatchNormalization(_name(layer), _arguments(layer), **kwargs)
+    made = BatchNormalization(described.name(layer), described.arguments(layer), **kwargs)
     made.take(layer)
     return made
 
@@ -113,7 +112,7 @@ class BatchNormalization(keras.layers.Layer):
     """
 
     def __init__(self, dialect: str, arguments: Mapping[str, Any], **kwargs: Any) -> None:
-        own = _from_name(dialect, arguments)
+        own = described.from_name(dialect, arguments)
         if isinstance(own, KerasLayer):
             kwargs.setdefault("dtype", own.dtype_policy.name)
             kwargs.setdefault("trainable", bool(own.trainable))
@@ -122,11 +121,13 @@ class BatchNormalization(keras.layers.Layer):
         super().__init__(**kwargs)
         self.supports_masking = True
         self.dialect, self.arguments = dialect, dict(arguments)
-        self._asked = own
+        if isinstance(own, KerasLayer):
+            self.arguments["dtype"] = self.dtype_policy.name
+        self._asked = described.with_policy(own, self.dtype_policy.name)
 
     def take(self, layer: Layer) -> None:
-        """Start from the state of this layer, which has the same settings."""
-        self._asked = copy.deepcopy(layer)
+        """Start from the state of this layer, which has the same settings but for the policy."""
+        self._asked = described.with_policy(layer, self.dtype_policy.name)
 
     def build(self, input_shape: Any) -> None:
         """Create the weights, with the dialect layer's present values."""
@@ -158,6 +159,11 @@ class BatchNormalization(keras.layers.Layer):
         """Normalize; with `training` the running statistics move."""
         shape = self._whole_shape(inputs.shape)
         formula, masked = self._formula(inputs, shape, bool(training), mask)
+        if formula is not None and formula.split is not None and None in inputs.shape[1:]:
+            raise InvalidValue(
+                "ghost batches need to know all lengths of the inputs but the number of samples, "
+                f"and their shape is {tuple(inputs.shape)}"
+            )
         tensors = {name: getattr(self, name).value for name in self._names()}
         if formula is None:  # torch gives an empty batch back
             self._count(bool(training))
@@ -169,7 +175,8 @@ class BatchNormalization(keras.layers.Layer):
         if formula.counts and "count" in roles:
             roles["count"] = self._count(True)
         weights = self._weights(mask, x) if masked else None
-        y, new = formulas.apply(KerasOps, x, roles, formula, weights=weights, total=self._total())
+        more = {"adjustment": self._adjustment(inputs.shape), "total": self._total()}
+        y, new = formulas.apply(KerasOps, x, roles, formula, weights=weights, **more)
         for name in self._names():
             if (role := self._asked.STATE[name].role) in new:
                 own = getattr(self, name)
@@ -235,6 +242,16 @@ class BatchNormalization(keras.layers.Layer):
             return ops.where(counts, weights, float("nan"))
         return ops.broadcast_to(ops.cast(ops.cast(spread, "bool"), x.dtype), ops.shape(x))
 
+    def _adjustment(self, shape: Any) -> Any:
+        """Keras 2's, which is told the shape."""
+        found = getattr(self._asked, "adjustment", None)
+        if found is not None and None in shape:
+            raise InvalidValue(
+                f"adjustment is a function of the inputs' shape, of which {tuple(shape)} is known: "
+                "give the model a batch_size, or make the layer without it"
+            )
+        return found
+
     def _total(self) -> Callable[[Any], Any] | None:
         """The sum over TensorFlow's replicas, where the dialect asks for synchronisation."""
         if not getattr(self._asked, "synchronized", False):
@@ -250,45 +267,6 @@ class BatchNormalization(keras.layers.Layer):
             return context.all_reduce(tf.distribute.ReduceOp.SUM, values)
 
         return total
-
-
-def _name(layer: Layer) -> str:
-    module = type(layer).__module__.rpartition(".")[2]
-    name = f"{module}.{type(layer).__name__}"
-    if module not in DIALECTS or _class(name) is not type(layer):
-        raise InvalidValue(
-            f"{type(layer).__qualname__} is a class of its own, which a saved model couldn't name; "
-            f"expected one of batchnorm.{{{','.join(DIALECTS)}}}"
-        )
-    return name
-
-
-def _class(name: str) -> Any:
-    module, _, attribute = name.partition(".")
-    found = None
-    if module in DIALECTS:
-        declared = importlib.import_module(f"batchnorm.dialects.{module}")
-        found = getattr(declared, attribute, None)
-    if not isinstance(found, type) or not issubclass(found, Layer):
-        raise InvalidValue(f"{name!r} is no layer of a dialect, such as 'torch.BatchNorm2d'")
-    return found
-
-
-def _arguments(layer: Layer) -> dict[str, Any]:
-    """The settings as JSON can hold them; the state is saved as weights."""
-    if isinstance(layer, KerasLayer):
-        config = layer.get_config()
-        return {key: value for key, value in config.items() if key not in ("name", "trainable")}
-    plain = (str, bool, int, float, type(None))
-    found = layer.arguments()
-    return {k: v for k, v in found.items() if not k.endswith("_init") and isinstance(v, plain)}
-
-
-def _from_name(name: str, arguments: Mapping[str, Any]) -> Layer:
-    found = _class(name)
-    own = found.from_config(arguments) if issubclass(found, KerasLayer) else found(**arguments)
-    assert isinstance(own, Layer)
-    return own
 
 
 def _keras_object(obj: Any, kind: str) -> Any:

@@ -7,6 +7,7 @@ with it (`core.forward`).
 
 from __future__ import annotations
 
+import atexit
 import sys
 from types import TracebackType
 from typing import Any, TypeVar
@@ -35,8 +36,9 @@ def synchronize(layer: AnyLayer, comm: Any = None) -> AnyLayer:
     is exchanged. State that starts equal stays equal, to the bit.
 
     From then on an exception that nobody catches ends all processes of the run by the engine
-    (`MPI_Abort`): it would leave the others waiting for ever otherwise. A process that is killed
-    is noticed by `mpirun`, which ends the others.
+    (`MPI_Abort`): it would leave the others waiting for ever otherwise. A process that ends before
+    the others do, by sys.exit too, waits until they do or call the layer again, which then raises.
+    A process that is killed is noticed by `mpirun`, which ends the others.
 
     Args:
         layer: any layer of this package; changed and given back. `layer.replicas = None` undoes it.
@@ -75,7 +77,20 @@ def synchronize(layer: AnyLayer, comm: Any = None) -> AnyLayer:
     layer.replicas = Gathered(comm.allgather)
     if comm.Get_size() > 1:
         _end_all_on_an_exception(comm)
+        if comm not in _PARTED:
+            _PARTED.append(comm)
+            atexit.register(_part, comm, layer.replicas)
     return layer
+
+
+_PARTED: list[Any] = []
+"""Communicators whose processes tell each other when they end."""
+
+
+def _part(comm: Any, replicas: Gathered) -> None:
+    """The last thing that a process asks of the others: whether they ask it too."""
+    if not MPI.Is_finalized() and comm != MPI.COMM_NULL:
+        replicas.part()
 
 
 def _end_all_on_an_exception(comm: Any) -> None:

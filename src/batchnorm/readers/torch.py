@@ -15,6 +15,7 @@ import numpy as np
 from batchnorm.dialects import torch as torch_dialect
 from batchnorm.errors import InvalidType
 from batchnorm.layer import Layer
+from batchnorm.readers import ported
 from batchnorm.readers.host import is_host
 from batchnorm.vocabulary import Array, as_dtype
 
@@ -62,11 +63,6 @@ def read(obj: Any) -> Layer:
             "layer is one of them after its first call"
         )
     defined = str(type(obj).forward.__module__)
-    if (semantics := getattr(obj, "semantics", "torch")) != "torch":
-        raise InvalidType(
-            f"{type(obj).__qualname__} has been ported to semantics={semantics!r}, which torch's "
-            "layers can't express: port the model back to torch's, and read it then"
-        )
     if not defined.startswith(("torch.", "batchnorm.hosts.torch.")):
         raise InvalidType(
             f"{type(obj).__qualname__} has a forward of its own (in {defined}), so nothing says "
@@ -74,6 +70,8 @@ def read(obj: Any) -> Layer:
         )
     values = {key: getattr(obj, key, None) for key in torch_dialect.BatchNorm2d.STATE}
     arrays = {key: None if v is None else to_array(v) for key, v in values.items()}
+    if defined.startswith("batchnorm.") and obj.semantics != "torch":
+        return ported.read(obj, name, arrays)
     # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
     layer_class = getattr(torch_dialect, name, torch_dialect.BatchNorm2d)
     layer: Layer = layer_class(

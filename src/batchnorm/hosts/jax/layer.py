@@ -89,7 +89,7 @@ def init(
 
     Raises:
         TypeError: no layer of this package; a float64 layer without `jax_enable_x64`.
-        ValueError: a Keras layer that isn't built, without a shape; or one with an adjustment.
+        ValueError: a Keras layer that isn't built, without a shape.
 
     >>> import batchnorm as bn
     >>> params, state = init(bn.torch.BatchNorm2d(3))
@@ -141,7 +141,7 @@ def apply(
     `axis_name`; BATCHNORM_KERNEL=reference leaves all to `jnp`.
 
     Args:
-        layer: settings and rules.
+        layer: settings and rules. Keras 2's `adjustment` is called when the function is traced.
         params: what is trained, as `init` names it.
         state: what isn't.
         x: the input, as the dialect lays it out.
@@ -203,10 +203,12 @@ def apply(
     weights = None
     if mask is not None and (masked or not keras):
         weights = _weights(layer, jnp.asarray(mask), x)
-    if weights is None and total is None:
+    adjustment = getattr(layer, "adjustment", None)
+    if weights is None and total is None and adjustment is None:
         y, new = primitives.apply(OPERATIONS, x, tensors, formula)
     else:
-        y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, total=total)
+        more = {"adjustment": adjustment, "total": total}
+        y, new = formulas.apply(OPERATIONS, x, tensors, formula, weights=weights, **more)
     for name in new_state:
         if (role := layer.STATE[name].role) in new:
             old = state[name]

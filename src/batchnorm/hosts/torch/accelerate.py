@@ -28,7 +28,12 @@ def accelerate(model: Any, fuse: bool = False) -> Any:
             derived from them stay as they are.
         fuse: whether a ReLU that follows a batch norm, also after an addition, is computed with
             it: where torch.fx can trace the `forward` that calls them, in training and evaluation
-            mode alike, and neither has hooks.
+            mode alike, and neither has hooks. A module that is changed later (another ReLU, a hook,
+            an attribute) computes as changed; only of variables outside of it that a `forward`
+            reads it is taken that they stay.
+
+    `restore` the model first for tools that ask for torch's exact classes (fuse_modules of
+    torch.ao.quantization) or compile the source of a fused `forward` (torch.jit.script).
 
     Shape: as before.
     Dtypes: as before; what the kernel doesn't take (other devices, for one) torch computes.

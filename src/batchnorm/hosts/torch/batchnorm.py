@@ -11,10 +11,11 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
+from batchnorm.errors import InvalidValue
 from batchnorm.hosts.torch import addresses, processes, rules
 from batchnorm.hosts.torch.addresses import Vectors
 from batchnorm.hosts.torch.formulas import Buffers
@@ -22,6 +23,7 @@ from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, takes
+from batchnorm.hosts.torch.traced import as_leaf, as_torchs_own
 from batchnorm.vocabulary import Mode
 
 __all__ = [
@@ -52,6 +54,8 @@ class Hosted(Freezing, _BatchNorm):
 
     def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
         """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
+        if isinstance(input, fx.Proxy):
+            return as_leaf(self, input)
         if self.semantics != "torch":
             return self._forward_as_another(input, addend, relu)
         others, state = self._processes(), self._tensors()
@@ -90,12 +94,32 @@ class Hosted(Freezing, _BatchNorm):
             vectors=vectors,
         )
 
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What torch.jit.script compiles instead: torch's own class on the same tensors."""
+        return as_torchs_own(self, THEIRS[type(self)])
+
     def extra_repr(self) -> str:
         """As torch prints it, and whose rule it follows."""
         text: str = super().extra_repr()
         return text if self.semantics == "torch" else f"{text}, semantics={self.semantics!r}"
 
     def _forward_as_another(self, input: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
+        """By another dialect's rule."""
+        others = self._processes()
+        settings = self._settings_of_another(input, others is not None)
+        return normalize(
+            input,
+            self.weight,
+            self.bias,
+            Buffers(self.running_mean, self.running_var),
+            settings,
+            addend=addend,
+            relu=relu,
+            processes=None if settings.mode is Mode.RUNNING else others,
+        )
+
+    def _settings_of_another(self, input: Tensor, shared: bool) -> core.Settings:
+        """By another dialect's rule; counts the batch."""
         self._check_input_dim(input)
         channels = input.shape[1]
         if channels != self.num_features:
@@ -108,30 +132,23 @@ class Hosted(Freezing, _BatchNorm):
                 f"semantics={self.semantics!r} needs running statistics, which "
                 "track_running_stats=False leaves out"
             )
-        others = self._processes()
+        if self.momentum is None:  # torch.optim.swa_utils.update_bn sets it, for one
+            raise InvalidValue(
+                f"momentum=None, the mean over all batches, has no counterpart in "
+                f"{self.semantics}: batchnorm.recalibrate gives the statistics of a data set"
+            )
         if self.training and self.num_batches_tracked is not None:
             self.num_batches_tracked.add_(1)  # so that going back to torch's rule is possible
         values = input.numel() // max(channels, 1)
-        size = 2 if values > 1 or others is not None else values
-        settings = rules.of_semantics(
+        return rules.of_semantics(
             self.semantics,
             input.dim(),
-            size,
+            2 if values > 1 or shared else values,
             float(self.eps),
             float(self.momentum),
             self.training,
             self.trainable,
             input.dtype is torch.float64,
-        )
-        return normalize(
-            input,
-            self.weight,
-            self.bias,
-            Buffers(self.running_mean, self.running_var),
-            settings,
-            addend=addend,
-            relu=relu,
-            processes=None if settings.mode is Mode.RUNNING else others,
         )
 
     def _forward_by_torch(self, input: Tensor) -> Tensor:

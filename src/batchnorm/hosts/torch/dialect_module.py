@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from batchnorm.dialects import keras, tf_keras
 from batchnorm.dialects.keras_layer import KerasLayer
@@ -23,6 +23,7 @@ from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.normalize import normalize
 from batchnorm.hosts.torch.tensors import array_of, tensor_of
+from batchnorm.hosts.torch.traced import as_leaf
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Mode
 
@@ -78,6 +79,8 @@ class DialectBatchNorm(Freezing):
 
         In training by several processes, outside of the graphs of torch.compile.
         """
+        if isinstance(input, fx.Proxy):
+            return as_leaf(self, *((input,) if mask is None else (input, mask)))
         if self.synchronized and self.training and processes.outside():
             return _outside(self, input, mask)
         layer: Any = self.layer

@@ -1,10 +1,10 @@
 """Batch norm and what follows it, a ReLU or an addition and a ReLU, as one call of the kernel.
 
 A module whose `forward` calls a batch norm and then a ReLU gets a `forward` of its own, made from
-torch.fx's graph of it, in which the batch norm does both. Every submodule is a leaf of that graph,
-so only calls inside one `forward` are seen, and nothing else of a model changes. Left alone is
-what can't be traced, what is traced otherwise in training than in evaluation, and whatever has
-hooks. Not here: how the kernel computes it.
+torch.fx's graph of it (`graph.py`), in which the batch norm does both. Only calls inside one
+`forward` are seen, and nothing else of a model changes. Left alone is what has no such graph, and
+whatever has hooks. A module that is changed later gets another graph, or its own `forward` again.
+Not here: how the kernel computes it.
 """
 
 from __future__ import annotations
@@ -12,13 +12,16 @@ from __future__ import annotations
 import copy
 import operator
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 from torch.nn import functional
+from torch.nn.modules import module as hooks
 
 from batchnorm.hosts.torch.batchnorm import Hosted
+from batchnorm.hosts.torch.graph import Known, graph_of
 
 __all__ = ["Fused", "fuse", "split"]
 
@@ -30,20 +33,56 @@ IN_PLACE = {operator.iadd, "add_"}
 class Fused:
     """A module's `forward` with its batch norms fused; a copy or a pickle of it is fused too."""
 
-    def __init__(self, owner: nn.Module, run: Callable[..., Any] | None) -> None:
-        self.owner, self.run = owner, run
+    def __init__(self, owner: nn.Module, found: Found | None) -> None:
+        self.owner, self.found = owner, found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the owner's class does it."""
-        if self.run is None:  # fresh from a pickle
-            self.run = _fused(self.owner) or type(self.owner).forward
-        return self.run(self.owner, *args, **kwargs)
+        found = self.found
+        if not torch.compiler.is_compiling():
+            if found is None or not found.holds():  # fresh from a pickle, or changed
+                found = self.found = _found(self.owner)
+            if _hooks_for_all():
+                return type(self.owner).forward(self.owner, *args, **kwargs)
+        if found is None or found.run is None or not found.suits(args, kwargs):
+            return type(self.owner).forward(self.owner, *args, **kwargs)
+        return found.run(self.owner, *args)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Fused:
-        return Fused(copy.deepcopy(self.owner, memo), self.run)
+        return Fused(copy.deepcopy(self.owner, memo), copy.deepcopy(self.found, memo))
 
     def __reduce__(self) -> Any:
-        return Fused, (None, None), {"owner": self.owner, "run": None}
+        return Fused, (None, None), {"owner": self.owner, "found": None}
+
+    @property
+    def __code__(self) -> CodeType:
+        """Of the owner's class, for whoever asks where a `forward` stands (torch.export)."""
+        return type(self.owner).forward.__code__
+
+
+class Found:
+    """What was fused in a `forward`: `run` (None: nothing), and what it depends on."""
+
+    def __init__(
+        self,
+        known: Known,
+        parts: dict[nn.Module, type],
+        inputs: int,
+        run: Callable[..., Any] | None,
+    ) -> None:
+        self.known, self.parts, self.inputs, self.run = known, parts, inputs, run
+
+    def holds(self) -> bool:
+        """Whether nothing of it has changed since."""
+        parts = self.parts.items()
+        return self.known.holds() and all(
+            type(part) is kind and not _has_hooks(part) for part, kind in parts
+        )
+
+    def suits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Whether it is a call like that which was traced: tensors alone, and as many."""
+        tensors = all(isinstance(one, Tensor) for one in args)
+        return not kwargs and len(args) == self.inputs and tensors
 
 
 def fuse(model: nn.Module) -> None:
@@ -54,9 +93,9 @@ def fuse(model: nn.Module) -> None:
         inside = module.modules()
         next(inside)
         if any(isinstance(one, Hosted) for one in inside):
-            run = _fused(module)
-            if run is not None:
-                module.forward = Fused(module, run)
+            found = _found(module)
+            if found is not None and found.run is not None:
+                module.forward = Fused(module, found)
 
 
 def split(model: nn.Module) -> None:
@@ -66,73 +105,49 @@ def split(model: nn.Module) -> None:
             del vars(module)["forward"]
 
 
-class _Tracer(fx.Tracer):  # type: ignore[misc, unused-ignore]
-    """Sees one `forward`; what it calls stays a call."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return True
-
-
-def _fused(module: nn.Module) -> Callable[..., Any] | None:
-    """The class's `forward` with its batch norms fused, None where there is nothing to fuse."""
-    graph = _graph(module)
+def _found(module: nn.Module) -> Found | None:
+    """The class's `forward` with its batch norms fused, None where it has no graph."""
+    graph = graph_of(module)
     if graph is None:
         return None
-    modules = dict(module.named_modules())
-    done = [_replace(graph, node, modules) for node in list(graph.nodes)]
-    if not any(done):
-        return None
+    modules = dict(module.named_modules(remove_duplicate=False))
+    called = {modules[str(node.target)] for node in graph.nodes if node.op == "call_module"}
+    known, inputs = Known(module, called), sum(node.op == "placeholder" for node in graph.nodes)
+    parts: dict[nn.Module, type] = {}
+    for node in list(graph.nodes):
+        parts |= _replace(graph, node, modules)
+    if not parts:
+        return Found(known, {}, inputs, None)
     graph.lint()
-    run: Callable[..., Any] = type(fx.GraphModule(module, graph)).forward
-    return run
+    return Found(known, parts, inputs, type(fx.GraphModule(module, graph)).forward)
 
 
-def _graph(module: nn.Module) -> fx.Graph | None:
-    """The graph of one `forward`, if it is the same in training and evaluation mode."""
-    before, training = dict(vars(module)), module.training
-    graphs = []
-    try:
-        for mode in (False, True):
-            vars(module)["training"] = mode
-            graphs.append(_Tracer().trace(module))
-    except Exception:  # what a foreign forward raises under a tracer may be anything
-        return None
-    finally:
-        changed = any(
-            before.get(name) is not value
-            for name, value in vars(module).items()
-            if name != "training"
-        )
-        vars(module).clear()
-        vars(module).update(before)
-        vars(module)["training"] = training
-    same = not changed and str(graphs[0]) == str(graphs[1])
-    return graphs[0] if same else None
-
-
-def _replace(graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]) -> bool:
-    """Whether this node was a ReLU that could go into a batch norm, and now has."""
+def _replace(
+    graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]
+) -> dict[nn.Module, type]:
+    """The modules that have become one, if this node was a ReLU that could go into a batch norm."""
     if not _is_relu(relu, modules):
-        return False
+        return {}
     before = relu.args[0]
     if not isinstance(before, fx.Node) or len(before.users) != 1:
-        return False
+        return {}
     if _is_batch_norm(before, modules):
         place, norm, addend = before, before, {}
     elif _is_call(before, ADDS) and len(before.args) == 2 and not before.kwargs:
         found = _operands(before, modules)
         if found is None:
-            return False
+            return {}
         place, (norm, other) = before, found
         addend = {"addend": other}
     else:
-        return False
+        return {}
     with graph.inserting_before(place):
         new = graph.call_module(norm.target, norm.args, {**addend, "relu": True})
     relu.replace_all_uses_with(new)
     for node in dict.fromkeys((relu, place, norm)):
         graph.erase_node(node)
-    return True
+    own = [modules[str(node.target)] for node in (norm, relu) if node.op == "call_module"]
+    return {part: type(part) for part in own}
 
 
 def _operands(add: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, fx.Node] | None:
@@ -173,3 +188,13 @@ def _is_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
 def _has_hooks(module: nn.Module) -> bool:
     kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
     return any(getattr(module, kind) for kind in kinds) or "forward" in vars(module)
+
+
+def _hooks_for_all() -> bool:
+    """Whether somebody listens to all modules there are."""
+    return bool(
+        hooks._global_forward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_backward_hooks
+        or hooks._global_backward_pre_hooks
+    )

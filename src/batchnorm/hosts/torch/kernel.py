@@ -16,7 +16,7 @@ from torch.autograd import Function
 from batchnorm import core
 from batchnorm.hosts.torch import addresses
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.hosts.torch.second_gradient import Normalized, second_gradient
+from batchnorm.hosts.torch.second_gradient import Normalized, first_gradient, second_gradient
 from batchnorm.hosts.torch.tensors import array_of, laid_out_as, plain, tensor_of, vector_of
 from batchnorm.hosts.torch.threads import share_threads
 from batchnorm.vocabulary import Array
@@ -129,10 +129,15 @@ class Normalize(Function):
         """The four gradients, which can be differentiated again."""
         x, gamma, y = ctx.saved_tensors
         call, needs = ctx.call, ctx.needs_input_grad
-        found = None
-        if not torch.is_grad_enabled() and plain(dy):
-            found = addresses.backward(dy, x, gamma, y, needs, call)
-        dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
+        if torch._C._functorch.is_legacy_batchedtensor(dy):  # autograd.grad's is_grads_batched
+            passed = dy if y is None else dy * (y > 0)
+            dx, dgamma, dbeta = first_gradient(x, passed, gamma, _normalized(call))
+            dx, daddend = dx.to(x.dtype), passed
+        else:
+            found = None
+            if not torch.is_grad_enabled() and plain(dy):
+                found = addresses.backward(dy, x, gamma, y, needs, call)
+            dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
         return (
             dx if needs[0] else None,
             _as(dgamma, gamma.dtype, gamma.shape) if needs[1] else None,
@@ -161,22 +166,9 @@ class Gradient(Function):
     def backward(ctx: Any, of_dx: Any, of_dgamma: Any, of_dbeta: Any, of_daddend: Any) -> Any:
         """As `second_gradient`; a ReLU is a constant mask on dy."""
         dy, x, gamma, y = ctx.saved_tensors
-        call: Call = ctx.call
-        assert call.stats is not None
         passed = dy if y is None else dy * (y > 0)
-        rows = torch.from_numpy(np.asarray(call.stats[:3]))
-        total = (lambda t: t) if call.processes is None else call.processes.total
-        saved = Normalized(
-            rows[0],
-            rows[1],
-            rows[2],
-            _count(call.count),
-            call.settings.channel_axes,
-            call.settings.epsilon,
-            total,
-        )
         given = (of_dx, of_dgamma, of_dbeta)
-        of_g, of_x, of_gamma = second_gradient(x, passed, gamma, saved, *given)
+        of_g, of_x, of_gamma = second_gradient(x, passed, gamma, _normalized(ctx.call), *given)
         if of_daddend is not None:
             of_g = of_g + of_daddend
         of_dy = of_g if y is None else of_g * (y > 0)
@@ -208,6 +200,14 @@ def _arrays(
     result = call.result(values)
     dx, dgamma, dbeta = core.backward(saved, array_of(dy), out=result, out_addend=masked)
     return tensor_of(dx), np.ascontiguousarray(dgamma), np.ascontiguousarray(dbeta)
+
+
+def _normalized(call: Call) -> Normalized:
+    assert call.stats is not None
+    rows = torch.from_numpy(np.asarray(call.stats[:3]))
+    total = (lambda t: t) if call.processes is None else call.processes.total
+    axes, epsilon = call.settings.channel_axes, call.settings.epsilon
+    return Normalized(rows[0], rows[1], rows[2], _count(call.count), axes, epsilon, total)
 
 
 def _buffer(tensor: Tensor) -> Array:

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Normalized", "second_gradient"]
+__all__ = ["Normalized", "first_gradient", "second_gradient"]
 
 
 class Normalized(NamedTuple):
@@ -41,6 +41,24 @@ class Normalized(NamedTuple):
     axes: tuple[int, ...]
     epsilon: float
     total: Callable[[Tensor], Tensor]
+
+
+def first_gradient(
+    x: Tensor, dy: Tensor, gamma: Tensor | None, saved: Normalized
+) -> tuple[Tensor, Tensor, Tensor]:
+    """dx, dgamma and dbeta in torch's own operations, for a dy that our kernel can't read."""
+    shape = [x.shape[axis] if axis in saved.axes else 1 for axis in range(x.dim())]
+    rest = [axis for axis in range(x.dim()) if axis not in saved.axes]
+    mean, residual, s = (t.reshape(shape) for t in (saved.mean, saved.residual, saved.inv_std))
+    x_hat = ((x.to(torch.float64) - mean) - residual) * s
+    g = dy.to(torch.float64)
+    dgamma, dbeta = (t.sum(rest).reshape(-1) for t in (g * x_hat, g))
+    dx = g
+    if saved.values is not None:
+        level, slope = (saved.total(t.reshape(shape)) / saved.values for t in (dbeta, dgamma))
+        dx = g - level - x_hat * slope
+    scale = s if gamma is None else s * gamma.to(torch.float64).reshape(shape)
+    return dx * scale, dgamma, dbeta
 
 
 def second_gradient(

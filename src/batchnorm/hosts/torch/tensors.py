@@ -38,8 +38,9 @@ LARGE = 32 << 20  # bytes from which malloc asks the system for fresh pages ever
 def takes(x: Any, empty: bool = False) -> bool:
     """Whether the kernel can compute on this tensor: real numbers in the CPU's memory, now.
 
-    Not on fake, functional or other special tensors, nor while something is traced, vectorised
-    or differentiated forwards: those need operations that torch itself can see.
+    Not on fake, functional or other special tensors, nor while something is traced, vectorised,
+    watched by a dispatch mode or differentiated forwards: those need operations that torch itself
+    can see.
     """
     return (
         plain(x)
@@ -47,6 +48,7 @@ def takes(x: Any, empty: bool = False) -> bool:
         and x.dtype in DTYPES
         and x.layout is torch.strided
         and not x.is_neg()
+        and not torch._C._len_torch_dispatch_stack()
         and not torch._C._is_tracing()
         and (empty or x.numel() > 0)
     )
