@@ -64,8 +64,8 @@ def main(
     """Measure tasks x contenders x shapes, and write table.md, times.json and plot.png to --out.
 
     Every answer is compared with the NumPy reference before it is timed, every contender has a
-    process of its own, and all take turns, with a pause between them. Times mean little from one run to the next: the table
-    holds medians and quartiles of ratios within a round.
+    process of its own, and all take turns, with a pause between them. Times mean little from one
+    run to the next: the table holds medians and quartiles of ratios within a round.
     """
     start = time.monotonic()
     names = shapes or sorted(path.stem for path in shape_files.SHAPES.glob("*.txt"))
@@ -110,7 +110,8 @@ def main(
     )
     text = (
         f"# Benchmarks\n\n{about}\n\nMedians (quartiles) of ratios over up to {rounds} rounds, in "
-        f"which all took turns, each after a pause and one call that isn't timed. Ours is {levels[0]}, which writes into a given output.\n"
+        f"which all took turns, each after a pause and one call that isn't timed. Ours is "
+        f"{levels[0]}, which writes into a given output.\n"
         f"`limit` is a plain loop that moves just the tensors named.\n\n{summary(rows)}\n\n"
         f"{table(rows)}\n"
     )
