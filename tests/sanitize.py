@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 BUILD = ROOT / "build" / "sanitize"
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # cmake and ninja
 REPORT = re.compile(r"WARNING: ThreadSanitizer|ERROR: \w*Sanitizer|runtime error:")
-THREADED = ["tests/core/test_kernel_threads.py"]  # the others' arrays wake no thread
+THREADED = ["tests/core/test_kernel_threads.py", "tests/core/test_kernel_overlap.py"]
 TESTS = [
     *THREADED,
     "tests/core/test_kernel.py",

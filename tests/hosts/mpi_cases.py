@@ -65,7 +65,9 @@ def joined():
                     what = f"{name}, {split}, {offset}, step {step}"
                     ulp = float(np.finfo(np.float32).eps)
                     close(call(mine, x[own]), call(alone, x)[own], f"y of {what}", ulp)
-                    close(mine.backward(dy[own]), alone.backward(dy)[own], f"dx of {what}", ulp)
+                    # Alone, dx may be computed in float: within the 4e-7 of its largest value
+                    # that are promised. By halves it is always computed in double.
+                    close(mine.backward(dy[own]), alone.backward(dy)[own], f"dx of {what}", 4e-7)
                     for key, value in alone.state.items():
                         close(mine.state[key], value, f"{key} of {what}", ulp)
                     assert mine.gradients.keys() == alone.gradients.keys()
