@@ -60,12 +60,13 @@ class PreparedGradient {
     size = std::fabs(size);
     return size == 0 || (size >= 0x1p-100 && size <= 0x1p100);
   }
-  // With u = 2^-24, float leaves an error of at most u * (3 |dx| + 4 |shift| + 4 |(x - mean) slope|)
-  // in dx. We promise 6.7 u of the largest |dx|, which is at least their root mean square.
+  // With u = 2^-24, float leaves an error of at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|)
+  // in dx. We promise 6.7 u of the largest |dx|, which is at least their root mean square: that of
+  // dy less what the mean and the slope take, which epsilon makes at most twice the slope's square.
   bool suffices(const Statistics& s, double scale, double slope, double mean_dy, double mean_dy_x,
                 double share, const GradientSums& sums, Index c) const {
     const double furthest = std::max(sums.most[c] - s.mean[c], s.mean[c] - sums.least[c]) * s.inv_std[c];
-    const double left = sums.dy_dy[c] * share - mean_dy * mean_dy - mean_dy_x * mean_dy_x;
+    const double left = sums.dy_dy[c] * share - mean_dy * mean_dy - 2 * mean_dy_x * mean_dy_x;
     const double size = std::sqrt(left);  // NaN where nothing is left
     return std::fabs(mean_dy) + std::fabs(mean_dy_x) * furthest <= spare_ * size && fits(scale) &&
            fits(slope) && fits(size * scale) && std::fabs(s.mean[c]) <= 0x1p100;
