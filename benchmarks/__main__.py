@@ -69,9 +69,9 @@ def main(
     """
     start = time.monotonic()
     names = shapes or sorted(path.stem for path in shape_files.SHAPES.glob("*.txt"))
-    cases = [case for name in names for case in shape_files.read(name)]
-    cases = [case for case in cases if not tasks or case.task in tasks]
-    cases = [case for case in cases if pattern in label(case)]
+    cases = [(name, case) for name in names for case in shape_files.read(name)]
+    cases = [(name, case) for name, case in cases if not tasks or case.task in tasks]
+    cases = [(name, case) for name, case in cases if pattern in label(case)]
     unknown = set(wanted) - set(LEVELS) - set(FRAMEWORKS)
     if unknown or not cases:
         known = ", ".join([*LEVELS, *FRAMEWORKS])
@@ -89,11 +89,11 @@ def main(
         if found["error"]:
             print(f"left out: {found['error']}", file=sys.stderr)
     rows = []
-    for number, case in enumerate(cases, 1):
+    for number, (file, case) in enumerate(cases, 1):
         times, notes = measure(case, contenders, levels, rounds, seconds)
         if "limit" not in times or levels[0] not in times:
             raise click.ClickException(f"{label(case)}: our own kernel fails: {notes}")
-        rows.append(Row(case, times, notes))
+        rows.append(Row(case, times, notes, Path(file).stem))
         middle = ratio(times, levels[0], "limit")[0]
         left = (time.monotonic() - start) / number * (len(cases) - number)
         progress = f"{number}/{len(cases)} {case.task} {label(case)}: {middle:.2f} x limit"

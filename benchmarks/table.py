@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.core import kernel
 from batchnorm.measure import TASKS, Case, ratio
 from batchnorm.vocabulary import Array
 
@@ -24,11 +25,19 @@ class Row:
     case: Case
     times: dict[str, Array]
     notes: dict[str, str] = field(default_factory=dict)
+    file: str = ""
 
     @property
     def ours(self) -> str:
         """The level that a user's call gets: the first after the limit."""
         return next(name for name in self.times if name != "limit")
+
+    @property
+    def fastest(self) -> float:
+        """The time of the fastest framework by ours; NaN without one."""
+        own = {"limit", "float32", *kernel.IMPLEMENTATIONS}
+        found = [ratio(self.times, name, self.ours)[0] for name in self.times if name not in own]
+        return min(found, default=math.nan)
 
     @property
     def large(self) -> bool:
@@ -70,7 +79,18 @@ def table(rows: list[Row]) -> str:
 
 
 def summary(rows: list[Row]) -> str:
-    """By task: the worst large row against the limit, geometric means and worst rows of others."""
+    """By shape file and task: the worst large row by the limit, others' means and worst rows."""
+    files = dict.fromkeys(row.file for row in rows)
+    parts = [f"{file}:\n\n{_summary([r for r in rows if r.file == file])}" for file in files]
+    notes = [
+        f"- {row.case.task}, {label(row.case)}: {name}: {text}"
+        for row in rows
+        for name, text in row.notes.items()
+    ]
+    return "\n\n".join([*parts, *(["Not timed:", "\n".join(notes)] if notes else [])])
+
+
+def _summary(rows: list[Row]) -> str:
     lines = []
     for task in TASKS:
         own = [row for row in rows if row.case.task == task]
@@ -87,12 +107,15 @@ def summary(rows: list[Row]) -> str:
                 f"- {task}, {name} / ours: geometric mean {mean:.2f}, "
                 f"least {least:.2f} ({label(row.case)})"
             )
-    notes = [
-        f"- {row.case.task}, {label(row.case)}: {name}: {text}"
-        for row in rows
-        for name, text in row.notes.items()
-    ]
-    return "\n".join([*lines, *(["", "Not timed:", "", *notes] if notes else [])])
+        met = [row for row in own if not math.isnan(row.fastest)]
+        if met:
+            worst = min(met, key=lambda row: row.fastest)
+            slower = sum(row.fastest < 1 for row in met)
+            lines.append(
+                f"- {task}, fastest framework / ours: least {worst.fastest:.2f} "
+                f"({label(worst.case)}); below 1 in {slower} of {len(met)} rows"
+            )
+    return "\n".join(lines)
 
 
 def data(rows: list[Row]) -> list[dict[str, Any]]:

@@ -62,6 +62,7 @@ def test_the_table_has_ours_by_the_limit_and_others_by_ours():
     assert lines[0].split("|")[5:7] == [" 2.00 (2.00–2.00) ", " 4.00 (3.50–4.50) "]
     assert "inference, over 8 MB: worst 2.00 × limit" in summary(ROWS)
     assert "torch / ours: geometric mean 4.00, least 4.00" in summary(ROWS)
+    assert "fastest framework / ours: least 4.00 (32×64×64×64 first); below 1 in 0" in summary(ROWS)
     assert data(ROWS)[0]["seconds"]["torch"] == [6.0, 10.0, 8.0]
 
 
