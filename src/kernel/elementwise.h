@@ -137,26 +137,17 @@ BN_INLINE void each_block(const Part& part, Visit visit) {
   }
 }
 
-// Cuts a part into stretches of channels that a flag holds for, or not; whole lines of memory each.
+// Cuts a part into stretches of channels that a flag holds for, or not.
 template <class Visit>
-BN_INLINE void each_stretch(const View& v, const Part& part, const unsigned char* flags,
-                            Visit visit) {
+BN_INLINE void each_stretch(const Part& part, const unsigned char* flags, Visit visit) {
   if (!flags) return visit(part, false);
-  const std::int64_t rows = (part.block_end - part.block) * v.rows;
-  const std::int64_t unit = v.inner == 1 ? 64 : channels_per_run(v, rows, POSITIONS);
-  auto holds = [&](std::int64_t c) {
-    const std::int64_t end = smaller(c + unit, part.channel_end);
-    while (c < end && flags[c]) c++;
-    return c == end;
-  };
   Part stretch = part;
   for (std::int64_t c = part.channel; c < part.channel_end; c = stretch.channel_end) {
-    const bool held = holds(c);
-    std::int64_t end = c + unit;
-    while (end < part.channel_end && holds(end) == held) end += unit;
+    std::int64_t end = c + 1;
+    while (end < part.channel_end && !flags[end] == !flags[c]) end++;
     stretch.channel = c;
-    stretch.channel_end = smaller(end, part.channel_end);
-    visit(stretch, held);
+    stretch.channel_end = end;
+    visit(stretch, flags[c]);
   }
 }
 

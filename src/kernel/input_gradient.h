@@ -103,7 +103,7 @@ void input_gradient(const View& v, const Tensors& tensors, const Part& part,
   } else {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope};
     const float* const of_f[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
-    each_stretch(v, part, k.in_float, [&](const Part& stretch, bool in_float) {
+    each_stretch(part, k.in_float, [&](const Part& stretch, bool in_float) {
       if (in_float) {
         input_gradient_in<T, F>(v, t, stretch, of_f);
       } else {

@@ -18,9 +18,16 @@ constexpr Loops loops() {
 
 }  // namespace
 
+#if BN_LEVEL >= 3
+constexpr bool FUSED = true;
+#else
+constexpr bool FUSED = false;
+#endif
+
 #define BN_LEVEL_TABLE(variable, name) \
   extern const Level variable;         \
-  constexpr Level variable = {name, {loops<float>(), loops<double>(), loops<Half>(), loops<Bfloat>()}, move};
+  constexpr Level variable = {                                                  \
+      name, FUSED, {loops<float>(), loops<double>(), loops<Half>(), loops<Bfloat>()}, move};
 
 #if !defined(__x86_64__)
 BN_LEVEL_TABLE(level_plain, "plain")

@@ -23,6 +23,7 @@ struct Loops {
 
 struct Level {
   const char* name;
+  bool fused;  // multiply-add rounds once
   Loops loops[4];  // by Element
   float (*move)(const float* const* inputs, int arrays, float* out, std::int64_t count,
                 bool stream);  // see move.h

@@ -1,5 +1,6 @@
-// Memory of each thread's own for packed copies: at most 5/8 of its second cache, and in a thread that
-// shares a channel with others as much for each of them. Kept for the next call until the thread ends.
+// Memory of each thread's own for packed copies, kept for the next call until the thread ends: at
+// most 5/8 of a second cache, and in a thread that shares a channel with others as much for each of
+// them; rounded up to 2 MiB.
 #pragma once
 
 #include <sys/mman.h>

@@ -54,6 +54,12 @@ inline void plan(Job& job) {
   job.tensors.stream = size(v) * bytes_of(job.element) >= STREAM;
 }
 
+// Channels that are computed alike, since they are neighbours in memory; by the shape alone, so that
+// bits don't depend on how many threads share them out.
+inline Index alike(const View& v) {
+  return last(v) ? 64 : v.inner < 128 && v.inner % 16 != 0 ? 16 : 1;
+}
+
 // Whether all threads sum a channel together, and write it while it is in all their caches.
 inline bool together(const View& v) {
   return !last(v) && v.outer * v.inner >= LARGE && v.blocks >= SEGMENTS;
@@ -130,6 +136,7 @@ struct Turns {
     at_once = std::clamp<Index>(cache_bytes() * 5 / 16 / each, 1, channels);
     if (threads > 1) at_once = std::min(at_once, ceil_div(channels, 4 * threads));
     if (at_once > 16) at_once = at_once / 16 * 16;  // whole cache lines
+    at_once = ceil_div(at_once, alike(v)) * alike(v);
     items = ceil_div(channels, at_once);
   }
   Part part(const View& v, Index i) const {
@@ -175,8 +182,8 @@ struct Overlap {
       auto k = finish(before);
       for (Index turn = first + 1; turn < end; turn++) {
         const Part next = part(v, memory, turn);
-        const bool alike = next.channel_end - next.channel == before.channel_end - before.channel;
-        if (!alike || !both(next, before, k)) {
+        const bool same = next.channel_end - next.channel == before.channel_end - before.channel;
+        if (!same || !both(next, before, k)) {
           write(before, k);
           sum(next);
         }
@@ -215,10 +222,9 @@ inline void write_all(const Job& job, int threads, Write write) {
     write_blocks(threads, {0, v.channels, 0, v.blocks, false, {}}, write);
   } else {
     // A few long runs for each thread, which the processor fetches ahead by itself.
-    const Index items = std::min<Index>(v.channels, 4 * threads);
-    auto item = [&](Index i) {
-      write(Part{v.channels * i / items, v.channels * (i + 1) / items, 0, v.blocks, false, {}});
-    };
+    const Index units = ceil_div(v.channels, alike(v)), items = std::min<Index>(units, 4 * threads);
+    auto start = [&](Index i) { return std::min(units * i / items * alike(v), v.channels); };
+    auto item = [&](Index i) { write(Part{start(i), start(i + 1), 0, v.blocks, false, {}}); };
     parallel(items, threads, item);
   }
 }

@@ -103,7 +103,9 @@ class Segments {
 // For a copy of one channel that all threads share, where it fits their caches.
 void* shared_copy(const Job& job, int threads) {
   const Index bytes = job.view.outer * job.view.inner * bytes_of(job.element);
-  const bool fits = job.tensors.stream && bytes <= cache_bytes() * 5 / 8 * threads;
+  // Shorter rows may be summed in columns, which nothing is written beside.
+  const bool fits = job.view.inner >= 128 && job.tensors.stream &&
+                    bytes <= cache_bytes() * 5 / 8 * threads;
   return fits ? packing_memory(bytes) : nullptr;
 }
 

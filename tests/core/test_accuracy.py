@@ -305,6 +305,15 @@ def test_with_running_statistics_the_gradient_of_x_does_not_depend_on_x(bad, dty
     np.testing.assert_array_equal(core.backward(saved, dy)[0], dy / 2)
 
 
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("dtype", [np.float16, SINGLE, DOUBLE])
+def test_nor_does_it_depend_on_the_running_mean(bad, dtype):
+    x, dy = normal(24).reshape(8, 3).astype(dtype), normal(24, 1).reshape(8, 3).astype(dtype)
+    running = core.Running(np.array([0, bad, 1], SINGLE), np.full(3, 4.0, SINGLE))
+    _, _, saved = core.forward(x, None, None, running, core.Settings((1,), Mode.RUNNING, 0.0))
+    np.testing.assert_array_equal(core.backward(saved, dy)[0], dy / 2)
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("shape", [(0, 3, 2), (4, 3, 0), (4, 0, 2)])
 def test_empty_batches_give_empty_results_and_no_gradient(mode, shape):

@@ -423,3 +423,58 @@ def test_a_lazy_one_is_taken_after_its_first_call():
     model = accelerate(nn.Sequential(nn.LazyBatchNorm2d(), nn.ReLU()))
     assert away([model(values())], [small()(values())]) <= 1e-6
     assert type(accelerate(model)[0]).__module__.startswith("batchnorm")
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+def test_what_hooks_on_saved_tensors_give_back_may_lie_otherwise_in_memory(fuse):
+    def contiguous(tensor):
+        return tensor.clone(memory_format=torch.contiguous_format)
+
+    net = torch.nn.Sequential(torch.nn.BatchNorm2d(6), torch.nn.ReLU())
+    ours = accelerate(copy.deepcopy(net), fuse=fuse)
+    x = torch.randn(4, 6, 5, 7).to(memory_format=torch.channels_last)
+    weights, found = torch.randn(x.shape), []
+    for model in (net, ours):
+        given = x.clone(memory_format=torch.preserve_format).requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(contiguous, contiguous):
+            y = model(given)
+        (y * weights).sum().backward()
+        found.append(given.grad)
+    torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_norm_called_twice_before_an_addition_keeps_the_order_of_its_batches():
+    class Twice(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bn = torch.nn.BatchNorm2d(3)
+
+        def forward(self, a, b):
+            out = self.bn(a)
+            again = self.bn(b)
+            return torch.relu(out + again)
+
+    net = Twice()
+    ours = accelerate(copy.deepcopy(net), fuse=True)
+    a, b = torch.randn(4, 3, 5, 5), torch.randn(4, 3, 5, 5) + 3
+    torch.testing.assert_close(ours(a, b), net(a, b))
+    torch.testing.assert_close(ours.bn.running_mean, net.bn.running_mean)
+
+
+def test_memory_that_is_not_aligned_is_computed_too():
+    x = torch.frombuffer(bytearray(4 * 300 + 1), dtype=torch.float32, offset=1)
+    x = x.copy_(torch.randn(300)).view(4, 3, 5, 5)
+    net = torch.nn.BatchNorm2d(3)
+    ours = accelerate(copy.deepcopy(net))
+    torch.testing.assert_close(ours(x), net(x))
+
+
+def test_a_vectorised_jacobian_can_be_differentiated_again():
+    x = torch.randn(3, 2, 2, dtype=torch.float64, requires_grad=True)
+    net, found = torch.nn.BatchNorm1d(2).double(), []
+    for model in (net, accelerate(copy.deepcopy(net))):
+        jacobian = torch.autograd.functional.jacobian(
+            lambda z, model=model: model(z).pow(3), x, vectorize=True, create_graph=True
+        )
+        found.append(torch.autograd.grad(jacobian.pow(2).sum(), x)[0])
+    torch.testing.assert_close(found[1], found[0])

@@ -11,7 +11,7 @@ from typing import Any
 
 from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6
 from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.errors import InvalidType
+from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array, complement
 
@@ -31,7 +31,13 @@ def read(obj: Any, name: str, arrays: Mapping[str, Array | None]) -> Layer:
 
     Raises:
         TypeError: MindSpore's rule with state of a type that its layers don't have.
+        ValueError: momentum=None.
     """
+    if obj.momentum is None:
+        raise InvalidValue(
+            "momentum=None, the mean over all batches, has no counterpart in "
+            f"{obj.semantics}: set it to a number before reading the module"
+        )
     make = _keras if obj.semantics in KERAS else _mindspore
     layer: Layer = make(obj, name, arrays)
     values = {layer.STATE[own].role: own for own in layer.state}

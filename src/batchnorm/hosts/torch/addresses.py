@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from batchnorm.core import kernel
-from batchnorm.hosts.torch.tensors import PLAIN, empty_like, is_channels_last, laid_out_as
+from batchnorm.hosts.torch.tensors import PLAIN, empty_like, is_channels_last, laid_out_as, takes
 from batchnorm.vocabulary import Mode
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def forward(
     addend = None if addend is None else laid_out_as(x, addend)  # may be a copy, held till the end
     other = 0 if addend is None else addend.data_ptr()
     tensors = (x.data_ptr(), y.data_ptr(), other, call.relu, scale, shift)
-    if 0 in tensors[:2] or (addend is not None and other == 0):
+    if 0 in tensors[:2] or (addend is not None and other == 0) or other % x.element_size():
         return None
     if mode is Mode.RUNNING:
         call.stats = TASKS.infer(*layout, *tensors, mean, var, settings.epsilon)
@@ -89,13 +89,17 @@ def backward(
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None] | None:
     """As `core.backward`: dx, and what is needed of dgamma, dbeta and the addend's gradient."""
     layout = call.layout
-    if layout is None:
-        return None
-    kind = torch.float64 if layout.element == 1 else torch.float32
+    if layout is None or not takes(x) or _layout(x, call.settings.channel_axes) != layout:
+        return None  # hooks on saved tensors may give others back
+    if y is not None:
+        if not takes(y) or y.dtype is not x.dtype or y.shape != x.shape:
+            return None
+        y = laid_out_as(x, y)
+    kind = torch.float64 if x.dtype is torch.float64 else torch.float32
     scale = _vector(gamma, kind, layout.channels)
     dy = laid_out_as(x, dy)
     at = (x.data_ptr(), dy.data_ptr(), 0 if y is None else y.data_ptr())
-    if scale == UNFIT or 0 in at[:2]:
+    if scale == UNFIT or 0 in at[:2] or at[1] % x.element_size():
         return None
     dx = empty_like(x)
     daddend = empty_like(x) if needs[3] else None
@@ -149,7 +153,7 @@ def _layout(x: Tensor, axes: tuple[int, ...]) -> Layout | None:
         return None
     shape, size, axis = x.shape, x.numel(), axes[0]
     channels = shape[axis]
-    if size == 0:
+    if size == 0 or x.data_ptr() % x.element_size():
         return None
     if x.is_contiguous():
         inner = 1
@@ -175,6 +179,7 @@ def _vector(t: Tensor | None, dtype: torch.dtype, count: int | None) -> int:
         and t.is_cpu
         and t.is_contiguous()
         and not t.is_neg()
+        and t.data_ptr() % t.element_size() == 0
     ):
         return t.data_ptr() or UNFIT
     return UNFIT

@@ -153,7 +153,8 @@ def _replace(
 def _operands(add: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, fx.Node] | None:
     """The batch norm that can do an addition, and what it adds.
 
-    It then runs where the addition did, so nobody else may use (and change) its input meanwhile.
+    It then runs where the addition did, so nobody else may use (and change) its input meanwhile,
+    and its module may not be called for another batch: running statistics go by the order.
     """
     first, second = add.args
     pairs = [(first, second)] if add.target in IN_PLACE else [(first, second), (second, first)]
@@ -162,9 +163,20 @@ def _operands(add: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, fx.
             continue
         if _is_batch_norm(norm, modules) and len(norm.users) == 1:
             source = norm.args[0]
-            if isinstance(source, fx.Node) and set(source.users) <= {norm, add}:
+            alone = isinstance(source, fx.Node) and set(source.users) <= {norm, add}
+            if alone and not _called_between(norm, add, modules):
                 return norm, other
     return None
+
+
+def _called_between(norm: fx.Node, end: fx.Node, modules: dict[str, nn.Module]) -> bool:
+    """Whether the module of `norm` is called again before `end`."""
+    own, node = modules[str(norm.target)], norm.next
+    while node is not end:
+        if node.op == "call_module" and modules[str(node.target)] is own:
+            return True
+        node = node.next
+    return False
 
 
 def _is_call(node: fx.Node, targets: set[Any]) -> bool:

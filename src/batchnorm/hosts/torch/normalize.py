@@ -14,7 +14,7 @@ from batchnorm.hosts.torch.addresses import Vectors
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.kernel import Call, Normalize, forward
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.hosts.torch.tensors import DTYPES, dense, takes
+from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, dense, takes
 
 __all__ = ["add_and_relu", "normalize"]
 
@@ -90,5 +90,9 @@ def add_and_relu(y: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
 def _fits(addend: Tensor | None, x: Tensor) -> bool:
     """Whether the kernel can add it: another shape would be broadcast, another type promoted."""
     return addend is None or (
-        addend.shape == x.shape and addend.dtype is x.dtype and addend.device == x.device
+        type(addend) in PLAIN
+        and addend.layout is torch.strided
+        and addend.shape == x.shape
+        and addend.dtype is x.dtype
+        and addend.device == x.device
     )

@@ -50,7 +50,10 @@ def first_gradient(
     shape = [x.shape[axis] if axis in saved.axes else 1 for axis in range(x.dim())]
     rest = [axis for axis in range(x.dim()) if axis not in saved.axes]
     mean, residual, s = (t.reshape(shape) for t in (saved.mean, saved.residual, saved.inv_std))
-    x_hat = ((x.to(torch.float64) - mean) - residual) * s
+    d = (x.to(torch.float64) - mean) - residual
+    if torch.is_grad_enabled() and saved.values is not None:
+        d, s = _statistics(x.to(torch.float64), rest, saved)
+    x_hat = d * s
     g = dy.to(torch.float64)
     dgamma, dbeta = (t.sum(rest).reshape(-1) for t in (g * x_hat, g))
     dx = g
@@ -59,6 +62,16 @@ def first_gradient(
         dx = g - level - x_hat * slope
     scale = s if gamma is None else s * gamma.to(torch.float64).reshape(shape)
     return dx * scale, dgamma, dbeta
+
+
+def _statistics(wide: Tensor, rest: list[int], saved: Normalized) -> tuple[Tensor, Tensor]:
+    """x - mean and inv_std anew: a further derivative sees that the statistics depend on x."""
+
+    def mean(t: Tensor) -> Tensor:
+        return saved.total(t.sum(rest, keepdim=True) if rest else t) / saved.values
+
+    d = wide - mean(wide)
+    return d, torch.rsqrt(mean(d * d) + saved.epsilon)
 
 
 def second_gradient(
@@ -93,9 +106,8 @@ def second_gradient(
         of_x = u * s * g
         return scale * s * a + u * x_hat + v, of_x, (s * summed(a * g)).reshape(-1)
     count = saved.values
-    if torch.is_grad_enabled():  # a third derivative sees that the statistics depend on x
-        d = wide - total(wide) / count
-        s = torch.rsqrt(total(d * d) / count + saved.epsilon)
+    if torch.is_grad_enabled():
+        d, s = _statistics(wide, rest, saved)
     x_hat = d * s
 
     def inner(t: Tensor) -> Tensor:
