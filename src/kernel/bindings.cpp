@@ -85,7 +85,6 @@ bool view_of(PyArrayObject* a, nb::handle axes, View& view) {
       view.channels *= length;
     }
   }
-  if (previous < 0) std::swap(view.outer, view.inner);  // one channel: one long row
   return true;
 }
 

@@ -40,6 +40,7 @@ inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_thread
 // Blocks by the shape alone, so that sums are the same for any number of threads.
 inline void plan(Job& job) {
   View& v = job.view;
+  if (v.channels == 1) v.inner *= v.outer, v.outer = 1;  // one long row
   if (last(v)) {
     v.rows = std::clamp<Index>(v.outer / SEGMENTS, 128, 512);
     v.chunk = 1;

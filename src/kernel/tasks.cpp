@@ -40,11 +40,6 @@ void conclude(const Job& job, const Partials& p, Index c, Index end, const Stati
   }
 }
 
-void deviations(const Job& job, double epsilon, Index c, Index end, const Statistics& s) {
-  const double count = count_of(job.view);
-  for (; c < end; c++) s.inv_std[c] = 1.0 / std::sqrt(s.m2[c] / count + epsilon);
-}
-
 Index partial_doubles(const View& v) {
   return 5 * Scratch::padded(v.channels) * segments(v);
 }
@@ -138,6 +133,11 @@ const Level* find_level(const char* name) {
     if (std::strcmp(level->name, name) == 0 && runs_here(level)) return level;
   }
   return nullptr;
+}
+
+void deviations(const Job& job, double epsilon, Index c, Index end, const Statistics& s) {
+  const double count = count_of(job.view);
+  for (; c < end; c++) s.inv_std[c] = 1.0 / std::sqrt(s.m2[c] / count + epsilon);
 }
 
 void reduce(Job job, const Statistics& out) {

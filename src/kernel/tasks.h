@@ -27,6 +27,10 @@ const Level* find_level(const char* name);  // null where unknown or not runnabl
 // Fills mean, residual and m2.
 void reduce(Job job, const Statistics& out);
 
+// inv_std = 1 / sqrt(m2 / count + epsilon) of channels [c, end).
+void deviations(const Job& job, double epsilon, std::int64_t c, std::int64_t end,
+                const Statistics& statistics);
+
 // Writes tensors.out.
 void normalize(Job job, const Statistics& statistics, const Affine& affine);
 

@@ -7,7 +7,6 @@
 // something else than `forward` made them, and `backward` takes the statistics of x again.
 #include "xla_ffi.h"
 
-#include <cmath>
 #include <cstring>
 #include <exception>
 #include <memory>
@@ -90,7 +89,6 @@ class Arguments {
       (d < begin ? v.outer : d < end ? v.channels : v.inner) *= x_.lengths[d];
     }
     require(v.outer * v.channels * v.inner > 0, "an empty x");
-    if (v.channels == 1) v.inner *= v.outer, v.outer = 1;  // one long row
     job.tensors.x = x_.data;
   }
   Index channels() const { return job.view.channels; }
@@ -189,10 +187,7 @@ void backward(const Call& call) {
   if (s.m2[0] != 1) {
     s = split(t.rows(4), t.channels());
     kernel::reduce(t.job, s);
-    const double epsilon = number(call.attributes, "epsilon");
-    for (Index c = 0; c < t.channels(); c++) {
-      s.inv_std[c] = 1.0 / std::sqrt(s.m2[c] / t.count() + epsilon);
-    }
+    deviations(t.job, number(call.attributes, "epsilon"), 0, t.channels(), s);
   }
   double* rows = t.rows(3);
   const GradientSums sums = {rows, rows + t.channels(), rows + 2 * t.channels()};

@@ -163,8 +163,6 @@ def _layout(x: Tensor, axes: tuple[int, ...]) -> Layout | None:
         inner = 1
     else:
         return None
-    if channels == 1:
-        inner = size  # one long row
     return Layout(ELEMENTS[x.dtype], size // (channels * inner), channels, inner)
 
 
