@@ -38,6 +38,7 @@ struct Part {
   std::int64_t channel, channel_end, block, block_end;
   bool backwards;  // last block first: what a sweep read last is still in the cache
   Packed packed;
+  bool cached = false;  // what is read lies in a cache of this core, and isn't asked for beforehand
 };
 
 struct Tensors {
@@ -45,6 +46,7 @@ struct Tensors {
   void *out, *out_addend;
   bool relu;    // forward: clamp at 0; backward: let dy through where y > 0
   bool stream;  // write around the caches
+  bool cached = false;  // as the part's
 };
 
 // Sums of one channel each, structure of arrays. For 16- and 32-bit elements a = mean - shift and
@@ -73,10 +75,10 @@ struct GradientCoefficients {
   const float *mean_f, *scale_f, *shift_f, *slope_f;
 };
 
-// Per channel: sums of dy, of dy * ((x - mean) - residual), and of dy * dy; and, where they are not
-// null, the least and the greatest x (of 16- and 32-bit elements).
+// Per channel: sums of dy, of dy * ((x - mean) - residual), and of dy * dy; and, where it is not
+// null, the largest |x| (of 16- and 32-bit elements).
 struct GradientSums {
-  double *dy, *dy_x, *dy_dy, *least, *most;
+  double *dy, *dy_x, *dy_dy, *largest;
 };
 
 }  // namespace kernel

@@ -17,7 +17,8 @@ BN_INLINE std::int64_t unaligned(const T* out, bool stream) {
   return stream ? (std::int64_t)(-(std::uintptr_t)out % stream_alignment<T> / sizeof(T)) : 0;
 }
 
-// Calls run.whole(i, k) for sixteen elements and run.part(i, n, k) for n fewer: at the end of a run,
+// Calls run.whole(i, k) for sixteen elements, after run.ask(i) for what comes soon, and
+// run.part(i, n, k) for n fewer: at the end of a run,
 // and at its beginning where whole steps must be aligned to write around the caches. The `count`
 // coefficients k of each element stand in `at`.
 template <class T, int count, class V, class Run>
@@ -33,6 +34,7 @@ BN_INLINE void along_each(const Run& run, std::int64_t length,
   part(0, (int)i);
   for (; i + LANES <= length; i += LANES) {
     BN_EACH(count) k[j] = load(at[j] + i);
+    run.ask(i);
     run.whole(i, k);
   }
   part(i, (int)(length - i));
@@ -48,7 +50,10 @@ BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, st
   std::int64_t i = smaller(unaligned(run.out, run.around), inner);
   if (i > 0) run.part(0, (int)i, k);
   for (std::int64_t row_end = inner;; row_end += inner) {
-    for (; i + LANES <= row_end; i += LANES) run.whole(i, k);
+    for (; i + LANES <= row_end; i += LANES) {
+      run.ask(i);
+      run.whole(i, k);
+    }
     const int n = (int)(row_end - i);
     if (++c == end) {
       if (n > 0) run.part(i, n, k);
@@ -80,6 +85,7 @@ struct Place {
 
 // The tensors with the part's packed copies in place of what they are copies of.
 inline Tensors as_read(Tensors t, const Part& part) {
+  t.cached = part.cached || part.packed.x;
   if (!t.relu || !t.dy) t.y = nullptr;
   if (part.packed.x) t.x = part.packed.x;
   if (part.packed.dy) t.dy = part.packed.dy, t.y = nullptr;

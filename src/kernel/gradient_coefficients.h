@@ -79,7 +79,7 @@ class PreparedGradient {
   bool suffices(const Statistics& s, double scale, double slope, double mean_dy, double mean_dy_x,
                 double share, const GradientSums& sums, Index c) const {
     const double mean = float_[0][c];
-    const double furthest = std::max(sums.most[c] - mean, mean - sums.least[c]) +
+    const double furthest = sums.largest[c] + std::fabs(mean) +
                             std::fabs(s.mean[c] - mean + s.residual[c]);
     const double left = sums.dy_dy[c] * share - mean_dy * mean_dy - 2 * mean_dy_x * mean_dy_x;
     const double size = std::sqrt(left);  // NaN where nothing is left

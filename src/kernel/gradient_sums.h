@@ -1,5 +1,5 @@
 // Sums that gradients need, over a part of a tensor: of dy, dy * (x - mean), and dy * dy. Of 16- and
-// 32-bit elements the ends of x as well, which tell how far x is from its mean at most.
+// 32-bit elements the largest |x| as well, which bounds how far x is from its mean.
 #pragma once
 
 #include "sums.h"
@@ -23,14 +23,14 @@ template <class T>
 struct GradientLanes {
   // A double holds the mean of narrower elements with digits to spare.
   static constexpr bool DOUBLE = sizeof(T) == 8;
-  static constexpr int SUMS = DOUBLE ? 3 : 5, KEYS = DOUBLE ? 2 : 1;
+  static constexpr int SUMS = DOUBLE ? 3 : 4, KEYS = DOUBLE ? 2 : 1;
   struct Lanes {
     D sums[3];
-    F ends[2];
-    BN_INLINE D sum(int j) const { return j < 3 ? sums[j] : widen(ends[j - 3]); }
+    F largest;
+    BN_INLINE D sum(int j) const { return j < 3 ? sums[j] : widen(largest); }
     static BN_INLINE Lanes zero() {
       const D none = set(0.0);
-      return {{none, none, none}, {set(__builtin_inff()), set(-__builtin_inff())}};
+      return {{none, none, none}, set(0.0f)};
     }
   };
 
@@ -44,12 +44,16 @@ struct GradientLanes {
     keys[0] = k.mean + c0;
     if constexpr (KEYS == 2) keys[1] = k.residual + c0;
   }
-  // Beside dy = 0 it adds nothing to the sums; and it lies between the ends.
+  // Beside dy = 0 it adds nothing to the sums; and it is no larger than the others.
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const {
     const double mean = keys[0][c];
     return mean - mean == 0 ? (ScalarOf<T>)mean : 0;
   }
 
+  BN_INLINE void fetch(std::int64_t i) const {
+    kernel::fetch(x + i);
+    kernel::fetch(dy + i);
+  }
   BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
     D g;
     if (y) {
@@ -62,7 +66,7 @@ struct GradientLanes {
     }
     if (packed_x) copy(packed_x + copied, x + i);
     add(to, g, wide(x + i), key);
-    if constexpr (!DOUBLE) reach(to, load(x + i));
+    if constexpr (!DOUBLE) to.largest = larger(load(x + i), to.largest);
   }
   BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
                           ScalarOf<T> fill) const {
@@ -72,7 +76,7 @@ struct GradientLanes {
       store_part(packed_dy + copied, n, g);
     }
     add(to, widen(g), widen(own), key);
-    if constexpr (!DOUBLE) reach(to, own);
+    if constexpr (!DOUBLE) to.largest = larger(own, to.largest);
   }
   static BN_INLINE void add(Lanes& to, D g, D x, const D* key) {
     D d = x - key[0];
@@ -81,30 +85,12 @@ struct GradientLanes {
     to.sums[1] = fma(g, d, to.sums[1]);
     to.sums[2] = fma(g, g, to.sums[2]);
   }
-  static BN_INLINE void reach(Lanes& to, F x) {
-    to.ends[0] = least(x, to.ends[0]);
-    to.ends[1] = most(x, to.ends[1]);
-  }
 
   void fold(const Columns<GradientLanes>& from, std::int64_t start, std::int64_t end,
             Columns<GradientLanes>& to, std::int64_t c) const {
     for (int j = 0; j < 3; j++) to.sums[j][c] = sum_run(from.sums[j], start, end);
     if constexpr (!DOUBLE) {
-      D low = set(__builtin_inf()), high = set(-__builtin_inf());
-      for (; start < end; start += LANES) {
-        const int n = (int)smaller(end - start, LANES);
-        low = least(load_part<double>(from.sums[3] + start, n, __builtin_inf()), low);
-        high = most(load_part<double>(from.sums[4] + start, n, -__builtin_inf()), high);
-      }
-      double lows[LANES], highs[LANES];
-      store(lows, low), store(highs, high);
-      for (int half = LANES / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) {
-          lows[i] = lows[i + half] < lows[i] ? lows[i + half] : lows[i];
-          highs[i] = highs[i + half] > highs[i] ? highs[i + half] : highs[i];
-        }
-      }
-      to.sums[3][c] = lows[0], to.sums[4][c] = highs[0];
+      to.sums[3][c] = largest_run(from.sums[3], start, end);
     }
   }
   void end(const Box&, std::int64_t c0, std::int64_t group, Columns<GradientLanes>& totals) {
@@ -113,12 +99,9 @@ struct GradientLanes {
       for (std::int64_t c = 0; c < group; c++) targets[j][c] += totals.sums[j][c];
     }
     if constexpr (!DOUBLE) {
-      if (out.least) {
-        for (std::int64_t c = 0; c < group; c++) {
-          double &low = out.least[c0 + c], &high = out.most[c0 + c];
-          low = totals.sums[3][c] < low ? totals.sums[3][c] : low;
-          high = totals.sums[4][c] > high ? totals.sums[4][c] : high;
-        }
+      for (std::int64_t c = 0; out.largest && c < group; c++) {
+        const double own = totals.sums[3][c];
+        if (own > out.largest[c0 + c]) out.largest[c0 + c] = own;
       }
     }
   }

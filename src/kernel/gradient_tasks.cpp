@@ -5,8 +5,7 @@ namespace {
 
 void clear(const GradientSums& sums, Index channels) {
   for (double* array : {sums.dy, sums.dy_x, sums.dy_dy}) std::fill_n(array, channels, 0.0);
-  if (sums.least) std::fill_n(sums.least, channels, HUGE_VAL);
-  if (sums.most) std::fill_n(sums.most, channels, -HUGE_VAL);
+  if (sums.largest) std::fill_n(sums.largest, channels, 0.0);
 }
 
 // The sums of dy * (x - mean) become those of dy * x_hat.
@@ -42,9 +41,9 @@ class GradientSegments {
     parts_[0] = sums;
     for (Index i = 1; i < count_; i++) {
       const Index channels = job.view.channels;
-      double* rows[5] = {};
-      for (int j = 0; j < (sums.least ? 5 : 3); j++) rows[j] = scratch.take(channels);
-      parts_[i] = {rows[0], rows[1], rows[2], rows[3], rows[4]};
+      double* rows[4] = {};
+      for (int j = 0; j < (sums.largest ? 4 : 3); j++) rows[j] = scratch.take(channels);
+      parts_[i] = {rows[0], rows[1], rows[2], rows[3]};
       clear(parts_[i], channels);
     }
   }
@@ -60,9 +59,8 @@ class GradientSegments {
         parts_[0].dy[j] += parts_[i].dy[j];
         parts_[0].dy_x[j] += parts_[i].dy_x[j];
         parts_[0].dy_dy[j] += parts_[i].dy_dy[j];
-        if (!parts_[0].least) continue;
-        parts_[0].least[j] = std::min(parts_[0].least[j], parts_[i].least[j]);
-        parts_[0].most[j] = std::max(parts_[0].most[j], parts_[i].most[j]);
+        if (!parts_[0].largest) continue;
+        parts_[0].largest[j] = std::max(parts_[0].largest[j], parts_[i].largest[j]);
       }
     }
     finish_sums(job_, statistics_, parts_[0], c, end);
@@ -77,7 +75,7 @@ class GradientSegments {
 };
 
 Index segment_doubles(const View& v) {
-  return 5 * Scratch::padded(v.channels) * segments(v);
+  return 4 * Scratch::padded(v.channels) * segments(v);
 }
 
 }  // namespace
@@ -120,8 +118,8 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   const double share = 1 / count_of(v);
   const double *constant = batch ? sums.dy : nullptr, *slope = batch ? sums.dy_x : nullptr;
   Scratch scratch(segment_doubles(v) + PreparedGradient::doubles(v.channels) +
-                  2 * Scratch::padded(v.channels));
-  if (is_narrow(job)) sums.least = scratch.take(v.channels), sums.most = scratch.take(v.channels);
+                  Scratch::padded(v.channels));
+  if (is_narrow(job)) sums.largest = scratch.take(v.channels);
   PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s, slope != nullptr);
   clear(sums, v.channels);
@@ -150,7 +148,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
       Part part = turns.part(v, i);
       sum(part);
       prepare(part);
-      part.backwards = true;
+      part.backwards = part.cached = true;
       write(part);
     };
     parallel(turns.items, threads, item);

@@ -17,7 +17,7 @@ struct InputGradient {
   using Element = VectorOf<T>;
   const T *x, *dy, *y;
   T *out, *kept;
-  bool around;
+  bool around, cached;
 
   BN_INLINE InputGradient(const Tensors& t, const Place& at)
       : x(t.x ? (const T*)t.x + at.read : nullptr),
@@ -25,7 +25,8 @@ struct InputGradient {
         y(t.y ? (const T*)t.y + at.start : nullptr),
         out((T*)t.out + at.start),
         kept(t.out_addend ? (T*)t.out_addend + at.start : nullptr),
-        around(t.stream) {}
+        around(t.stream),
+        cached(t.cached) {}
   // Of running statistics dx does not depend on x, not even on what is not finite.
   BN_INLINE Element dx(V own, V g, const V* k) const {
     Element narrowed;
@@ -58,6 +59,11 @@ struct InputGradient {
     } else {
       return e;
     }
+  }
+  BN_INLINE void ask(std::int64_t i) const {
+    if (cached) return;
+    if (x) fetch(x + i + AHEAD);
+    fetch(dy + i + AHEAD);
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V g;

@@ -114,7 +114,7 @@ class Kernel {
       a.job.tensors.out_addend = PyArray_DATA(array_of(out_addend));
     }
     Rows rows = new_rows(3, channels);
-    const GradientSums sums = {rows.row[0], rows.row[1], rows.row[2], nullptr, nullptr};
+    const GradientSums sums = {rows.row[0], rows.row[1], rows.row[2], nullptr};
     bool cancelled = false;
     run(a.job.view, [&] {
       kernel::backward(a.job, s, own_gamma, batch, sums);
@@ -157,7 +157,7 @@ class Kernel {
       return nb::none();
     }
     Rows rows = new_rows(3, a.job.view.channels);
-    const GradientSums sums = {rows.row[0], rows.row[1], rows.row[2], nullptr, nullptr};
+    const GradientSums sums = {rows.row[0], rows.row[1], rows.row[2], nullptr};
     run(a.job.view, [&] { kernel::reduce_gradient(a.job, s, sums); });
     return rows.array;
   }

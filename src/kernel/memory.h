@@ -171,6 +171,14 @@ BN_INLINE void stream_end() { _mm_sfence(); }
 BN_INLINE void stream_end() {}
 #endif
 
+// Asks for memory that is read soon: across the borders of pages, which the processor doesn't look
+// beyond by itself.
+template <class T>
+BN_INLINE void fetch(const T* p) {
+  __builtin_prefetch(p, 0, 3);
+}
+constexpr std::int64_t AHEAD = 1024;  // elements, where memory is read in one long run
+
 // As double: halves are widened as they are loaded.
 template <class T>
 BN_INLINE D wide(const T* p) {

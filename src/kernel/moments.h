@@ -91,6 +91,7 @@ struct Moments {
   }
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const { return (ScalarOf<T>)keys[0][c]; }
 
+  BN_INLINE void fetch(std::int64_t i) const { kernel::fetch(x + i); }
   BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
     if (packed) copy(packed + copied, x + i);
     add(to, wide(x + i), *key);

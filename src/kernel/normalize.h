@@ -34,14 +34,18 @@ struct Normalizer {
   const T *x, *addend;
   T* out;
   V floor;
-  bool around;
+  bool around, cached;
 
   BN_INLINE Normalizer(const Tensors& t, const Place& at)
       : x((const T*)t.x + at.read),
         addend(t.addend ? (const T*)t.addend + at.start : nullptr),
         out((T*)t.out + at.start),
         floor(set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()))),
-        around(t.stream) {}
+        around(t.stream),
+        cached(t.cached) {}
+  BN_INLINE void ask(std::int64_t i) const {
+    if (!cached) fetch(x + i + AHEAD);
+  }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V y = fma((load(x + i) - k[0]) - k[1], k[2], k[3]);
     if (addend) y = y + load(addend + i);

@@ -126,17 +126,18 @@ BN_INLINE D at_least(D floor, D v) {
   return v;
 }
 
-// The smaller and the greater; b where one of them is NaN.
-#define BN_CHOICE(V, COUNT, name, op)                                     \
-  BN_INLINE V name(V a, V b) {                                            \
-    BN_LANES(COUNT) a.r[i] = a.r[i] op b.r[i] ? a.r[i] : b.r[i];          \
-    return a;                                                             \
+// The larger of |v| and a bound, which stays where v is NaN.
+BN_INLINE F larger(F v, F bound) {
+#if BN_LEVEL == 4
+  v.r[0] = _mm512_range_ps(v.r[0], bound.r[0], 0xb);  // of absolute values the greater, without sign
+#else
+  BN_LANES(COUNT_F) {
+    const RegisterF size = v.r[i] < RegisterF{} ? -v.r[i] : v.r[i];
+    v.r[i] = size > bound.r[i] ? size : bound.r[i];
   }
-BN_CHOICE(F, COUNT_F, least, <)
-BN_CHOICE(F, COUNT_F, most, >)
-BN_CHOICE(D, COUNT_D, least, <)
-BN_CHOICE(D, COUNT_D, most, >)
-#undef BN_CHOICE
+#endif
+  return v;
+}
 
 // v where y > 0, else 0.
 BN_INLINE F where_positive(F y, F v) {
@@ -164,6 +165,16 @@ BN_INLINE double sum_lanes(D v) {
   const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
 #endif
   return two[0] + two[1];
+}
+
+// The largest of all lanes, none of which is NaN.
+BN_INLINE double largest_lane(D v) {
+  constexpr int half = COUNT_D / 2;
+  BN_LANES(half) v.r[i] = v.r[i] > v.r[i + half] ? v.r[i] : v.r[i + half];
+  for (int i = 1; i < half; i++) v.r[0] = v.r[0] > v.r[i] ? v.r[0] : v.r[i];
+  double largest = v.r[0][0];
+  for (int i = 1; i < WIDTH_D; i++) largest = v.r[0][i] > largest ? v.r[0][i] : largest;
+  return largest;
 }
 
 BN_INLINE D widen(D v) { return v; }

@@ -81,8 +81,14 @@ template <class Sum, class Beside>
 void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
   typename Sum::Lanes kept[GROUP];
   Columns<Sum> lanes, totals;
+  const std::int64_t stride = v.channels * v.inner;
   for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += GROUP) {
     const std::int64_t group = smaller(GROUP, part.channel_end - c0);
+    // From a tile's last row of channel c to what is read next, `rows` having been read before it.
+    auto beyond_row = [&](std::int64_t rows, std::int64_t c) {
+      if (c + 1 < group) return v.inner - rows * stride;
+      return v.chunk < v.inner ? AHEAD : stride - (group - 1) * v.inner;
+    };
     for (std::int64_t b = part.block; b < part.block_end; b++) {
       const Box box = box_of(v, b);
       sum.begin(box, c0, group, b == part.block);
@@ -97,8 +103,10 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
             const std::int64_t start = (n * v.channels + c0 + c) * v.inner;
             const std::int64_t beyond = packed_row(v, part, n, c0 + c) - start;
             std::int64_t i = start + box.column, end = start + box.column_end;
+            const std::int64_t ahead = n + 1 < row_end ? stride : beyond_row(n - row, c);
             for (; i + LANES <= end; i += LANES) {
               beside.step();
+              sum.fetch(i + ahead);
               sum.add(own, i, i + beyond, key);
             }
             beside.end();
@@ -116,6 +124,8 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
   }
 }
 
+// Rows lie far apart, each read for a moment only: too short for the processor to fetch them ahead by
+// itself, so every step asks for what the same step of the next tile reads.
 template <class Sum>
 void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum) {
   typename Sum::Lanes kept[POSITIONS / LANES];
@@ -126,6 +136,11 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
     const std::int64_t group = smaller(at_once, part.channel_end - c0), width = group * v.inner;
     for (std::int64_t b = part.block; b < part.block_end; b++) {
       const Box box = box_of(v, b);
+      const bool last_block = b + 1 == part.block_end, last_group = c0 + group == part.channel_end;
+      const std::int64_t next_block =
+          !last_block ? box.row_end * stride
+          : last_group ? box.row * stride  // nothing new
+                       : box_of(v, part.block).row * stride + group * v.inner;
       sum.begin(box, c0, group, b == part.block);
       for (int j = 0; j < Sum::KEYS; j++) {
         expand(sum.keys[j], group, v.inner, keys[j]);
@@ -133,6 +148,8 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
       }
       for (std::int64_t row = box.row; row < box.row_end; row += TILE) {
         const std::int64_t row_end = smaller(row + TILE, box.row_end);
+        const std::int64_t ahead =
+            (row_end < box.row_end ? row_end * stride : next_block) - row * stride;
         for (std::int64_t p = 0; p < width; p += LANES) {
           typename Sum::Lanes own = row == box.row ? Sum::Lanes::zero() : kept[p / LANES];
           D key[Sum::KEYS];
@@ -141,6 +158,7 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
           std::int64_t to = packed_row(v, part, row, c0) + p;
           const int rest = (int)(width - p);
           for (std::int64_t n = row; n < row_end; n++, i += stride, to += part.packed.stride) {
+            sum.fetch(i + ahead);
             if (rest >= LANES) {
               sum.add(own, i, to, key);
             } else {
@@ -172,6 +190,17 @@ void sum_part(const View& v, const Part& part, Sum& sum) {
   } else {
     sum_rows(v, part, sum, Nothing{});
   }
+}
+
+// The largest of p[start, end), none of which is negative.
+BN_INLINE double largest_run(const double* p, std::int64_t start, std::int64_t end) {
+  D largest = set(0.0);
+  for (; start < end; start += LANES) {
+    const D more = end - start < LANES ? load_part<double>(p + start, (int)(end - start), 0)
+                                       : load(p + start);
+    largest = at_least(largest, more);
+  }
+  return largest_lane(largest);
 }
 
 // The sum of p[start, end).

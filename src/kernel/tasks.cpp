@@ -203,7 +203,7 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
       Part part = turns.part(v, i);
       sum(part);
       const Coefficients k = finish(part);
-      part.backwards = true;
+      part.backwards = part.cached = true;
       write(part, k);
     };
     parallel(turns.items, threads, item);
