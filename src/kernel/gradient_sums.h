@@ -34,8 +34,40 @@ struct GradientLanes {
     }
   };
 
-  const T *x, *dy, *y;
-  T *packed_x, *packed_dy;
+  struct Source {
+    const T *x, *dy, *y;
+    T *packed_x, *packed_dy;
+    BN_INLINE void fetch(std::int64_t i) const {
+      kernel::fetch(x + i);
+      kernel::fetch(dy + i);
+    }
+    BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
+      D g;
+      if (y) {
+        const auto passed = gradient<T>(dy, y, i);
+        if (packed_dy) store(packed_dy + copied, passed);
+        g = widen(passed);
+      } else {
+        if (packed_dy) copy(packed_dy + copied, dy + i);
+        g = wide(dy + i);
+      }
+      if (packed_x) copy(packed_x + copied, x + i);
+      GradientLanes::add(to, g, wide(x + i), key);
+      if constexpr (!DOUBLE) to.largest = larger(load(x + i), to.largest);
+    }
+    BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
+                            ScalarOf<T> fill) const {
+      const auto own = load_part<T>(x + i, n, fill), g = gradient_part<T>(dy, y, i, n);
+      if (packed_x) {
+        copy_part(packed_x + copied, x + i, n);
+        store_part(packed_dy + copied, n, g);
+      }
+      GradientLanes::add(to, widen(g), widen(own), key);
+      if constexpr (!DOUBLE) to.largest = larger(own, to.largest);
+    }
+  };
+
+  const Source source;
   const GradientCoefficients& k;
   const GradientSums& out;
   const double* keys[KEYS] = {};
@@ -50,34 +82,6 @@ struct GradientLanes {
     return mean - mean == 0 ? (ScalarOf<T>)mean : 0;
   }
 
-  BN_INLINE void fetch(std::int64_t i) const {
-    kernel::fetch(x + i);
-    kernel::fetch(dy + i);
-  }
-  BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
-    D g;
-    if (y) {
-      const auto passed = gradient<T>(dy, y, i);
-      if (packed_dy) store(packed_dy + copied, passed);
-      g = widen(passed);
-    } else {
-      if (packed_dy) copy(packed_dy + copied, dy + i);
-      g = wide(dy + i);
-    }
-    if (packed_x) copy(packed_x + copied, x + i);
-    add(to, g, wide(x + i), key);
-    if constexpr (!DOUBLE) to.largest = larger(load(x + i), to.largest);
-  }
-  BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
-                          ScalarOf<T> fill) const {
-    const auto own = load_part<T>(x + i, n, fill), g = gradient_part<T>(dy, y, i, n);
-    if (packed_x) {
-      copy_part(packed_x + copied, x + i, n);
-      store_part(packed_dy + copied, n, g);
-    }
-    add(to, widen(g), widen(own), key);
-    if constexpr (!DOUBLE) to.largest = larger(own, to.largest);
-  }
   static BN_INLINE void add(Lanes& to, D g, D x, const D* key) {
     D d = x - key[0];
     if constexpr (KEYS == 2) d = d - key[1];
@@ -111,7 +115,7 @@ template <class T>
 BN_INLINE GradientLanes<T> gradient_lanes(const Tensors& t, const Part& part,
                                           const GradientCoefficients& k, const GradientSums& out) {
   const T* y = t.relu ? (const T*)t.y : nullptr;
-  return {(const T*)t.x, (const T*)t.dy, y, (T*)part.packed.x, (T*)part.packed.dy, k, out};
+  return {{(const T*)t.x, (const T*)t.dy, y, (T*)part.packed.x, (T*)part.packed.dy}, k, out};
 }
 
 template <class T>

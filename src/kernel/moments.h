@@ -70,20 +70,34 @@ struct Moments {
     }
   };
 
+  struct Source {
+    const T* x;
+    T* packed;
+    BN_INLINE void fetch(std::int64_t i) const { kernel::fetch(x + i); }
+    BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
+      if (packed) copy(packed + copied, x + i);
+      Moments::add(to, wide(x + i), *key);
+    }
+    BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
+                            ScalarOf<T> fill) const {
+      if (packed) copy_part(packed + copied, x + i, n);
+      Moments::add(to, widen(load_part<T>(x + i, n, fill)), *key);
+    }
+  };
+
   const View& v;
-  const T* x;
-  T* packed;
+  const Source source;
   const Partials& out;
   double count = 0;
   alignas(64) double keys[KEYS][POSITIONS];
 
   Moments(const View& view, const Tensors& t, const Part& part, const Partials& partials)
-      : v(view), x((const T*)t.x), packed((T*)part.packed.x), out(partials) {}
+      : v(view), source{(const T*)t.x, (T*)part.packed.x}, out(partials) {}
 
   // Subtracted first: finite, so that inf in a channel does not make its mean NaN.
   void begin(const Box& box, std::int64_t c0, std::int64_t group, bool first) {
     if (first) count = 0;
-    const T* p = x + (DOUBLE ? 0 : box.row * v.channels * v.inner + box.column) + c0 * v.inner;
+    const T* p = source.x + (DOUBLE ? 0 : box.row * v.channels * v.inner + box.column) + c0 * v.inner;
     for (std::int64_t c = 0; c < group; c++) {
       const double value = get(p + c * v.inner);
       keys[0][c] = value - value == 0 ? value : 0;
@@ -91,16 +105,6 @@ struct Moments {
   }
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const { return (ScalarOf<T>)keys[0][c]; }
 
-  BN_INLINE void fetch(std::int64_t i) const { kernel::fetch(x + i); }
-  BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
-    if (packed) copy(packed + copied, x + i);
-    add(to, wide(x + i), *key);
-  }
-  BN_INLINE void add_part(Lanes& to, std::int64_t i, std::int64_t copied, int n, const D* key,
-                          ScalarOf<T> fill) const {
-    if (packed) copy_part(packed + copied, x + i, n);
-    add(to, widen(load_part<T>(x + i, n, fill)), *key);
-  }
   static BN_INLINE void add(Lanes& to, D x, D shift) {
     const D d = x - shift;
     D *s = to.sums, *q = to.sums + 1;

@@ -7,8 +7,8 @@
 //
 // What is read is copied to `part.packed` where there is one.
 //
-// A Sum has `SUMS` sums in `Lanes`, which take elements with the keys of their channel, `KEYS`
-// numbers; `begin` sets those before a block, `end` takes a block's sums.
+// A Sum has `SUMS` sums in `Lanes`, to which its `source` adds elements with the keys of their
+// channel, `KEYS` numbers; `begin` sets those before a block, `end` takes a block's sums.
 #pragma once
 
 #include "memory.h"
@@ -81,6 +81,7 @@ template <class Sum, class Beside>
 void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
   typename Sum::Lanes kept[GROUP];
   Columns<Sum> lanes, totals;
+  const typename Sum::Source source = sum.source;  // its own, so that it stays in registers
   const std::int64_t stride = v.channels * v.inner;
   for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += GROUP) {
     const std::int64_t group = smaller(GROUP, part.channel_end - c0);
@@ -106,11 +107,11 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
             const std::int64_t ahead = n + 1 < row_end ? stride : beyond_row(n - row, c);
             for (; i + LANES <= end; i += LANES) {
               beside.step();
-              sum.fetch(i + ahead);
-              sum.add(own, i, i + beyond, key);
+              source.fetch(i + ahead);
+              source.add(own, i, i + beyond, key);
             }
             beside.end();
-            if (i < end) sum.add_part(own, i, i + beyond, (int)(end - i), key, sum.fill(c));
+            if (i < end) source.add_part(own, i, i + beyond, (int)(end - i), key, sum.fill(c));
           }
           kept[c] = own;
         }
@@ -131,7 +132,8 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
   typename Sum::Lanes kept[POSITIONS / LANES];
   alignas(64) double keys[Sum::KEYS][POSITIONS];
   Columns<Sum> columns, totals;
-  const std::int64_t stride = v.channels * v.inner;
+  const typename Sum::Source source = sum.source;
+  const std::int64_t stride = v.channels * v.inner, packed_stride = part.packed.stride;
   for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += at_once) {
     const std::int64_t group = smaller(at_once, part.channel_end - c0), width = group * v.inner;
     for (std::int64_t b = part.block; b < part.block_end; b++) {
@@ -157,12 +159,14 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
           std::int64_t i = row * stride + c0 * v.inner + p;
           std::int64_t to = packed_row(v, part, row, c0) + p;
           const int rest = (int)(width - p);
-          for (std::int64_t n = row; n < row_end; n++, i += stride, to += part.packed.stride) {
-            sum.fetch(i + ahead);
-            if (rest >= LANES) {
-              sum.add(own, i, to, key);
-            } else {
-              sum.add_part(own, i, to, rest, key, 0);
+          if (rest >= LANES) {
+            for (std::int64_t n = row_end - row; n > 0; n--, i += stride, to += packed_stride) {
+              source.fetch(i + ahead);
+              source.add(own, i, to, key);
+            }
+          } else {
+            for (std::int64_t n = row_end - row; n > 0; n--, i += stride, to += packed_stride) {
+              source.add_part(own, i, to, rest, key, 0);
             }
           }
           kept[p / LANES] = own;
