@@ -22,8 +22,8 @@ class Prepared {
     return 4 * Scratch::padded(channels) + 5 * Scratch::padded(ceil_div(channels, 2));
   }
 
-  // True where some of the channels need care: then `careful` stands in the result.
-  Coefficients fill(const Statistics& s, Index c, Index end) {
+  // Whether some of the channels need care.
+  bool fill(const Statistics& s, Index c, Index end) {
     bool any = false;
     for (; c < end; c++) {
       const double scale = affine_.gamma ? s.inv_std[c] * affine_.gamma[c] : s.inv_std[c];
@@ -46,8 +46,10 @@ class Prepared {
                     (std::isfinite(shift) && std::fabs(shift) > 0x1p127);
       any = any || careful_[c];
     }
-    const unsigned char* careful = any ? careful_ : nullptr;
-    Coefficients k = {wide_[0], wide_[1], wide_[2], wide_[3], careful,
+    return any;
+  }
+  Coefficients coefficients(bool careful) const {
+    Coefficients k = {wide_[0], wide_[1], wide_[2], wide_[3], careful ? careful_ : nullptr,
                       wide_[0], wide_[1], wide_[2], wide_[3]};
     if (narrow_) k.mean = float_[0], k.residual = float_[1], k.scale = float_[2], k.shift = float_[3];
     return k;

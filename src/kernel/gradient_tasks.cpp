@@ -3,9 +3,10 @@
 namespace kernel {
 namespace {
 
-void clear(const GradientSums& sums, Index channels) {
-  for (double* array : {sums.dy, sums.dy_x, sums.dy_dy}) std::fill_n(array, channels, 0.0);
-  if (sums.largest) std::fill_n(sums.largest, channels, 0.0);
+void clear(const GradientSums& sums, Index c, Index end) {
+  for (double* array : {sums.dy, sums.dy_x, sums.dy_dy, sums.largest}) {
+    if (array) std::fill(array + c, array + end, 0.0);
+  }
 }
 
 // The sums of dy * (x - mean) become those of dy * x_hat.
@@ -28,11 +29,13 @@ GradientCoefficients only_mean(const Statistics& s) {
 
 void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
                   const Part& part) {
+  clear(sums, part.channel, part.channel_end);
   loops(job).gradient_sums(job.view, job.tensors, part, only_mean(s), sums);
   finish_sums(job, s, sums, part.channel, part.channel_end);
 }
 
-// Sums segments of channels by all threads, and adds them in their order to the first.
+// Sums segments of channels by all threads, adds them in their order to the first, and calls
+// then(first, end) for channels that are done.
 class GradientSegments {
  public:
   GradientSegments(const Job& job, int threads, const Statistics& s, const GradientSums& sums,
@@ -44,29 +47,35 @@ class GradientSegments {
       double* rows[4] = {};
       for (int j = 0; j < (sums.largest ? 4 : 3); j++) rows[j] = scratch.take(channels);
       parts_[i] = {rows[0], rows[1], rows[2], rows[3]};
-      clear(parts_[i], channels);
     }
   }
-  void sum(Index c, Index end) const {
+  template <class Then>
+  void sum(Index first, Index last, Then then) const {
     const View& v = job_.view;
     auto item = [&](Index i) {
-      loops(job_).gradient_sums(v, job_.tensors, segment(v, i, count_, {c, end, 0, 0, false, {}}),
+      clear(parts_[i], first, last);
+      loops(job_).gradient_sums(v, job_.tensors, segment(v, i, count_, {first, last, 0, 0, false, {}}),
                                 only_mean(statistics_), parts_[i]);
     };
     parallel(count_, threads_, item);
-    for (Index i = 1; i < count_; i++) {
-      for (Index j = c; j < end; j++) {
-        parts_[0].dy[j] += parts_[i].dy[j];
-        parts_[0].dy_x[j] += parts_[i].dy_x[j];
-        parts_[0].dy_dy[j] += parts_[i].dy_dy[j];
-        if (!parts_[0].largest) continue;
-        parts_[0].largest[j] = std::max(parts_[0].largest[j], parts_[i].largest[j]);
-      }
-    }
-    finish_sums(job_, statistics_, parts_[0], c, end);
+    share_channels(first, last, threads_, [&](Index c, Index end) {
+      for (Index i = 1; i < count_; i++) add(parts_[i], c, end);
+      finish_sums(job_, statistics_, parts_[0], c, end);
+      then(c, end);
+    });
   }
 
  private:
+  void add(const GradientSums& more, Index c, Index end) const {
+    const GradientSums& to = parts_[0];
+    for (Index j = c; j < end; j++) {
+      to.dy[j] += more.dy[j];
+      to.dy_x[j] += more.dy_x[j];
+      to.dy_dy[j] += more.dy_dy[j];
+      if (to.largest) to.largest[j] = std::max(to.largest[j], more.largest[j]);
+    }
+  }
+
   const Job& job_;
   int threads_;
   Index count_;
@@ -85,14 +94,13 @@ void reduce_gradient(Job job, const Statistics& s, const GradientSums& sums) {
   plan(job);
   const View& v = job.view;
   const int threads = threads_for(v);
-  clear(sums, v.channels);
   if (segments(v) == 1) {
     const Turns turns(job, 2, threads);
     auto item = [&](Index i) { sum_channels(job, s, sums, turns.part(v, i)); };
     parallel(turns.items, threads, item);
   } else {
     Scratch scratch(segment_doubles(v));
-    GradientSegments(job, threads, s, sums, scratch).sum(0, v.channels);
+    GradientSegments(job, threads, s, sums, scratch).sum(0, v.channels, [](Index, Index) {});
   }
 }
 
@@ -122,9 +130,11 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   if (is_narrow(job)) sums.largest = scratch.take(v.channels);
   PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s, slope != nullptr);
-  clear(sums, v.channels);
+  auto fill = [&](Index c, Index end) {
+    prepared.fill(s, gamma, constant, slope, share, &sums, c, end);
+  };
   auto prepare = [&](const Part& part) {
-    prepared.fill(s, gamma, constant, slope, share, &sums, part.channel, part.channel_end);
+    fill(part.channel, part.channel_end);
     return prepared.all_in_float(part.channel, part.channel_end);
   };
   auto sum = [&](const Part& part) { sum_channels(job, s, sums, part); };
@@ -136,6 +146,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
     overlap.run(v, threads, sum, prepare, write,
                 [&](const Part& next, const Part& before, bool in_float) {
                   if (!in_float) return false;
+                  clear(sums, next.channel, next.channel_end);
                   loops(job).sums_and_input_gradient(v, job.tensors, next, k, sums, before);
                   finish_sums(job, s, sums, next.channel, next.channel_end);
                   return true;
@@ -157,8 +168,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   const GradientSegments parts(job, threads, s, sums, scratch);
   for (Index c = 0; c < v.channels; c += step(v)) {
     const Part all = {c, c + step(v), 0, v.blocks, true, {}};
-    parts.sum(c, all.channel_end);
-    prepare(all);
+    parts.sum(c, all.channel_end, fill);
     write_blocks(threads, all, write);
   }
 }

@@ -127,6 +127,14 @@ inline Index cache_bytes() {
 // The thread that starts with item i: see `parallel`.
 inline Index owner(Index i, Index items, int threads) { return ((i + 1) * threads - 1) / items; }
 
+// Channels that no thread shares, in runs: task(first, end).
+template <class Task>
+inline void share_channels(Index first, Index end, int threads, Task task) {
+  constexpr Index RUN = 256;
+  auto item = [&](Index i) { task(first + i * RUN, std::min(first + (i + 1) * RUN, end)); };
+  parallel(ceil_div(end - first, RUN), threads, item);
+}
+
 // Channels in turns: a thread sums some, and writes them while they are in its cache.
 struct Turns {
   Index channels, at_once, items;

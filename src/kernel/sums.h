@@ -188,7 +188,7 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
 template <class Sum>
 void sum_part(const View& v, const Part& part, Sum& sum) {
   // By the shape alone: a part may hold fewer rows, and sums must not depend on it.
-  const std::int64_t run = v.inner == 1 ? 512 : channels_per_run(v, v.outer, POSITIONS);
+  const std::int64_t run = v.inner == 1 ? 256 : channels_per_run(v, v.outer, POSITIONS);
   if (run > 1 && v.inner < 128) {
     sum_columns(v, part, run, sum);
   } else {

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <cstring>
 
 #include "coefficients.h"
@@ -44,13 +45,12 @@ Index partial_doubles(const View& v) {
   return 5 * Scratch::padded(v.channels) * segments(v);
 }
 
-constexpr Index JOINED = 256;  // channels
-
 Partials from(const Partials& p, Index c) {
   return {p.shift + c, p.a + c, p.a_low + c, p.b + c, p.b_low + c};
 }
 
-// Sums segments of channels by all threads, and joins them in their order into the first.
+// Sums segments of channels by all threads, joins them in their order into the first, and calls
+// then(first, end) for channels that are done.
 class Segments {
  public:
   Segments(const Job& job, int threads, const Partials& total, Scratch& scratch)
@@ -59,26 +59,33 @@ class Segments {
     for (Index s = 1; s < count_; s++) parts_[s] = take_partials(scratch, job.view.channels);
     for (Index s = 0; s < count_; s++) counts_[s] = count_of(job.view, part(s, {}));
   }
-  void sum(const Part& all) const {
-    sum(all, [&](Index s) { loops(job_).moments(job_.view, job_.tensors, part(s, all), parts_[s]); });
+  template <class Then>
+  void sum(const Part& all, Then then) const {
+    auto item = [&](Index s) {
+      loops(job_).moments(job_.view, job_.tensors, part(s, all), parts_[s]);
+    };
+    sum(all, item, then);
   }
   // While the channels before them are written, of which there must be as many.
-  void sum(const Part& all, const Part& before, const Coefficients& k) const {
-    sum(all, [&](Index s) {
+  template <class Then>
+  void sum(const Part& all, const Part& before, const Coefficients& k, Then then) const {
+    auto item = [&](Index s) {
       loops(job_).moments_and_normalize(job_.view, job_.tensors, part(s, all), parts_[s],
                                         part(s, before), k);
-    });
+    };
+    sum(all, item, then);
   }
 
  private:
   Part part(Index s, const Part& all) const { return segment(job_.view, s, count_, all); }
 
-  template <class Item>
-  void sum(const Part& all, Item item) const {
-    const Index c = all.channel, end = all.channel_end;
+  template <class Item, class Then>
+  void sum(const Part& all, Item item, Then then) const {
     parallel(count_, threads_, item);
-    auto join = [&](Index i) { join_channels(c + i * JOINED, std::min(c + (i + 1) * JOINED, end)); };
-    parallel(ceil_div(end - c, JOINED), threads_, join);
+    share_channels(all.channel, all.channel_end, threads_, [&](Index c, Index end) {
+      join_channels(c, end);
+      then(c, end);
+    });
   }
   void join_channels(Index c, Index end) const {
     double seen = counts_[0];
@@ -150,13 +157,16 @@ void reduce(Job job, const Statistics& out) {
   if (segments(v) == 1) {
     const Turns turns(job, 1, threads);
     auto item = [&](Index i) {
-      loops(job).moments(v, job.tensors, turns.part(v, i), total);
+      const Part part = turns.part(v, i);
+      loops(job).moments(v, job.tensors, part, total);
+      conclude(job, total, part.channel, part.channel_end, out);
     };
     parallel(turns.items, threads, item);
   } else {
-    Segments(job, threads, total, scratch).sum({0, v.channels, 0, v.blocks, false, {}});
+    Segments(job, threads, total, scratch)
+        .sum({0, v.channels, 0, v.blocks, false, {}},
+             [&](Index c, Index end) { conclude(job, total, c, end, out); });
   }
-  conclude(job, total, 0, v.channels, out);
 }
 
 void normalize(Job job, const Statistics& statistics, const Affine& affine) {
@@ -165,7 +175,7 @@ void normalize(Job job, const Statistics& statistics, const Affine& affine) {
   const View& v = job.view;
   Scratch scratch(Prepared::doubles(v.channels));
   Prepared prepared(job, scratch, affine);
-  const Coefficients k = prepared.fill(statistics, 0, v.channels);
+  const Coefficients k = prepared.coefficients(prepared.fill(statistics, 0, v.channels));
   write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).normalize(v, job.tensors, part, k); });
 }
@@ -178,10 +188,13 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
   Scratch scratch(partial_doubles(v) + Prepared::doubles(v.channels));
   const Partials total = take_partials(scratch, v.channels);
   Prepared prepared(job, scratch, affine);
+  auto prepare = [&](Index c, Index end) {
+    conclude(job, total, c, end, out);
+    deviations(job, epsilon, c, end, out);
+    return prepared.fill(out, c, end);
+  };
   auto finish = [&](const Part& part) {
-    conclude(job, total, part.channel, part.channel_end, out);
-    deviations(job, epsilon, part.channel, part.channel_end, out);
-    return prepared.fill(out, part.channel, part.channel_end);
+    return prepared.coefficients(prepare(part.channel, part.channel_end));
   };
   auto sum = [&](const Part& part) { loops(job).moments(v, job.tensors, part, total); };
   auto write = [&](const Part& part, const Coefficients& k) {
@@ -216,19 +229,23 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
   };
   void* copy = together(v) ? shared_copy(job, threads) : nullptr;
   Part before = {0, step(v), 0, v.blocks, !copy, {copy, nullptr, 0, v.inner}};
-  parts.sum(before);
-  Coefficients k = finish(before);
+  std::atomic<bool> careful{false};
+  auto then = [&](Index c, Index end) {
+    if (prepare(c, end)) careful = true;
+  };
+  parts.sum(before, then);
+  Coefficients k = prepared.coefficients(careful.exchange(false));
   for (Index c = step(v); c < v.channels; c += step(v)) {
     Part next = before;
     next.channel = next.packed.channel = c;
     next.channel_end = c + step(v);
     if (copy && !k.careful) {
-      parts.sum(next, before, k);
+      parts.sum(next, before, k, then);
     } else {
       write_all_blocks(before, k);
-      parts.sum(next);
+      parts.sum(next, then);
     }
-    k = finish(next);
+    k = prepared.coefficients(careful.exchange(false));
     before = next;
   }
   write_all_blocks(before, k);

@@ -62,24 +62,19 @@ class Pool {
       for (std::int64_t i = 0; i < items; i++) item(context, i);
       return;
     }
-    threads = grow(threads);
+    threads_ = grow(threads);
     item_ = item;
     context_ = context;
-    divide(ranges_, threads, items);
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      threads_ = threads;
-      open_ = true;
-      job_.fetch_add(1, std::memory_order_release);
+    divide(ranges_, threads_, items);
+    state_.store((job_of(state_.load(std::memory_order_relaxed)) + 1) << JOB | OPEN);
+    if (asleep_.load() > 0) {
+      { std::lock_guard<std::mutex> lock(mutex_); }
+      wake_.notify_all();
     }
-    wake_.notify_all();
-    work(ranges_, 0, threads, item_, context_);
-    {
-      // A worker that the system has not let run yet need not come any more.
-      std::lock_guard<std::mutex> lock(mutex_);
-      open_ = false;
-    }
-    while (working_.load(std::memory_order_acquire) != 0) relax();
+    work(ranges_, 0, threads_, item_, context_);
+    // A worker that the system has not let run yet need not come any more.
+    state_.fetch_and(~OPEN, std::memory_order_relaxed);
+    while (state_.load(std::memory_order_acquire) & WORKING) relax();
   }
 
  private:
@@ -87,7 +82,7 @@ class Pool {
     while (static_cast<int>(workers_.size()) < threads - 1) {
       int index = static_cast<int>(workers_.size()) + 1;
       try {
-        workers_.emplace_back([this, index, seen = job_.load()] { serve(index, seen); });
+        workers_.emplace_back([this, index, seen = job_of(state_.load())] { serve(index, seen); });
       } catch (const std::system_error&) {
         break;  // no more threads to be had: fewer do the work
       }
@@ -98,27 +93,44 @@ class Pool {
   [[noreturn]] void serve(int index, std::uint64_t seen) {
     FloatEnvironment environment;
     for (;;) {
-      for (int i = 0; i < SPINS && job_.load(std::memory_order_acquire) == seen; i++) relax();
-      int threads;
-      {
-        std::unique_lock<std::mutex> lock(mutex_);
-        wake_.wait(lock, [&] { return job_.load(std::memory_order_relaxed) != seen; });
-        seen = job_.load(std::memory_order_relaxed);
-        threads = threads_;
-        if (!open_ || index >= threads) continue;
-        working_.fetch_add(1, std::memory_order_relaxed);
+      std::uint64_t state = state_.load(std::memory_order_acquire);
+      for (int i = 0; i < SPINS && job_of(state) == seen; i++) {
+        relax();
+        state = state_.load(std::memory_order_acquire);
       }
-      work(ranges_, index, threads, item_, context_);
-      working_.fetch_sub(1, std::memory_order_release);
+      if (job_of(state) == seen) {
+        sleep(seen);
+        continue;
+      }
+      bool joined = false;
+      while ((state & OPEN) && !joined) {
+        joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire);
+      }
+      seen = job_of(state);
+      if (!joined) continue;
+      if (index < threads_) work(ranges_, index, threads_, item_, context_);
+      state_.fetch_sub(1, std::memory_order_release);
     }
   }
 
+  void sleep(std::uint64_t seen) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    asleep_.fetch_add(1);  // before it looks again; `run` changes the state before it looks who sleeps
+    wake_.wait(lock, [&] { return job_of(state_.load()) != seen; });
+    asleep_.fetch_sub(1);
+  }
+
+  // What a job's workers know of it in one number, so that one that is awake joins without a lock: how
+  // many are working, whether more may come, and which job it is.
+  static constexpr std::uint64_t WORKING = 0xffff, OPEN = 1 << 16;
+  static constexpr int JOB = 17;
+  static std::uint64_t job_of(std::uint64_t state) { return state >> JOB; }
+
   std::mutex busy_, mutex_;
   std::condition_variable wake_;
-  std::atomic<std::uint64_t> job_{0};
-  std::atomic<int> working_{0};
+  std::atomic<std::uint64_t> state_{0};
+  std::atomic<int> asleep_{0};
   int threads_ = 0;
-  bool open_ = false;
   void (*item_)(void*, std::int64_t) = nullptr;
   void* context_ = nullptr;
   Range ranges_[MOST_THREADS];
