@@ -85,8 +85,17 @@ BN_INLINE void store(float* p, F f) {
 
 #if BN_LEVEL == 4
 BN_INLINE F unpacked(__m256i bits, const Half*) { return {_mm512_cvtph_ps(bits)}; }
+// 16-bit lanes to the upper halves of 32-bit lanes, and back: one permutation each.
 BN_INLINE F unpacked(__m256i bits, const Bfloat*) {
-  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16))};
+  const __m512i upper = _mm512_set_epi16(15, 0, 14, 0, 13, 0, 12, 0, 11, 0, 10, 0, 9, 0, 8, 0, 7, 0,
+                                         6, 0, 5, 0, 4, 0, 3, 0, 2, 0, 1, 0, 0, 0);
+  return {_mm512_castsi512_ps(
+      _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, upper, _mm512_castsi256_si512(bits)))};
+}
+BN_INLINE __m256i upper_halves(__m512i bits) {
+  const __m512i odd = _mm512_set_epi16(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 31, 29, 27,
+                                       25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+  return _mm512_castsi512_si256(_mm512_permutexvar_epi16(odd, bits));
 }
 BN_INLINE F load(const Half* p) { return unpacked(_mm256_loadu_si256((const __m256i*)p), p); }
 BN_INLINE F load(const Bfloat* p) { return unpacked(_mm256_loadu_si256((const __m256i*)p), p); }
@@ -95,11 +104,12 @@ BN_INLINE __m256i packed(F f, const Half*) {
 }
 BN_INLINE __m256i packed(F f, const Bfloat*) {
   __m512i bits = _mm512_castps_si512(f.r[0]);
-  __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
-  __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, odd), _mm512_set1_epi32(0x7fff));
+  __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+  __m512i rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+  rounded = _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
   __mmask16 nan = _mm512_cmp_ps_mask(f.r[0], f.r[0], _CMP_UNORD_Q);
   rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
-  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16));
+  return upper_halves(rounded);
 }
 #elif BN_LEVEL == 3
 BN_INLINE F load(const Half* p) {

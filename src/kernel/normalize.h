@@ -1,4 +1,5 @@
-// y = ((x - mean) - residual) * scale + shift, then the addend and the ReLU.
+// y = ((x - mean) - residual) * scale + shift, then the addend and the ReLU. Of 16-bit elements the
+// residual is in the shift: they have no digits that could show the difference.
 #pragma once
 
 #include "elementwise.h"
@@ -20,7 +21,8 @@ __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficient
     double wide = fma(d, k.wide_scale[c], k.wide_shift[c]);
     y = (S)(addend ? wide + (double)get(addend) : wide);
   } else {
-    S d = (get(x) - ((const S*)k.mean)[c]) - ((const S*)k.residual)[c];
+    S d = get(x) - ((const S*)k.mean)[c];
+    if constexpr (sizeof(T) != 2) d = d - ((const S*)k.residual)[c];
     y = fma(d, ((const S*)k.scale)[c], ((const S*)k.shift)[c]);
     if (addend) y = y + get(addend);
   }
@@ -46,13 +48,18 @@ struct Normalizer {
   BN_INLINE void ask(std::int64_t i) const {
     if (!cached) fetch(x + i + AHEAD);
   }
+  static BN_INLINE V normal(V x, const V* k) {
+    V d = x - k[0];
+    if constexpr (sizeof(T) != 2) d = d - k[1];
+    return fma(d, k[2], k[3]);
+  }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
-    V y = fma((load(x + i) - k[0]) - k[1], k[2], k[3]);
+    V y = normal(load(x + i), k);
     if (addend) y = y + load(addend + i);
     write(out + i, at_least(floor, y), around);
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
-    V y = fma((load_part<T>(x + i, n, 0) - k[0]) - k[1], k[2], k[3]);
+    V y = normal(load_part<T>(x + i, n, 0), k);
     if (addend) y = y + load_part<T>(addend + i, n, 0);
     store_part(out + i, n, at_least(floor, y));
   }

@@ -7,6 +7,7 @@ purpose and written from the definition, two passes, sharing nothing with the pa
 import math
 from decimal import Context, Decimal, localcontext
 
+import ml_dtypes
 import numpy as np
 
 CONTEXT = Context(prec=80, Emax=999_999, Emin=-999_999)
@@ -51,7 +52,7 @@ class Channel:
 
 def ulp(magnitude, dtype):
     """The spacing of a type's numbers at a decimal magnitude."""
-    info = np.finfo(dtype)
+    info = ml_dtypes.finfo(dtype)  # which knows bfloat16, too
     exponent = max(math.frexp(float(magnitude))[1] - 1, int(info.minexp))
     with localcontext(CONTEXT):
         return Decimal(2) ** (exponent - int(info.nmant))

@@ -261,6 +261,51 @@ def test_float16_near_its_limits():
     assert error(dx[:, 0], expected, max(abs(expected))) <= 4e-7
 
 
+BFLOAT = np.dtype("bfloat16")
+SIXTEEN_BIT = {
+    "ordinary": lambda n: normal(n) + 2,
+    "first is 0": lambda n: np.maximum(normal(n), 0) * (np.arange(n) > 0),
+    "alternating": lambda n: np.where(np.arange(n) % 2, 0.3, -0.1),
+    "one outlier first": lambda n: np.append(900.0, normal(n - 1)),
+    "squares beyond float32": lambda n: normal(n) * 1e25,
+    "squares below float32": lambda n: normal(n) * 1e-30,
+    "squares below float32 beside 0": lambda n: normal(n) * 1e-30 * (np.arange(n) % 2),
+    "partly beyond": lambda n: np.append(normal(n - 1), 1e25),
+    "all but one 0": lambda n: np.append(np.zeros(n - 1), 1e-36),
+}
+
+
+@pytest.mark.parametrize("name", [name for name in kernel.IMPLEMENTATIONS if name != "reference"])
+@pytest.mark.parametrize(
+    ("dtype", "shape"),
+    [(BFLOAT, shape) for shape in SIXTEEN_BIT]
+    + [(np.dtype(np.float16), shape) for shape in list(SIXTEEN_BIT)[:4]],  # it has no such numbers
+    ids=str,
+)
+@pytest.mark.parametrize("layout", [(2000, 1), (8, 250), (1, 2000), (40, 50)], ids=str)
+def test_16_bit_elements_have_the_statistics_of_wider_ones(name, shape, dtype, layout, monkeypatch):
+    use(monkeypatch, kernel.IMPLEMENTATIONS[name])
+    outer, inner = layout
+    column = SIXTEEN_BIT[shape](2000).astype(dtype)
+    x = np.repeat(column.reshape(outer, 1, inner), 20, axis=1)  # several channels, all alike
+    truth = Channel(column, 1e-90)
+    settings = core.Settings((1,), Mode.BATCH, 1e-90)
+    y, _, _ = core.forward(x, None, None, None, settings)
+    moments = core.reduce(x, (1,))
+    with localcontext(CONTEXT):
+        unit = Decimal(2) ** -24
+        for channel in (0, 19):
+            mean, var = Decimal(float(moments.mean[channel])), Decimal(moments.variance()[channel])
+            assert abs(mean - truth.mean) <= unit * max(abs(truth.mean), unit * truth.std)
+            assert abs(var - truth.var) <= unit * truth.var
+    # Subnormals have fewer digits than their neighbours; the others half a unit and what sums lose.
+    grid = ulp(Decimal(1), dtype) / 2**6
+    shown = y[:, [0, 19]].astype(DOUBLE).transpose(1, 0, 2).reshape(2, -1)
+    for values in shown:
+        units = [ulp(max(abs(v), grid), dtype) for v in truth.y]
+        assert error(values, truth.y, np.array(units, object)) <= 0.52
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float16, SINGLE, DOUBLE])
 @pytest.mark.parametrize("place", [0, 5])
