@@ -10,7 +10,7 @@ namespace {
 class Prepared {
  public:
   Prepared(const Job& job, Scratch& scratch, const Affine& affine)
-      : narrow_(job.element != Element::float64), short_(bytes_of(job.element) == 2), affine_(affine) {
+      : narrow_(job.element != Element::float64), sixteen_bit_(bytes_of(job.element) == 2), affine_(affine) {
     const Index channels = job.view.channels;
     for (double*& array : wide_) array = scratch.take(channels);
     if (narrow_) {
@@ -38,13 +38,13 @@ class Prepared {
       float_[1][c] = static_cast<float>((s.mean[c] - static_cast<double>(mean)) + s.residual[c]);
       if (!std::isfinite(mean)) float_[1][c] = 0;
       float_[2][c] = static_cast<float>(scale);
-      const double rest = short_ && float_[1][c] != 0 ? static_cast<double>(float_[1][c]) * scale : 0;
+      const double rest = sixteen_bit_ && float_[1][c] != 0 ? static_cast<double>(float_[1][c]) * scale : 0;
       float_[3][c] = static_cast<float>(shift - rest);
       // Where x - mean could overflow a float, or the scale has no float with all its digits.
       const double size = std::fabs(scale);
       careful_[c] = (std::isfinite(s.mean[c]) && std::fabs(s.mean[c]) > 0x1p100) ||
                     (std::isfinite(scale) && scale != 0 && (size < 0x1p-100 || size > 0x1p126)) ||
-                    (std::isfinite(shift) && std::fabs(shift) > 0x1p127);
+                    (std::isfinite(shift) && std::fabs(shift) > 0x1p127) || std::fabs(rest) > 0x1p126;
       any = any || careful_[c];
     }
     return any;
@@ -57,7 +57,7 @@ class Prepared {
   }
 
  private:
-  bool narrow_, short_;
+  bool narrow_, sixteen_bit_;
   Affine affine_;
   double* wide_[4];
   float* float_[4] = {};

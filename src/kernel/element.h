@@ -57,7 +57,8 @@ struct Partials {
 };
 
 // Per channel: y = ((x - mean) - residual) * scale + shift, in the type the elements are computed
-// in (float for 16- and 32-bit elements: then `residual` is the mean's second float).
+// in (float for 16- and 32-bit elements: then `residual` is the mean's second float; of 16-bit elements
+// it is in the shift, and not subtracted).
 struct Coefficients {
   const void *mean, *residual, *scale, *shift;
   // In double, for the channels where float would overflow; null where no channel needs it.

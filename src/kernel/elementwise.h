@@ -17,10 +17,9 @@ BN_INLINE std::int64_t unaligned(const T* out, bool stream) {
   return stream ? (std::int64_t)(-(std::uintptr_t)out % stream_alignment<T> / sizeof(T)) : 0;
 }
 
-// Calls run.whole(i, k) for sixteen elements, after run.ask(i) for what comes soon, and
-// run.part(i, n, k) for n fewer: at the end of a run,
-// and at its beginning where whole steps must be aligned to write around the caches. The `count`
-// coefficients k of each element stand in `at`.
+// Calls run.whole(i, k) for sixteen elements, after run.ask(i) for what comes soon, and run.part(i, n, k)
+// for n fewer: at the end of a run, and at its beginning where whole steps must be aligned to write
+// around the caches. The `count` coefficients k of each element stand in `at`.
 template <class T, int count, class V, class Run>
 BN_INLINE void along_each(const Run& run, std::int64_t length,
                           const typename V::Scalar* const* at) {

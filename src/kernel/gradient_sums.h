@@ -38,8 +38,8 @@ struct GradientLanes {
     const T *x, *dy, *y;
     T *packed_x, *packed_dy;
     BN_INLINE void fetch(std::int64_t i) const {
-      kernel::fetch(x + i);
-      kernel::fetch(dy + i);
+      kernel::fetch(x, i);
+      kernel::fetch(dy, i);
     }
     BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
       D g;
@@ -76,7 +76,7 @@ struct GradientLanes {
     keys[0] = k.mean + c0;
     if constexpr (KEYS == 2) keys[1] = k.residual + c0;
   }
-  // Beside dy = 0 it adds nothing to the sums; and it is no larger than the others.
+  // Beside dy = 0 it adds nothing to the sums; and the mean of others is no larger than they are.
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const {
     const double mean = keys[0][c];
     return mean - mean == 0 ? (ScalarOf<T>)mean : 0;

@@ -84,7 +84,7 @@ class GradientSegments {
 };
 
 Index segment_doubles(const View& v) {
-  return 4 * Scratch::padded(v.channels) * segments(v);
+  return 4 * Scratch::padded(v.channels) * (segments(v) - 1);
 }
 
 }  // namespace

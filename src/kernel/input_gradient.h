@@ -62,8 +62,8 @@ struct InputGradient {
   }
   BN_INLINE void ask(std::int64_t i) const {
     if (cached) return;
-    if (x) fetch(x + i + AHEAD);
-    fetch(dy + i + AHEAD);
+    if (x) fetch(x, i + AHEAD);
+    fetch(dy, i + AHEAD);
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V g;

@@ -181,11 +181,11 @@ BN_INLINE void stream_end() { _mm_sfence(); }
 BN_INLINE void stream_end() {}
 #endif
 
-// Asks for memory that is read soon: across the borders of pages, which the processor doesn't look
-// beyond by itself.
+// Asks for memory that is read soon, p[i]: across the borders of pages, which the processor doesn't look
+// beyond by itself. It need not be there.
 template <class T>
-BN_INLINE void fetch(const T* p) {
-  __builtin_prefetch(p, 0, 3);
+BN_INLINE void fetch(const T* p, std::int64_t i) {
+  __builtin_prefetch((const void*)((std::uintptr_t)p + (std::uintptr_t)i * sizeof(T)), 0, 3);
 }
 constexpr std::int64_t AHEAD = 1024;  // elements, where memory is read in one long run
 

@@ -73,7 +73,7 @@ struct Moments {
   struct Source {
     const T* x;
     T* packed;
-    BN_INLINE void fetch(std::int64_t i) const { kernel::fetch(x + i); }
+    BN_INLINE void fetch(std::int64_t i) const { kernel::fetch(x, i); }
     BN_INLINE void add(Lanes& to, std::int64_t i, std::int64_t copied, const D* key) const {
       if (packed) copy(packed + copied, x + i);
       Moments::add(to, wide(x + i), *key);

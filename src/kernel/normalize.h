@@ -46,7 +46,7 @@ struct Normalizer {
         around(t.stream),
         cached(t.cached) {}
   BN_INLINE void ask(std::int64_t i) const {
-    if (!cached) fetch(x + i + AHEAD);
+    if (!cached) fetch(x, i + AHEAD);
   }
   static BN_INLINE V normal(V x, const V* k) {
     V d = x - k[0];

@@ -126,7 +126,8 @@ BN_INLINE D at_least(D floor, D v) {
   return v;
 }
 
-// The larger of |v| and a bound, which stays where v is NaN.
+// The larger of |v| and a bound, which stays where v is NaN: at AVX-512 a quiet one (a signalling one
+// becomes quiet, and goes as the next v comes).
 BN_INLINE F larger(F v, F bound) {
 #if BN_LEVEL == 4
   v.r[0] = _mm512_range_ps(v.r[0], bound.r[0], 0xb);  // of absolute values the greater, without sign
@@ -167,7 +168,7 @@ BN_INLINE double sum_lanes(D v) {
   return two[0] + two[1];
 }
 
-// The largest of all lanes, none of which is NaN.
+// The largest of all lanes, where none of them is NaN.
 BN_INLINE double largest_lane(D v) {
   constexpr int half = COUNT_D / 2;
   BN_LANES(half) v.r[i] = v.r[i] > v.r[i + half] ? v.r[i] : v.r[i + half];

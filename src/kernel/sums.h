@@ -88,7 +88,8 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
     // From a tile's last row of channel c to what is read next, `rows` having been read before it.
     auto beyond_row = [&](std::int64_t rows, std::int64_t c) {
       if (c + 1 < group) return v.inner - rows * stride;
-      return v.chunk < v.inner ? AHEAD : stride - (group - 1) * v.inner;
+      if (v.chunk == v.inner) return stride - (group - 1) * v.inner;
+      return group == 1 ? AHEAD : v.chunk - (group - 1) * v.inner;
     };
     for (std::int64_t b = part.block; b < part.block_end; b++) {
       const Box box = box_of(v, b);

@@ -66,7 +66,8 @@ class Pool {
     item_ = item;
     context_ = context;
     divide(ranges_, threads_, items);
-    state_.store((job_of(state_.load(std::memory_order_relaxed)) + 1) << JOB | OPEN);
+    const std::uint64_t job = job_of(state_.load(std::memory_order_relaxed)) + 1;
+    state_.store(job << JOB | static_cast<std::uint64_t>(threads_) << THREADS | OPEN);
     if (asleep_.load() > 0) {
       { std::lock_guard<std::mutex> lock(mutex_); }
       wake_.notify_all();
@@ -103,12 +104,12 @@ class Pool {
         continue;
       }
       bool joined = false;
-      while ((state & OPEN) && !joined) {
+      while ((state & OPEN) && index < threads_of(state) && !joined) {
         joined = state_.compare_exchange_weak(state, state + 1, std::memory_order_acquire);
       }
       seen = job_of(state);
       if (!joined) continue;
-      if (index < threads_) work(ranges_, index, threads_, item_, context_);
+      work(ranges_, index, threads_, item_, context_);
       state_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -120,10 +121,11 @@ class Pool {
     asleep_.fetch_sub(1);
   }
 
-  // What a job's workers know of it in one number, so that one that is awake joins without a lock: how
-  // many are working, whether more may come, and which job it is.
+  // What workers know of a job in one number, so that one that is awake joins without a lock: how many
+  // are working, whether more may come, how many threads it takes, and which job it is.
   static constexpr std::uint64_t WORKING = 0xffff, OPEN = 1 << 16;
-  static constexpr int JOB = 17;
+  static constexpr int THREADS = 17, JOB = 32;
+  static int threads_of(std::uint64_t state) { return static_cast<int>(state >> THREADS & 0x7fff); }
   static std::uint64_t job_of(std::uint64_t state) { return state >> JOB; }
 
   std::mutex busy_, mutex_;

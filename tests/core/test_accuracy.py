@@ -306,6 +306,16 @@ def test_16_bit_elements_have_the_statistics_of_wider_ones(name, shape, dtype, l
         assert error(values, truth.y, np.array(units, object)) <= 0.52
 
 
+@pytest.mark.parametrize("name", kernel.IMPLEMENTATIONS)
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT, np.dtype(SINGLE)], ids=str)
+def test_an_infinite_gamma_leaves_every_value_on_its_side_of_the_mean(name, dtype, monkeypatch):
+    use(monkeypatch, kernel.IMPLEMENTATIONS[name])
+    x = np.array([1, 2, 2], dtype)[:, None]  # no float is the mean
+    gamma = np.array([np.inf], SINGLE)
+    y, _, _ = core.forward(x, gamma, None, None, core.Settings((1,), Mode.BATCH, EPSILON))
+    np.testing.assert_array_equal(y[:, 0].astype(SINGLE), [-np.inf, np.inf, np.inf])
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("dtype", [np.float16, SINGLE, DOUBLE])
 @pytest.mark.parametrize("place", [0, 5])
