@@ -1,10 +1,11 @@
 """A training step of ResNet-50: plain torch, accelerated, and with ReLUs fused.
 
-    python -m benchmarks.resnet50_step [--steps 20] [--rounds 3] [--batch 8] [--size 96]
+    python -m benchmarks.resnet50_step [--steps 20] [--rounds 3] [--input 8x96 --input 16x224]
 
 First the losses: the accelerated model must stay within what changes of the input by one unit in
 the last place cause in plain torch over the same steps (`apart`). Then the times: the contenders
-take turns in every round, each on a copy of the same model. "without" is the same model with its
+take turns in every round, each on a copy of the same model, for each size of the input (the losses
+are compared with the first). "without" is the same model with its
 batch norms (and, in the fused row, its ReLUs) taken out: what can be gained at all. Writes
 results/resnet50_step.md.
 """
@@ -28,6 +29,7 @@ from torch import nn
 import batchnorm as bn
 
 RATE = 0.01
+INPUTS = [(8, 96), (16, 224)]  # images and the pixels of a side
 CYCLE = 4  # batches that the comparison of losses goes through again and again, so that they fall
 NUDGES = 4
 RESULT = Path(__file__).parent / "results" / "resnet50_step.md"
@@ -177,37 +179,44 @@ def report(arguments: argparse.Namespace) -> str:
     torch.manual_seed(0)
     torch.set_num_threads(2)
     model = resnet50()
-    shape = (arguments.batch, 3, arguments.size, arguments.size)
+    inputs = arguments.input or INPUTS
+    asked = " ".join(f"--input {count}x{size}" for count, size in inputs)
 
-    def batch() -> tuple[torch.Tensor, torch.Tensor]:
-        return torch.randn(shape), torch.randint(0, 1000, shape[:1])
+    def batch(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+        return torch.randn(count, 3, size, size), torch.randint(0, 1000, (count,))
 
     lines = [
         "# A training step of ResNet-50",
         "",
         f"`python -m benchmarks.resnet50_step --steps {arguments.steps} --rounds "
-        f"{arguments.rounds} --batch {arguments.batch} --size {arguments.size}`: torch "
-        f"{torch.__version__}, batchnorm {bn.__version__}, {processor()}, 2 threads, float32, "
-        f"input {shape}.",
+        f"{arguments.rounds} {asked}`: torch {torch.__version__}, batchnorm {bn.__version__}, "
+        f"{processor()}, 2 threads, float32.",
         "",
     ]
     if arguments.steps:
-        lines += compare([batch() for _ in range(arguments.steps)], model)
-    if arguments.rounds:
-        found = times(model, batch(), arguments.rounds)
-        plain = found["torch"]
-        lines += [
-            "| | ms a step (median) | of torch's (median of ratios, spread) |",
-            "|---|---|---|",
-        ]
-        for name, seconds in found.items():
-            ratios = [own / other for own, other in zip(seconds, plain, strict=True)]
-            lines.append(
-                f"| {name} | {statistics.median(seconds) * 1000:.0f} | "
-                f"{statistics.median(ratios):.3f} ({min(ratios):.3f} – {max(ratios):.3f}) |"
-            )
-        lines.append("")
+        lines += compare([batch(*inputs[0]) for _ in range(arguments.steps)], model)
+    for count, size in inputs if arguments.rounds else ():
+        title = f"input ({count}, 3, {size}, {size})"
+        lines += timed(title, model, batch(count, size), arguments.rounds)
     return "\n".join(lines)
+
+
+def timed(
+    title: str, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int
+) -> list[str]:
+    """The table of one input's times."""
+    found = times(model, batch, rounds)
+    lines = [
+        f"| {title} | ms a step (median) | of torch's (median of ratios, spread) |",
+        "|---|---|---|",
+    ]
+    for name, seconds in found.items():
+        ratios = [own / other for own, other in zip(seconds, found["torch"], strict=True)]
+        lines.append(
+            f"| {name} | {statistics.median(seconds) * 1000:.0f} | "
+            f"{statistics.median(ratios):.3f} ({min(ratios):.3f} – {max(ratios):.3f}) |"
+        )
+    return [*lines, ""]
 
 
 def compare(batches: list[tuple[torch.Tensor, torch.Tensor]], model: nn.Module) -> list[str]:
@@ -237,13 +246,26 @@ def processor() -> str:
         return platform.processor()
 
 
+def parse_input(text: str) -> tuple[int, int]:
+    """8x96 as (8, 96)."""
+    count, _, size = text.partition("x")
+    if not (count.isdigit() and size.isdigit() and int(count) and int(size)):
+        raise argparse.ArgumentTypeError(f"expected BATCHxPIXELS such as 8x96, got {text!r}")
+    return int(count), int(size)
+
+
 def main() -> None:
     """Parse, run, write."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="steps of the comparison of losses")
     parser.add_argument("--rounds", type=int, default=3, help="timed steps of each contender")
-    parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--size", type=int, default=96, help="pixels of a side")
+    parser.add_argument(
+        "--input",
+        action="append",
+        type=parse_input,
+        metavar="BATCHxPIXELS",
+        help="may be repeated  [8x96 and 16x224]",
+    )
     parser.add_argument("--output", type=Path, default=RESULT)
     arguments = parser.parse_args()
     text = report(arguments)

@@ -39,7 +39,10 @@ KINDS = {  # -fsanitize=…, the tests, the runtime to be loaded before Python, 
         "thread",
         THREADED,
         "libtsan.so",
-        {"TSAN_OPTIONS": "exitcode=66 die_after_fork=0 halt_on_error=0"},
+        {
+            "TSAN_OPTIONS": "exitcode=66 die_after_fork=0 halt_on_error=0 "
+            f"suppressions={ROOT / 'tests' / 'no_races.txt'}"
+        },
     ),
     "address": (
         "address,undefined",
