@@ -62,17 +62,17 @@ class Pool {
       for (std::int64_t i = 0; i < items; i++) item(context, i);
       return;
     }
-    threads_ = grow(threads);
+    threads = grow(threads);
     item_ = item;
     context_ = context;
-    divide(ranges_, threads_, items);
+    divide(ranges_, threads, items);
     const std::uint64_t job = job_of(state_.load(std::memory_order_relaxed)) + 1;
-    state_.store(job << JOB | static_cast<std::uint64_t>(threads_) << THREADS | OPEN);
+    state_.store(job << JOB | static_cast<std::uint64_t>(threads) << THREADS | OPEN);
     if (asleep_.load() > 0) {
       { std::lock_guard<std::mutex> lock(mutex_); }
       wake_.notify_all();
     }
-    work(ranges_, 0, threads_, item_, context_);
+    work(ranges_, 0, threads, item_, context_);
     // A worker that the system has not let run yet need not come any more.
     state_.fetch_and(~OPEN, std::memory_order_relaxed);
     while (state_.load(std::memory_order_acquire) & WORKING) relax();
@@ -109,7 +109,7 @@ class Pool {
       }
       seen = job_of(state);
       if (!joined) continue;
-      work(ranges_, index, threads_, item_, context_);
+      work(ranges_, index, threads_of(state), item_, context_);
       state_.fetch_sub(1, std::memory_order_release);
     }
   }
@@ -132,7 +132,6 @@ class Pool {
   std::condition_variable wake_;
   std::atomic<std::uint64_t> state_{0};
   std::atomic<int> asleep_{0};
-  int threads_ = 0;
   void (*item_)(void*, std::int64_t) = nullptr;
   void* context_ = nullptr;
   Range ranges_[MOST_THREADS];
