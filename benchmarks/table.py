@@ -139,7 +139,7 @@ def plot(rows: list[Row], path: Path) -> None:
     import matplotlib.pyplot as plt
 
     names = ["ours", *columns(rows)]
-    colours = dict(zip(names, plt.get_cmap("tab10").colors * 2, strict=False))
+    colours = dict(zip(names, plt.get_cmap("tab20").colors, strict=False))
     figure, panels = plt.subplots(len(TASKS), 1, figsize=(15, 13), squeeze=False)
     for panel, task in zip(panels[:, 0], TASKS, strict=True):
         own = [row for row in rows if row.case.task == task]
