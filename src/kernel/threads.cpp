@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <fstream>
 #include <memory>
@@ -23,7 +24,8 @@ namespace kernel {
 namespace {
 
 constexpr int MOST_THREADS = 256;
-constexpr int SPINS = 400;  // some tens of microseconds: a wake-up costs as much
+// How long a worker looks for the next job before it sleeps: a wake-up costs the caller as much.
+constexpr auto AWAKE = std::chrono::microseconds(100);
 
 void relax() {
 #if defined(__x86_64__)
@@ -95,7 +97,8 @@ class Pool {
     FloatEnvironment environment;
     for (;;) {
       std::uint64_t state = state_.load(std::memory_order_acquire);
-      for (int i = 0; i < SPINS && job_of(state) == seen; i++) {
+      const auto until = std::chrono::steady_clock::now() + AWAKE;
+      while (job_of(state) == seen && std::chrono::steady_clock::now() < until) {
         relax();
         state = state_.load(std::memory_order_acquire);
       }
