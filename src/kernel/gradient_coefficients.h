@@ -46,6 +46,7 @@ class PreparedGradient {
       const double shift = slope ? (rest + s.residual[c]) * slope_of_dx : 0;
       float_[2][c] = static_cast<float>(-mean_dy * scale - shift);
       float_[3][c] = static_cast<float>(slope_of_dx);
+      for (float* of : float_) of[c] = usual(of[c]);
       // The loops over narrow elements leave the residual to the constant.
       if (s.residual[c] != 0) constant_[c] += s.residual[c] * slope_[c];
       in_float_[c] = slope ? sums && suffices(s, scale, slope_of_dx, mean_dy, mean_dy_x, share, *sums, c)

@@ -44,6 +44,7 @@ struct InputGradient {
     }
     if constexpr (!IN_FLOAT) value = value * k[1];
     narrow(value, narrowed);
+    if constexpr (sizeof(T) == 2 && !IN_FLOAT) narrowed = usual(narrowed);
     return narrowed;
   }
   static BN_INLINE V as_computed(const T* p) {
@@ -128,7 +129,7 @@ void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& 
                              const Part& written) {
   Tensors t = as_read(tensors, written);
   if (!k.of_x) t.x = nullptr;
-  GradientLanes<T> sum = gradient_lanes<T>(tensors, summed, k, out);
+  auto sum = gradient_lanes<T>(v, tensors, summed, k, out);
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
     sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D>>(v, t, written, of));

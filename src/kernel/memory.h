@@ -1,5 +1,7 @@
 // Sixteen elements between memory and F or D, by element type: whole, a part of the lanes, around
-// the caches. 16-bit elements are computed in float; results are rounded to nearest even, NaN kept.
+// the caches. 16-bit elements are computed in float; results are rounded to nearest even, NaN kept: one
+// that is written as bfloat16 must have no digits beyond those, which rounding would carry into its
+// sign. What comes of 16-bit elements has none; other operands' are made so by `usual`.
 #pragma once
 
 #include "simd.h"
@@ -83,6 +85,12 @@ BN_INLINE void store(float* p, F f) {
   BN_LANES(COUNT_F) *(LooseF*)(p + i * WIDTH_F) = f.r[i];
 }
 
+// Every NaN the usual one.
+BN_INLINE F usual(F f) {
+  BN_LANES(COUNT_F) f.r[i] = f.r[i] == f.r[i] ? f.r[i] : RegisterF{} + __builtin_nanf("");
+  return f;
+}
+
 #if BN_LEVEL == 4
 BN_INLINE F unpacked(__m256i bits, const Half*) { return {_mm512_cvtph_ps(bits)}; }
 // 16-bit lanes to the upper halves of 32-bit lanes, and back: one permutation each.
@@ -106,10 +114,7 @@ BN_INLINE __m256i packed(F f, const Bfloat*) {
   __m512i bits = _mm512_castps_si512(f.r[0]);
   __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
   __m512i rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
-  rounded = _mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1));
-  __mmask16 nan = _mm512_cmp_ps_mask(f.r[0], f.r[0], _CMP_UNORD_Q);
-  rounded = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
-  return upper_halves(rounded);
+  return upper_halves(_mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1)));
 }
 #elif BN_LEVEL == 3
 BN_INLINE F load(const Half* p) {
@@ -134,9 +139,7 @@ BN_INLINE __m256i packed(F f, const Bfloat*) {
     __m256i bits = _mm256_castps_si256(f.r[i]);
     __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, odd), _mm256_set1_epi32(0x7fff));
-    __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(f.r[i], f.r[i], _CMP_UNORD_Q));
-    __m256i kept = _mm256_or_si256(bits, _mm256_set1_epi32(0x400000));
-    part[i] = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, kept, nan), 16);
+    part[i] = _mm256_srli_epi32(rounded, 16);
   }
   return _mm256_permute4x64_epi64(_mm256_packus_epi32(part[0], part[1]), 0xd8);
 }

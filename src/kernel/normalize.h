@@ -97,7 +97,7 @@ void moments_and_normalize(const View& v, const Tensors& tensors, const Part& su
   const Tensors t = as_read(tensors, written);
   const S* const of[] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale,
                          (const S*)k.shift};
-  Moments<T> sum(v, tensors, summed, out);
+  auto sum = moments_of<T>(v, tensors, summed, out);
   sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T>>(v, t, written, of));
   if (t.stream) stream_end();
 }

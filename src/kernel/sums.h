@@ -8,15 +8,19 @@
 // What is read is copied to `part.packed` where there is one.
 //
 // A Sum has `SUMS` sums in `Lanes`, to which its `source` adds elements with the keys of their
-// channel, `KEYS` numbers; `begin` sets those before a block, `end` takes a block's sums.
+// channel, `KEYS` numbers, as `Key`s; `begin` sets those before a block, `end` takes a block's sums.
+// What it adds to first is a `Strip` of at most `STRIP` steps, which then goes to the lanes: sums in
+// float of a few 16-bit elements, or nothing.
 #pragma once
+
+#include <type_traits>
 
 #include "memory.h"
 
 namespace kernel {
 namespace {
 
-constexpr std::int64_t TILE = 8;          // rows in turn
+constexpr std::int64_t TILE = 8;          // rows in turn, at most a strip
 constexpr std::int64_t GROUP = 64;        // channels first: channels whose lanes are kept
 constexpr std::int64_t POSITIONS = 832;   // elements of a row whose lanes are kept
 
@@ -47,12 +51,23 @@ BN_INLINE std::int64_t channels_per_run(const View& v, std::int64_t rows, std::i
 }
 
 // Each of `channels` values `inner` times.
-template <class S>
-void expand(const S* values, std::int64_t channels, std::int64_t inner, S* out) {
+template <class Given, class S>
+void expand(const Given* values, std::int64_t channels, std::int64_t inner, S* out) {
   for (std::int64_t c = 0; c < channels; c++) {
-    for (std::int64_t i = 0; i < inner; i++) *out++ = values[c];
+    for (std::int64_t i = 0; i < inner; i++) *out++ = (S)values[c];
   }
 }
+
+// What the sums of elements are taken in first: strips need a multiply-add that rounds once.
+template <class T>
+using SummedIn = std::conditional_t<sizeof(T) == 2 && BN_LEVEL >= 3, F, D>;
+
+// What sums without strips add to first.
+struct NoStrip {
+  static BN_INLINE NoStrip zero() { return {}; }
+};
+template <class Lanes>
+BN_INLINE void settle(const NoStrip&, Lanes&) {}
 
 // A Sum's lanes as plain numbers: sums[j][i].
 template <class Sum>
@@ -75,52 +90,70 @@ struct Nothing {
   BN_INLINE void end() {}
 };
 
-// `beside` takes a step of its own before each step of the sums: its `begin` gets the row's box, its
-// outer index and its channel, counted from the part's first.
+// The sums of a block's channels [c0, c0 + group). `beside` takes a step of its own before each step of
+// the sums: its `begin` gets the row's box, its outer index and its channel, counted from the part's
+// first.
 template <class Sum, class Beside>
-void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
+void sum_block(const View& v, const Part& part, const Box& box, std::int64_t c0, std::int64_t group,
+               Sum& sum, Columns<Sum>& totals, Beside& beside) {
+  using Strip = typename Sum::Strip;
   typename Sum::Lanes kept[GROUP];
-  Columns<Sum> lanes, totals;
+  Columns<Sum> lanes;
   const typename Sum::Source source = sum.source;  // its own, so that it stays in registers
   const std::int64_t stride = v.channels * v.inner;
+  // From a tile's last row of channel c to what is read next, `rows` having been read before it.
+  auto beyond_row = [&](std::int64_t rows, std::int64_t c) {
+    if (c + 1 < group) return v.inner - rows * stride;
+    if (v.chunk == v.inner) return stride - (group - 1) * v.inner;
+    return group == 1 ? AHEAD : v.chunk - (group - 1) * v.inner;
+  };
+  for (std::int64_t row = box.row; row < box.row_end; row += TILE) {
+    const std::int64_t row_end = smaller(row + TILE, box.row_end);
+    for (std::int64_t c = 0; c < group; c++) {
+      typename Sum::Lanes own = row == box.row ? Sum::Lanes::zero() : kept[c];
+      typename Sum::Key key[Sum::KEYS];
+      for (int j = 0; j < Sum::KEYS; j++) key[j] = set((typename Sum::Key::Scalar)sum.keys[j][c]);
+      for (std::int64_t n = row; n < row_end; n++) {
+        beside.begin(box, n, c0 + c - part.channel);
+        const std::int64_t start = (n * v.channels + c0 + c) * v.inner;
+        const std::int64_t beyond = packed_row(v, part, n, c0 + c) - start;
+        std::int64_t i = start + box.column, end = start + box.column_end;
+        const std::int64_t ahead = n + 1 < row_end ? stride : beyond_row(n - row, c);
+        while (i + LANES <= end) {
+          Strip strip = Strip::zero();
+          const std::int64_t strip_end = smaller(end, i + Sum::STRIP * LANES);
+          for (; i + LANES <= strip_end; i += LANES) {
+            beside.step();
+            source.fetch(i + ahead);
+            source.add(own, strip, i, i + beyond, key);
+          }
+          settle(strip, own);
+        }
+        beside.end();
+        if (i < end) {
+          Strip strip = Strip::zero();
+          source.add_part(own, strip, i, i + beyond, (int)(end - i), key, sum.fill(c));
+          settle(strip, own);
+        }
+      }
+      kept[c] = own;
+    }
+  }
+  for (std::int64_t c = 0; c < group; c++) {
+    lanes.set(kept[c], 0);
+    sum.fold(lanes, 0, LANES, totals, c);
+  }
+}
+
+template <class Sum, class Beside>
+void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
+  Columns<Sum> totals;
   for (std::int64_t c0 = part.channel; c0 < part.channel_end; c0 += GROUP) {
     const std::int64_t group = smaller(GROUP, part.channel_end - c0);
-    // From a tile's last row of channel c to what is read next, `rows` having been read before it.
-    auto beyond_row = [&](std::int64_t rows, std::int64_t c) {
-      if (c + 1 < group) return v.inner - rows * stride;
-      if (v.chunk == v.inner) return stride - (group - 1) * v.inner;
-      return group == 1 ? AHEAD : v.chunk - (group - 1) * v.inner;
-    };
     for (std::int64_t b = part.block; b < part.block_end; b++) {
       const Box box = box_of(v, b);
       sum.begin(box, c0, group, b == part.block);
-      for (std::int64_t row = box.row; row < box.row_end; row += TILE) {
-        const std::int64_t row_end = smaller(row + TILE, box.row_end);
-        for (std::int64_t c = 0; c < group; c++) {
-          typename Sum::Lanes own = row == box.row ? Sum::Lanes::zero() : kept[c];
-          D key[Sum::KEYS];
-          for (int j = 0; j < Sum::KEYS; j++) key[j] = set(sum.keys[j][c]);
-          for (std::int64_t n = row; n < row_end; n++) {
-            beside.begin(box, n, c0 + c - part.channel);
-            const std::int64_t start = (n * v.channels + c0 + c) * v.inner;
-            const std::int64_t beyond = packed_row(v, part, n, c0 + c) - start;
-            std::int64_t i = start + box.column, end = start + box.column_end;
-            const std::int64_t ahead = n + 1 < row_end ? stride : beyond_row(n - row, c);
-            for (; i + LANES <= end; i += LANES) {
-              beside.step();
-              source.fetch(i + ahead);
-              source.add(own, i, i + beyond, key);
-            }
-            beside.end();
-            if (i < end) source.add_part(own, i, i + beyond, (int)(end - i), key, sum.fill(c));
-          }
-          kept[c] = own;
-        }
-      }
-      for (std::int64_t c = 0; c < group; c++) {
-        lanes.set(kept[c], 0);
-        sum.fold(lanes, 0, LANES, totals, c);
-      }
+      sum_block(v, part, box, c0, group, sum, totals, beside);
       sum.end(box, c0, group, totals);
     }
   }
@@ -131,7 +164,7 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
 template <class Sum>
 void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum) {
   typename Sum::Lanes kept[POSITIONS / LANES];
-  alignas(64) double keys[Sum::KEYS][POSITIONS];
+  alignas(64) typename Sum::Key::Scalar keys[Sum::KEYS][POSITIONS];
   Columns<Sum> columns, totals;
   const typename Sum::Source source = sum.source;
   const std::int64_t stride = v.channels * v.inner, packed_stride = part.packed.stride;
@@ -155,7 +188,8 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
             (row_end < box.row_end ? row_end * stride : next_block) - row * stride;
         for (std::int64_t p = 0; p < width; p += LANES) {
           typename Sum::Lanes own = row == box.row ? Sum::Lanes::zero() : kept[p / LANES];
-          D key[Sum::KEYS];
+          typename Sum::Strip strip = Sum::Strip::zero();
+          typename Sum::Key key[Sum::KEYS];
           for (int j = 0; j < Sum::KEYS; j++) key[j] = load(keys[j] + p);
           std::int64_t i = row * stride + c0 * v.inner + p;
           std::int64_t to = packed_row(v, part, row, c0) + p;
@@ -163,13 +197,14 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
           if (rest >= LANES) {
             for (std::int64_t n = row_end - row; n > 0; n--, i += stride, to += packed_stride) {
               source.fetch(i + ahead);
-              source.add(own, i, to, key);
+              source.add(own, strip, i, to, key);
             }
           } else {
             for (std::int64_t n = row_end - row; n > 0; n--, i += stride, to += packed_stride) {
-              source.add_part(own, i, to, rest, key, 0);
+              source.add_part(own, strip, i, to, rest, key, 0);
             }
           }
+          settle(strip, own);
           kept[p / LANES] = own;
         }
       }

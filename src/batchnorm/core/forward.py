@@ -111,7 +111,8 @@ def forward(
 
     Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
         by `settings.groups`.
-    Dtypes: any real type; sums are taken in float64, y within the bounds that README states.
+    Dtypes: any real type; sums are taken in float64 (of 16-bit elements eight at a time in float32
+        before that), y within the bounds that README states.
 
     Raises:
         ValueError: `Mode.RUNNING` without running statistics; a parameter with another number of
@@ -245,7 +246,8 @@ def backward(
         out_addend: array that becomes the gradient of `addend`: dy where the ReLU let it through.
 
     Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
-    Dtypes: sums are taken in float64; dgamma and dbeta stay so, dx is within README's bounds.
+    Dtypes: sums are taken as in `forward`; dgamma and dbeta are float64, dx is within README's
+        bounds.
 
     Raises:
         ValueError: dy has another shape than x.
