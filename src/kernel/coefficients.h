@@ -45,7 +45,9 @@ class Prepared {
       careful_[c] = (std::isfinite(s.mean[c]) && std::fabs(s.mean[c]) > 0x1p100) ||
                     (std::isfinite(scale) && scale != 0 && (size < 0x1p-100 || size > 0x1p126)) ||
                     (std::isfinite(shift) && std::fabs(shift) > 0x1p127) || std::fabs(rest) > 0x1p126;
-      for (float* of : {float_[0], float_[2], float_[3]}) of[c] = usual(of[c]);
+      for (float* of : {float_[0], float_[2], float_[3]}) {
+        if (sixteen_bit_) of[c] = usual(of[c]);
+      }
       any = any || careful_[c];
     }
     return any;

@@ -18,8 +18,8 @@ BN_INLINE std::int64_t unaligned(const T* out, bool stream) {
 }
 
 // Calls run.whole(i, k) for sixteen elements, after run.ask(i) for what comes soon, and run.part(i, n, k)
-// for n fewer: at the end of a run, and at its beginning where whole steps must be aligned to write
-// around the caches. The `count` coefficients k of each element stand in `at`.
+// for n fewer: at the end of a run, and for the first run.lead() ones, after which whole steps are
+// aligned as writing around the caches needs it. The `count` coefficients k of each element stand in `at`.
 template <class T, int count, class V, class Run>
 BN_INLINE void along_each(const Run& run, std::int64_t length,
                           const typename V::Scalar* const* at) {
@@ -29,7 +29,7 @@ BN_INLINE void along_each(const Run& run, std::int64_t length,
     BN_EACH(count) k[j] = load_part<typename V::Scalar>(at[j] + i, n, 0);
     run.part(i, n, k);
   };
-  std::int64_t i = smaller(unaligned(run.out, run.around), length);
+  std::int64_t i = smaller(run.lead(), length);
   part(0, (int)i);
   for (; i + LANES <= length; i += LANES) {
     BN_EACH(count) k[j] = load(at[j] + i);
@@ -46,7 +46,7 @@ BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, st
                           const typename V::Scalar* const* of) {
   V k[count], next[count], both[count];
   BN_EACH(count) k[j] = set(of[j][c]);
-  std::int64_t i = smaller(unaligned(run.out, run.around), inner);
+  std::int64_t i = smaller(run.lead(), inner);
   if (i > 0) run.part(0, (int)i, k);
   for (std::int64_t row_end = inner;; row_end += inner) {
     for (; i + LANES <= row_end; i += LANES) {
@@ -118,7 +118,7 @@ struct RowsBeside {
     run = Run(t, place_of(v, part, n, c, box.column));
     length = box.column_end - box.column;
     BN_EACH(count) k[j] = set(of[j][c]);
-    i = smaller(unaligned(run.out, run.around), length);
+    i = smaller(run.lead(), length);
     if (i > 0) run.part(0, (int)i, k);
   }
   BN_INLINE void step() {

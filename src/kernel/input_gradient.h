@@ -11,8 +11,8 @@ namespace kernel {
 namespace {
 
 // One run's step, computed in V, with the coefficients in `k`: mean, scale, constant or shift, slope,
-// and residual.
-template <class T, class V>
+// and residual. PLAIN ones read x and dy, and write dx through the caches.
+template <class T, class V, bool PLAIN>
 struct InputGradient {
   using Element = VectorOf<T>;
   const T *x, *dy, *y;
@@ -37,7 +37,7 @@ struct InputGradient {
     } else {
       value = g - k[2];
     }
-    if (x) {
+    if (PLAIN || x) {
       V d = own - k[0];
       if constexpr (sizeof(T) == 8) d = d - k[4];
       value = fma(d, k[3], value);
@@ -61,21 +61,22 @@ struct InputGradient {
       return e;
     }
   }
+  BN_INLINE std::int64_t lead() const { return unaligned(out, !PLAIN && around); }
   BN_INLINE void ask(std::int64_t i) const {
     if (cached) return;
-    if (x) fetch(x, i + AHEAD);
+    if (PLAIN || x) fetch(x, i + AHEAD);
     fetch(dy, i + AHEAD);
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V g;
-    if (y || kept) {
+    if (!PLAIN && (y || kept)) {
       const Element passed = gradient<T>(dy, y, i);
       if (kept) store(kept + i, passed);
       g = as_computed(passed);
     } else {
       g = as_computed(dy + i);
     }
-    write(out + i, dx(x ? as_computed(x + i) : V{}, g, k), around);
+    write(out + i, dx(PLAIN || x ? as_computed(x + i) : V{}, g, k), !PLAIN && around);
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     const Element passed = gradient_part<T>(dy, y, i, n);
@@ -85,18 +86,28 @@ struct InputGradient {
   }
 };
 
-template <class T, class V, int count>
-BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& part,
+template <class T, class V, bool PLAIN, int count>
+BN_INLINE void input_gradient_as(const View& v, const Tensors& t, const Part& part,
                                  const typename V::Scalar* const (&of)[count]) {
   using S = typename V::Scalar;
   each_run<count, S, POSITIONS>(
       v, part, of, false,
       [&](const Place& place, std::int64_t length, const S* const* at) {
-        along_each<T, count, V>(InputGradient<T, V>(t, place), length, at);
+        along_each<T, count, V>(InputGradient<T, V, PLAIN>(t, place), length, at);
       },
       [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
-        along_rows<T, count, V>(InputGradient<T, V>(t, place), length, c, end, of);
+        along_rows<T, count, V>(InputGradient<T, V, PLAIN>(t, place), length, c, end, of);
       });
+}
+
+template <class T, class V, int count>
+BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& part,
+                                 const typename V::Scalar* const (&of)[count]) {
+  if (t.x && !t.y && !t.out_addend && !t.stream) {
+    input_gradient_as<T, V, true>(v, t, part, of);
+  } else {
+    input_gradient_as<T, V, false>(v, t, part, of);
+  }
 }
 
 template <class T>
@@ -132,10 +143,10 @@ void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& 
   auto sum = gradient_lanes<T>(v, tensors, summed, k, out);
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
-    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D>>(v, t, written, of));
+    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D, false>>(v, t, written, of));
   } else {
     const float* const of[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
-    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F>>(v, t, written, of));
+    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F, false>>(v, t, written, of));
   }
   if (t.stream) stream_end();
 }

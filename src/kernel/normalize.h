@@ -29,8 +29,9 @@ __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficient
   put((T*)t.out + at.start, t.relu && y < 0 ? 0 : y);
 }
 
-// One run's step, with the coefficients in `k`: mean, residual, scale, shift.
-template <class T>
+// One run's step, with the coefficients in `k`: mean, residual, scale, shift. PLAIN ones have no addend
+// and write through the caches: small tensors would feel it if each step asked.
+template <class T, bool PLAIN>
 struct Normalizer {
   using V = VectorOf<T>;
   const T *x, *addend;
@@ -45,6 +46,7 @@ struct Normalizer {
         floor(set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()))),
         around(t.stream),
         cached(t.cached) {}
+  BN_INLINE std::int64_t lead() const { return unaligned(out, !PLAIN && around); }
   BN_INLINE void ask(std::int64_t i) const {
     if (!cached) fetch(x, i + AHEAD);
   }
@@ -55,26 +57,25 @@ struct Normalizer {
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V y = normal(load(x + i), k);
-    if (addend) y = y + load(addend + i);
-    write(out + i, at_least(floor, y), around);
+    if (!PLAIN && addend) y = y + load(addend + i);
+    write(out + i, at_least(floor, y), !PLAIN && around);
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     V y = normal(load_part<T>(x + i, n, 0), k);
-    if (addend) y = y + load_part<T>(addend + i, n, 0);
+    if (!PLAIN && addend) y = y + load_part<T>(addend + i, n, 0);
     store_part(out + i, n, at_least(floor, y));
   }
 };
 
-template <class T>
-void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
+template <class T, bool PLAIN>
+void normalize_as(const View& v, const Tensors& t, const Part& part, const Coefficients& k) {
   using V = VectorOf<T>;
   using S = ScalarOf<T>;
-  const Tensors t = as_read(tensors, part);
   const S* of[4] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale, (const S*)k.shift};
   each_run<4, S, 2048>(
       v, part, of, k.careful != nullptr,
       [&](const Place& place, std::int64_t length, const S* const* at) {
-        along_each<T, 4, V>(Normalizer<T>(t, place), length, at);
+        along_each<T, 4, V>(Normalizer<T, PLAIN>(t, place), length, at);
       },
       [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
         if (k.careful && (k.careful[c] || length == 1)) {
@@ -82,9 +83,19 @@ void normalize(const View& v, const Tensors& tensors, const Part& part, const Co
             normalize_one<T>(t, k, {place.start + j, place.read + j}, c);
           }
         } else {
-          along_rows<T, 4, V>(Normalizer<T>(t, place), length, c, end, of);
+          along_rows<T, 4, V>(Normalizer<T, PLAIN>(t, place), length, c, end, of);
         }
       });
+}
+
+template <class T>
+void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
+  const Tensors t = as_read(tensors, part);
+  if (t.addend || t.stream) {
+    normalize_as<T, false>(v, t, part, k);
+  } else {
+    normalize_as<T, true>(v, t, part, k);
+  }
   if (t.stream) stream_end();
 }
 
@@ -98,7 +109,7 @@ void moments_and_normalize(const View& v, const Tensors& tensors, const Part& su
   const S* const of[] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale,
                          (const S*)k.shift};
   auto sum = moments_of<T>(v, tensors, summed, out);
-  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T>>(v, t, written, of));
+  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T, false>>(v, t, written, of));
   if (t.stream) stream_end();
 }
 

@@ -41,14 +41,27 @@ struct D {
   using Scalar = double;
 };
 
+// `RegisterF{} + value` would be an addition: -0 + 0 is not -0.
 BN_INLINE F set(float value) {
   F f;
-  BN_LANES(COUNT_F) f.r[i] = RegisterF{} + value;
+#if BN_LEVEL == 4
+  f.r[0] = _mm512_set1_ps(value);
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_F) f.r[i] = _mm256_set1_ps(value);
+#else
+  BN_LANES(COUNT_F) f.r[i] = RegisterF{value, value, value, value};
+#endif
   return f;
 }
 BN_INLINE D set(double value) {
   D d;
-  BN_LANES(COUNT_D) d.r[i] = RegisterD{} + value;
+#if BN_LEVEL == 4
+  BN_LANES(COUNT_D) d.r[i] = _mm512_set1_pd(value);
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_D) d.r[i] = _mm256_set1_pd(value);
+#else
+  BN_LANES(COUNT_D) d.r[i] = RegisterD{value, value};
+#endif
   return d;
 }
 

@@ -42,6 +42,7 @@ class FloatEnvironment {
   ~FloatEnvironment();
 
  private:
+  static constexpr unsigned USUAL = 0x1f80;  // of the control register: nothing traps or is flushed
   unsigned saved_;
 };
 

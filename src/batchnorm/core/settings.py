@@ -7,6 +7,7 @@ framework's name or default for a setting.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from batchnorm.vocabulary import Mode
 
@@ -65,7 +66,7 @@ class Settings:
     count_offset: float = 0.0
     groups: int = 1
 
-    @property
+    @cached_property
     def plain(self) -> bool:
         """Whether this is batch normalization of the paper, without any addition."""
         return self.groups == 1 and self.renorm is None and not self.count_offset
