@@ -52,7 +52,7 @@ class Addresses {
     const double* own_var = vectors.widened(var, wide(job));
     Rows rows = new_rows(3, channels);
     const Statistics s = {rows.row[0], rows.row[1], rows.row[2], nullptr};
-    inferred(own_mean, own_var, epsilon, channels, s);
+    inferred(job, own_mean, own_var, epsilon, s);
     run(job.view, [&] { kernel::normalize(job, s, affine); });
     return rows.array;
   }

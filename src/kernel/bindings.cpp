@@ -144,7 +144,9 @@ class Vectors {
     if (!a || PyArray_NDIM(a) != 1 || PyArray_DIM(a, 0) != channels_ || !plain(a)) return false;
     const char* p = PyArray_BYTES(a);
     const npy_intp stride = PyArray_STRIDE(a, 0);
-    if (PyArray_TYPE(a) == NPY_FLOAT) {
+    if (PyArray_TYPE(a) == NPY_FLOAT && stride == 4) {
+      return out = widened(reinterpret_cast<std::uintptr_t>(p), false), true;
+    } else if (PyArray_TYPE(a) == NPY_FLOAT) {
       for (std::int64_t c = 0; c < channels_; c++) next_[c] = *reinterpret_cast<const float*>(p + c * stride);
     } else if (PyArray_TYPE(a) == NPY_DOUBLE) {
       if (stride == 8) return out = reinterpret_cast<const double*>(p), true;
@@ -159,8 +161,9 @@ class Vectors {
   const double* widened(std::uintptr_t address, bool wide) {
     if (!address || wide) return reinterpret_cast<const double*>(address);
     const float* p = reinterpret_cast<const float*>(address);
-    const double* out = next_;
-    for (std::int64_t c = 0; c < channels_; c++) *next_++ = p[c];
+    double* const out = next_;
+    for (std::int64_t c = 0; c < channels_; c++) out[c] = p[c];
+    next_ += channels_;
     return out;
   }
 
@@ -196,8 +199,13 @@ template <class T>
 void move_average(T* to, npy_intp to_step, const T* old, npy_intp step, const double* values,
                   double factor, std::int64_t channels) {
   const double keep = 1.0 - factor;
-  for (std::int64_t c = 0; c < channels; c++) {
-    to[c * to_step] = static_cast<T>(keep * static_cast<double>(old[c * step]) + factor * values[c]);
+  auto moved = [&](T was, double value) {
+    return static_cast<T>(keep * static_cast<double>(was) + factor * value);
+  };
+  if (to_step == 1 && step == 1) {  // as loops are vectorized
+    for (std::int64_t c = 0; c < channels; c++) to[c] = moved(old[c], values[c]);
+  } else {
+    for (std::int64_t c = 0; c < channels; c++) to[c * to_step] = moved(old[c * step], values[c]);
   }
 }
 
@@ -229,13 +237,10 @@ bool statistics(nb::handle h, std::int64_t channels, Statistics& s) {
 }
 
 // Running statistics as the rows that normalize.
-void inferred(const double* mean, const double* var, double epsilon, std::int64_t channels,
-              const Statistics& s) {
-  for (std::int64_t c = 0; c < channels; c++) {
-    s.mean[c] = mean[c];
-    s.residual[c] = 0;
-    s.inv_std[c] = 1.0 / std::sqrt(var[c] + epsilon);
-  }
+void inferred(const Job& job, const double* mean, const double* var, double epsilon, const Statistics& s) {
+  std::copy_n(mean, job.view.channels, s.mean);
+  std::fill_n(s.residual, job.view.channels, 0.0);
+  deviations(job, var, 1, epsilon, s.inv_std);
 }
 
 #include "kernel_class.h"

@@ -49,6 +49,15 @@ struct Tensors {
   bool cached = false;  // as the part's
 };
 
+// Per-channel arrays of `channels` doubles.
+struct Statistics {
+  double *mean, *residual, *inv_std, *m2;
+};
+
+struct Affine {
+  const double *gamma, *beta;  // null: 1, 0
+};
+
 // Sums of one channel each, structure of arrays. For 16- and 32-bit elements a = mean - shift and
 // b = m2 of the values seen, joined by Chan's rule; for 64-bit elements a = sum of (x - shift) and
 // b = sum of its squares, each with what rounding took from it, under one shift per channel.
@@ -66,6 +75,13 @@ struct Coefficients {
   const double *wide_mean, *wide_residual, *wide_scale, *wide_shift;
 };
 
+// Where `prepare` puts what those hold beside the statistics: the first two in double.
+struct NormalizeArrays {
+  double *scale, *shift;
+  float *mean_f, *residual_f, *scale_f, *shift_f;
+  unsigned char* careful;
+};
+
 // dx = scale * (dy - constant + (x - mean) * slope), in double; in float for the channels where that is
 // enough (`in_float`, null where none is): (x - mean_f) * slope_f + (dy * scale_f + shift_f). Where
 // statistics were not the batch's, `of_x` is false: the slope is 0, and x is not read.
@@ -74,6 +90,13 @@ struct GradientCoefficients {
   const double *mean, *residual, *scale, *constant, *slope;
   const unsigned char* in_float;
   const float *mean_f, *scale_f, *shift_f, *slope_f;
+};
+
+// Where `prepare_gradient` puts them.
+struct GradientArrays {
+  double *scale, *constant, *slope;
+  float *mean_f, *scale_f, *shift_f, *slope_f;
+  unsigned char* in_float;
 };
 
 // Per channel: sums of dy, of dy * ((x - mean) - residual), and of dy * dy; and, where it is not

@@ -9,16 +9,6 @@ void clear(const GradientSums& sums, Index c, Index end) {
   }
 }
 
-// The sums of dy * (x - mean) become those of dy * x_hat.
-void finish_sums(const Job& job, const Statistics& s, const GradientSums& sums, Index c,
-                 Index end) {
-  const bool narrow = is_narrow(job);
-  for (; c < end; c++) {
-    if (narrow && s.residual[c] != 0) sums.dy_x[c] -= s.residual[c] * sums.dy[c];
-    sums.dy_x[c] *= s.inv_std[c];
-  }
-}
-
 GradientCoefficients only_mean(const Statistics& s) {
   GradientCoefficients k{};
   k.of_x = true;
@@ -31,7 +21,7 @@ void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
                   const Part& part) {
   clear(sums, part.channel, part.channel_end);
   loops(job).gradient_sums(job.view, job.tensors, part, only_mean(s), sums);
-  finish_sums(job, s, sums, part.channel, part.channel_end);
+  loops(job).finish_sums(s, part.channel, part.channel_end, sums);
 }
 
 // Sums segments of channels by all threads, adds them in their order to the first, and calls
@@ -60,7 +50,7 @@ class GradientSegments {
     parallel(count_, threads_, item);
     share_channels(first, last, threads_, [&](Index c, Index end) {
       for (Index i = 1; i < count_; i++) add(parts_[i], c, end);
-      finish_sums(job_, statistics_, parts_[0], c, end);
+      loops(job_).finish_sums(statistics_, c, end, parts_[0]);
       then(c, end);
     });
   }
@@ -148,7 +138,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
                   if (!in_float) return false;
                   clear(sums, next.channel, next.channel_end);
                   loops(job).sums_and_input_gradient(v, job.tensors, next, k, sums, before);
-                  finish_sums(job, s, sums, next.channel, next.channel_end);
+                  loops(job).finish_sums(s, next.channel, next.channel_end, sums);
                   return true;
                 });
     return;

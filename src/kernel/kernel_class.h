@@ -89,7 +89,7 @@ class Kernel {
     a.job.tensors.relu = relu;
     Rows rows = new_rows(3, channels);
     const Statistics s = {rows.row[0], rows.row[1], rows.row[2], nullptr};
-    inferred(own_mean, own_var, epsilon, channels, s);
+    inferred(a.job, own_mean, own_var, epsilon, s);
     run(a.job.view, [&] { kernel::normalize(a.job, s, affine); });
     return nb::make_tuple(a.out, rows.array);
   }

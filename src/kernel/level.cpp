@@ -2,6 +2,7 @@
 // the matching -march; includes nothing that holds code of its own.
 #include "level.h"
 
+#include "channels.h"
 #include "input_gradient.h"
 #include "moments.h"
 #include "move.h"
@@ -13,21 +14,16 @@ namespace {
 template <class T>
 constexpr Loops loops() {
   return {moments<T>, join<T>, normalize<T>, gradient_sums<T>, input_gradient<T>,
-          moments_and_normalize<T>, sums_and_input_gradient<T>};
+          moments_and_normalize<T>, sums_and_input_gradient<T>, conclude<T>, prepare<T>,
+          finish_sums<T>, prepare_gradient<T>};
 }
 
 }  // namespace
 
-#if BN_LEVEL >= 3
-constexpr bool FUSED = true;
-#else
-constexpr bool FUSED = false;
-#endif
-
 #define BN_LEVEL_TABLE(variable, name) \
   extern const Level variable;         \
   constexpr Level variable = {                                                  \
-      name, FUSED, {loops<float>(), loops<double>(), loops<Half>(), loops<Bfloat>()}, move};
+      name, {loops<float>(), loops<double>(), loops<Half>(), loops<Bfloat>()}, move, deviations};
 
 #if !defined(__x86_64__)
 BN_LEVEL_TABLE(level_plain, "plain")

@@ -19,14 +19,23 @@ struct Loops {
   void (*sums_and_input_gradient)(const View&, const Tensors&, const Part& summed,
                                   const GradientCoefficients&, const GradientSums&,
                                   const Part& written);
+  // Channels [c, end): see channels.h.
+  void (*conclude)(const Partials&, double count, std::int64_t c, std::int64_t end, const Statistics&);
+  bool (*prepare)(const Statistics&, const Affine&, std::int64_t c, std::int64_t end,
+                  const NormalizeArrays&);
+  void (*finish_sums)(const Statistics&, std::int64_t c, std::int64_t end, const GradientSums&);
+  void (*prepare_gradient)(const Statistics&, const double* gamma, const double* constant,
+                           const double* slope, double share, const GradientSums*, std::int64_t c,
+                           std::int64_t end, const GradientArrays&);
 };
 
 struct Level {
   const char* name;
-  bool fused;  // multiply-add rounds once
   Loops loops[4];  // by Element
   float (*move)(const float* const* inputs, int arrays, float* out, std::int64_t count,
                 bool stream);  // see move.h
+  void (*deviations)(const double* m2, double count, double epsilon, std::int64_t c,
+                     std::int64_t end, double* inv_std);
 };
 
 #if defined(__x86_64__)

@@ -158,7 +158,7 @@ struct Moments {
       const D sum = *s + d, square = d * d, twice = d * lost, total = *q + square;
       to.sums[2] = to.sums[2] + (sum_error(*s, d, sum) + lost);
       to.sums[3] = to.sums[3] + (sum_error(*q, square, total) +
-                                 (square_error(d, square) + (twice + twice)));
+                                 (product_error(d, d, square) + (twice + twice)));
       *s = sum;
       *q = total;
     } else {

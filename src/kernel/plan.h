@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <memory>
 
 #include "packing.h"
@@ -26,8 +25,6 @@ constexpr Index STREAM = 2 << 20;       // bytes of a result above which no core
 inline Index bytes_of(Element e) {
   return e == Element::float64 ? 8 : e == Element::float32 ? 4 : 2;
 }
-// A NaN of a coefficient without digits of its own, which 16-bit results couldn't hold.
-inline float usual(float v) { return v == v ? v : std::numeric_limits<float>::quiet_NaN(); }
 inline Index ceil_div(Index a, Index b) { return (a + b - 1) / b; }
 
 inline bool last(const View& v) { return v.inner == 1; }

@@ -26,6 +26,7 @@ using RegisterD = __m256d;
 #else
 typedef float RegisterF __attribute__((vector_size(16)));
 typedef double RegisterD __attribute__((vector_size(16)));
+typedef float HalfF __attribute__((vector_size(8)));
 #endif
 
 constexpr int LANES = 16;
@@ -117,15 +118,16 @@ BN_INLINE double fma(double a, double b, double c) {
 #endif
 }
 
-// What rounding took from the product p = a * a.
-BN_INLINE D square_error(D a, D p) {
+// What rounding took from the product p = a * b.
+BN_INLINE D product_error(D a, D b, D p) {
 #if BN_LEVEL >= 3
   D minus;
   BN_LANES(COUNT_D) minus.r[i] = -p.r[i];
-  return fma(a, a, minus);
+  return fma(a, b, minus);
 #else
-  D scaled = a * set(134217729.0), high = scaled - (scaled - a), low = a - high;
-  return ((high * high - p) + high * low + high * low) + low * low;
+  const D more_a = a * set(134217729.0), high_a = more_a - (more_a - a), low_a = a - high_a;
+  const D more_b = b * set(134217729.0), high_b = more_b - (more_b - b), low_b = b - high_b;
+  return ((high_a * high_b - p) + high_a * low_b + low_a * high_b) + low_a * low_b;
 #endif
 }
 
@@ -204,8 +206,9 @@ BN_INLINE D widen(F v) {
   }
 #else
   BN_LANES(COUNT_F) {
-    d.r[2 * i] = RegisterD{v.r[i][0], v.r[i][1]};
-    d.r[2 * i + 1] = RegisterD{v.r[i][2], v.r[i][3]};
+    const HalfF low = {v.r[i][0], v.r[i][1]}, high = {v.r[i][2], v.r[i][3]};
+    d.r[2 * i] = __builtin_convertvector(low, RegisterD);
+    d.r[2 * i + 1] = __builtin_convertvector(high, RegisterD);
   }
 #endif
   return d;
@@ -221,9 +224,12 @@ BN_INLINE void narrow(D d, F& v) {
   BN_LANES(COUNT_F)
   v.r[i] = _mm256_set_m128(_mm256_cvtpd_ps(d.r[2 * i + 1]), _mm256_cvtpd_ps(d.r[2 * i]));
 #else
-  BN_LANES(COUNT_F)
-  v.r[i] = RegisterF{(float)d.r[2 * i][0], (float)d.r[2 * i][1], (float)d.r[2 * i + 1][0],
-                     (float)d.r[2 * i + 1][1]};
+  // Not lane by lane: GCC 12 takes those back where they are widened again, and so the rounding.
+  BN_LANES(COUNT_F) {
+    const HalfF low = __builtin_convertvector(d.r[2 * i], HalfF);
+    const HalfF high = __builtin_convertvector(d.r[2 * i + 1], HalfF);
+    v.r[i] = RegisterF{low[0], low[1], high[0], high[1]};
+  }
 #endif
 }
 

@@ -12,35 +12,6 @@ Partials take_partials(Scratch& scratch, Index channels) {
   return p;
 }
 
-double finite_or_zero(double value) { return std::isfinite(value) ? value : 0; }
-
-// Mean, residual and m2 of channels [c, end) from their joined sums.
-void conclude(const Job& job, const Partials& p, Index c, Index end, const Statistics& out) {
-  const double count = count_of(job.view);
-  for (; c < end; c++) {
-    double offset = p.a[c], offset_low = 0, m2 = p.b[c];
-    if (job.element == Element::float64) {
-      const double s = p.a[c], s_low = finite_or_zero(p.a_low[c]);
-      offset = s / count;
-      // What the division left, and the low part of the sum.
-      offset_low = finite_or_zero((std::fma(-offset, count, s) + s_low) / count);
-      const double square = s * offset, square_low = std::fma(s, offset, -square);
-      const double rest = s_low * offset + s * offset_low + square_low;
-      m2 = (p.b[c] - square) + (finite_or_zero(p.b_low[c]) - finite_or_zero(rest));
-    }
-    const double mean = p.shift[c] + offset, part = mean - p.shift[c];
-    const double lost = (p.shift[c] - (mean - part)) + (offset - part) + offset_low;
-    out.mean[c] = mean;
-    out.residual[c] = finite_or_zero(lost);
-    if (out.residual[c] != 0) {  // the sum of both, rounded
-      const double nearest = mean + out.residual[c];
-      out.residual[c] -= nearest - mean;
-      out.mean[c] = nearest;
-    }
-    out.m2[c] = m2 < 0 ? 0 : m2;
-  }
-}
-
 Index partial_doubles(const View& v) {
   return 5 * Scratch::padded(v.channels) * segments(v);
 }
@@ -142,9 +113,8 @@ const Level* find_level(const char* name) {
   return nullptr;
 }
 
-void deviations(const Job& job, double epsilon, Index c, Index end, const Statistics& s) {
-  const double count = count_of(job.view);
-  for (; c < end; c++) s.inv_std[c] = 1.0 / std::sqrt(s.m2[c] / count + epsilon);
+void deviations(const Job& job, const double* m2, double count, double epsilon, double* inv_std) {
+  job.level->deviations(m2, count, epsilon, 0, job.view.channels, inv_std);
 }
 
 void reduce(Job job, const Statistics& out) {
@@ -154,18 +124,18 @@ void reduce(Job job, const Statistics& out) {
   const int threads = threads_for(v);
   Scratch scratch(partial_doubles(v));
   const Partials total = take_partials(scratch, v.channels);
+  auto conclude = [&](Index c, Index end) { loops(job).conclude(total, count_of(v), c, end, out); };
   if (segments(v) == 1) {
     const Turns turns(job, 1, threads);
     auto item = [&](Index i) {
       const Part part = turns.part(v, i);
       loops(job).moments(v, job.tensors, part, total);
-      conclude(job, total, part.channel, part.channel_end, out);
+      conclude(part.channel, part.channel_end);
     };
     parallel(turns.items, threads, item);
   } else {
     Segments(job, threads, total, scratch)
-        .sum({0, v.channels, 0, v.blocks, false, {}},
-             [&](Index c, Index end) { conclude(job, total, c, end, out); });
+        .sum({0, v.channels, 0, v.blocks, false, {}}, conclude);
   }
 }
 
@@ -174,8 +144,8 @@ void normalize(Job job, const Statistics& statistics, const Affine& affine) {
   plan(job);
   const View& v = job.view;
   Scratch scratch(Prepared::doubles(v.channels));
-  Prepared prepared(job, scratch, affine);
-  const Coefficients k = prepared.coefficients(prepared.fill(statistics, 0, v.channels));
+  Prepared prepared(job, scratch, statistics, affine);
+  const Coefficients k = prepared.coefficients(prepared.fill(0, v.channels));
   write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).normalize(v, job.tensors, part, k); });
 }
@@ -187,11 +157,11 @@ void forward(Job job, double epsilon, const Affine& affine, const Statistics& ou
   const int threads = threads_for(v);
   Scratch scratch(partial_doubles(v) + Prepared::doubles(v.channels));
   const Partials total = take_partials(scratch, v.channels);
-  Prepared prepared(job, scratch, affine);
+  Prepared prepared(job, scratch, out, affine);
   auto prepare = [&](Index c, Index end) {
-    conclude(job, total, c, end, out);
-    deviations(job, epsilon, c, end, out);
-    return prepared.fill(out, c, end);
+    loops(job).conclude(total, count_of(v), c, end, out);
+    job.level->deviations(out.m2, count_of(v), epsilon, c, end, out.inv_std);
+    return prepared.fill(c, end);
   };
   auto finish = [&](const Part& part) {
     return prepared.coefficients(prepare(part.channel, part.channel_end));

@@ -13,23 +13,13 @@ struct Job {
   Tensors tensors;
 };
 
-// Per-channel arrays of `channels` doubles.
-struct Statistics {
-  double *mean, *residual, *inv_std, *m2;
-};
-
-struct Affine {
-  const double *gamma, *beta;  // null: 1, 0
-};
-
 const Level* find_level(const char* name);  // null where unknown or not runnable here
 
 // Fills mean, residual and m2.
 void reduce(Job job, const Statistics& out);
 
-// inv_std = 1 / sqrt(m2 / count + epsilon) of channels [c, end).
-void deviations(const Job& job, double epsilon, std::int64_t c, std::int64_t end,
-                const Statistics& statistics);
+// inv_std = 1 / sqrt(m2 / count + epsilon) of all channels.
+void deviations(const Job& job, const double* m2, double count, double epsilon, double* inv_std);
 
 // Writes tensors.out.
 void normalize(Job job, const Statistics& statistics, const Affine& affine);

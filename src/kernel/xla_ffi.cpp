@@ -187,7 +187,7 @@ void backward(const Call& call) {
   if (s.m2[0] != 1) {
     s = split(t.rows(4), t.channels());
     kernel::reduce(t.job, s);
-    deviations(t.job, number(call.attributes, "epsilon"), 0, t.channels(), s);
+    deviations(t.job, s.m2, t.count(), number(call.attributes, "epsilon"), s.inv_std);
   }
   double* rows = t.rows(3);
   const GradientSums sums = {rows, rows + t.channels(), rows + 2 * t.channels()};

@@ -284,7 +284,9 @@ SIXTEEN_BIT = {
     ids=str,
 )
 @pytest.mark.parametrize("layout", [(2000, 1), (8, 250), (1, 2000), (40, 50)], ids=str)
-def test_16_bit_elements_have_statistics_with_the_digits_of_float32(name, shape, dtype, layout, monkeypatch):
+def test_16_bit_elements_have_statistics_with_the_digits_of_float32(
+    name, shape, dtype, layout, monkeypatch
+):
     use(monkeypatch, kernel.IMPLEMENTATIONS[name])
     outer, inner = layout
     column = SIXTEEN_BIT[shape](2000).astype(dtype)

@@ -1,0 +1,233 @@
+// What is computed per channel between the sweeps, sixteen channels at a time: where features are many
+// and rows few, it is as much work as the sweeps.
+#pragma once
+
+#include "moments.h"
+
+namespace kernel {
+namespace {
+
+// Lanes for which something holds: all bits set, or none.
+struct Lanewise {
+  decltype(RegisterD{} < RegisterD{}) r[COUNT_D];
+};
+#define BN_COMPARISON(op)                      \
+  BN_INLINE Lanewise operator op(D a, D b) {   \
+    Lanewise m;                                \
+    BN_LANES(COUNT_D) m.r[i] = a.r[i] op b.r[i]; \
+    return m;                                  \
+  }
+BN_COMPARISON(<)
+BN_COMPARISON(<=)
+BN_COMPARISON(==)
+#undef BN_COMPARISON
+BN_INLINE Lanewise operator&(Lanewise a, Lanewise b) {
+  BN_LANES(COUNT_D) a.r[i] &= b.r[i];
+  return a;
+}
+BN_INLINE Lanewise operator|(Lanewise a, Lanewise b) {
+  BN_LANES(COUNT_D) a.r[i] |= b.r[i];
+  return a;
+}
+BN_INLINE D choose(Lanewise m, D yes, D no) {
+  BN_LANES(COUNT_D) yes.r[i] = m.r[i] ? yes.r[i] : no.r[i];
+  return yes;
+}
+BN_INLINE D operator/(D a, D b) {
+  BN_LANES(COUNT_D) a.r[i] = a.r[i] / b.r[i];
+  return a;
+}
+BN_INLINE D root(D v) {
+#if BN_LEVEL == 4
+  BN_LANES(COUNT_D) v.r[i] = _mm512_sqrt_pd(v.r[i]);
+#elif BN_LEVEL == 3
+  BN_LANES(COUNT_D) v.r[i] = _mm256_sqrt_pd(v.r[i]);
+#else
+  BN_LANES(COUNT_D) v.r[i] = RegisterD{__builtin_sqrt(v.r[i][0]), __builtin_sqrt(v.r[i][1])};
+#endif
+  return v;
+}
+BN_INLINE D size_of(D v) { return choose(v < set(0.0), set(0.0) - v, v); }
+BN_INLINE Lanewise finite(D v) { return v - v == set(0.0); }
+BN_INLINE D finite_or_zero(D v) { return choose(finite(v), v, set(0.0)); }
+BN_INLINE D as_float(D v, F& narrowed) {
+  narrow(v, narrowed);
+  return widen(narrowed);
+}
+
+// n of sixteen channels.
+template <class S>
+BN_INLINE VectorOf<S> take(const S* p, std::int64_t c, int n) {
+  return n == LANES ? load(p + c) : load_part<S>(p + c, n, 0);
+}
+template <class S>
+BN_INLINE void give(S* p, std::int64_t c, int n, VectorOf<S> v) {
+  n == LANES ? store(p + c, v) : store_part(p + c, n, v);
+}
+// 1 where it holds, else 0; whether it holds for any.
+BN_INLINE bool give(unsigned char* p, std::int64_t c, int n, Lanewise m) {
+  alignas(64) double flags[LANES];
+  store(flags, choose(m, set(1.0), set(0.0)));
+  bool any = false;
+  for (int i = 0; i < n; i++) any |= p[c + i] = flags[i] != 0;
+  return any;
+}
+
+template <class Step>
+BN_INLINE void each_sixteen(std::int64_t c, std::int64_t end, Step step) {
+  for (; c + LANES <= end; c += LANES) step(c, LANES);
+  if (c < end) step(c, (int)(end - c));
+}
+
+// Mean, residual and m2 of channels [c, end) from the joined sums of `count` values each.
+template <class T>
+void conclude(const Partials& p, double count, std::int64_t c, std::int64_t end,
+              const Statistics& out) {
+  const D values = set(count), zero = set(0.0);
+  each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    const D shift = take(p.shift, i, n);
+    D offset = take(p.a, i, n), offset_low = zero, m2 = take(p.b, i, n);
+    if constexpr (sizeof(T) == 8) {
+      const D s = offset, s_low = finite_or_zero(take(p.a_low, i, n));
+      offset = s / values;
+      // What the division left, and the low part of the sum.
+      const D product = offset * values, left = (s - product) - product_error(offset, values, product);
+      offset_low = finite_or_zero((left + s_low) / values);
+      const D square = s * offset, square_low = product_error(s, offset, square);
+      const D rest = s_low * offset + s * offset_low + square_low;
+      m2 = (m2 - square) + (finite_or_zero(take(p.b_low, i, n)) - finite_or_zero(rest));
+    }
+    D mean = shift + offset;
+    const D part = mean - shift;
+    D residual = finite_or_zero((shift - (mean - part)) + (offset - part) + offset_low);
+    const D nearest = mean + residual;  // the sum of both, rounded
+    residual = residual - finite_or_zero(nearest - mean);
+    give(out.mean, i, n, nearest);
+    give(out.residual, i, n, residual);
+    give(out.m2, i, n, at_least(zero, m2));
+  });
+}
+
+// 1 / sqrt(m2 / count + epsilon) of channels [c, end).
+void deviations(const double* m2, double count, double epsilon, std::int64_t c, std::int64_t end,
+                double* inv_std) {
+  each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    give(inv_std, i, n, set(1.0) / root(take(m2, i, n) / set(count) + set(epsilon)));
+  });
+}
+
+// Fills the coefficients of channels [c, end); true where some of them need care: where x - mean could
+// overflow a float, or the scale has no float with all its digits.
+template <class T>
+bool prepare(const Statistics& s, const Affine& affine, std::int64_t c, std::int64_t end,
+             const NormalizeArrays& out) {
+  bool any = false;
+  each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    const D mean = take(s.mean, i, n);
+    D scale = take(s.inv_std, i, n);
+    if (affine.gamma) scale = scale * take(affine.gamma, i, n);
+    const D shift = affine.beta ? take(affine.beta, i, n) : set(0.0);
+    give(out.scale, i, n, scale);
+    give(out.shift, i, n, shift);
+    if constexpr (sizeof(T) != 8) {
+      F mean_f, residual_f, scale_f, shift_f;
+      const D near = as_float(mean, mean_f);
+      const D beyond = choose(finite(near), (mean - near) + take(s.residual, i, n), set(0.0));
+      const D residual = as_float(beyond, residual_f);
+      D rest = set(0.0);
+      if constexpr (sizeof(T) == 2) rest = choose(residual == rest, rest, residual * scale);
+      narrow(scale, scale_f);
+      narrow(shift - rest, shift_f);
+      if constexpr (sizeof(T) == 2) {
+        mean_f = usual(mean_f), scale_f = usual(scale_f), shift_f = usual(shift_f);
+      }
+      give(out.mean_f, i, n, mean_f);
+      give(out.residual_f, i, n, residual_f);
+      give(out.scale_f, i, n, scale_f);
+      give(out.shift_f, i, n, shift_f);
+      const D size = size_of(scale), none = set(0.0);
+      const Lanewise care = (finite(mean) & (set(0x1p100) < size_of(mean))) |
+                            (finite(scale) & (none < size) & ((size < set(0x1p-100)) | (set(0x1p126) < size))) |
+                            (finite(shift) & (set(0x1p127) < size_of(shift))) |
+                            (set(0x1p126) < size_of(rest));
+      any |= give(out.careful, i, n, care);
+    }
+  });
+  return any;
+}
+
+// The sums of dy * (x - mean) become those of dy * x_hat.
+template <class T>
+void finish_sums(const Statistics& s, std::int64_t c, std::int64_t end, const GradientSums& sums) {
+  each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    D dy_x = take(sums.dy_x, i, n);
+    if constexpr (sizeof(T) != 8) {
+      const D residual = take(s.residual, i, n);
+      dy_x = choose(residual == set(0.0), dy_x, dy_x - residual * take(sums.dy, i, n));
+    }
+    give(sums.dy_x, i, n, dy_x * take(s.inv_std, i, n));
+  });
+}
+
+BN_INLINE Lanewise fits(D v) {
+  const D size = size_of(v);
+  return (size == set(0.0)) | ((set(0x1p-100) <= size) & (size <= set(0x1p100)));
+}
+
+// dx = scale * (dy - constant + (x - mean) * slope), where `constant` and `slope` are means of dy and of
+// dy * x_hat, null for 0; or their sums, with `share` 1 / count. The sums, if known, say where float is
+// enough:
+//
+// With u = 2^-24, float leaves an error of at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|)
+// in dx, without fused multiply-add u * (4 |dx| + 3 |shift| + 6 |(x - mean) slope|), `mean` and
+// `shift` being the floats. We promise 6.7 u of the largest |dx|, so half of |shift| and the slope's part
+// may be 0.9 of it, or 0.4. It is at least their root mean square: that of dy less what the mean and the
+// slope take, which epsilon makes at most twice the slope's square.
+template <class T>
+void prepare_gradient(const Statistics& s, const double* gamma, const double* constant,
+                      const double* slope, double share, const GradientSums* sums, std::int64_t c,
+                      std::int64_t end, const GradientArrays& out) {
+  const double spare = (BN_LEVEL >= 3 ? 0.9 : 0.4) * (sizeof(T) == 2 ? 0x1p7 : 1);
+  const D none = set(0.0);
+  each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    const D mean = take(s.mean, i, n), residual = take(s.residual, i, n), inv_std = take(s.inv_std, i, n);
+    const D scale = gamma ? inv_std * take(gamma, i, n) : inv_std;
+    const D mean_dy = constant ? take(constant, i, n) * set(share) : none;
+    const D mean_dy_x = slope ? take(slope, i, n) * set(share) : none;
+    const D slope_in_x = none - mean_dy_x * inv_std;
+    give(out.scale, i, n, scale);
+    give(out.slope, i, n, slope_in_x);
+    if constexpr (sizeof(T) == 8) {
+      give(out.constant, i, n, mean_dy);
+    } else {
+      // The loops over narrow elements leave the residual to the constant.
+      give(out.constant, i, n, choose(residual == none, mean_dy, mean_dy + residual * slope_in_x));
+      F mean_f, scale_f, shift_f, slope_f;
+      const D near = as_float(mean, mean_f), slope_of_dx = slope_in_x * scale;
+      const D shift = slope ? ((mean - near) + residual) * slope_of_dx : none;
+      narrow(scale, scale_f);
+      narrow(none - mean_dy * scale - shift, shift_f);
+      narrow(slope_of_dx, slope_f);
+      give(out.mean_f, i, n, usual(mean_f));
+      give(out.scale_f, i, n, usual(scale_f));
+      give(out.shift_f, i, n, usual(shift_f));
+      give(out.slope_f, i, n, usual(slope_f));
+      Lanewise enough = fits(scale);
+      if (slope && !sums) {
+        enough = none < none;
+      } else if (slope) {
+        const D furthest = take(sums->largest, i, n) + size_of(near) + size_of(mean - near + residual);
+        const D squares = take(sums->dy_dy, i, n) * set(share);
+        const D left = squares - mean_dy * mean_dy - set(2.0) * mean_dy_x * mean_dy_x;
+        const D size = root(left);  // NaN where nothing is left
+        const D taken = set(0.5) * size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
+        enough = enough & (taken <= set(spare) * size) & fits(slope_of_dx) & fits(size * scale) &
+                 (size_of(mean) <= set(0x1p100));
+      }
+      give(out.in_float, i, n, enough);
+    }
+  });
+}
+
+}  // namespace
+}  // namespace kernel
