@@ -104,10 +104,10 @@ def recalibrate(
     as in training, so what reaches a layer deep inside a model is what reaches it in training; all
     other layers are in the mode that they are in (Keras: inference), and no gradients are taken.
     The moments of each layer's inputs are merged over batches by Chan's rule, so that n counts
-    every value alike, whatever the batches' sizes; for one layer the result doesn't depend on how
-    the data are cut into batches, for a model it does, as training does. The variance has the
-    dialect's denominator: n - 1 in torch, MindSpore and Keras 2's fused kernel, else n. With
-    renorm, its averages become the true ones too.
+    every value alike, whatever the batches' sizes; for one layer the result depends on how the
+    data are cut into batches by rounding alone, for a model it does as training does. The variance
+    has the dialect's denominator: n - 1 in torch, MindSpore and Keras 2's fused kernel, else n.
+    With renorm, its averages become the true ones too.
 
     Not touched: frozen layers (Keras' trainable=False, MindSpore's use_batch_statistics=False,
     FrozenBatchNorm2d), layers without running statistics, `num_batches_tracked`. If anything
@@ -124,7 +124,7 @@ def recalibrate(
         progress: whether to show a bar on stderr, where that is a terminal.
 
     Shape: as the layers have it.
-    State: running statistics in their own types; computed in float64.
+    State: running statistics in their own types; sums are taken as in `core.forward`.
 
     Raises:
         TypeError: neither a layer nor a model; workers that are none.

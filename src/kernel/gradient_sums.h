@@ -144,15 +144,19 @@ struct GradientLanes {
     }
   }
 
-  // What float took from the mean goes back into the sums; where it doesn't hold a product or a square,
-  // the sums are taken once more in double.
+  // What float took from the mean goes back into the sums; where it doesn't hold products or squares, as
+  // it does those of finite halves, the sums are taken once more in double.
   void in_double(const Box& box, std::int64_t c0, std::int64_t group, Columns<GradientLanes>& totals) {
-    const double least = std::is_same_v<T, Half> ? 0 : 0x1p-80 * count_of(box);
+    const double values = count_of(box), least = 0x1p-100 * values, least_product = 0x1p-160 * values;
     for (std::int64_t c = 0; c < group; c++) {
       double &dy = totals.sums[0][c], &dy_x = totals.sums[1][c], &dy_dy = totals.sums[2][c];
-      const bool none = dy_dy == 0 && dy == 0;
-      if (none || (dy_dy >= least && dy_dy <= 0x1p120 && __builtin_fabs(dy_x) <= 0x1p120)) {
-        dy_x += ((double)(float)keys[0][c] - keys[0][c]) * dy;
+      const double largest = totals.sums[3][c];
+      // x - mean is 0, or hardly less than 2^-40 of the largest |x|.
+      const bool small = dy_dy < least || (largest > 0 && dy_dy * largest * largest < least_product);
+      const bool none = dy_dy == 0 && dy == 0 && dy_x == 0;
+      const bool held = !small && dy_dy <= 0x1p120 && __builtin_fabs(dy_x) <= 0x1p120;
+      if (std::is_same_v<T, Half> || none || held) {
+        if (dy - dy == 0) dy_x += ((double)(float)keys[0][c] - keys[0][c]) * dy;
         continue;
       }
       GradientLanes<T, D> wide{v, {source.x, source.dy, source.y, nullptr, nullptr}, k, out};

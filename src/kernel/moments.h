@@ -3,7 +3,7 @@
 // 16- and 32-bit elements: sums of (x - shift) and (x - shift)^2 in double, `shift` a value of the
 // block, blocks joined by Chan's rule. One shift for a whole channel would not do: where it is an
 // outlier, its square hides the others. Eight values of 16 bits at a time are summed in float before
-// that: half the operations, and a variance within 4 ulp of float32. 64-bit elements have no wider type: every rounding error of
+// that, which takes half the operations. 64-bit elements have no wider type: every rounding error of
 // the sums is kept (Knuth's two-sum, as if in twice double), which makes one shift enough.
 #pragma once
 
@@ -201,16 +201,17 @@ struct Moments {
     count += block_count;
   }
 
-  // Once more in double the channels whose squares float doesn't hold (those of Half it does), or whose
-  // shift is so far from their mean, about three deviations, that its square would hide the others.
-  // Constant ones are right.
+  // Once more in double the channels whose squares float doesn't hold, or whose shift is so far from
+  // their mean, two deviations, that its square would hide the others. Squares of finite halves it holds;
+  // of bfloat16 a variance below 2^-150 may come out 0, where what is added to it cancels.
   void in_double(const Box& box, std::int64_t c0, std::int64_t group, Columns<Moments>& totals) {
-    const double values = count_of(box), least = std::is_same_v<T, Half> ? 0 : 0x1p-80 * values;
+    constexpr bool HALF = std::is_same_v<T, Half>;
+    const double values = count_of(box), least = 0x1p-80 * values;
     for (std::int64_t c = 0; c < group; c++) {
       double &s = totals.sums[0][c], &q = totals.sums[1][c];
       const double of_shift = s * s / values;
-      if (q == 0 && s == 0) continue;
-      if (q >= least && q <= 0x1p120 && of_shift <= 8 * (q - of_shift)) continue;
+      const bool held = HALF || (q >= least && q <= 0x1p120) || (q == 0 && s == 0);
+      if (held && !(of_shift > 4 * (q - of_shift))) continue;
       Moments<T, D> wide(v, {source.x, nullptr}, out);
       Columns<Moments<T, D>> own;
       Nothing beside;

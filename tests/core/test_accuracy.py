@@ -273,14 +273,19 @@ SIXTEEN_BIT = {
     "squares below float32 beside 0": lambda n: normal(n) * 1e-30 * (np.arange(n) % 2),
     "partly beyond": lambda n: np.append(normal(n - 1), 1e25),
     "all but one 0": lambda n: np.append(np.zeros(n - 1), 1e-36),
+    "two values": lambda n: np.where(np.arange(n) % 8, 1.9990234375, 0),
+    "a small one among equals": lambda n: np.where(np.arange(n) % 8, 1, -(2.0**-14)),
 }
+
+
+BEYOND_HALF = list(SIXTEEN_BIT)[4:9]
 
 
 @pytest.mark.parametrize("name", [name for name in kernel.IMPLEMENTATIONS if name != "reference"])
 @pytest.mark.parametrize(
     ("dtype", "shape"),
     [(BFLOAT, shape) for shape in SIXTEEN_BIT]
-    + [(np.dtype(np.float16), shape) for shape in list(SIXTEEN_BIT)[:4]],  # it has no such numbers
+    + [(np.dtype(np.float16), shape) for shape in SIXTEEN_BIT if shape not in BEYOND_HALF],
     ids=str,
 )
 @pytest.mark.parametrize("layout", [(2000, 1), (8, 250), (1, 2000), (40, 50)], ids=str)
@@ -299,8 +304,9 @@ def test_16_bit_elements_have_statistics_with_the_digits_of_float32(
         unit = Decimal(2) ** -24
         for channel in (0, 19):
             mean, var = Decimal(float(moments.mean[channel])), Decimal(moments.variance()[channel])
-            assert abs(mean - truth.mean) <= unit * max(abs(truth.mean), truth.std)
-            assert abs(var - truth.var) <= 4 * ulp(truth.var, SINGLE)
+            alike = 2**4 if len(set(column.tolist())) == 2 else 1  # rounded alike, errors add up
+            assert abs(mean - truth.mean) <= alike * unit * max(abs(truth.mean), truth.std)
+            assert abs(var - truth.var) <= alike * 4 * unit * truth.var
     # Subnormals have fewer digits than their neighbours; the others half a unit and what sums lose.
     grid = ulp(Decimal(1), dtype) / 2**6
     shown = y[:, [0, 19]].astype(DOUBLE).transpose(1, 0, 2).reshape(2, -1)
@@ -321,6 +327,7 @@ SIXTEEN_BIT_GRADIENTS = {
     "products beyond float32": (1e18, lambda n: normal(n, 1) * 1e17),
     "products below float32": (1e-30, lambda n: normal(n, 1) * 1e-13),
     "partly beyond": (1e10, lambda n: np.append(normal(n - 1, 1), 1e30)),
+    "products below float32 beside squares that aren't": (1e-36, lambda n: normal(n, 1) * 1e-10),
 }
 
 

@@ -115,8 +115,8 @@ def forward(
 
     Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
         by `settings.groups`.
-    Dtypes: any real type; sums are taken in float64 (of 16-bit elements eight at a time in float32
-        before that), y within the bounds that README states.
+    Dtypes: any real type; sums are taken in float64 (of 16-bit elements the kernel adds eight at a
+        time in float32 before that), y within the bounds that README states.
 
     Raises:
         ValueError: `Mode.RUNNING` without running statistics; a parameter with another number of
