@@ -180,9 +180,9 @@ BN_INLINE Lanewise fits(D v) {
 //
 // With u = 2^-24, float leaves an error of at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|)
 // in dx, without fused multiply-add u * (4 |dx| + 3 |shift| + 6 |(x - mean) slope|), `mean` and
-// `shift` being the floats. We promise 6.7 u of the largest |dx|, so half of |shift| and the slope's part
-// may be 0.9 of it, or 0.4. It is at least their root mean square: that of dy less what the mean and the
-// slope take, which epsilon makes at most twice the slope's square.
+// `shift` being the floats. We promise 6.7 u of the largest |dx|, which is at least their root mean
+// square: that of dy less what the mean and the slope take, which epsilon makes at most twice the
+// slope's square.
 template <class T>
 void prepare_gradient(const Statistics& s, const double* gamma, const double* constant,
                       const double* slope, double share, const GradientSums* sums, std::int64_t c,
@@ -220,7 +220,7 @@ void prepare_gradient(const Statistics& s, const double* gamma, const double* co
         const D squares = take(sums->dy_dy, i, n) * set(share);
         const D left = squares - mean_dy * mean_dy - set(2.0) * mean_dy_x * mean_dy_x;
         const D size = root(left);  // NaN where nothing is left
-        const D taken = set(0.5) * size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
+        const D taken = size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
         enough = enough & (taken <= set(spare) * size) & fits(slope_of_dx) & fits(size * scale) &
                  (size_of(mean) <= set(0x1p100));
       }

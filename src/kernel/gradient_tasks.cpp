@@ -165,10 +165,8 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
 
 // dy = a + b * x_hat + r with r orthogonal to both leaves r + b * x_hat * epsilon / (var + epsilon).
 bool mark_cancelled(const Job& job, const Statistics& s, double epsilon, const GradientSums& sums) {
-  // 32-bit results stand rounding up to 2^-20 of dy; 64-bit ones need nearly all digits of double; of
-  // 16-bit elements the sums have but those of float.
-  const double least = job.element == Element::float64 ? 0x1p-12
-                       : job.element == Element::float32 ? 0x1p-40 : 0x1p-18;
+  // 32-bit results stand rounding up to 2^-20 of dy; 64-bit ones need nearly all digits of double.
+  const double least = job.element == Element::float64 ? 0x1p-12 : 0x1p-40;
   const double count = count_of(job.view);
   bool any = false;
   for (Index c = 0; c < job.view.channels; c++) {

@@ -140,7 +140,7 @@ void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& 
                              const Part& written) {
   Tensors t = as_read(tensors, written);
   if (!k.of_x) t.x = nullptr;
-  auto sum = gradient_lanes<T>(v, tensors, summed, k, out);
+  GradientLanes<T> sum = gradient_lanes<T>(tensors, summed, k, out);
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
     sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D, false>>(v, t, written, of));

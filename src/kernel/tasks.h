@@ -39,7 +39,7 @@ void input_gradient(Job job, const Statistics& statistics, const double* gamma,
 void backward(Job job, const Statistics& statistics, const double* gamma, bool batch,
               GradientSums sums);
 
-// Which channels' statistics cancel so much of dy that the sums would show their own rounding: 1 in
+// Which channels' statistics cancel so much of dy that double would show its own rounding: 1 in
 // sums.dy_dy there, else 0. True where there is one.
 bool mark_cancelled(const Job& job, const Statistics& statistics, double epsilon,
                     const GradientSums& sums);

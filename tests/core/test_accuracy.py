@@ -339,7 +339,7 @@ SIXTEEN_BIT_GRADIENTS = {
     ids=str,
 )
 @pytest.mark.parametrize("layout", [(2000, 1), (8, 250), (1, 2000), (40, 50)], ids=str)
-def test_16_bit_gradients_have_sums_with_the_digits_of_float32(
+def test_16_bit_gradients_have_sums_with_the_digits_of_double(
     name, shape, dtype, layout, monkeypatch
 ):
     use(monkeypatch, kernel.IMPLEMENTATIONS[name])
@@ -353,7 +353,7 @@ def test_16_bit_gradients_have_sums_with_the_digits_of_float32(
     dx, dgamma, dbeta = core.backward(saved, dy)
     column, g = (a[:, 0].ravel().astype(np.longdouble) for a in (x, dy))
     x_hat = (column - column.mean()) / column.std()
-    assert (np.abs(dbeta - g.sum()) <= 2.0**-21 * np.abs(g).sum()).all()
+    assert (np.abs(dbeta - g.sum()) <= 2.0**-44 * np.abs(g).sum()).all()
     assert (np.abs(dgamma - (g * x_hat).sum()) <= 2.0**-21 * np.abs(g * x_hat).sum()).all()
     truth = (g - g.mean() - x_hat * (g * x_hat).mean()) / column.std()
     largest = np.abs(truth).max()

@@ -245,8 +245,7 @@ def backward(
         out_addend: array that becomes the gradient of `addend`: dy where the ReLU let it through.
 
     Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
-    Dtypes: sums are taken as in `forward`; dgamma and dbeta are float64, dx is within README's
-        bounds.
+    Dtypes: sums are taken in float64; dgamma and dbeta stay so, dx is within README's bounds.
 
     Raises:
         ValueError: dy has another shape than x.
