@@ -135,9 +135,8 @@ def forward(
     if type(x) is not ndarray:
         x = as_array(x, "x")
     alone = weights is None and replicas is None
-    if (
-        alone and settings.plain and (dtype is None or dtype == x.dtype)
-    ):  # as one task of the kernel
+    # As one task of the kernel, where it takes the case.
+    if alone and settings.plain and (dtype is None or dtype == x.dtype):
         axes, mode, epsilon = settings.channel_axes, settings.mode, settings.epsilon
         mean, var = (None, None) if running is None else (running.mean, running.var)
         if mode is RUNNING:
