@@ -229,5 +229,29 @@ void prepare_gradient(const Statistics& s, const double* gamma, const double* co
   });
 }
 
+// Whether dy cancels in one of the channels [c, end), all but what rounding adds: sums.dy_dy become 1
+// where it does, else 0. dy = a + b * x_hat + r with r orthogonal to both leaves
+// r + b * x_hat * epsilon / (var + epsilon).
+template <class T>
+bool mark_cancelled(const Statistics& s, double count, double epsilon, std::int64_t c,
+                    std::int64_t end, const GradientSums& sums) {
+  // 32-bit results stand rounding up to 2^-20 of dy; 64-bit ones need nearly all digits of double.
+  const D least = set(sizeof(T) == 8 ? 0x1p-12 : 0x1p-40), none = set(0.0), values = set(count);
+  bool any = false;
+  each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
+    const D inv_std = take(s.inv_std, i, n), whole = take(sums.dy_dy, i, n);
+    const D dy = take(sums.dy, i, n), dy_x = take(sums.dy_x, i, n);
+    const D share = set(epsilon) * inv_std * inv_std;
+    const D x_hat_squares = values * (set(1.0) - share);
+    const D fit = choose(none < x_hat_squares, dy_x * dy_x / x_hat_squares, none);
+    const D left = whole - dy * dy / values - fit, rest = choose(none < left, left, none);
+    const Lanewise cancelled = (none < whole) & (rest + fit * share * share <= least * whole);
+    const D flags = choose(cancelled, set(1.0), none);
+    give(sums.dy_dy, i, n, flags);
+    any |= largest_lane(flags) > 0;
+  });
+  return any;
+}
+
 }  // namespace
 }  // namespace kernel

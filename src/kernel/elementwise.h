@@ -134,6 +134,14 @@ struct RowsBeside {
   }
 };
 
+// The values of all channels `rows` times.
+template <class S>
+BN_INLINE void repeat(const S* values, std::int64_t channels, std::int64_t rows, S* out) {
+  for (std::int64_t n = 0; n < rows; n++) {
+    for (std::int64_t c = 0; c < channels; c++) *out++ = values[c];
+  }
+}
+
 template <class Visit>
 BN_INLINE void each_block(const Part& part, Visit visit) {
   const std::int64_t blocks = part.block_end - part.block;
@@ -170,18 +178,22 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
           : channels_per_run(v, (part.block_end - part.block) * v.rows, MOST);
   if (run > 1 || last) {
     const std::int64_t at_once = last ? part.channel_end - part.channel : run;
-    alignas(64) S expanded[count][MOST];
+    // Rows of few channels, one behind the other, make a run together.
+    const bool few = last && at_once == v.channels && at_once < 128;
+    const std::int64_t rows = few ? larger_of(1, smaller(whole_steps(at_once, POSITIONS), v.outer)) : 1;
+    alignas(64) S expanded[count][MOST + LANES];
     const S* at[count];
     for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {
       const std::int64_t channels = smaller(at_once, part.channel_end - c);
       for (int j = 0; j < count; j++) {
         if (!last) expand(coefficients[j] + c, channels, v.inner, expanded[j]);
-        at[j] = last ? coefficients[j] + c : expanded[j];
+        if (rows > 1) repeat(coefficients[j], channels, rows, expanded[j]);
+        at[j] = last && rows == 1 ? coefficients[j] + c : expanded[j];
       }
       each_block(part, [&](std::int64_t block) {
         const Box box = box_of(v, block);
-        for (std::int64_t n = box.row; n < box.row_end; n++) {
-          each(place_of(v, part, n, c, 0), channels * v.inner, at);
+        for (std::int64_t n = box.row; n < box.row_end; n += rows) {
+          each(place_of(v, part, n, c, 0), smaller(rows, box.row_end - n) * channels * v.inner, at);
         }
       });
     }

@@ -163,22 +163,9 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   }
 }
 
-// dy = a + b * x_hat + r with r orthogonal to both leaves r + b * x_hat * epsilon / (var + epsilon).
 bool mark_cancelled(const Job& job, const Statistics& s, double epsilon, const GradientSums& sums) {
-  // 32-bit results stand rounding up to 2^-20 of dy; 64-bit ones need nearly all digits of double.
-  const double least = job.element == Element::float64 ? 0x1p-12 : 0x1p-40;
-  const double count = count_of(job.view);
-  bool any = false;
-  for (Index c = 0; c < job.view.channels; c++) {
-    const double share = epsilon * s.inv_std[c] * s.inv_std[c], whole = sums.dy_dy[c];
-    const double x_hat_squares = count * (1 - share);
-    const double fit = x_hat_squares > 0 ? sums.dy_x[c] * sums.dy_x[c] / x_hat_squares : 0;
-    const double rest = std::max(0.0, whole - sums.dy[c] * sums.dy[c] / count - fit);
-    const bool cancelled = whole > 0 && rest + fit * share * share <= least * whole;
-    sums.dy_dy[c] = cancelled;
-    any = any || cancelled;
-  }
-  return any;
+  const View& v = job.view;
+  return loops(job).mark_cancelled(s, count_of(v), epsilon, 0, v.channels, sums);
 }
 
 }  // namespace kernel

@@ -27,6 +27,8 @@ struct Loops {
   void (*prepare_gradient)(const Statistics&, const double* gamma, const double* constant,
                            const double* slope, double share, const GradientSums*, std::int64_t c,
                            std::int64_t end, const GradientArrays&);
+  bool (*mark_cancelled)(const Statistics&, double count, double epsilon, std::int64_t c,
+                         std::int64_t end, const GradientSums&);
 };
 
 struct Level {

@@ -19,6 +19,7 @@ constexpr Index BLOCK = 8192;            // values of a channel that share a shi
 constexpr Index SEGMENTS = 16;           // parts of a channel that threads may sum
 constexpr Index LARGE = 1 << 18;         // values of a channel from which threads share one
 constexpr Index SERIAL = 48 * 1024;      // values below which no thread is woken
+constexpr Index CHANNEL = 64;            // values that take as long as what a channel takes by itself
 constexpr Index STREAM = 2 << 20;       // bytes of a result above which no core keeps it
 
 inline Index bytes_of(Element e) {
@@ -34,7 +35,10 @@ inline const Loops& loops(const Job& job) {
   return job.level->loops[static_cast<int>(job.element)];
 }
 
-inline int threads_for(const View& v) { return size(v) < SERIAL ? 1 : num_threads(); }
+inline int threads_for(const View& v) {
+  const Index work = size(v) + (last(v) ? 0 : CHANNEL * v.channels);
+  return work < SERIAL ? 1 : num_threads();
+}
 
 // Blocks by the shape alone, so that sums are the same for any number of threads.
 inline void plan(Job& job) {

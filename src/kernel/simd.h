@@ -165,32 +165,30 @@ BN_INLINE D where_positive(D y, D v) {
   return v;
 }
 
-// The sum of all lanes: halves are added until one is left.
-BN_INLINE double sum_lanes(D v) {
+// All lanes in one: halves are joined until one is left.
+template <class Join>
+BN_INLINE double joined_lanes(D v, Join join) {
 #if BN_LEVEL == 4
-  const __m512d eight = v.r[0] + v.r[1];
-  const __m256d four = _mm512_castpd512_pd256(eight) + _mm512_extractf64x4_pd(eight, 1);
+  const __m512d eight = join(v.r[0], v.r[1]);
+  const __m256d four = join(_mm512_castpd512_pd256(eight), _mm512_extractf64x4_pd(eight, 1));
 #elif BN_LEVEL == 3
-  const __m256d four = (v.r[0] + v.r[2]) + (v.r[1] + v.r[3]);
+  const __m256d four = join(join(v.r[0], v.r[2]), join(v.r[1], v.r[3]));
 #else
-  const RegisterD low = (v.r[0] + v.r[4]) + (v.r[2] + v.r[6]);
-  const RegisterD high = (v.r[1] + v.r[5]) + (v.r[3] + v.r[7]);
-  const RegisterD two = low + high;
+  const RegisterD low = join(join(v.r[0], v.r[4]), join(v.r[2], v.r[6]));
+  const RegisterD high = join(join(v.r[1], v.r[5]), join(v.r[3], v.r[7]));
+  const RegisterD two = join(low, high);
 #endif
 #if BN_LEVEL >= 3
-  const __m128d two = _mm256_castpd256_pd128(four) + _mm256_extractf128_pd(four, 1);
+  const __m128d two = join(_mm256_castpd256_pd128(four), _mm256_extractf128_pd(four, 1));
 #endif
-  return two[0] + two[1];
+  return join(two[0], two[1]);
 }
-
-// The largest of all lanes, where none of them is NaN.
+BN_INLINE double sum_lanes(D v) {
+  return joined_lanes(v, [](auto a, auto b) __attribute__((always_inline)) { return a + b; });
+}
+// Where none of them is NaN.
 BN_INLINE double largest_lane(D v) {
-  constexpr int half = COUNT_D / 2;
-  BN_LANES(half) v.r[i] = v.r[i] > v.r[i + half] ? v.r[i] : v.r[i + half];
-  for (int i = 1; i < half; i++) v.r[0] = v.r[0] > v.r[i] ? v.r[0] : v.r[i];
-  double largest = v.r[0][0];
-  for (int i = 1; i < WIDTH_D; i++) largest = v.r[0][i] > largest ? v.r[0][i] : largest;
-  return largest;
+  return joined_lanes(v, [](auto a, auto b) __attribute__((always_inline)) { return a > b ? a : b; });
 }
 
 BN_INLINE D widen(D v) { return v; }

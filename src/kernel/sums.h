@@ -29,6 +29,7 @@ struct Box {
 };
 
 BN_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
+BN_INLINE std::int64_t larger_of(std::int64_t a, std::int64_t b) { return a < b ? b : a; }
 
 // Which outer and inner indices a block holds.
 BN_INLINE Box box_of(const View& v, std::int64_t block) {
@@ -41,20 +42,27 @@ BN_INLINE double count_of(const Box& box) {
   return (double)(box.row_end - box.row) * (double)(box.column_end - box.column);
 }
 
+// How many runs of `length` make whole steps together, and no more than `most` elements; 0 where none do.
+BN_INLINE std::int64_t whole_steps(std::int64_t length, std::int64_t most) {
+  std::int64_t unit = LANES;
+  while (unit > 1 && length * (unit / 2) % LANES == 0) unit /= 2;
+  return most / length / unit * unit;
+}
+
 // How many channels' rows make a run of whole steps, where one row doesn't: 1 where rows are long.
 BN_INLINE std::int64_t channels_per_run(const View& v, std::int64_t rows, std::int64_t most) {
-  if (v.inner >= 256 || v.inner % LANES == 0 || rows < 4) return 1;
-  std::int64_t unit = LANES;
-  while (unit > 1 && v.inner * (unit / 2) % LANES == 0) unit /= 2;
-  const std::int64_t fitting = most / v.inner / unit * unit;
+  if (v.inner >= 256 || (v.inner >= 64 && v.inner % LANES == 0) || rows < 4) return 1;
+  const std::int64_t fitting = whole_steps(v.inner, most);
   return fitting > 0 ? fitting : 1;
 }
 
-// Each of `channels` values `inner` times.
+// Each of `channels` values `inner` times, in whole steps: each goes on into the next one's place, and
+// the last one up to a step beyond its own.
 template <class Given, class S>
-void expand(const Given* values, std::int64_t channels, std::int64_t inner, S* out) {
-  for (std::int64_t c = 0; c < channels; c++) {
-    for (std::int64_t i = 0; i < inner; i++) *out++ = (S)values[c];
+BN_INLINE void expand(const Given* values, std::int64_t channels, std::int64_t inner, S* out) {
+  for (std::int64_t c = 0; c < channels; c++, out += inner) {
+    const auto value = set((S)values[c]);
+    for (std::int64_t i = 0; i < inner; i += LANES) store(out + i, value);
   }
 }
 
@@ -164,7 +172,7 @@ void sum_rows(const View& v, const Part& part, Sum& sum, Beside beside) {
 template <class Sum>
 void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum) {
   typename Sum::Lanes kept[POSITIONS / LANES];
-  alignas(64) typename Sum::Key::Scalar keys[Sum::KEYS][POSITIONS];
+  alignas(64) typename Sum::Key::Scalar keys[Sum::KEYS][POSITIONS + LANES];
   Columns<Sum> columns, totals;
   const typename Sum::Source source = sum.source;
   const std::int64_t stride = v.channels * v.inner, packed_stride = part.packed.stride;

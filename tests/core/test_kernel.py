@@ -25,11 +25,14 @@ SHAPES = {
     "short rows": ((33, 70, 7, 7), (1,)),
     "rows of 14x14": ((9, 20, 14, 14), (1,)),
     "very short rows": ((40, 5, 3), (1,)),
+    "rows of one step": ((37, 61, 4, 4), (1,)),
+    "few rows of each": ((3, 90, 5, 5), (1,)),
     "long rows": ((2, 3, 200, 201), (1,)),
     "one channel": ((31, 1, 9), (1,)),
     "features": ((1000, 33), (1,)),
     "many features": ((70, 1030), (1,)),
     "channels last": ((5, 6, 7, 19), (3,)),
+    "few channels last": ((9, 11, 13, 3), (3,)),
     "two channel axes": ((3, 4, 50), (0, 1)),
     "one value each": ((1, 6), (1,)),
     "no other axis": ((64,), (0,)),
@@ -83,11 +86,12 @@ def test_whole_tasks_agree_with_the_reference(level, shape, dtype, mode, monkeyp
     close(found, everything(x, dy, axes, mode), dtype, 4)
 
 
-def test_channels_larger_than_a_cache_agree_with_the_reference(level, monkeypatch):
-    x, dy = data((3, 16, 300, 300), "float32"), data((3, 16, 300, 300), "float32", 5)
-    found = everything(x, dy, (1,))
+@pytest.mark.parametrize("shape, axis", [((3, 16, 300, 300), 1), ((31, 121, 143, 3), 3)])
+def test_channels_larger_than_a_cache_agree_with_the_reference(level, shape, axis, monkeypatch):
+    x, dy = data(shape, "float32"), data(shape, "float32", 5)
+    found = everything(x, dy, (axis,))
     use(monkeypatch, reference)
-    close(found, everything(x, dy, (1,)), "float32", 4)
+    close(found, everything(x, dy, (axis,)), "float32", 4)
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
