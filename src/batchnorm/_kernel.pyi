@@ -75,64 +75,41 @@ class Kernel:
     ) -> Array | None: ...
     def move(self, inputs: list[Array], out: Array | None, stream: bool) -> None: ...
 
-class Addresses:
-    def __init__(self, level: str) -> None: ...
+class TensorTasks:
+    def __init__(self, level: str, types: tuple[type, ...]) -> None: ...
     def forward(
         self,
-        element: int,
-        outer: int,
-        channels: int,
-        inner: int,
-        x: int,
-        out: int,
-        addend: int,
+        x: Any,
+        out: Any,
+        addend: Any,
         relu: bool,
-        gamma: int,
-        beta: int,
-        running_mean: int,
-        running_var: int,
-        batches: int,
+        gamma: Any,
+        beta: Any,
+        running_mean: Any,
+        running_var: Any,
+        batches: Any,
+        axis: int,
+        batch: bool,
+        least: int,
         epsilon: float,
         factor: float,
         correction: float,
-        /,
-    ) -> Array: ...
-    def infer(
-        self,
-        element: int,
-        outer: int,
-        channels: int,
-        inner: int,
-        x: int,
-        out: int,
-        addend: int,
-        relu: bool,
-        gamma: int,
-        beta: int,
-        mean: int,
-        var: int,
-        epsilon: float,
-        /,
-    ) -> Array: ...
+    ) -> Array | None: ...
     def backward(
         self,
-        element: int,
-        outer: int,
-        channels: int,
-        inner: int,
-        x: int,
-        dy: int,
-        y: int,
-        out: int,
-        out_addend: int,
-        gamma: int,
-        dgamma: int,
-        dbeta: int,
+        x: Any,
+        dy: Any,
+        y: Any,
+        out: Any,
+        out_addend: Any,
+        gamma: Any,
+        dgamma: Any,
+        dbeta: Any,
         stats: Array,
+        axis: int,
         batch: bool,
         epsilon: float,
-        /,
-    ) -> bool: ...
+    ) -> bool | None: ...
 
 def num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...

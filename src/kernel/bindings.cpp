@@ -11,6 +11,7 @@
 #include <numpy/arrayobject.h>
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <string>
 
@@ -145,7 +146,7 @@ class Vectors {
     const char* p = PyArray_BYTES(a);
     const npy_intp stride = PyArray_STRIDE(a, 0);
     if (PyArray_TYPE(a) == NPY_FLOAT && stride == 4) {
-      return out = widened(reinterpret_cast<std::uintptr_t>(p), false), true;
+      return out = widened(p, false), true;
     } else if (PyArray_TYPE(a) == NPY_FLOAT) {
       for (std::int64_t c = 0; c < channels_; c++) next_[c] = *reinterpret_cast<const float*>(p + c * stride);
     } else if (PyArray_TYPE(a) == NPY_DOUBLE) {
@@ -158,9 +159,9 @@ class Vectors {
     next_ += channels_;
     return true;
   }
-  const double* widened(std::uintptr_t address, bool wide) {
-    if (!address || wide) return reinterpret_cast<const double*>(address);
-    const float* p = reinterpret_cast<const float*>(address);
+  const double* widened(const void* memory, bool wide) {
+    if (!memory || wide) return static_cast<const double*>(memory);
+    const float* p = static_cast<const float*>(memory);
     double* const out = next_;
     for (std::int64_t c = 0; c < channels_; c++) out[c] = p[c];
     next_ += channels_;
@@ -244,7 +245,7 @@ void inferred(const Job& job, const double* mean, const double* var, double epsi
 }
 
 #include "kernel_class.h"
-#include "addresses_class.h"
+#include "tensors_class.h"
 
 }  // namespace
 
@@ -255,7 +256,7 @@ NB_MODULE(_kernel, m) {
   // The module's own functions are held by Python modules, which a process never frees.
   nb::set_leak_warnings(false);
   define_kernel(m);
-  define_addresses(m);
+  define_tensor_tasks(m);
   m.def("num_threads", &num_threads);
   m.def("set_num_threads", &set_num_threads, nb::arg("count"));
   m.def("set_runner", [](std::uintptr_t address) { set_runner(reinterpret_cast<Runner>(address)); },

@@ -86,7 +86,7 @@ def test_whole_tasks_agree_with_the_reference(level, shape, dtype, mode, monkeyp
     close(found, everything(x, dy, axes, mode), dtype, 4)
 
 
-@pytest.mark.parametrize("shape, axis", [((3, 16, 300, 300), 1), ((31, 121, 143, 3), 3)])
+@pytest.mark.parametrize(("shape", "axis"), [((3, 16, 300, 300), 1), ((31, 121, 143, 3), 3)])
 def test_channels_larger_than_a_cache_agree_with_the_reference(level, shape, axis, monkeypatch):
     x, dy = data(shape, "float32"), data(shape, "float32", 5)
     found = everything(x, dy, (axis,))

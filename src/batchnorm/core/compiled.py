@@ -26,7 +26,7 @@ class Compiled:
     """One level's loops: `forward`, `infer` and `backward` whole, and the halves.
 
     The whole tasks give None where they don't take a case; the halves then go to the reference.
-    `addresses` are the whole tasks on memory that a host vouches for.
+    `on_tensors` gives the whole tasks on a framework's tensors.
     """
 
     def __init__(self, level: str) -> None:
@@ -35,8 +35,12 @@ class Compiled:
         self.forward = kernel.forward
         self.infer = kernel.infer
         self.backward = kernel.backward
-        self.addresses = _kernel.Addresses(level)
         self.empty_like = _kernel.empty_like
+        self._level = level
+
+    def on_tensors(self, *types: type) -> _kernel.TensorTasks:
+        """The tasks on tensors of these types, described by the first one's DLPack exchange API."""
+        return _kernel.TensorTasks(self._level, types)
 
     def reduce(self, x: Array, axes: tuple[int, ...], weights: Array | None = None) -> Moments:
         """As `reference.reduce`."""

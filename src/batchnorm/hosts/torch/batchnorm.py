@@ -16,13 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
 from batchnorm.errors import InvalidValue
-from batchnorm.hosts.torch import addresses, processes, rules
-from batchnorm.hosts.torch.addresses import Vectors
+from batchnorm.hosts.torch import processes, rules, tasks
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.freezing import Freezing
+from batchnorm.hosts.torch.kernel import Call, Normalize
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.hosts.torch.tensors import DTYPES, takes
+from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, eager, takes
 from batchnorm.hosts.torch.traced import as_leaf, as_torchs_own
 from batchnorm.vocabulary import Mode
 
@@ -36,7 +36,6 @@ __all__ = [
     "SyncBatchNorm",
 ]
 
-_settings = lru_cache(maxsize=64)(core.Settings)
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SIXTEEN_BIT = (torch.float16, torch.bfloat16)
 
@@ -54,19 +53,18 @@ class Hosted(Freezing, _BatchNorm):
 
     def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
         """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
+        y = self._forward_at_once(input, addend, relu)
+        if y is not None:
+            return y
         if isinstance(input, fx.Proxy):
             return as_leaf(self, input)
         if self.semantics != "torch":
             return self._forward_as_another(input, addend, relu)
         others, state = self._processes(), self._tensors()
-        vectors = None
         if others is not None and takes(input, empty=True):
             self._check_input_dim(input)
-        else:
-            if others is None:
-                vectors = self._vectors(input, state)
-            if others is not None or not (vectors or self._suits(input, state)):
-                return add_and_relu(self._forward_by_torch(input), addend, relu)
+        elif others is not None or not self._suits(input, state):
+            return add_and_relu(self._forward_by_torch(input), addend, relu)
         weight, bias, mean, var, batches = state
         factor: Any = self.momentum
         if not self.training or not self.track_running_stats:
@@ -80,18 +78,16 @@ class Hosted(Freezing, _BatchNorm):
         mode = Mode.BATCH
         if mean is not None and not (self.training and not self.track_running_stats):
             mode = Mode.BATCH_AND_UPDATE if self.training else Mode.RUNNING
-        settings = _settings if vectors else core.Settings
         return normalize(
             input,
             weight,
             bias,
             Buffers(mean, var),
-            settings((1,), mode, self.eps, factor, 1),
+            core.Settings((1,), mode, self.eps, factor, 1),
             addend=addend,
             relu=relu,
             processes=others,
             batches=batches,
-            vectors=vectors,
         )
 
     def __prepare_scriptable__(self) -> nn.Module:
@@ -171,19 +167,29 @@ class Hosted(Freezing, _BatchNorm):
         except KeyError:  # computed from others, as by torch.nn.utils.prune
             return self.weight, self.bias, *[getattr(self, name) for name in BUFFERS]
 
-    def _vectors(self, x: Any, state: tuple[Any, ...]) -> Vectors | None:
-        """The short way to what `_suits` finds, for what the kernel takes by addresses."""
-        if torch.compiler.is_compiling() or not takes(x) or x.dim() < 2:
+    def _forward_at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
+        """The short way to what `forward` gives; None where anything is out of the ordinary."""
+        eps, momentum = self.eps, self.momentum
+        if torch.compiler.is_compiling() or type(x) not in PLAIN or not eager():
+            return None
+        if self.semantics != "torch":
+            return None
+        if type(eps) is not float or eps <= 0 or type(momentum) is not float:
+            return None
+        weight, bias, mean, var, batches = self._tensors()
+        if (mean is None) != (var is None) or (addend is not None and not relu):
             return None
         self._check_input_dim(x)
-        vectors = addresses.vectors(x, x.shape[1], *state)
-        batch = self.training or state[2] is None
-        if vectors is None or (batch and x.numel() == x.shape[1]):
-            return None
-        eps = self.eps
-        if type(eps) is not float or not isinstance(self.momentum, float | None):
-            return None
-        return vectors if eps > 0 or (eps == 0 and not batch) else None
+        moving = self.training and self.track_running_stats
+        settings = _settings(moving, mean is None or self.training, eps, momentum)
+        call = Call(
+            settings, mean, var, relu, addend is not None, None, batches if moving else None
+        )
+        y = tasks.forward(x, weight, bias, addend, call, least=2)
+        if y is not None and torch.is_grad_enabled():
+            call.y = y
+            y = Normalize.apply(x, weight, bias, addend, call)
+        return y
 
     def _suits(self, x: Any, state: tuple[Any, ...]) -> bool:
         """Whether torch would accept this call, and our kernel or its operators can do it."""
@@ -216,6 +222,12 @@ class Hosted(Freezing, _BatchNorm):
         return True
 
 
+@lru_cache(maxsize=64)
+def _settings(moving: bool, batch: bool, eps: float, factor: float) -> core.Settings:
+    mode = Mode.BATCH_AND_UPDATE if moving else Mode.BATCH if batch else Mode.RUNNING
+    return core.Settings((1,), mode, eps, factor, 1)
+
+
 class BatchNorm1d(Hosted, nn.BatchNorm1d):
     """torch.nn.BatchNorm1d with our kernel."""
 
@@ -246,6 +258,9 @@ class SyncBatchNorm(Hosted):
         if self.training and processes.outside():
             return _outside(self, input, addend, relu)
         return super().forward(input, addend, relu)
+
+    def _forward_at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
+        return None if self.training else super()._forward_at_once(x, addend, relu)
 
     def _forward_by_torch(self, input: Tensor) -> Tensor:
         result: Tensor = nn.SyncBatchNorm.forward(self, input)

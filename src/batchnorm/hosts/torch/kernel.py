@@ -14,10 +14,10 @@ from torch import Tensor
 from torch.autograd import Function
 
 from batchnorm import core
-from batchnorm.hosts.torch import addresses
+from batchnorm.hosts.torch import tasks
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.second_gradient import Normalized, first_gradient, second_gradient
-from batchnorm.hosts.torch.tensors import array_of, laid_out_as, plain, tensor_of, vector_of
+from batchnorm.hosts.torch.tensors import PLAIN, array_of, laid_out_as, tensor_of, vector_of
 from batchnorm.hosts.torch.threads import share_threads
 from batchnorm.vocabulary import Array
 
@@ -37,14 +37,14 @@ class Call:
         "addend",
         "batches",
         "count",
-        "layout",
         "mean",
         "processes",
         "relu",
         "settings",
         "stats",
         "var",
-        "vectors",
+        "whole",
+        "y",
     )
 
     def __init__(
@@ -61,8 +61,8 @@ class Call:
         self.relu, self.addend, self.processes = relu, addend, processes
         self.stats: Array | None = None
         self.count: Any = None
-        self.layout: addresses.Layout | None = None
-        self.vectors: addresses.Vectors | None = None
+        self.whole = False  # done by one of the kernel's whole tasks
+        self.y: Tensor | None = None  # where it is done before autograd knows of it
 
     def running(self) -> core.Running | None:
         """The buffers as the core takes them."""
@@ -85,7 +85,7 @@ def forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Tensor | None, call: Call
 ) -> Tensor:
     """As `core.forward` for a dense x, of all processes together where the call has some."""
-    y = addresses.forward(x, gamma, beta, addend, call)
+    y = tasks.forward(x, gamma, beta, addend, call)
     if y is not None:
         return y
     if call.batches is not None:
@@ -116,8 +116,10 @@ class Normalize(Function):
     def forward(
         ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Any, call: Call
     ) -> Tensor:
-        """As `forward`."""
-        y = forward(x, gamma, beta, addend, call)
+        """As `forward`, unless that is done."""
+        y, call.y = call.y, None
+        if y is None:
+            y = forward(x, gamma, beta, addend, call)
         ctx.call = call
         # Of beta and the addend nothing but this is needed: others may change them meanwhile.
         ctx.beta = None if beta is None else (beta.dtype, beta.shape)
@@ -135,8 +137,8 @@ class Normalize(Function):
             dx, daddend = dx.to(x.dtype), passed
         else:
             found = None
-            if not torch.is_grad_enabled() and plain(dy):
-                found = addresses.backward(dy, x, gamma, y, needs, call)
+            if not torch.is_grad_enabled() and type(dy) in PLAIN:
+                found = tasks.backward(dy, x, gamma, y, needs, call)
             dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
         return (
             dx if needs[0] else None,

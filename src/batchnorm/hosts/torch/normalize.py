@@ -10,7 +10,6 @@ from torch import Tensor
 
 from batchnorm import core
 from batchnorm.hosts.torch import formulas, operators
-from batchnorm.hosts.torch.addresses import Vectors
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.kernel import Call, Normalize, forward
 from batchnorm.hosts.torch.processes import Processes
@@ -33,11 +32,9 @@ def normalize(
     processes: Processes | None = None,
     dtype: torch.dtype | None = None,
     batches: Tensor | None = None,
-    vectors: Vectors | None = None,
 ) -> Tensor:
     """relu(batch_norm(x) + addend), with the buffers and the number of `batches` moved.
 
-    `vectors` are those of gamma and so on, where they are known; the kernel then takes x, too.
     While torch.compile traces, the settings' factor may be a tensor.
     """
     plain = (
@@ -49,10 +46,8 @@ def normalize(
     )
     fused = relu and processes is None and _fits(addend, x)
     other = addend if fused else None
-    compiling = vectors is None and torch.compiler.is_compiling()
-    ours = vectors is not None
-    if plain and not ours and not compiling:
-        ours = takes(x, empty=processes is not None)
+    compiling = torch.compiler.is_compiling()
+    ours = plain and not compiling and takes(x, empty=processes is not None)
     if batches is not None and not ours:
         batches.add_(1)
     if plain and compiling:
@@ -63,7 +58,6 @@ def normalize(
     elif ours:
         mean, var = buffers.mean, buffers.var
         call = Call(settings, mean, var, fused, other is not None, processes, batches)
-        call.vectors = vectors
         run = Normalize.apply if torch.is_grad_enabled() else forward
         y = run(dense(x), gamma, beta, other, call)
         return y if fused else add_and_relu(y, addend, relu)

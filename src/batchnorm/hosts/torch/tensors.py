@@ -20,10 +20,10 @@ __all__ = [
     "PLAIN",
     "array_of",
     "dense",
+    "eager",
     "empty_like",
     "is_channels_last",
     "laid_out_as",
-    "plain",
     "takes",
     "tensor_of",
     "vector_of",
@@ -43,23 +43,23 @@ def takes(x: Any, empty: bool = False) -> bool:
     can see.
     """
     return (
-        plain(x)
+        type(x) in PLAIN
+        and eager()
         and x.is_cpu
         and x.dtype in DTYPES
         and x.layout is torch.strided
         and not x.is_neg()
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._is_tracing()
         and (empty or x.numel() > 0)
     )
 
 
-def plain(x: Any) -> bool:
-    """Whether it is a tensor and nothing but: not of a derived class, vectorised or dual."""
+def eager() -> bool:
+    """Whether operations are done as they come, with nobody who has to see each of them."""
     return (
-        type(x) in PLAIN
-        and forward_ad._current_level < 0
+        forward_ad._current_level < 0
         and not torch._C._are_functorch_transforms_active()
+        and not torch._C._len_torch_dispatch_stack()
+        and not torch._C._is_tracing()
     )
 
 

@@ -1,17 +1,17 @@
-"""Tensors by their addresses: the bits that arrays give, and what has to go another way."""
+"""Tensors as they are: the bits that arrays give, and what has to go another way."""
 
 import numpy as np
 import pytest
 from torch_here import torch
 
 from batchnorm import core
-from batchnorm.hosts.torch import accelerate, addresses
+from batchnorm.hosts.torch import accelerate, tasks
 from batchnorm.hosts.torch.kernel import Call
 from batchnorm.hosts.torch.tensors import array_of, vector_of
 from batchnorm.vocabulary import Mode
 
 nn = torch.nn
-pytestmark = pytest.mark.skipif(addresses.TASKS is None, reason="the reference takes arrays only")
+pytestmark = pytest.mark.skipif(tasks.TASKS is None, reason="the reference takes arrays only")
 
 SHAPES = {"ncsp": (4, 5, 6, 7), "two axes": (9, 5), "volumes": (2, 3, 4, 5, 6), "one": (6, 1, 5, 5)}
 FORMATS = {
@@ -27,7 +27,7 @@ def random(shape, dtype, seed=0, form=torch.contiguous_format):
 
 
 def both(shape, dtype, form, mode, relu, affine=True):
-    """(y, mean, var, dx, dgamma, dbeta, daddend) by addresses and by arrays, in one type."""
+    """(y, mean, var, dx, dgamma, dbeta, daddend) as tensors and as arrays, in one type."""
     channels = shape[1]
     wide = torch.float64 if dtype is torch.float64 else torch.float32
     x, addend, dy = (random(shape, dtype, seed, form) for seed in range(3))
@@ -39,11 +39,11 @@ def both(shape, dtype, form, mode, relu, affine=True):
     running = core.Running(vector_of(means).copy(), vector_of(variances).copy())
     batches = torch.tensor(7)
     call = Call(settings, means, variances, relu, relu, None, batches)
-    y = addresses.forward(x, gamma, beta, addend, call)
+    y = tasks.forward(x, gamma, beta, addend, call)
     assert y.stride() == x.stride()
     assert batches.item() == 7 + (mode is not Mode.RUNNING)
     needs = (True, affine, affine, relu)
-    found = addresses.backward(dy, x, gamma, y if relu else None, needs, call)
+    found = tasks.backward(dy, x, gamma, y if relu else None, needs, call)
     given = None if addend is None else array_of(addend)
     arrays = (array_of(x), vector_of(gamma), vector_of(beta), running, settings)
     wanted, running, saved = core.forward(*arrays, addend=given, relu=relu)
@@ -65,7 +65,7 @@ def both(shape, dtype, form, mode, relu, affine=True):
     [(shape, "ncsp") for shape in SHAPES.values()]
     + [(SHAPES["ncsp"], "channels last"), (SHAPES["volumes"], "volumes, channels last")],
 )
-def test_addresses_give_the_bits_that_arrays_give(shape, form, dtype, mode, relu):
+def test_tensors_give_the_bits_that_arrays_give(shape, form, dtype, mode, relu):
     for affine in (True, False):
         found, wanted = both(shape, dtype, FORMATS[form], mode, relu, affine)
         for own, other in zip(found, wanted, strict=True):
