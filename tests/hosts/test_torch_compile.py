@@ -110,3 +110,22 @@ def test_synchronised_modules_leave_the_graph_and_say_why(tmp_path):
             whole.eval()(x)  # by running statistics: nobody is asked
     finally:
         torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings("ignore")  # that the kernel isn't torch's breaks the graph, and works
+def test_the_backward_alone_may_be_compiled():
+    gradients = []
+    for layer in (nn.BatchNorm2d(3), accelerate(nn.BatchNorm2d(3))):
+        x = torch.randn(2, 3, 4, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        loss = (layer(x) ** 3).sum()
+        with torch._dynamo.config.patch(compiled_autograd=True):
+            torch.compile(lambda loss: loss.backward(), backend="eager")(loss)
+        gradients.append((x.grad, layer.weight.grad, layer.bias.grad))
+    torch.testing.assert_close(*gradients)
+
+
+def test_a_trace_before_dispatch_sees_a_batch_norm():
+    ours = accelerate(nn.BatchNorm2d(3)).eval()
+    traced = torch.fx.experimental.proxy_tensor.make_fx(lambda x: ours(x), pre_dispatch=True)
+    x = torch.randn(2, 3, 4, 4)
+    torch.testing.assert_close(traced(x)(x + 7), ours(x + 7))

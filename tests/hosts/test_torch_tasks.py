@@ -171,3 +171,11 @@ def test_every_batch_is_counted_once(kind):
     assert ours.num_batches_tracked.item() == 3
     ours.eval()(x)
     assert ours.num_batches_tracked.item() == 3
+
+
+def test_a_deleted_count_of_batches_is_not_missed_in_evaluation():
+    ours, plain = accelerate(nn.BatchNorm2d(3)).eval(), nn.BatchNorm2d(3).eval()
+    x = torch.randn(2, 3, 4, 4)
+    for module in (ours, plain):
+        del module.num_batches_tracked
+    torch.testing.assert_close(ours(x), plain(x))

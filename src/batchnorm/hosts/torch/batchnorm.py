@@ -164,15 +164,14 @@ class Hosted(Freezing, _BatchNorm):
         own, buffers = self._parameters, self._buffers
         try:
             return own["weight"], own["bias"], *[buffers[name] for name in BUFFERS]
-        except KeyError:  # computed from others, as by torch.nn.utils.prune
-            return self.weight, self.bias, *[getattr(self, name) for name in BUFFERS]
+        except KeyError:  # computed from others, as by torch.nn.utils.prune; or deleted
+            batches = self.num_batches_tracked if self.training else None
+            return self.weight, self.bias, self.running_mean, self.running_var, batches
 
     def _forward_at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
         """The short way to what `forward` gives; None where anything is out of the ordinary."""
         eps, momentum = self.eps, self.momentum
-        if torch.compiler.is_compiling() or type(x) not in PLAIN or not eager():
-            return None
-        if self.semantics != "torch":
+        if self.semantics != "torch" or type(x) not in PLAIN or not eager():
             return None
         if type(eps) is not float or eps <= 0 or type(momentum) is not float:
             return None

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch._ops import _len_torch_dispatch_stack_pre_dispatch
 from torch.autograd import forward_ad
 
 from batchnorm import core
@@ -56,9 +57,11 @@ def takes(x: Any, empty: bool = False) -> bool:
 def eager() -> bool:
     """Whether operations are done as they come, with nobody who has to see each of them."""
     return (
-        forward_ad._current_level < 0
+        not torch.compiler.is_compiling()
+        and forward_ad._current_level < 0
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._len_torch_dispatch_stack()
+        and not _len_torch_dispatch_stack_pre_dispatch()
         and not torch._C._is_tracing()
     )
 
