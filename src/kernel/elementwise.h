@@ -180,7 +180,7 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
     const std::int64_t at_once = last ? part.channel_end - part.channel : run;
     // Rows of few channels, one behind the other, make a run together.
     const bool few = last && at_once == v.channels && at_once < 128;
-    const std::int64_t rows = few ? larger_of(1, smaller(whole_steps(at_once, POSITIONS), v.outer)) : 1;
+    const std::int64_t rows = few ? smaller(whole_steps(at_once, POSITIONS), v.outer) : 1;
     alignas(64) S expanded[count][MOST + LANES];
     const S* at[count];
     for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {

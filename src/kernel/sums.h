@@ -29,7 +29,6 @@ struct Box {
 };
 
 BN_INLINE std::int64_t smaller(std::int64_t a, std::int64_t b) { return a < b ? a : b; }
-BN_INLINE std::int64_t larger_of(std::int64_t a, std::int64_t b) { return a < b ? b : a; }
 
 // Which outer and inner indices a block holds.
 BN_INLINE Box box_of(const View& v, std::int64_t block) {
@@ -42,18 +41,18 @@ BN_INLINE double count_of(const Box& box) {
   return (double)(box.row_end - box.row) * (double)(box.column_end - box.column);
 }
 
-// How many runs of `length` make whole steps together, and no more than `most` elements; 0 where none do.
+// How many runs of `length` make whole steps together, and no more than `most` elements; 1 where none do.
 BN_INLINE std::int64_t whole_steps(std::int64_t length, std::int64_t most) {
   std::int64_t unit = LANES;
   while (unit > 1 && length * (unit / 2) % LANES == 0) unit /= 2;
-  return most / length / unit * unit;
+  const std::int64_t fitting = most / length / unit * unit;
+  return fitting > 0 ? fitting : 1;
 }
 
 // How many channels' rows make a run of whole steps, where one row doesn't: 1 where rows are long.
 BN_INLINE std::int64_t channels_per_run(const View& v, std::int64_t rows, std::int64_t most) {
   if (v.inner >= 256 || (v.inner >= 64 && v.inner % LANES == 0) || rows < 4) return 1;
-  const std::int64_t fitting = whole_steps(v.inner, most);
-  return fitting > 0 ? fitting : 1;
+  return whole_steps(v.inner, most);
 }
 
 // Each of `channels` values `inner` times, in whole steps: each goes on into the next one's place, and

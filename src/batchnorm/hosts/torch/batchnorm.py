@@ -22,7 +22,7 @@ from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.kernel import Call, Normalize
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, eager, takes
+from batchnorm.hosts.torch.tensors import DTYPES, plain, takes
 from batchnorm.hosts.torch.traced import as_leaf, as_torchs_own
 from batchnorm.vocabulary import Mode
 
@@ -75,9 +75,7 @@ class Hosted(Freezing, _BatchNorm):
             factor = 1.0 / (batches.to(torch.float64) if lazy else float(batches))
             batches = None
         factor = 0.0 if factor is None else factor
-        mode = Mode.BATCH
-        if mean is not None and not (self.training and not self.track_running_stats):
-            mode = Mode.BATCH_AND_UPDATE if self.training else Mode.RUNNING
+        mode = _mode(self.training, self.track_running_stats, mean is not None)
         return normalize(
             input,
             weight,
@@ -171,7 +169,7 @@ class Hosted(Freezing, _BatchNorm):
     def _forward_at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
         """The short way to what `forward` gives; None where anything is out of the ordinary."""
         eps, momentum = self.eps, self.momentum
-        if self.semantics != "torch" or type(x) not in PLAIN or not eager():
+        if self.semantics != "torch" or not plain(x):
             return None
         if type(eps) is not float or eps <= 0 or type(momentum) is not float:
             return None
@@ -179,11 +177,10 @@ class Hosted(Freezing, _BatchNorm):
         if (mean is None) != (var is None) or (addend is not None and not relu):
             return None
         self._check_input_dim(x)
-        moving = self.training and self.track_running_stats
-        settings = _settings(moving, mean is None or self.training, eps, momentum)
-        call = Call(
-            settings, mean, var, relu, addend is not None, None, batches if moving else None
-        )
+        training, tracking = self.training, self.track_running_stats
+        settings = _settings(training, tracking, mean is not None, eps, momentum)
+        batches = batches if training and tracking else None
+        call = Call(settings, mean, var, relu, addend is not None, None, batches)
         y = tasks.forward(x, weight, bias, addend, call, least=2)
         if y is not None and torch.is_grad_enabled():
             call.y = y
@@ -221,10 +218,18 @@ class Hosted(Freezing, _BatchNorm):
         return True
 
 
+def _mode(training: bool, tracking: bool, buffers: bool) -> Mode:
+    """Which statistics torch takes, and whether it moves its buffers."""
+    if not buffers or (training and not tracking):
+        return Mode.BATCH
+    return Mode.BATCH_AND_UPDATE if training else Mode.RUNNING
+
+
 @lru_cache(maxsize=64)
-def _settings(moving: bool, batch: bool, eps: float, factor: float) -> core.Settings:
-    mode = Mode.BATCH_AND_UPDATE if moving else Mode.BATCH if batch else Mode.RUNNING
-    return core.Settings((1,), mode, eps, factor, 1)
+def _settings(
+    training: bool, tracking: bool, buffers: bool, eps: float, factor: float
+) -> core.Settings:
+    return core.Settings((1,), _mode(training, tracking, buffers), eps, factor, 1)
 
 
 class BatchNorm1d(Hosted, nn.BatchNorm1d):

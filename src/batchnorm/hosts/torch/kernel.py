@@ -17,7 +17,7 @@ from batchnorm import core
 from batchnorm.hosts.torch import tasks
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.second_gradient import Normalized, first_gradient, second_gradient
-from batchnorm.hosts.torch.tensors import PLAIN, array_of, laid_out_as, tensor_of, vector_of
+from batchnorm.hosts.torch.tensors import array_of, laid_out_as, tensor_of, vector_of
 from batchnorm.hosts.torch.threads import share_threads
 from batchnorm.vocabulary import Array
 
@@ -137,7 +137,7 @@ class Normalize(Function):
             dx, daddend = dx.to(x.dtype), passed
         else:
             found = None
-            if not torch.is_grad_enabled() and type(dy) in PLAIN:
+            if not torch.is_grad_enabled():
                 found = tasks.backward(dy, x, gamma, y, needs, call)
             dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
         return (

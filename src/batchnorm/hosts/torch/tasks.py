@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from batchnorm.core import kernel
-from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, eager, empty_like
+from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, empty_like, plain
 from batchnorm.vocabulary import Mode
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def backward(
     dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, needs: Any, call: Call
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None] | None:
     """As `core.backward`: dx, and what is needed of dgamma, dbeta and the addend's gradient."""
-    if not call.whole or not eager() or type(x) not in PLAIN:
+    if not call.whole or not plain(x):
         return None  # hooks on saved tensors may give others back
     dx = empty_like(x)
     daddend = empty_like(x) if needs[3] else None

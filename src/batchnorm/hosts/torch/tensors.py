@@ -21,10 +21,10 @@ __all__ = [
     "PLAIN",
     "array_of",
     "dense",
-    "eager",
     "empty_like",
     "is_channels_last",
     "laid_out_as",
+    "plain",
     "takes",
     "tensor_of",
     "vector_of",
@@ -44,8 +44,7 @@ def takes(x: Any, empty: bool = False) -> bool:
     can see.
     """
     return (
-        type(x) in PLAIN
-        and eager()
+        plain(x)
         and x.is_cpu
         and x.dtype in DTYPES
         and x.layout is torch.strided
@@ -54,10 +53,11 @@ def takes(x: Any, empty: bool = False) -> bool:
     )
 
 
-def eager() -> bool:
-    """Whether operations are done as they come, with nobody who has to see each of them."""
+def plain(x: Any) -> bool:
+    """Whether it is a tensor and nothing but, and nobody has to see each operation on it."""
     return (
-        not torch.compiler.is_compiling()
+        type(x) in PLAIN
+        and not torch.compiler.is_compiling()
         and forward_ad._current_level < 0
         and not torch._C._are_functorch_transforms_active()
         and not torch._C._len_torch_dispatch_stack()
