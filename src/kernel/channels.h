@@ -169,14 +169,22 @@ void finish_sums(const Statistics& s, std::int64_t c, std::int64_t end, const Gr
   });
 }
 
-BN_INLINE Lanewise fits(D v) {
-  const D size = size_of(v);
-  return (size == set(0.0)) | ((set(0x1p-100) <= size) & (size <= set(0x1p100)));
+BN_INLINE Lanewise within(D v, double least, double most) {
+  return (set(least) <= size_of(v)) & (size_of(v) <= set(most));
+}
+BN_INLINE Lanewise fits(D v) { return (v == set(0.0)) | within(v, 0x1p-100, 0x1p100); }
+
+// Whether strips held sums, whose means these are, with `size` the root of dy_dy: all nothing, or
+// squares and products that neither overflow nor lose digits below float's least number.
+BN_INLINE Lanewise held(D dy, D dy_x, D size, D inv_std) {
+  const D none = set(0.0);
+  return ((dy == none) & (dy_x == none) & (size == none)) |
+         (within(size, 0x1p-55, 0x1p55) & within(size / inv_std, 0x1p-100, 0x1p100) & finite(dy_x));
 }
 
 // dx = scale * (dy - constant + (x - mean) * slope), where `constant` and `slope` are means of dy and of
 // dy * x_hat, null for 0; or their sums, with `share` 1 / count. The sums, if known, say where float is
-// enough:
+// enough, for them if they were strips' as well as for dx:
 //
 // With u = 2^-24, float leaves an error of at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|)
 // in dx, without fused multiply-add u * (4 |dx| + 3 |shift| + 6 |(x - mean) slope|), `mean` and
@@ -212,12 +220,16 @@ void prepare_gradient(const Statistics& s, const double* gamma, const double* co
       give(out.scale_f, i, n, usual(scale_f));
       give(out.shift_f, i, n, usual(shift_f));
       give(out.slope_f, i, n, usual(slope_f));
+      const D squares = sums ? take(sums->dy_dy, i, n) * set(share) : none;
       Lanewise enough = fits(scale);
+      if (std::is_same_v<SummedIn<T>, F> && sums) {
+        const D dy = take(sums->dy, i, n), dy_x = take(sums->dy_x, i, n);
+        enough = enough & held(dy, dy_x, root(squares), inv_std);
+      }
       if (slope && !sums) {
         enough = none < none;
       } else if (slope) {
         const D furthest = take(sums->largest, i, n) + size_of(near) + size_of(mean - near + residual);
-        const D squares = take(sums->dy_dy, i, n) * set(share);
         const D left = squares - mean_dy * mean_dy - set(2.0) * mean_dy_x * mean_dy_x;
         const D size = root(left);  // NaN where nothing is left
         const D taken = size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;

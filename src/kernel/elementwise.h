@@ -68,6 +68,10 @@ BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, st
   }
 }
 
+// What is known of all of a run's steps, which then don't ask: ANY nothing; PLAIN that there is no more
+// than must be, written through the caches; BESIDE, beside sums, that it is written around them.
+enum class Way { ANY, PLAIN, BESIDE };
+
 template <class T>
 BN_INLINE void write(T* p, VectorOf<T> v, bool around) {
   if (around) {

@@ -27,10 +27,17 @@ class PreparedGradient {
     return 3 * Scratch::padded(channels) + 5 * Scratch::padded(ceil_div(channels, 2));
   }
 
-  // As `prepare_gradient`; channels that are computed alike are in float all of them, or none.
+  // As `prepare_gradient`, once more for channels where float isn't enough after again(first, end);
+  // channels that are computed alike are in float all of them, or none.
+  template <class Again>
   void fill(const Statistics& s, const double* gamma, const double* constant, const double* slope,
-            double share, const GradientSums* sums, Index first, Index end) {
+            double share, const GradientSums* sums, Index first, Index end, Again again) {
     prepare_(s, gamma, constant, slope, share, sums, first, end, to_);
+    for (Index c = first; narrow_ && (c = first_in(false, c, end)) < end;) {
+      const Index start = c;
+      c = first_in(true, c, end);
+      if (again(start, c)) prepare_(s, gamma, constant, slope, share, sums, start, c, to_);
+    }
     for (Index c = first; narrow_ && alike_ > 1 && c < end;) {
       const Index next = std::min((c / alike_ + 1) * alike_, end);
       const bool all = all_in_float(c, next);
@@ -38,8 +45,10 @@ class PreparedGradient {
     }
   }
   // Of 64-bit elements, which are never computed in less, this says nothing else than that.
-  bool all_in_float(Index c, Index end) const {
-    return !narrow_ || std::all_of(to_.in_float + c, to_.in_float + end, [](unsigned char f) { return f; });
+  bool all_in_float(Index c, Index end) const { return !narrow_ || first_in(false, c, end) == end; }
+  // The first of channels [c, end) that are narrow and written in float, or in double; or end.
+  Index first_in(bool in_float, Index c, Index end) const {
+    return std::find(to_.in_float + c, to_.in_float + end, in_float) - to_.in_float;
   }
   GradientCoefficients with(const Statistics& s, bool of_x) const {
     return {of_x, s.mean, s.residual, to_.scale, to_.constant, to_.slope, to_.in_float,

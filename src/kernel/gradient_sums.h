@@ -1,5 +1,8 @@
 // Sums that gradients need, over a part of a tensor: of dy, dy * (x - mean), and dy * dy. Of 16- and
 // 32-bit elements the largest |x| as well, which bounds how far x is from its mean.
+//
+// They are in double; of 16-bit elements `gradient_strips` takes eight at a time in float before that,
+// half the operations, which is enough where float is enough for dx as well: see `prepare_gradient`.
 #pragma once
 
 #include "sums.h"
@@ -19,14 +22,28 @@ BN_INLINE VectorOf<T> gradient_part(const T* dy, const T* y, std::int64_t i, int
   return y ? where_positive(load_part<T>(y + i, n, 0), g) : g;
 }
 
-template <class T>
+// Of 16-bit elements: sums in float of a few.
+struct GradientStrip {
+  F sums[3];
+  static BN_INLINE GradientStrip zero() {
+    const F none = set(0.0f);
+    return {{none, none, none}};
+  }
+};
+template <class Lanes>
+BN_INLINE void settle(const GradientStrip& strip, Lanes& to) {
+  BN_LANES(3) to.sums[i] = to.sums[i] + widen(strip.sums[i]);
+}
+
+// Computes in `Key`: F (in strips) or D. PACKED ones copy all they read.
+template <class T, class V, bool PACKED = false>
 struct GradientLanes {
   // A double holds the mean of narrower elements with digits to spare.
-  static constexpr bool DOUBLE = sizeof(T) == 8;
+  static constexpr bool DOUBLE = sizeof(T) == 8, STRIPS = sizeof(typename V::Scalar) == 4;
   static constexpr int SUMS = DOUBLE ? 3 : 4, KEYS = DOUBLE ? 2 : 1;
-  static constexpr std::int64_t STRIP = 1 << 20;
-  using Key = D;
-  using Strip = NoStrip;
+  static constexpr std::int64_t STRIP = STRIPS ? 8 : 1 << 20;
+  using Key = V;
+  using Strip = std::conditional_t<STRIPS, GradientStrip, NoStrip>;
   struct Lanes {
     D sums[3];
     F largest;
@@ -44,30 +61,37 @@ struct GradientLanes {
       kernel::fetch(x, i);
       kernel::fetch(dy, i);
     }
-    BN_INLINE void add(Lanes& to, Strip&, std::int64_t i, std::int64_t copied,
-                       const D* key) const {
-      D g;
-      if (y) {
+    BN_INLINE void add(Lanes& to, Strip& strip, std::int64_t i, std::int64_t copied,
+                       const V* key) const {
+      V g;
+      if (BN_RARE(y)) {
         const auto passed = gradient<T>(dy, y, i);
-        if (packed_dy) store(packed_dy + copied, passed);
-        g = widen(passed);
+        if (PACKED || packed_dy) store(packed_dy + copied, passed);
+        g = as<V>(passed);
       } else {
-        if (packed_dy) copy(packed_dy + copied, dy + i);
-        g = wide(dy + i);
+        if (PACKED || packed_dy) copy(packed_dy + copied, dy + i);
+        g = as<V>(dy + i);
       }
-      if (packed_x) copy(packed_x + copied, x + i);
-      GradientLanes::add(to, g, wide(x + i), key);
+      if (PACKED || packed_x) copy(packed_x + copied, x + i);
+      add_to(to, strip, g, as<V>(x + i), key);
       if constexpr (!DOUBLE) to.largest = larger(load(x + i), to.largest);
     }
-    BN_INLINE void add_part(Lanes& to, Strip&, std::int64_t i, std::int64_t copied, int n,
-                            const D* key, ScalarOf<T> fill) const {
+    BN_INLINE void add_part(Lanes& to, Strip& strip, std::int64_t i, std::int64_t copied, int n,
+                            const V* key, ScalarOf<T> fill) const {
       const auto own = load_part<T>(x + i, n, fill), g = gradient_part<T>(dy, y, i, n);
-      if (packed_x) {
+      if (PACKED || packed_x) {
         copy_part(packed_x + copied, x + i, n);
         store_part(packed_dy + copied, n, g);
       }
-      GradientLanes::add(to, widen(g), widen(own), key);
+      add_to(to, strip, as<V>(g), as<V>(own), key);
       if constexpr (!DOUBLE) to.largest = larger(own, to.largest);
+    }
+    static BN_INLINE void add_to(Lanes& to, Strip& strip, V g, V x, const V* key) {
+      if constexpr (STRIPS) {
+        GradientLanes::add(strip.sums, g, x, key);
+      } else {
+        GradientLanes::add(to.sums, g, x, key);
+      }
     }
   };
 
@@ -86,12 +110,12 @@ struct GradientLanes {
     return mean - mean == 0 ? (ScalarOf<T>)mean : 0;
   }
 
-  static BN_INLINE void add(Lanes& to, D g, D x, const D* key) {
-    D d = x - key[0];
+  static BN_INLINE void add(V* sums, V g, V x, const V* key) {
+    V d = x - key[0];
     if constexpr (KEYS == 2) d = d - key[1];
-    to.sums[0] = to.sums[0] + g;
-    to.sums[1] = fma(g, d, to.sums[1]);
-    to.sums[2] = fma(g, g, to.sums[2]);
+    sums[0] = sums[0] + g;
+    sums[1] = fma(g, d, sums[1]);
+    sums[2] = fma(g, g, sums[2]);
   }
 
   void fold(const Columns<GradientLanes>& from, std::int64_t start, std::int64_t end,
@@ -102,6 +126,12 @@ struct GradientLanes {
     }
   }
   void end(const Box&, std::int64_t c0, std::int64_t group, Columns<GradientLanes>& totals) {
+    if constexpr (STRIPS) {  // what the keys lack of the means' digits
+      for (std::int64_t c = 0; c < group; c++) {
+        const double mean = keys[0][c], rest = mean - (double)(float)mean;
+        totals.sums[1][c] -= rest * totals.sums[0][c];
+      }
+    }
     double* targets[3] = {out.dy + c0, out.dy_x + c0, out.dy_dy + c0};
     for (int j = 0; j < 3; j++) {
       for (std::int64_t c = 0; c < group; c++) targets[j][c] += totals.sums[j][c];
@@ -115,18 +145,24 @@ struct GradientLanes {
   }
 };
 
-template <class T>
-BN_INLINE GradientLanes<T> gradient_lanes(const Tensors& t, const Part& part,
-                                          const GradientCoefficients& k, const GradientSums& out) {
+template <class T, class V, bool PACKED = false>
+BN_INLINE GradientLanes<T, V, PACKED> gradient_lanes(const Tensors& t, const Part& part,
+                                                     const GradientCoefficients& k,
+                                                     const GradientSums& out) {
   const T* y = t.relu ? (const T*)t.y : nullptr;
   return {{(const T*)t.x, (const T*)t.dy, y, (T*)part.packed.x, (T*)part.packed.dy}, k, out};
 }
 
-template <class T>
+template <class T, class V = D>
 void gradient_sums(const View& v, const Tensors& t, const Part& part, const GradientCoefficients& k,
                    const GradientSums& out) {
-  GradientLanes<T> sum = gradient_lanes<T>(t, part, k, out);
+  auto sum = gradient_lanes<T, V>(t, part, k, out);
   sum_part(v, part, sum);
+}
+template <class T>
+constexpr decltype(Loops::gradient_strips) gradient_strips() {
+  if constexpr (std::is_same_v<SummedIn<T>, F>) return gradient_sums<T, F>;
+  return nullptr;
 }
 
 }  // namespace

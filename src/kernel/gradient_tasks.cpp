@@ -17,10 +17,12 @@ GradientCoefficients only_mean(const Statistics& s) {
   return k;
 }
 
-void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
+using SumLoop = decltype(Loops::gradient_sums);
+
+void sum_channels(SumLoop loop, const Job& job, const Statistics& s, const GradientSums& sums,
                   const Part& part) {
   clear(sums, part.channel, part.channel_end);
-  loops(job).gradient_sums(job.view, job.tensors, part, only_mean(s), sums);
+  loop(job.view, job.tensors, part, only_mean(s), sums);
   loops(job).finish_sums(s, part.channel, part.channel_end, sums);
 }
 
@@ -28,9 +30,9 @@ void sum_channels(const Job& job, const Statistics& s, const GradientSums& sums,
 // then(first, end) for channels that are done.
 class GradientSegments {
  public:
-  GradientSegments(const Job& job, int threads, const Statistics& s, const GradientSums& sums,
-                   Scratch& scratch)
-      : job_(job), threads_(threads), count_(segments(job.view)), statistics_(s) {
+  GradientSegments(SumLoop loop, const Job& job, int threads, const Statistics& s,
+                   const GradientSums& sums, Scratch& scratch)
+      : loop_(loop), job_(job), threads_(threads), count_(segments(job.view)), statistics_(s) {
     parts_[0] = sums;
     for (Index i = 1; i < count_; i++) {
       const Index channels = job.view.channels;
@@ -44,8 +46,8 @@ class GradientSegments {
     const View& v = job_.view;
     auto item = [&](Index i) {
       clear(parts_[i], first, last);
-      loops(job_).gradient_sums(v, job_.tensors, segment(v, i, count_, {first, last, 0, 0, false, {}}),
-                                only_mean(statistics_), parts_[i]);
+      loop_(v, job_.tensors, segment(v, i, count_, {first, last, 0, 0, false, {}}),
+            only_mean(statistics_), parts_[i]);
     };
     parallel(count_, threads_, item);
     share_channels(first, last, threads_, [&](Index c, Index end) {
@@ -66,6 +68,7 @@ class GradientSegments {
     }
   }
 
+  SumLoop loop_;
   const Job& job_;
   int threads_;
   Index count_;
@@ -86,11 +89,14 @@ void reduce_gradient(Job job, const Statistics& s, const GradientSums& sums) {
   const int threads = threads_for(v);
   if (segments(v) == 1) {
     const Turns turns(job, 2, threads);
-    auto item = [&](Index i) { sum_channels(job, s, sums, turns.part(v, i)); };
+    auto item = [&](Index i) {
+      sum_channels(loops(job).gradient_sums, job, s, sums, turns.part(v, i));
+    };
     parallel(turns.items, threads, item);
   } else {
     Scratch scratch(segment_doubles(v));
-    GradientSegments(job, threads, s, sums, scratch).sum(0, v.channels, [](Index, Index) {});
+    const GradientSegments parts(loops(job).gradient_sums, job, threads, s, sums, scratch);
+    parts.sum(0, v.channels, [](Index, Index) {});
   }
 }
 
@@ -101,7 +107,8 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
   const View& v = job.view;
   Scratch scratch(PreparedGradient::doubles(v.channels));
   PreparedGradient prepared(job, scratch);
-  prepared.fill(s, gamma, constant, slope, 1, nullptr, 0, v.channels);
+  prepared.fill(s, gamma, constant, slope, 1, nullptr, 0, v.channels,
+                [](Index, Index) { return false; });
   const GradientCoefficients k = prepared.with(s, slope != nullptr);
   write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
@@ -120,14 +127,22 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   if (is_narrow(job)) sums.largest = scratch.take(v.channels);
   PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s, slope != nullptr);
+  const auto strips = loops(job).gradient_strips;
+  const SumLoop loop = strips ? strips : loops(job).gradient_sums;
+  // Sums in float are taken once more in double where float is not enough.
+  auto again = [&](Index c, Index end) {
+    if (!strips) return false;
+    sum_channels(loops(job).gradient_sums, job, s, sums, {c, end, 0, v.blocks, false, {}});
+    return true;
+  };
   auto fill = [&](Index c, Index end) {
-    prepared.fill(s, gamma, constant, slope, share, &sums, c, end);
+    prepared.fill(s, gamma, constant, slope, share, &sums, c, end, again);
   };
   auto prepare = [&](const Part& part) {
     fill(part.channel, part.channel_end);
     return prepared.all_in_float(part.channel, part.channel_end);
   };
-  auto sum = [&](const Part& part) { sum_channels(job, s, sums, part); };
+  auto sum = [&](const Part& part) { sum_channels(loop, job, s, sums, part); };
   auto write = [&](const Part& part, bool = true) {
     loops(job).input_gradient(v, job.tensors, part, k);
   };
@@ -155,7 +170,7 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
     parallel(turns.items, threads, item);
     return;
   }
-  const GradientSegments parts(job, threads, s, sums, scratch);
+  const GradientSegments parts(loop, job, threads, s, sums, scratch);
   for (Index c = 0; c < v.channels; c += step(v)) {
     const Part all = {c, c + step(v), 0, v.blocks, true, {}};
     parts.sum(c, all.channel_end, fill);

@@ -11,9 +11,10 @@ namespace kernel {
 namespace {
 
 // One run's step, computed in V, with the coefficients in `k`: mean, scale, constant or shift, slope,
-// and residual. PLAIN ones read x and dy, and write dx through the caches.
-template <class T, class V, bool PLAIN>
+// and residual. PLAIN ones read x and dy, and write dx; beside sums dy is what a ReLU let through.
+template <class T, class V, Way WAY>
 struct InputGradient {
+  static constexpr bool PLAIN = WAY == Way::PLAIN;
   using Element = VectorOf<T>;
   const T *x, *dy, *y;
   T *out, *kept;
@@ -37,7 +38,7 @@ struct InputGradient {
     } else {
       value = g - k[2];
     }
-    if (PLAIN || x) {
+    if (PLAIN || !BN_RARE(!x)) {
       V d = own - k[0];
       if constexpr (sizeof(T) == 8) d = d - k[4];
       value = fma(d, k[3], value);
@@ -47,21 +48,8 @@ struct InputGradient {
     if constexpr (sizeof(T) == 2 && !IN_FLOAT) narrowed = usual(narrowed);
     return narrowed;
   }
-  static BN_INLINE V as_computed(const T* p) {
-    if constexpr (sizeof(typename V::Scalar) == 8) {
-      return wide(p);
-    } else {
-      return load(p);
-    }
-  }
-  static BN_INLINE V as_computed(Element e) {
-    if constexpr (sizeof(typename V::Scalar) == 8) {
-      return widen(e);
-    } else {
-      return e;
-    }
-  }
-  BN_INLINE std::int64_t lead() const { return unaligned(out, !PLAIN && around); }
+  BN_INLINE bool around_caches() const { return WAY == Way::ANY ? around : !PLAIN; }
+  BN_INLINE std::int64_t lead() const { return unaligned(out, around_caches()); }
   BN_INLINE void ask(std::int64_t i) const {
     if (cached) return;
     if (PLAIN || x) fetch(x, i + AHEAD);
@@ -69,34 +57,34 @@ struct InputGradient {
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V g;
-    if (!PLAIN && (y || kept)) {
+    if (!PLAIN && BN_RARE((WAY == Way::ANY && y) || kept)) {
       const Element passed = gradient<T>(dy, y, i);
       if (kept) store(kept + i, passed);
-      g = as_computed(passed);
+      g = as<V>(passed);
     } else {
-      g = as_computed(dy + i);
+      g = as<V>(dy + i);
     }
-    write(out + i, dx(PLAIN || x ? as_computed(x + i) : V{}, g, k), !PLAIN && around);
+    write(out + i, dx(PLAIN || !BN_RARE(!x) ? as<V>(x + i) : V{}, g, k), around_caches());
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     const Element passed = gradient_part<T>(dy, y, i, n);
     if (kept) store_part(kept + i, n, passed);
-    const V own = x ? as_computed(load_part<T>(x + i, n, 0)) : V{};
-    store_part(out + i, n, dx(own, as_computed(passed), k));
+    const V own = x ? as<V>(load_part<T>(x + i, n, 0)) : V{};
+    store_part(out + i, n, dx(own, as<V>(passed), k));
   }
 };
 
-template <class T, class V, bool PLAIN, int count>
+template <class T, class V, Way WAY, int count>
 BN_INLINE void input_gradient_as(const View& v, const Tensors& t, const Part& part,
                                  const typename V::Scalar* const (&of)[count]) {
   using S = typename V::Scalar;
   each_run<count, S, POSITIONS>(
       v, part, of, false,
       [&](const Place& place, std::int64_t length, const S* const* at) {
-        along_each<T, count, V>(InputGradient<T, V, PLAIN>(t, place), length, at);
+        along_each<T, count, V>(InputGradient<T, V, WAY>(t, place), length, at);
       },
       [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
-        along_rows<T, count, V>(InputGradient<T, V, PLAIN>(t, place), length, c, end, of);
+        along_rows<T, count, V>(InputGradient<T, V, WAY>(t, place), length, c, end, of);
       });
 }
 
@@ -104,9 +92,9 @@ template <class T, class V, int count>
 BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& part,
                                  const typename V::Scalar* const (&of)[count]) {
   if (t.x && !t.y && !t.out_addend && !t.stream) {
-    input_gradient_as<T, V, true>(v, t, part, of);
+    input_gradient_as<T, V, Way::PLAIN>(v, t, part, of);
   } else {
-    input_gradient_as<T, V, false>(v, t, part, of);
+    input_gradient_as<T, V, Way::ANY>(v, t, part, of);
   }
 }
 
@@ -140,13 +128,13 @@ void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& 
                              const Part& written) {
   Tensors t = as_read(tensors, written);
   if (!k.of_x) t.x = nullptr;
-  GradientLanes<T> sum = gradient_lanes<T>(tensors, summed, k, out);
+  auto sum = gradient_lanes<T, SummedIn<T>, true>(tensors, summed, k, out);
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
-    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D, false>>(v, t, written, of));
+    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D, Way::BESIDE>>(v, t, written, of));
   } else {
     const float* const of[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
-    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F, false>>(v, t, written, of));
+    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F, Way::BESIDE>>(v, t, written, of));
   }
   if (t.stream) stream_end();
 }

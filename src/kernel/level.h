@@ -12,6 +12,9 @@ struct Loops {
   void (*normalize)(const View&, const Tensors&, const Part&, const Coefficients&);
   void (*gradient_sums)(const View&, const Tensors&, const Part&, const GradientCoefficients&,
                         const GradientSums&);
+  // The same of 16-bit elements in strips of float; null where there is none.
+  void (*gradient_strips)(const View&, const Tensors&, const Part&, const GradientCoefficients&,
+                          const GradientSums&);
   void (*input_gradient)(const View&, const Tensors&, const Part&, const GradientCoefficients&);
   // The sums of one part while another one of its shape is written.
   void (*moments_and_normalize)(const View&, const Tensors&, const Part& summed, const Partials&,

@@ -4,6 +4,8 @@
 // sign. What comes of 16-bit elements has none; other operands' are made so by `usual`.
 #pragma once
 
+#include <type_traits>
+
 #include "simd.h"
 
 namespace kernel {
@@ -208,6 +210,22 @@ BN_INLINE D wide(const float* p) {
   return d;
 }
 #endif
+
+// As V, from memory or as loaded.
+template <class V, class From>
+BN_INLINE V as(From from) {
+  if constexpr (std::is_same_v<V, D>) {
+    if constexpr (std::is_pointer_v<From>) {
+      return wide(from);
+    } else {
+      return widen(from);
+    }
+  } else if constexpr (std::is_pointer_v<From>) {
+    return load(from);
+  } else {
+    return from;
+  }
+}
 
 // n lanes of a, where all are equal, then b's.
 template <class V>

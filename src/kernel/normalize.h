@@ -29,10 +29,10 @@ __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficient
   put((T*)t.out + at.start, t.relu && y < 0 ? 0 : y);
 }
 
-// One run's step, with the coefficients in `k`: mean, residual, scale, shift. PLAIN ones have no addend
-// and write through the caches: small tensors would feel it if each step asked.
-template <class T, bool PLAIN>
+// One run's step, with the coefficients in `k`: mean, residual, scale, shift. PLAIN ones have no addend.
+template <class T, Way WAY>
 struct Normalizer {
+  static constexpr bool PLAIN = WAY == Way::PLAIN;
   using V = VectorOf<T>;
   const T *x, *addend;
   T* out;
@@ -46,7 +46,8 @@ struct Normalizer {
         floor(set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()))),
         around(t.stream),
         cached(t.cached) {}
-  BN_INLINE std::int64_t lead() const { return unaligned(out, !PLAIN && around); }
+  BN_INLINE bool around_caches() const { return WAY == Way::ANY ? around : !PLAIN; }
+  BN_INLINE std::int64_t lead() const { return unaligned(out, around_caches()); }
   BN_INLINE void ask(std::int64_t i) const {
     if (!cached) fetch(x, i + AHEAD);
   }
@@ -57,8 +58,8 @@ struct Normalizer {
   }
   BN_INLINE void whole(std::int64_t i, const V* k) const {
     V y = normal(load(x + i), k);
-    if (!PLAIN && addend) y = y + load(addend + i);
-    write(out + i, at_least(floor, y), !PLAIN && around);
+    if (!PLAIN && BN_RARE(addend)) y = y + load(addend + i);
+    write(out + i, at_least(floor, y), around_caches());
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     V y = normal(load_part<T>(x + i, n, 0), k);
@@ -67,7 +68,7 @@ struct Normalizer {
   }
 };
 
-template <class T, bool PLAIN>
+template <class T, Way WAY>
 void normalize_as(const View& v, const Tensors& t, const Part& part, const Coefficients& k) {
   using V = VectorOf<T>;
   using S = ScalarOf<T>;
@@ -75,7 +76,7 @@ void normalize_as(const View& v, const Tensors& t, const Part& part, const Coeff
   each_run<4, S, 2048>(
       v, part, of, k.careful != nullptr,
       [&](const Place& place, std::int64_t length, const S* const* at) {
-        along_each<T, 4, V>(Normalizer<T, PLAIN>(t, place), length, at);
+        along_each<T, 4, V>(Normalizer<T, WAY>(t, place), length, at);
       },
       [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
         if (k.careful && (k.careful[c] || length == 1)) {
@@ -83,7 +84,7 @@ void normalize_as(const View& v, const Tensors& t, const Part& part, const Coeff
             normalize_one<T>(t, k, {place.start + j, place.read + j}, c);
           }
         } else {
-          along_rows<T, 4, V>(Normalizer<T, PLAIN>(t, place), length, c, end, of);
+          along_rows<T, 4, V>(Normalizer<T, WAY>(t, place), length, c, end, of);
         }
       });
 }
@@ -92,9 +93,9 @@ template <class T>
 void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
   const Tensors t = as_read(tensors, part);
   if (t.addend || t.stream) {
-    normalize_as<T, false>(v, t, part, k);
+    normalize_as<T, Way::ANY>(v, t, part, k);
   } else {
-    normalize_as<T, true>(v, t, part, k);
+    normalize_as<T, Way::PLAIN>(v, t, part, k);
   }
   if (t.stream) stream_end();
 }
@@ -108,8 +109,8 @@ void moments_and_normalize(const View& v, const Tensors& tensors, const Part& su
   const Tensors t = as_read(tensors, written);
   const S* const of[] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale,
                          (const S*)k.shift};
-  auto sum = moments_of<T>(v, tensors, summed, out);
-  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T, false>>(v, t, written, of));
+  auto sum = moments_of<T, true>(v, tensors, summed, out);
+  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T, Way::BESIDE>>(v, t, written, of));
   if (t.stream) stream_end();
 }
 

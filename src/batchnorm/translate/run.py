@@ -62,10 +62,12 @@ class Run:
         entries = side.form.layer.STATE
         self.roles = {name: entries[name].role for name in self.layer.state()}
         initial = {self.roles[n]: np.ravel(v) for n, v in self.layer.state().items()}
-        loops = 0.0
+        loops = sums = 0.0
         if isinstance(subject, Ours) and kernel.chosen is not reference:
-            loops = min(roundoff("float32"), roundoff(data.dtypes[self.place]))
-        self.theory = self._theory(plan, arguments, arithmetic, roles, loops)
+            single, own = roundoff("float32"), roundoff(data.dtypes[self.place])
+            loops, sums = min(single, own), single if own > single else 0.0
+        theory = self._theory(plan, arguments, arithmetic, roles)
+        self.theory = replace(theory, loops=loops, sums=sums)
         self.exact = self._without_rounding()
         self.measured: dict[str, list[Array]] = {}
         self.expected: dict[str, list[Value]] = {}
@@ -90,7 +92,6 @@ class Run:
         arguments: Canonical,
         arithmetic: float,
         roles: Mapping[str, str],
-        loops: float,
     ) -> Theory:
         """Load the common state, where `roles` says which entry gets which, and tell theory."""
         state = dict(self.data.state)
@@ -117,7 +118,6 @@ class Run:
             self.data.batches,
             roundoff(stored[0].dtype) if stored else 0.0,
             arithmetic,
-            loops,
         )
 
     def run(self) -> None:

@@ -18,6 +18,7 @@ in a narrower type than the statistics, of unit roundoff v, add what the core pr
 
     y                                8 v max(|y|, |y - beta|, 2^-20 |gamma|)
     dx                               8 v max|dx|, of the channel
+    sums of gradients                8 w Σ|term|, w the unit roundoff in which few are summed first
 
 A result is rounded once to its dtype, which adds u |result|, u the unit roundoff of that dtype: the
 proof does that, which knows the dtypes. δf = 2 e: momentum and 1 - momentum can't both be exact in
@@ -56,6 +57,7 @@ class Theory:
         roundoff: unit roundoff of the stored statistics.
         arithmetic: unit roundoff of the arithmetic.
         loops: unit roundoff of the loops over values; 0 where it is that of the arithmetic.
+        sums: unit roundoff in which gradients are summed at first; 0 where it is the arithmetic's.
     """
 
     arguments: Canonical
@@ -67,6 +69,7 @@ class Theory:
     roundoff: float = 2.0**-24
     arithmetic: float = 2.0**-53
     loops: float = 0.0
+    sums: float = 0.0
 
     @np.errstate(all="ignore")
     def step(self, x: Array, dy: Array, *, training: bool) -> dict[str, Value]:
@@ -105,17 +108,18 @@ class Theory:
         y_error = np.abs(g) * z_error + 4 * e * (np.abs(g * z) + np.abs(b))
         largest = np.maximum(np.maximum(np.abs(z * g + b), np.abs(z * g)), 2.0**-20 * np.abs(g))
         y = Value(z * g + b, y_error + 8 * self.loops * largest)
-        size = np.abs(dy)
-        dbeta = Value(dy.sum(axis=1), n * e * size.sum(axis=1))
+        size, few = np.abs(dy), 8 * self.sums
+        dbeta = Value(dy.sum(axis=1), (n * e + few) * size.sum(axis=1))
         dgamma = Value(
             (dy * z).sum(axis=1),
-            (n + 2) * e * (size * np.abs(z)).sum(axis=1) + (size * z_error).sum(axis=1),
+            ((n + 2) * e + few) * (size * np.abs(z)).sum(axis=1) + (size * z_error).sum(axis=1),
         )
         t, t_error = dy, np.zeros_like(dy)
         if batch:
             share, slope = dy.mean(axis=1)[:, None], (dy * h).mean(axis=1)[:, None]
-            share_error = n * e * size.mean(axis=1)[:, None]
-            slope_error = ((n + 2) * e * (size * np.abs(h)) + size * h_error).mean(axis=1)[:, None]
+            share_error = (n * e + few) * size.mean(axis=1)[:, None]
+            slope_error = ((n + 2) * e + few) * size * np.abs(h) + size * h_error
+            slope_error = slope_error.mean(axis=1)[:, None]
             t = dy - share - h * slope
             t_error = share_error + np.abs(h) * slope_error + h_error * np.abs(slope)
             t_error = t_error + 4 * e * (size + np.abs(share) + np.abs(h * slope))
