@@ -10,8 +10,6 @@
 namespace kernel {
 namespace {
 
-#define BN_EACH(count) _Pragma("GCC unroll 8") for (int j = 0; j < (count); j++)
-
 template <class T>
 BN_INLINE std::int64_t unaligned(const T* out, bool stream) {
   return stream ? (std::int64_t)(-(std::uintptr_t)out % stream_alignment<T> / sizeof(T)) : 0;
@@ -68,9 +66,9 @@ BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, st
   }
 }
 
-// What is known of all of a run's steps, which then don't ask: ANY nothing; PLAIN that there is no more
-// than must be, written through the caches; BESIDE, beside sums, that it is written around them.
-enum class Way { ANY, PLAIN, BESIDE };
+// What is known of all of a run's steps, which then don't ask: ANY nothing; PLAIN ones read and write no
+// more than must be, through the caches, AROUND ones around them.
+enum class Way { ANY, PLAIN, AROUND };
 
 template <class T>
 BN_INLINE void write(T* p, VectorOf<T> v, bool around) {
@@ -79,6 +77,20 @@ BN_INLINE void write(T* p, VectorOf<T> v, bool around) {
   } else {
     store(p, v);
   }
+}
+
+// A cache line around the caches, of the steps that fill it.
+template <class T, class Step>
+BN_INLINE void stream_line(T* p, Step step) {
+  if constexpr (STEPS_OF_LINE<T> == 2) {
+    stream_both(p, step(0), step(LANES));
+  } else {
+    stream(p, step(0));
+  }
+}
+template <class T>
+BN_INLINE bool begins_line(const T* p) {
+  return STEPS_OF_LINE<T> == 1 || (std::uintptr_t)p % 64 == 0;
 }
 
 // Where a run's results begin, and what it reads: the same index unless that is packed.
@@ -124,6 +136,15 @@ struct RowsBeside {
     BN_EACH(count) k[j] = set(of[j][c]);
     i = smaller(run.lead(), length);
     if (i > 0) run.part(0, (int)i, k);
+    if (i + LANES <= length && !begins_line(run.out + i)) step();
+  }
+  BN_INLINE void line() {
+    if (i + STEPS_OF_LINE<T> * LANES <= length) {
+      run.line(i, k);
+      i += STEPS_OF_LINE<T> * LANES;
+    } else {
+      BN_EACH(STEPS_OF_LINE<T>) step();
+    }
   }
   BN_INLINE void step() {
     if (i + LANES <= length) {

@@ -35,13 +35,14 @@ BN_INLINE void settle(const GradientStrip& strip, Lanes& to) {
   BN_LANES(3) to.sums[i] = to.sums[i] + widen(strip.sums[i]);
 }
 
-// Computes in `Key`: F (in strips) or D. PACKED ones copy all they read.
-template <class T, class V, bool PACKED = false>
+// Computes in `Key`: F (in strips) or D. PLAIN ones have no ReLU, and copy all they read.
+template <class T, class V, bool PLAIN = false>
 struct GradientLanes {
   // A double holds the mean of narrower elements with digits to spare.
   static constexpr bool DOUBLE = sizeof(T) == 8, STRIPS = sizeof(typename V::Scalar) == 4;
   static constexpr int SUMS = DOUBLE ? 3 : 4, KEYS = DOUBLE ? 2 : 1;
   static constexpr std::int64_t STRIP = STRIPS ? 8 : 1 << 20;
+  using Element = T;
   using Key = V;
   using Strip = std::conditional_t<STRIPS, GradientStrip, NoStrip>;
   struct Lanes {
@@ -64,22 +65,22 @@ struct GradientLanes {
     BN_INLINE void add(Lanes& to, Strip& strip, std::int64_t i, std::int64_t copied,
                        const V* key) const {
       V g;
-      if (BN_RARE(y)) {
+      if (!PLAIN && y) {
         const auto passed = gradient<T>(dy, y, i);
-        if (PACKED || packed_dy) store(packed_dy + copied, passed);
+        if (PLAIN || packed_dy) store(packed_dy + copied, passed);
         g = as<V>(passed);
       } else {
-        if (PACKED || packed_dy) copy(packed_dy + copied, dy + i);
+        if (PLAIN || packed_dy) copy(packed_dy + copied, dy + i);
         g = as<V>(dy + i);
       }
-      if (PACKED || packed_x) copy(packed_x + copied, x + i);
+      if (PLAIN || packed_x) copy(packed_x + copied, x + i);
       add_to(to, strip, g, as<V>(x + i), key);
       if constexpr (!DOUBLE) to.largest = larger(load(x + i), to.largest);
     }
     BN_INLINE void add_part(Lanes& to, Strip& strip, std::int64_t i, std::int64_t copied, int n,
                             const V* key, ScalarOf<T> fill) const {
-      const auto own = load_part<T>(x + i, n, fill), g = gradient_part<T>(dy, y, i, n);
-      if (PACKED || packed_x) {
+      const auto own = load_part<T>(x + i, n, fill), g = gradient_part<T>(dy, PLAIN ? nullptr : y, i, n);
+      if (PLAIN || packed_x) {
         copy_part(packed_x + copied, x + i, n);
         store_part(packed_dy + copied, n, g);
       }
@@ -145,8 +146,8 @@ struct GradientLanes {
   }
 };
 
-template <class T, class V, bool PACKED = false>
-BN_INLINE GradientLanes<T, V, PACKED> gradient_lanes(const Tensors& t, const Part& part,
+template <class T, class V, bool PLAIN = false>
+BN_INLINE GradientLanes<T, V, PLAIN> gradient_lanes(const Tensors& t, const Part& part,
                                                      const GradientCoefficients& k,
                                                      const GradientSums& out) {
   const T* y = t.relu ? (const T*)t.y : nullptr;

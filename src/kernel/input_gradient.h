@@ -11,10 +11,10 @@ namespace kernel {
 namespace {
 
 // One run's step, computed in V, with the coefficients in `k`: mean, scale, constant or shift, slope,
-// and residual. PLAIN ones read x and dy, and write dx; beside sums dy is what a ReLU let through.
+// and residual. PLAIN ones read x and dy, and write dx.
 template <class T, class V, Way WAY>
 struct InputGradient {
-  static constexpr bool PLAIN = WAY == Way::PLAIN;
+  static constexpr bool PLAIN = WAY != Way::ANY;
   using Element = VectorOf<T>;
   const T *x, *dy, *y;
   T *out, *kept;
@@ -38,7 +38,7 @@ struct InputGradient {
     } else {
       value = g - k[2];
     }
-    if (PLAIN || !BN_RARE(!x)) {
+    if (PLAIN || x) {
       V d = own - k[0];
       if constexpr (sizeof(T) == 8) d = d - k[4];
       value = fma(d, k[3], value);
@@ -48,23 +48,29 @@ struct InputGradient {
     if constexpr (sizeof(T) == 2 && !IN_FLOAT) narrowed = usual(narrowed);
     return narrowed;
   }
-  BN_INLINE bool around_caches() const { return WAY == Way::ANY ? around : !PLAIN; }
+  BN_INLINE bool around_caches() const { return PLAIN ? WAY == Way::AROUND : around; }
   BN_INLINE std::int64_t lead() const { return unaligned(out, around_caches()); }
   BN_INLINE void ask(std::int64_t i) const {
     if (cached) return;
     if (PLAIN || x) fetch(x, i + AHEAD);
     fetch(dy, i + AHEAD);
   }
-  BN_INLINE void whole(std::int64_t i, const V* k) const {
+  BN_INLINE Element dx(std::int64_t i, const V* k) const {
     V g;
-    if (!PLAIN && BN_RARE((WAY == Way::ANY && y) || kept)) {
+    if (!PLAIN && (y || kept)) {
       const Element passed = gradient<T>(dy, y, i);
       if (kept) store(kept + i, passed);
       g = as<V>(passed);
     } else {
       g = as<V>(dy + i);
     }
-    write(out + i, dx(PLAIN || !BN_RARE(!x) ? as<V>(x + i) : V{}, g, k), around_caches());
+    return dx(PLAIN || x ? as<V>(x + i) : V{}, g, k);
+  }
+  BN_INLINE void whole(std::int64_t i, const V* k) const {
+    write(out + i, dx(i, k), around_caches());
+  }
+  BN_INLINE void line(std::int64_t i, const V* k) const {
+    stream_line(out + i, [&](int step) __attribute__((always_inline)) { return dx(i + step, k); });
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     const Element passed = gradient_part<T>(dy, y, i, n);
@@ -91,11 +97,12 @@ BN_INLINE void input_gradient_as(const View& v, const Tensors& t, const Part& pa
 template <class T, class V, int count>
 BN_INLINE void input_gradient_in(const View& v, const Tensors& t, const Part& part,
                                  const typename V::Scalar* const (&of)[count]) {
-  if (t.x && !t.y && !t.out_addend && !t.stream) {
-    input_gradient_as<T, V, Way::PLAIN>(v, t, part, of);
-  } else {
-    input_gradient_as<T, V, Way::ANY>(v, t, part, of);
+  const bool plain = t.x && !t.y && !t.out_addend;
+  if constexpr (std::is_same_v<V, VectorOf<T>>) {
+    if (plain && t.stream) return input_gradient_as<T, V, Way::AROUND>(v, t, part, of);
+    if (plain) return input_gradient_as<T, V, Way::PLAIN>(v, t, part, of);
   }
+  input_gradient_as<T, V, Way::ANY>(v, t, part, of);
 }
 
 template <class T>
@@ -120,23 +127,34 @@ void input_gradient(const View& v, const Tensors& tensors, const Part& part,
   if (t.stream) stream_end();
 }
 
-// `gradient_sums` of one part while `input_gradient` writes another one of its shape, all of it in
-// float where elements are narrower than 64 bits.
+template <class T, Way WAY>
+void sums_and_input_gradient_as(const View& v, const Tensors& tensors, const Part& summed,
+                                const GradientCoefficients& k, const GradientSums& out,
+                                const Part& written) {
+  Tensors t = as_read(tensors, written);
+  if (!k.of_x) t.x = nullptr;
+  auto sum = gradient_lanes<T, SummedIn<T>, WAY == Way::AROUND>(tensors, summed, k, out);
+  if constexpr (sizeof(T) == 8) {
+    const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
+    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D, WAY>>(v, t, written, of));
+  } else {
+    const float* const of[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
+    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F, WAY>>(v, t, written, of));
+  }
+  stream_end();
+}
+
+// `gradient_sums` of one part while `input_gradient` writes another one of its shape around the caches,
+// all of it in float where elements are narrower than 64 bits; both have packed copies.
 template <class T>
 void sums_and_input_gradient(const View& v, const Tensors& tensors, const Part& summed,
                              const GradientCoefficients& k, const GradientSums& out,
                              const Part& written) {
-  Tensors t = as_read(tensors, written);
-  if (!k.of_x) t.x = nullptr;
-  auto sum = gradient_lanes<T, SummedIn<T>, true>(tensors, summed, k, out);
-  if constexpr (sizeof(T) == 8) {
-    const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
-    sum_rows(v, summed, sum, RowsBeside<T, D, 5, InputGradient<T, D, Way::BESIDE>>(v, t, written, of));
+  if (!k.of_x || tensors.relu || tensors.out_addend) {
+    sums_and_input_gradient_as<T, Way::ANY>(v, tensors, summed, k, out, written);
   } else {
-    const float* const of[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
-    sum_rows(v, summed, sum, RowsBeside<T, F, 4, InputGradient<T, F, Way::BESIDE>>(v, t, written, of));
+    sums_and_input_gradient_as<T, Way::AROUND>(v, tensors, summed, k, out, written);
   }
-  if (t.stream) stream_end();
 }
 
 }  // namespace

@@ -112,12 +112,19 @@ BN_INLINE F load(const Bfloat* p) { return unpacked(_mm256_loadu_si256((const __
 BN_INLINE __m256i packed(F f, const Half*) {
   return _mm512_cvtps_ph(f.r[0], _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
 }
-BN_INLINE __m256i packed(F f, const Bfloat*) {
-  __m512i bits = _mm512_castps_si512(f.r[0]);
-  __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
-  __m512i rounded = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
-  return upper_halves(_mm512_mask_add_epi32(rounded, odd, rounded, _mm512_set1_epi32(1)));
+BN_INLINE __m512i upper_halves(__m512i a, __m512i b) {
+  const __m512i odd = _mm512_set_epi16(63, 61, 59, 57, 55, 53, 51, 49, 47, 45, 43, 41, 39, 37, 35, 33,
+                                       31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+  return _mm512_permutex2var_epi16(a, odd, b);
 }
+// As bits, of which the upper halves are the nearest bfloat16.
+BN_INLINE __m512i rounded(F f) {
+  const __m512i bits = _mm512_castps_si512(f.r[0]);
+  const __mmask16 odd = _mm512_test_epi32_mask(bits, _mm512_set1_epi32(0x10000));
+  const __m512i sum = _mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff));
+  return _mm512_mask_add_epi32(sum, odd, sum, _mm512_set1_epi32(1));
+}
+BN_INLINE __m256i packed(F f, const Bfloat*) { return upper_halves(rounded(f)); }
 #elif BN_LEVEL == 3
 BN_INLINE F load(const Half* p) {
   return {{_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p)),
@@ -163,6 +170,10 @@ BN_INLINE void store(Half* p, F f) { _mm256_storeu_si256((__m256i*)p, packed(f, 
 BN_INLINE void store(Bfloat* p, F f) { _mm256_storeu_si256((__m256i*)p, packed(f, p)); }
 #endif
 
+// Steps that make a cache line together.
+template <class T>
+constexpr int STEPS_OF_LINE = sizeof(T) == 2 ? 2 : 1;
+
 // Write around the caches; p must be aligned to stream_alignment<T>.
 template <class T>
 constexpr int stream_alignment = sizeof(T) == 2 ? 32 : 64;
@@ -181,8 +192,23 @@ BN_INLINE void stream(T* p, V v) {
 #if BN_LEVEL >= 3
 BN_INLINE void stream(Half* p, F f) { _mm256_stream_si256((__m256i*)p, packed(f, p)); }
 BN_INLINE void stream(Bfloat* p, F f) { _mm256_stream_si256((__m256i*)p, packed(f, p)); }
+template <class T>
+BN_INLINE void stream_both(T* p, F a, F b) {
+  stream(p, a);
+  stream(p + LANES, b);
+}
+#if BN_LEVEL == 4
+BN_INLINE void stream_both(Bfloat* p, F a, F b) {
+  _mm512_stream_si512((__m512i*)p, upper_halves(rounded(a), rounded(b)));
+}
+#endif
 BN_INLINE void stream_end() { _mm_sfence(); }
 #else
+template <class T>
+BN_INLINE void stream_both(T* p, F a, F b) {
+  store(p, a);
+  store(p + LANES, b);
+}
 BN_INLINE void stream_end() {}
 #endif
 

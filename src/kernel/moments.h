@@ -73,12 +73,13 @@ BN_INLINE double middle_of(double a, double b, double c) {
   return c < low ? low : c < high ? c : high;
 }
 
-// Computes in `Key`: F (in strips) or D. PACKED ones copy all they read.
-template <class T, class V, bool PACKED = false>
+// Computes in `Key`: F (in strips) or D. PLAIN ones copy all they read.
+template <class T, class V, bool PLAIN = false>
 struct Moments {
   static constexpr bool DOUBLE = sizeof(T) == 8, STRIPS = sizeof(typename V::Scalar) == 4;
   static constexpr int SUMS = DOUBLE ? 4 : 2, KEYS = 1;  // s, q, and for double their low parts
   static constexpr std::int64_t STRIP = STRIPS ? 8 : 1 << 20;
+  using Element = T;
   using Key = V;
   using Strip = std::conditional_t<STRIPS, MomentsStrip, NoStrip>;
   struct Lanes {
@@ -97,7 +98,7 @@ struct Moments {
     BN_INLINE void fetch(std::int64_t i) const { kernel::fetch(x, i); }
     BN_INLINE void add(Lanes& to, Strip& strip, std::int64_t i, std::int64_t copied,
                        const V* key) const {
-      if (PACKED || packed) copy(packed + copied, x + i);
+      if (PLAIN || packed) copy(packed + copied, x + i);
       if constexpr (STRIPS) {
         Moments::add(strip, load(x + i), *key);
       } else {
@@ -106,7 +107,7 @@ struct Moments {
     }
     BN_INLINE void add_part(Lanes& to, Strip& strip, std::int64_t i, std::int64_t copied, int n,
                             const V* key, ScalarOf<T> fill) const {
-      if (PACKED || packed) copy_part(packed + copied, x + i, n);
+      if (PLAIN || packed) copy_part(packed + copied, x + i, n);
       const auto own = load_part<T>(x + i, n, fill);
       if constexpr (STRIPS) {
         Moments::add(strip, own, *key);
@@ -222,8 +223,8 @@ struct Moments {
   }
 };
 
-template <class T, bool PACKED = false>
-BN_INLINE Moments<T, SummedIn<T>, PACKED> moments_of(const View& v, const Tensors& t, const Part& part,
+template <class T, bool PLAIN = false>
+BN_INLINE Moments<T, SummedIn<T>, PLAIN> moments_of(const View& v, const Tensors& t, const Part& part,
                                              const Partials& out) {
   return {v, {(const T*)t.x, (T*)part.packed.x}, out};
 }

@@ -32,7 +32,7 @@ __attribute__((noinline)) void normalize_one(const Tensors& t, const Coefficient
 // One run's step, with the coefficients in `k`: mean, residual, scale, shift. PLAIN ones have no addend.
 template <class T, Way WAY>
 struct Normalizer {
-  static constexpr bool PLAIN = WAY == Way::PLAIN;
+  static constexpr bool PLAIN = WAY != Way::ANY;
   using V = VectorOf<T>;
   const T *x, *addend;
   T* out;
@@ -46,7 +46,7 @@ struct Normalizer {
         floor(set((ScalarOf<T>)(t.relu ? 0 : -__builtin_inf()))),
         around(t.stream),
         cached(t.cached) {}
-  BN_INLINE bool around_caches() const { return WAY == Way::ANY ? around : !PLAIN; }
+  BN_INLINE bool around_caches() const { return PLAIN ? WAY == Way::AROUND : around; }
   BN_INLINE std::int64_t lead() const { return unaligned(out, around_caches()); }
   BN_INLINE void ask(std::int64_t i) const {
     if (!cached) fetch(x, i + AHEAD);
@@ -56,10 +56,16 @@ struct Normalizer {
     if constexpr (sizeof(T) != 2) d = d - k[1];
     return fma(d, k[2], k[3]);
   }
-  BN_INLINE void whole(std::int64_t i, const V* k) const {
+  BN_INLINE V y(std::int64_t i, const V* k) const {
     V y = normal(load(x + i), k);
-    if (!PLAIN && BN_RARE(addend)) y = y + load(addend + i);
-    write(out + i, at_least(floor, y), around_caches());
+    if (!PLAIN && addend) y = y + load(addend + i);
+    return at_least(floor, y);
+  }
+  BN_INLINE void whole(std::int64_t i, const V* k) const {
+    write(out + i, y(i, k), around_caches());
+  }
+  BN_INLINE void line(std::int64_t i, const V* k) const {
+    stream_line(out + i, [&](int step) __attribute__((always_inline)) { return y(i + step, k); });
   }
   BN_INLINE void part(std::int64_t i, int n, const V* k) const {
     V y = normal(load_part<T>(x + i, n, 0), k);
@@ -92,26 +98,39 @@ void normalize_as(const View& v, const Tensors& t, const Part& part, const Coeff
 template <class T>
 void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
   const Tensors t = as_read(tensors, part);
-  if (t.addend || t.stream) {
+  if (t.addend) {
     normalize_as<T, Way::ANY>(v, t, part, k);
+  } else if (t.stream) {
+    normalize_as<T, Way::AROUND>(v, t, part, k);
   } else {
     normalize_as<T, Way::PLAIN>(v, t, part, k);
   }
   if (t.stream) stream_end();
 }
 
-// `moments` of one part while `normalize` writes another one of its shape, none of it careful.
-template <class T>
-void moments_and_normalize(const View& v, const Tensors& tensors, const Part& summed,
-                           const Partials& out, const Part& written, const Coefficients& k) {
+template <class T, Way WAY>
+void moments_and_normalize_as(const View& v, const Tensors& tensors, const Part& summed,
+                              const Partials& out, const Part& written, const Coefficients& k) {
   using V = VectorOf<T>;
   using S = ScalarOf<T>;
   const Tensors t = as_read(tensors, written);
   const S* const of[] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale,
                          (const S*)k.shift};
-  auto sum = moments_of<T, true>(v, tensors, summed, out);
-  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T, Way::BESIDE>>(v, t, written, of));
-  if (t.stream) stream_end();
+  auto sum = moments_of<T, WAY == Way::AROUND>(v, tensors, summed, out);
+  sum_rows(v, summed, sum, RowsBeside<T, V, 4, Normalizer<T, WAY>>(v, t, written, of));
+  stream_end();
+}
+
+// `moments` of one part while `normalize` writes another one of its shape around the caches, none of it
+// careful; both have packed copies. Narrow elements would feel it if each step asked.
+template <class T>
+void moments_and_normalize(const View& v, const Tensors& tensors, const Part& summed,
+                           const Partials& out, const Part& written, const Coefficients& k) {
+  if (tensors.addend) {
+    moments_and_normalize_as<T, Way::ANY>(v, tensors, summed, out, written, k);
+  } else {
+    moments_and_normalize_as<T, Way::AROUND>(v, tensors, summed, out, written, k);
+  }
 }
 
 }  // namespace

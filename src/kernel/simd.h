@@ -12,8 +12,8 @@
 #endif
 
 #define BN_INLINE inline __attribute__((always_inline))
-#define BN_RARE(condition) __builtin_expect(!!(condition), 0)
 #define BN_LANES(count) _Pragma("GCC unroll 8") for (int i = 0; i < (count); i++)
+#define BN_EACH(count) _Pragma("GCC unroll 8") for (int j = 0; j < (count); j++)
 
 namespace kernel {
 namespace {

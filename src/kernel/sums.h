@@ -5,12 +5,12 @@
 // the rows: no step is left half empty. Eight rows are read in turn, for many channels, so that
 // memory is read in long runs.
 //
-// What is read is copied to `part.packed` where there is one.
+// What is read is copied to `part.packed` where there is one. Steps are taken by cache lines.
 //
 // A Sum has `SUMS` sums in `Lanes`, to which its `source` adds elements with the keys of their
 // channel, `KEYS` numbers, as `Key`s; `begin` sets those before a block, `end` takes a block's sums.
-// What it adds to first is a `Strip` of at most `STRIP` steps, which then goes to the lanes: sums in
-// float of a few 16-bit elements, or nothing.
+// What it adds to first is a `Strip` of at most `STRIP` steps and the rest of a row, which then goes to
+// the lanes: sums in float of a few 16-bit elements, or nothing.
 #pragma once
 
 #include <type_traits>
@@ -90,9 +90,10 @@ BN_INLINE std::int64_t packed_row(const View& v, const Part& part, std::int64_t 
   return n * part.packed.stride + (c - part.packed.channel) * v.inner;
 }
 
-// What sum_rows does beside summing: nothing.
+// What sum_rows does beside summing: nothing. A line is as many steps as fill one.
 struct Nothing {
   BN_INLINE void begin(const Box&, std::int64_t, std::int64_t) {}
+  BN_INLINE void line() {}
   BN_INLINE void step() {}
   BN_INLINE void end() {}
 };
@@ -104,6 +105,7 @@ template <class Sum, class Beside>
 void sum_block(const View& v, const Part& part, const Box& box, std::int64_t c0, std::int64_t group,
                Sum& sum, Columns<Sum>& totals, Beside& beside) {
   using Strip = typename Sum::Strip;
+  constexpr std::int64_t LINE = STEPS_OF_LINE<typename Sum::Element> * LANES;
   typename Sum::Lanes kept[GROUP];
   Columns<Sum> lanes;
   const typename Sum::Source source = sum.source;  // its own, so that it stays in registers
@@ -126,22 +128,33 @@ void sum_block(const View& v, const Part& part, const Box& box, std::int64_t c0,
         const std::int64_t beyond = packed_row(v, part, n, c0 + c) - start;
         std::int64_t i = start + box.column, end = start + box.column_end;
         const std::int64_t ahead = n + 1 < row_end ? stride : beyond_row(n - row, c);
-        while (i + LANES <= end) {
+        while (i < end) {
           Strip strip = Strip::zero();
-          const std::int64_t strip_end = smaller(end, i + Sum::STRIP * LANES);
-          for (; i + LANES <= strip_end; i += LANES) {
+          // The rest of a row, less than a step, goes with the steps before it.
+          const std::int64_t strip_end =
+              end - i < (Sum::STRIP + 1) * LANES ? end : i + Sum::STRIP * LANES;
+          for (; i + LINE <= strip_end; i += LINE) {
+            beside.line();
+            source.fetch(i + ahead);
+            BN_EACH(LINE / LANES) {
+              const std::int64_t at = i + j * LANES;
+              source.add(own, strip, at, at + beyond, key);
+            }
+          }
+          if (i + LANES <= strip_end) {
             beside.step();
             source.fetch(i + ahead);
             source.add(own, strip, i, i + beyond, key);
+            i += LANES;
+          }
+          if (i < strip_end) {
+            beside.end();  // before what it reads is copied over
+            source.add_part(own, strip, i, i + beyond, (int)(end - i), key, sum.fill(c));
+            i = end;
           }
           settle(strip, own);
         }
         beside.end();
-        if (i < end) {
-          Strip strip = Strip::zero();
-          source.add_part(own, strip, i, i + beyond, (int)(end - i), key, sum.fill(c));
-          settle(strip, own);
-        }
       }
       kept[c] = own;
     }
