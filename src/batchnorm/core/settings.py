@@ -6,8 +6,7 @@ framework's name or default for a setting.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from batchnorm.vocabulary import Mode
 
@@ -53,6 +52,9 @@ class Settings:
             them: each has statistics of its own, while gamma, beta and the running statistics are
             shared and see the groups' average.
 
+    Attributes:
+        plain: whether this is batch normalization of the paper, without any addition.
+
     >>> Settings(channel_axes=(1,), mode=Mode.BATCH, epsilon=1e-5).groups
     1
     """
@@ -65,8 +67,8 @@ class Settings:
     renorm: Renorm | None = None
     count_offset: float = 0.0
     groups: int = 1
+    plain: bool = field(init=False, repr=False)
 
-    @cached_property
-    def plain(self) -> bool:
-        """Whether this is batch normalization of the paper, without any addition."""
-        return self.groups == 1 and self.renorm is None and not self.count_offset
+    def __post_init__(self) -> None:
+        plain = self.groups == 1 and self.renorm is None and not self.count_offset
+        object.__setattr__(self, "plain", plain)
