@@ -67,7 +67,7 @@ struct GradientLanes {
       V g;
       if (!PLAIN && y) {
         const auto passed = gradient<T>(dy, y, i);
-        if (PLAIN || packed_dy) store(packed_dy + copied, passed);
+        if (packed_dy) store(packed_dy + copied, passed);
         g = as<V>(passed);
       } else {
         if (PLAIN || packed_dy) copy(packed_dy + copied, dy + i);
@@ -148,8 +148,8 @@ struct GradientLanes {
 
 template <class T, class V, bool PLAIN = false>
 BN_INLINE GradientLanes<T, V, PLAIN> gradient_lanes(const Tensors& t, const Part& part,
-                                                     const GradientCoefficients& k,
-                                                     const GradientSums& out) {
+                                                    const GradientCoefficients& k,
+                                                    const GradientSums& out) {
   const T* y = t.relu ? (const T*)t.y : nullptr;
   return {{(const T*)t.x, (const T*)t.dy, y, (T*)part.packed.x, (T*)part.packed.dy}, k, out};
 }
