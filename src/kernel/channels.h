@@ -174,12 +174,14 @@ BN_INLINE Lanewise within(D v, double least, double most) {
 }
 BN_INLINE Lanewise fits(D v) { return (v == set(0.0)) | within(v, 0x1p-100, 0x1p100); }
 
-// Whether strips held sums, whose means these are, with `size` the root of dy_dy: all nothing, or
-// squares and products that neither overflow nor lose digits below float's least number.
-BN_INLINE Lanewise held(D dy, D dy_x, D size, D inv_std) {
+// Whether strips held sums, of which these are the means: of dy, of dy * (x - mean), and the root of
+// that of dy * dy. All nothing; or neither too large for float, nor so small that it lost digits of them;
+// where no |x| is larger than the mean, x is constant, and dy * (x - mean) nothing.
+BN_INLINE Lanewise held(D dy, D dy_d, D size, Lanewise constant) {
   const D none = set(0.0);
-  return ((dy == none) & (dy_x == none) & (size == none)) |
-         (within(size, 0x1p-55, 0x1p55) & within(size / inv_std, 0x1p-100, 0x1p100) & finite(dy_x));
+  return ((dy == none) & (dy_d == none) & (size == none)) |
+         (within(size, 0x1p-55, 0x1p55) &
+          (within(dy_d, 0x1p-100, 0x1p100) | ((dy_d == none) & constant)));
 }
 
 // dx = scale * (dy - constant + (x - mean) * slope), where `constant` and `slope` are means of dy and of
@@ -220,21 +222,23 @@ void prepare_gradient(const Statistics& s, const double* gamma, const double* co
       give(out.scale_f, i, n, usual(scale_f));
       give(out.shift_f, i, n, usual(shift_f));
       give(out.slope_f, i, n, usual(slope_f));
-      const D squares = sums ? take(sums->dy_dy, i, n) * set(share) : none;
       Lanewise enough = fits(scale);
-      if (std::is_same_v<SummedIn<T>, F> && sums) {
-        const D dy = take(sums->dy, i, n), dy_x = take(sums->dy_x, i, n);
-        enough = enough & held(dy, dy_x, root(squares), inv_std);
-      }
-      if (slope && !sums) {
-        enough = none < none;
+      if (sums) {
+        const D largest = take(sums->largest, i, n), squares = take(sums->dy_dy, i, n) * set(share);
+        if constexpr (std::is_same_v<SummedIn<T>, F>) {
+          const D dy = take(sums->dy, i, n), dy_d = take(sums->dy_x, i, n) * set(share) / inv_std;
+          enough = enough & held(dy, dy_d, root(squares), largest <= size_of(mean));
+        }
+        if (slope) {
+          const D furthest = largest + size_of(near) + size_of(mean - near + residual);
+          const D left = squares - mean_dy * mean_dy - set(2.0) * mean_dy_x * mean_dy_x;
+          const D size = root(left);  // NaN where nothing is left
+          const D taken = size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
+          enough = enough & (taken <= set(spare) * size) & fits(slope_of_dx) & fits(size * scale) &
+                   (size_of(mean) <= set(0x1p100));
+        }
       } else if (slope) {
-        const D furthest = take(sums->largest, i, n) + size_of(near) + size_of(mean - near + residual);
-        const D left = squares - mean_dy * mean_dy - set(2.0) * mean_dy_x * mean_dy_x;
-        const D size = root(left);  // NaN where nothing is left
-        const D taken = size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
-        enough = enough & (taken <= set(spare) * size) & fits(slope_of_dx) & fits(size * scale) &
-                 (size_of(mean) <= set(0x1p100));
+        enough = none < none;
       }
       give(out.in_float, i, n, enough);
     }

@@ -27,28 +27,35 @@ class PreparedGradient {
     return 3 * Scratch::padded(channels) + 5 * Scratch::padded(ceil_div(channels, 2));
   }
 
-  // As `prepare_gradient`, once more for channels where float isn't enough after again(first, end);
-  // channels that are computed alike are in float all of them, or none.
-  template <class Again>
+  // As `prepare_gradient`; channels that are computed alike are in float all of them, or none.
   void fill(const Statistics& s, const double* gamma, const double* constant, const double* slope,
-            double share, const GradientSums* sums, Index first, Index end, Again again) {
+            double share, const GradientSums* sums, Index first, Index end) {
     prepare_(s, gamma, constant, slope, share, sums, first, end, to_);
-    for (Index c = first; narrow_ && (c = first_in(false, c, end)) < end;) {
-      const Index start = c;
-      c = first_in(true, c, end);
-      if (again(start, c)) prepare_(s, gamma, constant, slope, share, sums, start, c, to_);
-    }
     for (Index c = first; narrow_ && alike_ > 1 && c < end;) {
-      const Index next = std::min((c / alike_ + 1) * alike_, end);
+      const Index next = end_of_alike(c, end);
       const bool all = all_in_float(c, next);
       for (; c < next; c++) to_.in_float[c] = all;
     }
   }
+  // As `fill`, after again(c, next) for channels [c, next) that float isn't enough for, and those
+  // computed alike: it changes the sums of the former.
+  template <class Again>
+  void fill(const Statistics& s, const double* gamma, const double* constant, const double* slope,
+            double share, const GradientSums* sums, Index first, Index end, Again again) {
+    prepare_(s, gamma, constant, slope, share, sums, first, end, to_);
+    for (Index c = first_in_double(first, end); c < end; c = first_in_double(c, end)) {
+      const Index start = std::max(c / alike_ * alike_, first);
+      while (c < end && first_in_double(c, end_of_alike(c, end)) < end_of_alike(c, end)) {
+        c = end_of_alike(c, end);
+      }
+      again(start, c);
+    }
+    fill(s, gamma, constant, slope, share, sums, first, end);
+  }
+  bool in_float(Index c) const { return to_.in_float[c]; }
   // Of 64-bit elements, which are never computed in less, this says nothing else than that.
-  bool all_in_float(Index c, Index end) const { return !narrow_ || first_in(false, c, end) == end; }
-  // The first of channels [c, end) that are narrow and written in float, or in double; or end.
-  Index first_in(bool in_float, Index c, Index end) const {
-    return std::find(to_.in_float + c, to_.in_float + end, in_float) - to_.in_float;
+  bool all_in_float(Index c, Index end) const {
+    return !narrow_ || first_in_double(c, end) == end;
   }
   GradientCoefficients with(const Statistics& s, bool of_x) const {
     return {of_x, s.mean, s.residual, to_.scale, to_.constant, to_.slope, to_.in_float,
@@ -56,6 +63,11 @@ class PreparedGradient {
   }
 
  private:
+  Index end_of_alike(Index c, Index end) const { return std::min((c / alike_ + 1) * alike_, end); }
+  Index first_in_double(Index c, Index end) const {
+    return std::find(to_.in_float + c, to_.in_float + end, false) - to_.in_float;
+  }
+
   decltype(Loops::prepare_gradient) prepare_;
   bool narrow_;
   Index alike_;

@@ -1,8 +1,8 @@
 // Sums that gradients need, over a part of a tensor: of dy, dy * (x - mean), and dy * dy. Of 16- and
 // 32-bit elements the largest |x| as well, which bounds how far x is from its mean.
 //
-// They are in double; of 16-bit elements `gradient_strips` takes eight at a time in float before that,
-// half the operations, which is enough where float is enough for dx as well: see `prepare_gradient`.
+// They are in double. Of 16-bit elements a backward takes some eight at a time in float before that, half
+// the operations, which is enough where `prepare_gradient` finds that float is.
 #pragma once
 
 #include "sums.h"
@@ -22,19 +22,6 @@ BN_INLINE VectorOf<T> gradient_part(const T* dy, const T* y, std::int64_t i, int
   return y ? where_positive(load_part<T>(y + i, n, 0), g) : g;
 }
 
-// Of 16-bit elements: sums in float of a few.
-struct GradientStrip {
-  F sums[3];
-  static BN_INLINE GradientStrip zero() {
-    const F none = set(0.0f);
-    return {{none, none, none}};
-  }
-};
-template <class Lanes>
-BN_INLINE void settle(const GradientStrip& strip, Lanes& to) {
-  BN_LANES(3) to.sums[i] = to.sums[i] + widen(strip.sums[i]);
-}
-
 // Computes in `Key`: F (in strips) or D. PLAIN ones have no ReLU, and copy all they read.
 template <class T, class V, bool PLAIN = false>
 struct GradientLanes {
@@ -44,7 +31,7 @@ struct GradientLanes {
   static constexpr std::int64_t STRIP = STRIPS ? 8 : 1 << 20;
   using Element = T;
   using Key = V;
-  using Strip = std::conditional_t<STRIPS, GradientStrip, NoStrip>;
+  using Strip = std::conditional_t<STRIPS, FloatStrip<3>, NoStrip>;
   struct Lanes {
     D sums[3];
     F largest;
@@ -154,16 +141,11 @@ BN_INLINE GradientLanes<T, V, PLAIN> gradient_lanes(const Tensors& t, const Part
   return {{(const T*)t.x, (const T*)t.dy, y, (T*)part.packed.x, (T*)part.packed.dy}, k, out};
 }
 
-template <class T, class V = D>
+template <class T, class V>
 void gradient_sums(const View& v, const Tensors& t, const Part& part, const GradientCoefficients& k,
                    const GradientSums& out) {
   auto sum = gradient_lanes<T, V>(t, part, k, out);
   sum_part(v, part, sum);
-}
-template <class T>
-constexpr decltype(Loops::gradient_strips) gradient_strips() {
-  if constexpr (std::is_same_v<SummedIn<T>, F>) return gradient_sums<T, F>;
-  return nullptr;
 }
 
 }  // namespace

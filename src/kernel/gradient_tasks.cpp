@@ -107,8 +107,7 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
   const View& v = job.view;
   Scratch scratch(PreparedGradient::doubles(v.channels));
   PreparedGradient prepared(job, scratch);
-  prepared.fill(s, gamma, constant, slope, 1, nullptr, 0, v.channels,
-                [](Index, Index) { return false; });
+  prepared.fill(s, gamma, constant, slope, 1, nullptr, 0, v.channels);
   const GradientCoefficients k = prepared.with(s, slope != nullptr);
   write_all(job, threads_for(v),
             [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
@@ -122,21 +121,31 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   const int threads = threads_for(v);
   const double share = 1 / count_of(v);
   const double *constant = batch ? sums.dy : nullptr, *slope = batch ? sums.dy_x : nullptr;
+  const SumLoop loop = loops(job).gradient_strips;
+  const bool strips = loop != loops(job).gradient_sums;
   Scratch scratch(segment_doubles(v) + PreparedGradient::doubles(v.channels) +
-                  Scratch::padded(v.channels));
+                  (strips ? 5 : 1) * Scratch::padded(v.channels));
   if (is_narrow(job)) sums.largest = scratch.take(v.channels);
   PreparedGradient prepared(job, scratch);
   const GradientCoefficients k = prepared.with(s, slope != nullptr);
-  const auto strips = loops(job).gradient_strips;
-  const SumLoop loop = strips ? strips : loops(job).gradient_sums;
-  // Sums in float are taken once more in double where float is not enough.
-  auto again = [&](Index c, Index end) {
-    if (!strips) return false;
-    sum_channels(loops(job).gradient_sums, job, s, sums, {c, end, 0, v.blocks, false, {}});
-    return true;
+  double* exact[4] = {};
+  for (int j = 0; strips && j < 4; j++) exact[j] = scratch.take(v.channels);
+  // Sums in strips are taken once more in double where float is not enough, and only there: what one
+  // channel holds changes nothing in another.
+  auto again = [&](Index first, Index end) {
+    const GradientSums more = {exact[0], exact[1], exact[2], exact[3]};
+    sum_channels(loops(job).gradient_sums, job, s, more, {first, end, 0, v.blocks, false, {}});
+    double* const to[] = {sums.dy, sums.dy_x, sums.dy_dy, sums.largest};
+    for (Index c = first; c < end; c++) {
+      for (int j = 0; j < 4 && !prepared.in_float(c); j++) to[j][c] = exact[j][c];
+    }
   };
   auto fill = [&](Index c, Index end) {
-    prepared.fill(s, gamma, constant, slope, share, &sums, c, end, again);
+    if (strips) {
+      prepared.fill(s, gamma, constant, slope, share, &sums, c, end, again);
+    } else {
+      prepared.fill(s, gamma, constant, slope, share, &sums, c, end);
+    }
   };
   auto prepare = [&](const Part& part) {
     fill(part.channel, part.channel_end);

@@ -13,7 +13,7 @@ namespace {
 
 template <class T>
 constexpr Loops loops() {
-  return {moments<T>, join<T>, normalize<T>, gradient_sums<T>, gradient_strips<T>(),
+  return {moments<T>, join<T>, normalize<T>, gradient_sums<T, D>, gradient_sums<T, SummedIn<T>>,
           input_gradient<T>, moments_and_normalize<T>, sums_and_input_gradient<T>, conclude<T>,
           prepare<T>, finish_sums<T>, prepare_gradient<T>, mark_cancelled<T>};
 }

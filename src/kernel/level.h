@@ -12,7 +12,7 @@ struct Loops {
   void (*normalize)(const View&, const Tensors&, const Part&, const Coefficients&);
   void (*gradient_sums)(const View&, const Tensors&, const Part&, const GradientCoefficients&,
                         const GradientSums&);
-  // The same of 16-bit elements in strips of float; null where there is none.
+  // The same, of 16-bit elements in strips of float where there are some.
   void (*gradient_strips)(const View&, const Tensors&, const Part&, const GradientCoefficients&,
                           const GradientSums&);
   void (*input_gradient)(const View&, const Tensors&, const Part&, const GradientCoefficients&);

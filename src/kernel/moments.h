@@ -57,17 +57,6 @@ void join(const Partials& total, double count, const Partials& more, double more
   }
 }
 
-// Of 16-bit elements: sums in float of a few d = x - shift and d * d.
-struct MomentsStrip {
-  F s, q;
-  static BN_INLINE MomentsStrip zero() { return {set(0.0f), set(0.0f)}; }
-};
-template <class Lanes>
-BN_INLINE void settle(const MomentsStrip& strip, Lanes& to) {
-  to.sums[0] = to.sums[0] + widen(strip.s);
-  to.sums[1] = to.sums[1] + widen(strip.q);
-}
-
 BN_INLINE double middle_of(double a, double b, double c) {
   const double low = a < b ? a : b, high = a < b ? b : a;
   return c < low ? low : c < high ? c : high;
@@ -81,7 +70,7 @@ struct Moments {
   static constexpr std::int64_t STRIP = STRIPS ? 8 : 1 << 20;
   using Element = T;
   using Key = V;
-  using Strip = std::conditional_t<STRIPS, MomentsStrip, NoStrip>;
+  using Strip = std::conditional_t<STRIPS, FloatStrip<2>, NoStrip>;
   struct Lanes {
     D sums[SUMS];
     BN_INLINE D sum(int j) const { return sums[j]; }
@@ -146,10 +135,10 @@ struct Moments {
   }
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const { return (ScalarOf<T>)keys[0][c]; }
 
-  static BN_INLINE void add(MomentsStrip& to, F x, F shift) {
+  static BN_INLINE void add(FloatStrip<2>& to, F x, F shift) {
     const F d = x - shift;
-    to.s = to.s + d;
-    to.q = fma(d, d, to.q);
+    to.sums[0] = to.sums[0] + d;
+    to.sums[1] = fma(d, d, to.sums[1]);
   }
   static BN_INLINE void add(Lanes& to, D x, D shift) {
     const D d = x - shift;
@@ -224,8 +213,8 @@ struct Moments {
 };
 
 template <class T, bool PLAIN = false>
-BN_INLINE Moments<T, SummedIn<T>, PLAIN> moments_of(const View& v, const Tensors& t, const Part& part,
-                                             const Partials& out) {
+BN_INLINE Moments<T, SummedIn<T>, PLAIN> moments_of(const View& v, const Tensors& t,
+                                                    const Part& part, const Partials& out) {
   return {v, {(const T*)t.x, (T*)part.packed.x}, out};
 }
 

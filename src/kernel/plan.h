@@ -183,7 +183,7 @@ struct Overlap {
   }
 
   // sum(part); finish(part), which gives what write(part, k) needs; both(part, before, k): the sums
-  // of one and the writing of the other, false where that can't be.
+  // of one and the writing of the other, both with copies, false where that can't be.
   template <class Sum, class Finish, class Write, class Both>
   void run(const View& v, int threads, Sum sum, Finish finish, Write write, Both both) const {
     auto item = [&](Index i) {
@@ -195,7 +195,7 @@ struct Overlap {
       for (Index turn = first + 1; turn < end; turn++) {
         const Part next = part(v, memory, turn);
         const bool same = next.channel_end - next.channel == before.channel_end - before.channel;
-        if (!same || !both(next, before, k)) {
+        if (!memory || !same || !both(next, before, k)) {
           write(before, k);
           sum(next);
         }

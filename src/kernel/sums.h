@@ -5,7 +5,7 @@
 // the rows: no step is left half empty. Eight rows are read in turn, for many channels, so that
 // memory is read in long runs.
 //
-// What is read is copied to `part.packed` where there is one. Steps are taken by cache lines.
+// What is read is copied to `part.packed` where there is one. Along rows steps are taken by cache lines.
 //
 // A Sum has `SUMS` sums in `Lanes`, to which its `source` adds elements with the keys of their
 // channel, `KEYS` numbers, as `Key`s; `begin` sets those before a block, `end` takes a block's sums.
@@ -34,6 +34,21 @@ struct NoStrip {
 template <class Lanes>
 BN_INLINE void settle(const NoStrip&, Lanes&) {}
 
+// Of 16-bit elements: sums in float of a few, which belong to the first `count` of the lanes.
+template <int count>
+struct FloatStrip {
+  F sums[count];
+  static BN_INLINE FloatStrip zero() {
+    FloatStrip strip;
+    BN_LANES(count) strip.sums[i] = set(0.0f);
+    return strip;
+  }
+};
+template <int count, class Lanes>
+BN_INLINE void settle(const FloatStrip<count>& strip, Lanes& to) {
+  BN_LANES(count) to.sums[i] = to.sums[i] + widen(strip.sums[i]);
+}
+
 // A Sum's lanes as plain numbers: sums[j][i].
 template <class Sum>
 struct Columns {
@@ -51,8 +66,8 @@ struct Nothing {
   BN_INLINE void end() {}
 };
 
-// The sums of a block's channels [c0, c0 + group). `beside` takes a step of its own before each step of
-// the sums: its `begin` gets the row's box, its outer index and its channel, counted from the part's
+// The sums of a block's channels [c0, c0 + group). `beside` takes a line or step of its own before each
+// of the sums: its `begin` gets the row's box, its outer index and its channel, counted from the part's
 // first.
 template <class Sum, class Beside>
 void sum_block(const View& v, const Part& part, const Box& box, std::int64_t c0, std::int64_t group,

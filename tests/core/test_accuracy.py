@@ -364,6 +364,69 @@ def test_16_bit_gradients_have_sums_with_the_digits_of_float32(
     assert (difference <= bound).all()
 
 
+LEVELS = [name for name in kernel.IMPLEMENTATIONS if name != "reference"]
+
+
+def sums_of_gradients(x, dy, settings):
+    """dgamma and dbeta, how far they are from the truth, in parts of the sums of magnitudes."""
+    running = core.Running(np.zeros(x.shape[1], SINGLE), np.ones(x.shape[1], SINGLE))
+    _, _, saved = core.forward(x, None, None, running, settings)
+    _, dgamma, dbeta = core.backward(saved, dy)
+    rows, g = (np.moveaxis(a, 1, 0).reshape(a.shape[1], -1).astype(np.longdouble) for a in (x, dy))
+    mean, inv_std = (v[:, None].astype(np.longdouble) for v in (saved.mean, saved.inv_std))
+    terms = g * ((rows - mean - saved.residual[:, None]) * inv_std)
+    apart = (np.abs(dgamma - terms.sum(1)), np.abs(dbeta - g.sum(1)))
+    size = (np.abs(terms).sum(1), np.abs(g).sum(1))
+    return (dgamma, dbeta), [a / np.where(b == 0, 1, b) for a, b in zip(apart, size, strict=True)]
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize(
+    ("mode", "epsilon", "size", "dy_size"),
+    [
+        (Mode.BATCH, 1e-12, 1e-31, 1e-14),
+        (Mode.BATCH, 1e-30, 1e-32, 1e-12),
+        (Mode.BATCH, 1e-30, 1e-33, 1e-13),
+        (Mode.RUNNING, 1e-5, 1e-32, 1e-12),
+        (Mode.RUNNING, 1e-5, 1e30, 1e12),
+        (Mode.RUNNING, 1e-5, 0, 1),
+        (Mode.RUNNING, 1e-5, 1, 0),
+    ],
+)
+def test_bfloat16_products_that_float32_does_not_hold_are_summed(
+    mode, epsilon, size, dy_size, name, monkeypatch
+):
+    use(monkeypatch, kernel.IMPLEMENTATIONS[name])
+    x, dy = (
+        (normal(8000, i).reshape(8, 4, 250) * s).astype(BFLOAT)
+        for i, s in ((0, size), (1, dy_size))
+    )
+    _, errors = sums_of_gradients(x, dy, core.Settings((1,), mode, epsilon))
+    assert max(error.max() for error in errors) <= 2.0**-28
+
+
+@pytest.mark.parametrize("name", LEVELS)
+@pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT], ids=str)
+@pytest.mark.parametrize(
+    "shape", [(16, 203, 33, 31), (5, 17, 250, 230), (20000, 70), (64, 24, 7, 7), (8000, 2, 7, 7)]
+)
+def test_16_bit_sums_are_exact_in_each_channel_whatever_the_others_hold(
+    shape, dtype, name, monkeypatch
+):
+    use(monkeypatch, kernel.IMPLEMENTATIONS[name])
+    draw = np.random.default_rng(5)
+    x, dy = (draw.standard_normal(shape, SINGLE).astype(dtype) for _ in range(2))
+    settings = core.Settings((1,), Mode.BATCH, EPSILON)
+    usual, errors = sums_of_gradients(x, dy, settings)
+    assert max(error.max() for error in errors) <= 2.0**-26
+    dy[:, 1] = 0.7  # of which nothing is left
+    others = np.arange(shape[1]) != 1
+    found, errors = sums_of_gradients(x, dy, settings)
+    assert errors[1][1] <= 2.0**-50
+    for before, after in zip(usual, found, strict=True):
+        np.testing.assert_array_equal(before[others], after[others])
+
+
 @pytest.mark.parametrize("name", kernel.IMPLEMENTATIONS)
 @pytest.mark.parametrize("dtype", [np.dtype(np.float16), BFLOAT, np.dtype(SINGLE)], ids=str)
 def test_an_infinite_gamma_leaves_every_value_on_its_side_of_the_mean(name, dtype, monkeypatch):

@@ -3,6 +3,9 @@
 And that neither this nor what is computed in float depends on how threads share them out.
 """
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from levels import use
@@ -113,3 +116,34 @@ def test_threads_and_levels_do_not_change_a_bit(shape, dtype, monkeypatch):
     finally:
         bn.set_num_threads(threads)
     assert len(results) == 1
+
+
+WITHOUT_MEMORY = """
+import resource
+import numpy as np
+import batchnorm as bn
+from batchnorm import core
+from batchnorm.vocabulary import Mode, as_dtype
+
+bn.set_num_threads(1)
+x = np.random.default_rng(0).standard_normal((32, 64, 32, 32), np.float32).astype(as_dtype("{}"))
+settings = core.Settings((1,), Mode.BATCH, 1e-5)
+y, dx = np.zeros_like(x), np.zeros_like(x)
+small = x[:1, :, :2, :2].copy()
+core.backward(core.forward(small, None, None, None, settings)[2], small)
+pages = int(open("/proc/self/statm").read().split()[0])
+most = resource.getrlimit(resource.RLIMIT_AS)[1]
+resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 20), most))
+saved = core.forward(x, None, None, None, settings, out=y)[2]
+_, dgamma, _ = core.backward(saved, x, out=dx)
+resource.setrlimit(resource.RLIMIT_AS, (most, most))
+assert abs(dgamma / (x.size / 64) - 1).max() < 0.05, dgamma
+assert abs(y.astype(float).std() - 1) < 1e-2
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_where_there_is_no_memory_for_copies_there_are_none(dtype):
+    code = WITHOUT_MEMORY.format(dtype)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -244,9 +244,9 @@ def backward(
         out_addend: array that becomes the gradient of `addend`: dy where the ReLU let it through.
 
     Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
-    Dtypes: sums are taken in float64 (of 16-bit elements the kernel adds eight at a time in float32
-        before that, but where dy nearly cancels); dgamma and dbeta stay so, dx is within README's
-        bounds.
+    Dtypes: sums are taken in float64 (of 16-bit elements the kernel adds some eight at a time in
+        float32 before that, where float32 has the digits for it); dgamma and dbeta stay so, dx is
+        within README's bounds.
 
     Raises:
         ValueError: dy has another shape than x.

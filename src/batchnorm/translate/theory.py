@@ -18,7 +18,7 @@ in a narrower type than the statistics, of unit roundoff v, add what the core pr
 
     y                                8 v max(|y|, |y - beta|, 2^-20 |gamma|)
     dx                               8 v max|dx|, of the channel
-    sums of gradients                8 w Σ|term|, w the unit roundoff in which few are summed first
+    sums of gradients               10 w Σ|term|, w the unit roundoff in which few are summed first
 
 A result is rounded once to its dtype, which adds u |result|, u the unit roundoff of that dtype: the
 proof does that, which knows the dtypes. δf = 2 e: momentum and 1 - momentum can't both be exact in
@@ -108,7 +108,7 @@ class Theory:
         y_error = np.abs(g) * z_error + 4 * e * (np.abs(g * z) + np.abs(b))
         largest = np.maximum(np.maximum(np.abs(z * g + b), np.abs(z * g)), 2.0**-20 * np.abs(g))
         y = Value(z * g + b, y_error + 8 * self.loops * largest)
-        size, few = np.abs(dy), 8 * self.sums
+        size, few = np.abs(dy), 10 * self.sums
         dbeta = Value(dy.sum(axis=1), (n * e + few) * size.sum(axis=1))
         dgamma = Value(
             (dy * z).sum(axis=1),
