@@ -3,6 +3,7 @@
 And that neither this nor what is computed in float depends on how threads share them out.
 """
 
+import os
 import subprocess
 import sys
 
@@ -142,6 +143,10 @@ assert abs(y.astype(float).std() - 1) < 1e-2
 """
 
 
+@pytest.mark.skipif(
+    not os.environ.keys().isdisjoint({"TSAN_OPTIONS", "ASAN_OPTIONS"}),
+    reason="a sanitizer takes address space as it goes",
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_where_there_is_no_memory_for_copies_there_are_none(dtype):
     code = WITHOUT_MEMORY.format(dtype)
