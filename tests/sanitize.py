@@ -79,6 +79,18 @@ def build(kind: str, compiler: str) -> Path:
     return package.parent
 
 
+def revision() -> str:
+    """The commit that last changed the kernel, and whether its files have changed since."""
+    asked = [["log", "-1", "--format=%h"], ["status", "--porcelain"]]
+    said = [
+        subprocess.run(
+            ["git", *of, "--", "src/kernel"], cwd=ROOT, capture_output=True, text=True
+        ).stdout.strip()
+        for of in asked
+    ]
+    return f"{said[0] or 'unknown'}{', and changes since' * bool(said[1])}"
+
+
 def surroundings(kind: str, compiler: str, path: Path) -> dict[str, str]:
     """The environment of a Python that gets that build, its reports going to files."""
     *_, runtime, options = KINDS[kind]
@@ -137,7 +149,7 @@ def main() -> int:
         "# Sanitizers\n",
         "Written by `python -m tests.sanitize --report docs/sanitizers.md`.\n",
         f"{datetime.now(UTC):%Y-%m-%d}, {version.splitlines()[0]}, Python "
-        f"{platform.python_version()}, {os.cpu_count()} processors.\n",
+        f"{platform.python_version()}, {os.cpu_count()} processors; the kernel of {revision()}.\n",
         *(f"- {used}: {', '.join(tests)}" for used, tests, *_ in KINDS.values()),
         "",
         "| build | tests | reports | build (s) | tests (s) |",

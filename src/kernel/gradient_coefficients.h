@@ -31,11 +31,7 @@ class PreparedGradient {
   void fill(const Statistics& s, const double* gamma, const double* constant, const double* slope,
             double share, const GradientSums* sums, Index first, Index end) {
     prepare_(s, gamma, constant, slope, share, sums, first, end, to_);
-    for (Index c = first; narrow_ && alike_ > 1 && c < end;) {
-      const Index next = end_of_alike(c, end);
-      const bool all = all_in_float(c, next);
-      for (; c < next; c++) to_.in_float[c] = all;
-    }
+    agree(first, end);
   }
   // As `fill`, after again(c, next) for channels [c, next) that float isn't enough for, and those
   // computed alike: it changes the sums of the former.
@@ -49,8 +45,9 @@ class PreparedGradient {
         c = end_of_alike(c, end);
       }
       again(start, c);
+      prepare_(s, gamma, constant, slope, share, sums, start, c, to_);
     }
-    fill(s, gamma, constant, slope, share, sums, first, end);
+    agree(first, end);
   }
   bool in_float(Index c) const { return to_.in_float[c]; }
   // Of 64-bit elements, which are never computed in less, this says nothing else than that.
@@ -63,6 +60,13 @@ class PreparedGradient {
   }
 
  private:
+  void agree(Index first, Index end) {
+    for (Index c = first; narrow_ && alike_ > 1 && c < end;) {
+      const Index next = end_of_alike(c, end);
+      const bool all = all_in_float(c, next);
+      for (; c < next; c++) to_.in_float[c] = all;
+    }
+  }
   Index end_of_alike(Index c, Index end) const { return std::min((c / alike_ + 1) * alike_, end); }
   Index first_in_double(Index c, Index end) const {
     return std::find(to_.in_float + c, to_.in_float + end, false) - to_.in_float;

@@ -56,16 +56,16 @@ BN_INLINE F unpacked(__m256i bits, const Bfloat*) {
   return {_mm512_castsi512_ps(
       _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, upper, _mm512_castsi256_si512(bits)))};
 }
-constexpr __mmask32 UPPER_HALF = 0xffff0000;
+BN_INLINE __m512i odd_words() {
+  return _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
+                          31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
+}
 BN_INLINE __m512i upper_halves(__m512i a, __m512i b) {
-  const __m512i odd = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
-                                       31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
-  return _mm512_mask_permutexvar_epi16(_mm512_permutexvar_epi16(odd, a), UPPER_HALF, odd, b);
+  const __m512i low = _mm512_permutexvar_epi16(odd_words(), a);
+  return _mm512_mask_permutexvar_epi16(low, 0xffff0000, odd_words(), b);
 }
 BN_INLINE __m256i upper_halves(__m512i bits) {
-  const __m512i odd = _mm512_set_epi16(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1,
-                                       31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1);
-  return _mm512_castsi512_si256(_mm512_permutexvar_epi16(odd, bits));
+  return _mm512_castsi512_si256(_mm512_permutexvar_epi16(odd_words(), bits));
 }
 BN_INLINE F load(const Half* p) { return unpacked(_mm256_loadu_si256((const __m256i*)p), p); }
 BN_INLINE F load(const Bfloat* p) { return unpacked(_mm256_loadu_si256((const __m256i*)p), p); }

@@ -67,7 +67,7 @@ class Settings:
     renorm: Renorm | None = None
     count_offset: float = 0.0
     groups: int = 1
-    plain: bool = field(init=False, repr=False)
+    plain: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         plain = self.groups == 1 and self.renorm is None and not self.count_offset
