@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 import numpy as np
@@ -18,24 +20,51 @@ from batchnorm.core import kernel
 from batchnorm.measure import TASKS, ratio
 from benchmarks import rows as shape_files
 from benchmarks.frameworks import FRAMEWORKS
-from benchmarks.table import Row, data, label, plot, summary, table
+from benchmarks.machine import Steal, processor
+from benchmarks.results import Results
+from benchmarks.table import Row, label
 from benchmarks.turns import Contender, measure
 
 LEVELS = list(kernel.IMPLEMENTATIONS)
 
 
-def processor() -> str:
-    """The processor's own name, its caches and vectors, as far as the system says."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    named = (line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line)
-    caches = Path("/sys/devices/system/cpu/cpu0/cache")
-    sizes = [
-        f"L{(one / 'level').read_text().strip()} {(one / 'size').read_text().strip()}"
-        for one in sorted(caches.glob("index*"))
-        if (one / "type").read_text().strip() != "Instruction"
-    ]
-    vectors = ["AVX-512"] if "avx512f" in text else []
-    return ", ".join([next(named, platform.machine()), *vectors, *sizes])
+def kernel_digest() -> str:
+    """Of the compiled kernel's file: rows of two kernels don't belong into one table."""
+    module = sys.modules.get("batchnorm._kernel")
+    file = getattr(module, "__file__", None)
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:12] if file else "none"
+
+
+def settle(wanted: tuple[str, ...], threads: int) -> list[Contender]:
+    """Ours and the frameworks that can be had, each with its version."""
+    found = [Contender("ours", threads)]
+    for name in FRAMEWORKS:
+        if wanted and name not in wanted:
+            continue
+        one = Contender(name, threads)
+        answer = one.ask("versions")
+        if "error" in answer:
+            one.stop()
+            print(f"left out: {answer['error']}", file=sys.stderr)
+        else:
+            one.package, one.version = answer["package"], answer["version"]
+            found.append(one)
+    return found
+
+
+def begun(out: Path | None, setting: dict[str, Any], resume: bool) -> Results:
+    """What --out holds already, or nothing."""
+    if not resume:
+        return Results(setting, f"{datetime.now(UTC):%Y-%m-%d}")
+    if out is None or not (out / "times.json").exists():
+        raise click.UsageError(f"--resume needs --out with the times.json of a run, not {out}")
+    found = Results.read(out)
+    other = [name for name in setting if found.setting.get(name) != setting[name]]
+    if other:
+        raise click.UsageError(
+            f"{out} was measured with another {', '.join(other)}; without --resume it is replaced"
+        )
+    return found
 
 
 @click.command()
@@ -49,6 +78,15 @@ def processor() -> str:
     "--threads", default=bn.get_num_threads, type=click.IntRange(1), help="For all alike."
 )
 @click.option("--out", type=click.Path(path_type=Path), help="Folder of the results.")
+@click.option("--resume", is_flag=True, help="Keep the rows that --out has of this very setting.")
+@click.option(
+    "--steal",
+    "most_steal",
+    default=100.0,
+    show_default=True,
+    type=click.FloatRange(0, 100),
+    help="With --resume: keep no row during which a hypervisor took more percent than this.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print all times as JSON, not the table.")
 def main(
     shapes: tuple[str, ...],
@@ -59,6 +97,8 @@ def main(
     seconds: float,
     threads: int,
     out: Path | None,
+    resume: bool,
+    most_steal: float,
     as_json: bool,
 ) -> None:
     """Measure tasks x contenders x shapes, and write table.md, times.json and plot.png to --out.
@@ -67,9 +107,8 @@ def main(
     process of its own, and all take turns, with a pause between them. Times mean little from one
     run to the next: the table holds medians and quartiles of ratios within a round.
     """
-    start = time.monotonic()
     names = shapes or sorted(path.stem for path in shape_files.SHAPES.glob("*.txt"))
-    cases = [(name, case) for name in names for case in shape_files.read(name)]
+    cases = [(Path(name).stem, case) for name in names for case in shape_files.read(name)]
     cases = [(name, case) for name, case in cases if not tasks or case.task in tasks]
     cases = [(name, case) for name, case in cases if pattern in label(case)]
     unknown = set(wanted) - set(LEVELS) - set(FRAMEWORKS)
@@ -77,53 +116,41 @@ def main(
         known = ", ".join([*LEVELS, *FRAMEWORKS])
         raise click.UsageError(f"no row is left, or {sorted(unknown)} is none of {known}")
     levels = [LEVELS[0], *(name for name in LEVELS[1:] if not wanted or name in wanted)]
-    contenders = [Contender("ours", threads)]
-    for name in FRAMEWORKS:
-        one = Contender(name, threads)
-        found = one.ask("versions") if not wanted or name in wanted else {"error": ""}
-        if "error" not in found:
-            one.package, one.version = found["package"], found["version"]
-            contenders.append(one)
-            continue
-        one.stop()
-        if found["error"]:
-            print(f"left out: {found['error']}", file=sys.stderr)
-    rows = []
-    for number, (file, case) in enumerate(cases, 1):
-        times, notes = measure(case, contenders, levels, rounds, seconds)
+    contenders = settle(wanted, threads)
+    versions = [f"Python {platform.python_version()}", f"numpy {np.__version__}"]
+    versions += [f"{one.package} {one.version}" for one in contenders[1:]]
+    setting = {"processor": processor(), "processors": os.cpu_count(), "threads": threads}
+    setting |= {"versions": versions, "kernel": kernel_digest(), "levels": levels}
+    setting |= {"rounds": rounds, "seconds": seconds}
+    results = begun(out, setting, resume)
+    left = [key for key in cases if key not in results.rows or results.rows[key].steal > most_steal]
+    print(f"{len(left)} of {len(cases)} rows to measure", file=sys.stderr)
+    start = time.monotonic()
+    for number, (file, case) in enumerate(left, 1):
+        before = time.monotonic()
+        with Steal() as taken:
+            times, notes = measure(case, contenders, levels, rounds, seconds)
         if "limit" not in times or levels[0] not in times:
             raise click.ClickException(f"{label(case)}: our own kernel fails: {notes}")
-        rows.append(Row(case, times, notes, Path(file).stem))
+        results.rows[file, case] = Row(case, times, notes, file, taken.percent)
+        results.rows = {k: results.rows[k] for k in cases if k in results.rows} | results.rows
+        results.seconds += time.monotonic() - before
+        if out is not None:
+            results.write(out)
         middle = ratio(times, levels[0], "limit")[0]
-        left = (time.monotonic() - start) / number * (len(cases) - number)
-        progress = f"{number}/{len(cases)} {case.task} {label(case)}: {middle:.2f} x limit"
-        print(f"{progress}, {left / 60:.0f} min left", file=sys.stderr, flush=True)
+        minutes = (time.monotonic() - start) / number * (len(left) - number) / 60
+        progress = f"{number}/{len(left)} {case.task} {label(case)}: {middle:.2f} x limit"
+        print(f"{progress}, {minutes:.0f} min left", file=sys.stderr, flush=True)
         for name, text in notes.items():
             print(f"    {name}: {text}", file=sys.stderr)
     for one in contenders:
         one.stop()
-    versions = [f"{one.package} {one.version}" for one in contenders[1:]]
-    about = (
-        f"{datetime.now(UTC):%Y-%m-%d}; {processor()}; {threads} threads of {os.cpu_count()} "
-        f"processors; Python {platform.python_version()}, numpy {np.__version__}, "
-        f"{', '.join(versions)}; {(time.monotonic() - start) / 60:.0f} minutes."
-    )
-    text = (
-        f"# Benchmarks\n\n{about}\n\nMedians (quartiles) of ratios over up to {rounds} rounds, in "
-        f"which all took turns, each after a pause and one call that isn't timed. Ours is "
-        f"{levels[0]}, which writes into a given output.\n"
-        f"`limit` is a plain loop that moves just the tensors named.\n\n{summary(rows)}\n\n"
-        f"{table(rows)}\n"
-    )
     if out is not None:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / "table.md").write_text(text)
-        (out / "times.json").write_text(json.dumps({"about": about, "rows": data(rows)}) + "\n")
         try:
-            plot(rows, out / "plot.png")
+            results.draw(out)
         except ImportError:
             print("no plot: matplotlib is not installed", file=sys.stderr)
-    print(json.dumps({"about": about, "rows": data(rows)}) if as_json else text)
+    print(json.dumps(results.data) if as_json else results.text)
 
 
 if __name__ == "__main__":

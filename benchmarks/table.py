@@ -1,11 +1,10 @@
-"""What was measured as Markdown, as data and as a picture. Not here: measuring (`turns.py`)."""
+"""Rows as Markdown and as a picture. Not here: measuring (`turns.py`), files (`results.py`)."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -13,19 +12,20 @@ from batchnorm.core import kernel
 from batchnorm.measure import TASKS, Case, ratio
 from batchnorm.vocabulary import Array
 
-__all__ = ["Row", "data", "label", "plot", "summary", "table"]
+__all__ = ["Row", "label", "plot", "summary", "table"]
 
 LARGE = 8 << 20  # bytes above which the limit is memory's
 
 
 @dataclass
 class Row:
-    """One row: its times by contender, and why others have none."""
+    """One row: its times by contender, why others have none, and the percentage the host took."""
 
     case: Case
     times: dict[str, Array]
     notes: dict[str, str] = field(default_factory=dict)
     file: str = ""
+    steal: float = 0.0
 
     @property
     def ours(self) -> str:
@@ -64,6 +64,7 @@ def table(rows: list[Row]) -> str:
     """Every row: ours by the limit, the others by ours."""
     names = columns(rows)
     head = ["task", "row", "moves", "limit (ms)", "ours / limit", *(f"{n} / ours" for n in names)]
+    head.append("steal (%)")
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for row in rows:
         cells = [row.case.task, label(row.case), " ".join(row.case.moves)]
@@ -74,6 +75,7 @@ def table(rows: list[Row]) -> str:
                 cells.append(f"{middle:.2f} ({low:.2f}–{high:.2f})")
             else:
                 cells.append("")
+        cells.append(f"{row.steal:.0f}")
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -116,19 +118,6 @@ def _summary(rows: list[Row]) -> str:
                 f"({label(worst.case)}); below 1 in {slower} of {len(met)} rows"
             )
     return "\n".join(lines)
-
-
-def data(rows: list[Row]) -> list[dict[str, Any]]:
-    """All times, as JSON has it."""
-    return [
-        {
-            **asdict(row.case),
-            "ours": row.ours,
-            "seconds": {name: times.tolist() for name, times in row.times.items()},
-            "notes": row.notes,
-        }
-        for row in rows
-    ]
 
 
 def plot(rows: list[Row], path: Path) -> None:
