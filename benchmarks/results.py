@@ -15,6 +15,7 @@ import numpy as np
 from batchnorm.cli.output import replace_text
 from batchnorm.measure import Case
 from benchmarks.table import Row, plot, summary, table
+from benchmarks.turns import MORE, SMALL
 
 __all__ = ["Results"]
 
@@ -61,8 +62,9 @@ class Results:
         rows = list(self.rows.values())
         return (
             f"# Benchmarks\n\n{self.about}\n\nMedians (quartiles) of ratios over up to "
-            f"{self.setting['rounds']} rounds, in which all took turns, each after a pause and one "
-            f"call that isn't timed. Ours is {rows[0].ours}, which writes into a given output.\n"
+            f"{self.setting['rounds']} rounds ({MORE} times as many below {SMALL >> 20} MiB), in "
+            f"which all took turns, each after a pause and one call that isn't timed. Ours is "
+            f"{rows[0].ours}, which writes into a given output.\n"
             f"`limit` is a plain loop that moves just the tensors named; `steal` is the share of "
             f"the processors' time that the host gave to others during the row.\n\n"
             f"{summary(rows)}\n\n{table(rows)}\n"

@@ -42,8 +42,7 @@ class Row:
     @property
     def large(self) -> bool:
         """Whether x is over 8 MB."""
-        bytes_each = {"float64": 8, "float32": 4}.get(self.case.dtype, 2)
-        return math.prod(self.case.shape) * bytes_each > LARGE
+        return self.case.nbytes > LARGE
 
 
 def label(case: Case) -> str:

@@ -7,6 +7,7 @@ a ratio of two contenders that took turns does. Not here: other frameworks (`ben
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class Case:
         """The shape in the order of memory."""
         n, c, *rest = self.shape
         return (n, c, *rest) if self.layout == "first" else (n, *rest, c)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of x."""
+        return math.prod(self.shape) * as_dtype(self.dtype).itemsize
 
     def draw(self, seed: int = 0) -> Array:
         """Values in this row's layout."""
