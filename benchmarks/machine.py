@@ -5,21 +5,25 @@ from __future__ import annotations
 import platform
 from pathlib import Path
 
-__all__ = ["Steal", "processor"]
+__all__ = ["Steal", "name", "processor"]
+
+
+def name() -> str:
+    """The processor's own name, or its kind."""
+    named = (line for line in _cpuinfo().splitlines() if line.startswith("model name"))
+    return next((line.partition(":")[2].strip() for line in named), platform.machine())
 
 
 def processor() -> str:
-    """The processor's own name, its caches and vectors, as far as the system says."""
-    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
-    named = (line.partition(":")[2].strip() for line in text.splitlines() if "model name" in line)
+    """Its name, caches and vectors, as far as the system says."""
     caches = Path("/sys/devices/system/cpu/cpu0/cache")
     sizes = [
         f"L{(one / 'level').read_text().strip()} {(one / 'size').read_text().strip()}"
         for one in sorted(caches.glob("index*"))
         if (one / "type").read_text().strip() != "Instruction"
     ]
-    vectors = ["AVX-512"] if "avx512f" in text else []
-    return ", ".join([next(named, platform.machine()), *vectors, *sizes])
+    vectors = ["AVX-512"] if "avx512f" in _cpuinfo() else []
+    return ", ".join([name(), *vectors, *sizes])
 
 
 class Steal:
@@ -37,6 +41,11 @@ class Steal:
     def __exit__(self, *_: object) -> None:
         taken, all_ = (after - before for after, before in zip(_ticks(), self._start, strict=True))
         self.percent = 100 * taken / max(all_, 1)
+
+
+def _cpuinfo() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
 
 
 def _ticks() -> tuple[int, int]:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import copy
 import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import torch
 from torch import nn
 
 import batchnorm as bn
+from benchmarks import machine
 
 RATE = 0.01
 INPUTS = [(8, 96), (16, 224)]  # images and the pixels of a side
@@ -190,7 +190,7 @@ def report(arguments: argparse.Namespace) -> str:
         "",
         f"`python -m benchmarks.resnet50_step --steps {arguments.steps} --rounds "
         f"{arguments.rounds} {asked}`: torch {torch.__version__}, batchnorm {bn.__version__}, "
-        f"{processor()}, 2 threads, float32.",
+        f"{machine.name()}, 2 threads, float32.",
         "",
     ]
     if arguments.steps:
@@ -235,15 +235,6 @@ def compare(batches: list[tuple[torch.Tensor, torch.Tensor]], model: nn.Module) 
         f"Losses go from {plain[0]:.3f} to {plain[-1]:.3f} in {len(plain)} steps.",
         "",
     ]
-
-
-def processor() -> str:
-    """The processor's name."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor()
 
 
 def parse_input(text: str) -> tuple[int, int]:
