@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,24 @@ def settle(wanted: tuple[str, ...], threads: int) -> list[Contender]:
     return found
 
 
-def begun(out: Path | None, setting: dict[str, Any], resume: bool) -> Results:
-    """What --out holds already, or nothing."""
-    if not resume:
-        return Results(setting, f"{datetime.now(UTC):%Y-%m-%d}")
-    if out is None or not (out / "times.json").exists():
-        raise click.UsageError(f"--resume needs --out with the times.json of a run, not {out}")
-    found = Results.read(out)
+def begun(out: Path | None) -> Results:
+    """What --out holds already."""
+    try:
+        if out is not None:
+            return Results.read(out)
+    except (OSError, KeyError, ValueError):
+        pass
+    raise click.UsageError(f"--resume needs --out with the times.json of a run, not {out}")
+
+
+def resumed(found: Results, setting: dict[str, Any]) -> Results:
+    """One more run of the same setting."""
     other = [name for name in setting if found.setting.get(name) != setting[name]]
     if other:
         raise click.UsageError(
-            f"{out} was measured with another {', '.join(other)}; without --resume it is replaced"
+            f"--out was measured with another {', '.join(other)}; without --resume it is replaced"
         )
-    return found
+    return replace(found, runs=found.runs + 1)
 
 
 @click.command()
@@ -116,16 +122,18 @@ def main(
         known = ", ".join([*LEVELS, *FRAMEWORKS])
         raise click.UsageError(f"no row is left, or {sorted(unknown)} is none of {known}")
     levels = [LEVELS[0], *(name for name in LEVELS[1:] if not wanted or name in wanted)]
+    found = begun(out) if resume else None  # before the frameworks are loaded
     contenders = settle(wanted, threads)
     versions = [f"Python {platform.python_version()}", f"numpy {np.__version__}"]
     versions += [f"{one.package} {one.version}" for one in contenders[1:]]
     setting = {"processor": processor(), "processors": os.cpu_count(), "threads": threads}
     setting |= {"versions": versions, "kernel": kernel_digest(), "levels": levels}
     setting |= {"rounds": rounds, "seconds": seconds}
-    results = begun(out, setting, resume)
+    new = Results(setting, f"{datetime.now(UTC):%Y-%m-%d}")
+    results = resumed(found, setting) if found else new
     left = [key for key in cases if key not in results.rows or results.rows[key].steal > most_steal]
     print(f"{len(left)} of {len(cases)} rows to measure", file=sys.stderr)
-    start = time.monotonic()
+    earlier = results.seconds
     for number, (file, case) in enumerate(left, 1):
         before = time.monotonic()
         with Steal() as taken:
@@ -138,7 +146,7 @@ def main(
         if out is not None:
             results.write(out)
         middle = ratio(times, levels[0], "limit")[0]
-        minutes = (time.monotonic() - start) / number * (len(left) - number) / 60
+        minutes = (results.seconds - earlier) / number * (len(left) - number) / 60
         progress = f"{number}/{len(left)} {case.task} {label(case)}: {middle:.2f} x limit"
         print(f"{progress}, {minutes:.0f} min left", file=sys.stderr, flush=True)
         for name, text in notes.items():

@@ -29,13 +29,14 @@ class Results:
     setting: dict[str, Any]  # of processor, versions, kernel and options; `about` is its text
     date: str = ""
     seconds: float = 0.0
+    runs: int = 1
     rows: dict[Key, Row] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Results:
-        """What `write` wrote into this folder."""
+        """What `write` wrote into this folder; KeyError or ValueError where it was another."""
         found = json.loads((folder / "times.json").read_text())
-        results = cls(found["setting"], found["date"], found["elapsed"])
+        results = cls(found["setting"], found["date"], found["elapsed"], found["runs"])
         for one in found["rows"]:
             names = ("task", "shape", "layout", "dtype", "moves")
             task, shape, layout, dtype, moves = (one[name] for name in names)
@@ -52,7 +53,8 @@ class Results:
         steal = np.median([row.steal for row in self.rows.values()]) if self.rows else 0.0
         return (
             f"{self.date}; {of['processor']}; {of['threads']} threads of {of['processors']} "
-            f"processors; {', '.join(of['versions'])}; {self.seconds / 60:.0f} minutes, in which "
+            f"processors; {', '.join(of['versions'])}; {self.seconds / 60:.0f} minutes in "
+            f"{self.runs} runs (later ones of rows missing or disturbed), in which "
             f"the host took {steal:.0f} % of the processors' time (steal; median of rows)."
         )
 
@@ -85,7 +87,7 @@ class Results:
             for row in self.rows.values()
         ]
         about = {"about": self.about, "date": self.date, "elapsed": self.seconds}
-        return {**about, "setting": self.setting, "rows": rows}
+        return {**about, "runs": self.runs, "setting": self.setting, "rows": rows}
 
     def write(self, folder: Path) -> None:
         """table.md and times.json."""

@@ -1,10 +1,12 @@
 """The table of benchmarks: rows read, contenders in processes of their own, what is written."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from benchmarks.__main__ import main
+from benchmarks.results import Results
 from benchmarks.table import Row, label, summary, table
 from benchmarks.turns import MORE, Contender, measure
 from click.testing import CliRunner
@@ -63,6 +65,16 @@ def test_the_table_has_ours_by_the_limit_and_others_by_ours():
     assert "inference, over 8 MB: worst 2.00 × limit" in summary(ROWS)
     assert "torch / ours: geometric mean 4.00, least 4.00" in summary(ROWS)
     assert "fastest framework / ours: least 4.00 (32×64×64×64 first); below 1 in 0" in summary(ROWS)
+
+
+def test_results_are_read_as_they_were_written(tmp_path):
+    names = ("processor", "processors", "threads", "rounds")
+    results = Results({**dict.fromkeys(names, 2), "versions": ["torch 2.13.0"]}, "2026-11-23", 60.0)
+    results.rows = {("some", row.case): replace(row, file="some", steal=3.5) for row in ROWS}
+    assert results.data["rows"][0]["seconds"]["torch"] == [6.0, 10.0, 8.0]
+    results.write(tmp_path)
+    assert Results.read(tmp_path).data == results.data
+    assert Results.read(tmp_path).text == (tmp_path / "table.md").read_text()
 
 
 @pytest.fixture
@@ -133,6 +145,7 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path):
     rows = json.loads(done.stdout)["rows"]
     assert [row["task"] for row in rows] == [task for task in TASKS for _ in range(2)]
     assert rows[:2] == begun
+    assert "in 2 runs" in json.loads(done.stdout)["about"]
     other = CliRunner().invoke(main, [*arguments, "--resume", "--seconds", "9"])
     assert other.exit_code == 2
     assert "measured with another seconds" in other.output
@@ -140,6 +153,10 @@ def test_a_run_that_was_stopped_goes_on_where_it_was(tmp_path):
     nothing = CliRunner().invoke(main, ["--resume", "--out", str(tmp_path)])
     assert nothing.exit_code == 2
     assert "times.json" in nothing.output
+    (tmp_path / "times.json").write_text('{"rows": []}')
+    other = CliRunner().invoke(main, ["--resume", "--out", str(tmp_path)])
+    assert other.exit_code == 2
+    assert "times.json" in other.output
 
 
 @COMPILED
