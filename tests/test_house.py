@@ -19,7 +19,7 @@ TIERS = [  # each may import those above it, and its own
     {"arrays"},
     {"core", "declaration", "checkpoints"},
     {"layer"},
-    {"dialects"},
+    {"frameworks"},
     {"computation", "measure", "questions", "readers"},
     {"captures", "read"},
     {"verify"},
@@ -34,8 +34,7 @@ ALONE = {  # may import less than their tier
     "arrays": {"errors", "vocabulary", "_kernel"},
     "declaration": {"errors", "vocabulary"},
 }
-DIALECTS = {"torch", "mindspore", "tf_keras", "keras"}
-VARIANTS = {"mindspore_2_0": "mindspore", "tf_keras_2_6": "tf_keras"}
+VARIANTS = {"v2_0": "layers", "v2_6": "layers"}
 FRAMEWORKS = {"torch", "mindspore", "tensorflow", "tf_keras", "keras", "jax", "flax"}
 LONGEST = 400
 LONGER = {"verify/worker.py"}  # sent as one file to an interpreter that has no batchnorm
@@ -95,27 +94,14 @@ def test_imports_go_one_way(path):
 
 
 @in_every_file
-def test_dialects_do_not_import_each_other(path):
-    if part_of(path) == "dialects":
+def test_a_room_imports_no_other_but_the_shared_one(path):
+    """`frameworks/keras` holds what both Keras dialects share, and MindSpore's initializers."""
+    room = path.relative_to(PACKAGE).parts[1:-1]
+    if part_of(path) == "frameworks" and room:
         for parts in own_imports(path):
-            name = parts[1] if parts[0] == "dialects" and len(parts) > 1 else ""
-            if name in DIALECTS | set(VARIANTS) and VARIANTS.get(path.stem) != name:
-                yield f"imports {name}"
-
-
-@in_every_file
-def test_a_dialects_own_files_serve_no_other(path):
-    """`tf_keras_fused` is Keras 2's alone; `keras_layer` is of both Keras dialects."""
-    users = {"torch": {"torch"}, "mindspore": {"mindspore"}, "tf_keras": {"tf_keras"}}
-    users["keras"] = {"tf_keras", "keras"}
-    prefixes = ("tf_keras", "keras", "torch", "mindspore")
-    owner = next((p for p in prefixes if path.stem == p or path.stem.startswith(p + "_")), None)
-    if part_of(path) != "dialects" or owner is None:
-        return
-    for parts in own_imports(path):
-        used = next((p for p in prefixes if len(parts) > 1 and parts[1].startswith(p + "_")), None)
-        if parts[0] == "dialects" and used is not None and owner not in users[used]:
-            yield f"imports {parts[1]}"
+            other = parts[1] if parts[0] == "frameworks" and len(parts) > 1 else room[0]
+            if other not in (room[0], "keras"):
+                yield f"imports {other}"
 
 
 @in_every_file

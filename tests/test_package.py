@@ -1,5 +1,6 @@
 """The package's face: names, version, errors."""
 
+import importlib
 import importlib.metadata
 import pkgutil
 import tomllib
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import batchnorm as bn
-from batchnorm import errors
+from batchnorm import errors, frameworks
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,18 +48,18 @@ def test_every_layer_names_its_framework_and_version():
         for name in module.__all__:
             layer = getattr(module, name)
             if isinstance(layer, type):
-                dialect = module.__name__.rpartition(".")[2].split("_2_")[0]
+                dialect = str(frameworks.dialect_of(layer)).split("_2_")[0]
                 assert dialect == layer.FRAMEWORK
                 assert layer.VERIFIED_WITH.count(".") == 2
 
 
 def test_every_dialect_and_variant_is_reachable():
-    found = {module.name for module in pkgutil.iter_modules(__import__(
-        "batchnorm.dialects", fromlist=["dialects"]).__path__)}  # fmt: skip
     layers = set()
-    for name in found:
-        module = importlib.import_module(f"batchnorm.dialects.{name}")
+    for found in pkgutil.walk_packages(frameworks.__path__, "batchnorm.frameworks."):
+        module = importlib.import_module(found.name)
         exported = [getattr(module, n) for n in getattr(module, "__all__", [])]
-        if any(hasattr(x, "VERIFIED_WITH") for x in exported):
-            layers.add(name)
-    assert layers == set(bn.__all__) & found
+        own = [x for x in exported if getattr(x, "__module__", "") == found.name]
+        if any(hasattr(x, "VERIFIED_WITH") for x in own):
+            layers.add(module)
+    assert layers == {frameworks.declaration_of(name) for name in frameworks.DECLARATIONS}
+    assert all(getattr(bn, n) is frameworks.declaration_of(n) for n in frameworks.DECLARATIONS)

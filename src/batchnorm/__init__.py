@@ -11,8 +11,13 @@ from types import ModuleType
 from batchnorm import checkpoints, core
 from batchnorm.convert import compare, convert, fold, inspect, unfold
 from batchnorm.core.threads import get_num_threads, set_num_threads
-from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6, torch
 from batchnorm.errors import BatchNormError, CheckpointError
+from batchnorm.frameworks.keras2 import layers as tf_keras
+from batchnorm.frameworks.keras2 import v2_6 as tf_keras_2_6
+from batchnorm.frameworks.keras3 import layers as keras
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.mindspore import v2_0 as mindspore_2_0
+from batchnorm.frameworks.torch import layers as torch
 from batchnorm.read import read
 from batchnorm.recalibrate import recalibrate
 

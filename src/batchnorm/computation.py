@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from batchnorm import core
-from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.dialects.mindspore_cell import Cell
-from batchnorm.dialects.torch_module import Module
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.mindspore.container import Cell
+from batchnorm.frameworks.torch.container import Module
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array, as_dtype
 

@@ -18,8 +18,8 @@ from batchnorm.arrays import as_array
 from batchnorm.captures import keras, mindspore, torch
 from batchnorm.computation import computation
 from batchnorm.core.replicas import Replicas
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts.gathered import Gathered
 from batchnorm.layer import Layer
 from batchnorm.read import find, framework_of, read_layer

@@ -8,6 +8,7 @@ import pytest
 from torch_here import torch
 
 import batchnorm as bn
+from batchnorm.frameworks import dialect_of
 from batchnorm.hosts.torch import accelerate, module, port
 
 nn = torch.nn
@@ -88,7 +89,7 @@ def test_a_ported_one_is_read_as_the_dialects_layer(semantics, kind, settings):
         torch.nn.init.normal_(made[0].weight)
     made(x[0])
     layer = bn.read(made)["0"]
-    assert type(layer).__module__ == f"batchnorm.dialects.{semantics}"
+    assert dialect_of(type(layer)) == semantics
     call = {"training": True} if "keras" in semantics else {}
     for given in x[1:]:
         wanted = made(given).detach().numpy()

@@ -13,7 +13,7 @@ BOTH = [("torch", "BatchNorm2d", {"num_features": 3}), ("tf_keras", "BatchNormal
 
 
 def test_a_run_is_the_layers_own_forward_and_backward():
-    layer = importlib.import_module("batchnorm.dialects.torch").BatchNorm2d(3)
+    layer = importlib.import_module("batchnorm.frameworks.torch.layers").BatchNorm2d(3)
     y, dx = layer(X), layer.backward(DY)
     tested = Ours("torch").layer("BatchNorm2d", 3)
     run = tested.run(X, DY.astype(np.float64))  # dy is taken in the dtype of y

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from batchnorm.checkpoints import Checkpoint, Entry
-from batchnorm.dialects import keras, mindspore, torch
+from batchnorm.frameworks.keras3 import layers as keras
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.torch import layers as torch
 
 __all__ = [
     "BARE",

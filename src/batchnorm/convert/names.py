@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from batchnorm.convert.groups import BARE, CHANNELS_LAST, INNER, STATES, Group, separator
-from batchnorm.dialects import mindspore, torch
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.torch import layers as torch
 
 __all__ = ["KEPT", "array_name", "keras_class", "path_in", "roles_in"]
 

@@ -18,8 +18,11 @@ from pathlib import Path
 from typing import Any
 
 from batchnorm.convert.groups import Group
-from batchnorm.dialects import keras, mindspore, tf_keras, torch
 from batchnorm.errors import CheckpointError, InvalidValue
+from batchnorm.frameworks.keras2 import layers as tf_keras
+from batchnorm.frameworks.keras3 import layers as keras
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.torch import layers as torch
 from batchnorm.layer import Layer
 
 __all__ = ["Settings", "defaults", "known_settings", "read_settings", "settings_of"]

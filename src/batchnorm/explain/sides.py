@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any
 
 from batchnorm.declaration import Parameter
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import declaration_of
 from batchnorm.layer import Layer
 from batchnorm.questions.subject import MODE_METHODS
 from batchnorm.translate.form import dialect as spelled
@@ -78,8 +78,7 @@ class Side:
     @cached_property
     def layer_class(self) -> type[Layer]:
         """Our class of that layer."""
-        module = "batchnorm.dialects." + self.name.replace("@", "_").replace(".", "_")
-        found: type[Layer] = getattr(importlib.import_module(module), self.path.split(".")[-1])
+        found: type[Layer] = getattr(declaration_of(self.name), self.path.split(".")[-1])
         return found
 
     @cached_property

@@ -6,17 +6,15 @@ Not here: its state, which is saved as weights.
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import DECLARATIONS, declaration_of, dialect_of
+from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.layer import Layer
 
 __all__ = ["arguments", "from_name", "name", "with_policy"]
-
-DIALECTS = ("torch", "mindspore", "mindspore_2_0", "tf_keras", "tf_keras_2_6", "keras")
 
 
 def name(layer: Layer) -> str:
@@ -25,12 +23,12 @@ def name(layer: Layer) -> str:
     Raises:
         ValueError: a class of the user's own.
     """
-    module = type(layer).__module__.rpartition(".")[2]
+    module = dialect_of(type(layer))
     found = f"{module}.{type(layer).__name__}"
-    if module not in DIALECTS or _class(found) is not type(layer):
+    if module is None or _class(found) is not type(layer):
         raise InvalidValue(
             f"{type(layer).__qualname__} is a class of its own, which a saved model couldn't name; "
-            f"expected one of batchnorm.{{{','.join(DIALECTS)}}}"
+            f"expected one of batchnorm.{{{','.join(DECLARATIONS)}}}"
         )
     return found
 
@@ -38,9 +36,8 @@ def name(layer: Layer) -> str:
 def _class(name: str) -> Any:
     module, _, attribute = name.partition(".")
     found = None
-    if module in DIALECTS:
-        declared = importlib.import_module(f"batchnorm.dialects.{module}")
-        found = getattr(declared, attribute, None)
+    if module in DECLARATIONS:
+        found = getattr(declaration_of(module), attribute, None)
     if not isinstance(found, type) or not issubclass(found, Layer):
         raise InvalidValue(f"{name!r} is no layer of a dialect, such as 'torch.BatchNorm2d'")
     return found

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from batchnorm.computation import computation
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts.formulas import Formula
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array, Mode, as_dtype

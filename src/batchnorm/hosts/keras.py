@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from batchnorm.dialects import constraints, regularizers
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks.keras import constraints, regularizers
+from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts import described, dialect, formulas
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from batchnorm.frameworks import declaration_of
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -151,9 +151,7 @@ class Ours:
     def __init__(self, name: str) -> None:
         self.dialect = name.partition("@")[0]
         self.label = f"batchnorm.{name}"
-        self._module = importlib.import_module(
-            "batchnorm.dialects." + name.replace("@", "_").replace(".", "_")
-        )
+        self._module = declaration_of(name)
 
     @property
     def version(self) -> str:

@@ -12,16 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.dialects import (
-    constraints,
-    initializers,
-    keras,
-    regularizers,
-    tf_keras,
-    tf_keras_2_6,
-)
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.keras import constraints, initializers, regularizers
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.keras2 import layers as tf_keras
+from batchnorm.frameworks.keras2 import v2_6 as tf_keras_2_6
+from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.layer import Layer
 from batchnorm.readers.host import is_host
 from batchnorm.vocabulary import Array

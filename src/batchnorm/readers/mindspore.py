@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.dialects import mindspore, mindspore_2_0
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.mindspore import v2_0 as mindspore_2_0
 from batchnorm.layer import Layer
 from batchnorm.readers.host import is_host
 from batchnorm.vocabulary import complement

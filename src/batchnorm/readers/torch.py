@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.dialects import torch as torch_dialect
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.torch import layers as torch_dialect
 from batchnorm.layer import Layer
 from batchnorm.readers import ported
 from batchnorm.readers.host import is_host

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TypeAlias
 
-from batchnorm.dialects.initializers import Ones, Zeros
+from batchnorm.frameworks.keras.initializers import Ones, Zeros
 from batchnorm.translate.argument import Argument
 
 __all__ = ["NEUTRAL", "SLOTS", "Canonical", "neutral"]

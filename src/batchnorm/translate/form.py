@@ -7,13 +7,13 @@ parameter means (the dialects' annotations).
 from __future__ import annotations
 
 import difflib
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from batchnorm.declaration import Parameter
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import declaration_of
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Meaning
 
@@ -27,7 +27,7 @@ class Dialect:
     Attributes:
         name: as users write it after --from and --to.
         framework: the dialect's own name.
-        module: the file in `batchnorm.dialects`.
+        module: its name in `batchnorm`.
         prefix: what stands before the class in a call that we write.
         package: what stands before `initializers`, `regularizers` and `constraints`.
         absent: parameters that this version doesn't have yet, though the dialect declares them.
@@ -113,7 +113,7 @@ def dialect(name: str) -> Dialect:
 
 def forms(of: Dialect) -> dict[str, Form]:
     """All classes of a dialect by name."""
-    module = importlib.import_module(f"batchnorm.dialects.{of.module}")
+    module = declaration_of(of.module)
     classes = {
         name: getattr(module, name) for name in module.__all__ if name.startswith("BatchNorm")
     }

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.dialects.keras_objects import KerasObject
+from batchnorm.frameworks.keras.objects import KerasObject
 from batchnorm.layer import Layer
 from batchnorm.translate.argument import Argument, of_value
 from batchnorm.translate.canonical import neutral

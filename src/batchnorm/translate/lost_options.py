@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from batchnorm.dialects import initializers
+from batchnorm.frameworks.keras import initializers
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.objects import write_object

@@ -2,7 +2,7 @@
 
 A constructor call with literal arguments, such as `keras.initializers.Constant(2.0)`, is read as
 our object of that name and written again in the other framework's words. Anything else stays an
-expression. Not here: what the objects do (`batchnorm.dialects`).
+expression. Not here: what the objects do (`batchnorm.frameworks`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from batchnorm.declaration import Parameter
-from batchnorm.dialects import constraints, initializers, regularizers
-from batchnorm.dialects.keras_objects import KerasObject
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks.keras import constraints, initializers, regularizers
+from batchnorm.frameworks.keras.objects import KerasObject
 from batchnorm.translate.argument import Argument, equal, number, parse
 from batchnorm.translate.form import Dialect
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from batchnorm.declaration import Parameter
-from batchnorm.dialects import constraints, initializers, policies, regularizers
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
 from batchnorm.translate.argument import (
     Argument,
     complement,

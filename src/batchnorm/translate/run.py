@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.core import kernel, reference
-from batchnorm.dialects import initializers
+from batchnorm.frameworks.keras import initializers
 from batchnorm.questions.subject import LayerUnderTest, Ours, Subject
 from batchnorm.translate.argument import Argument
 from batchnorm.translate.canonical import Canonical

@@ -6,10 +6,10 @@ real layer and on ours, and both must take it or both refuse it.
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Iterator
 from typing import Any
 
+from batchnorm.frameworks import declaration_of
 from batchnorm.questions.subject import Parameter, Raised, Subject
 from batchnorm.verify.compare import Disagreement
 
@@ -75,7 +75,7 @@ def _keywords() -> list[str]:
     """Give every parameter's name in any dialect, and a few more."""
     names = set(ALSO)
     for dialect, class_names in CLASSES.items():
-        module = importlib.import_module(f"batchnorm.dialects.{dialect}")
+        module = declaration_of(dialect)
         names |= set(getattr(module, class_names[0]).PARAMETERS)
     return sorted(names)
 

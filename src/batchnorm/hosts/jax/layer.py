@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts import dialect, formulas
 from batchnorm.hosts.jax import primitives
 from batchnorm.layer import Layer

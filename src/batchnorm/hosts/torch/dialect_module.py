@@ -15,9 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from batchnorm.dialects import keras, tf_keras
-from batchnorm.dialects.keras_layer import KerasLayer
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.keras2 import layers as tf_keras
+from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.hosts.torch import masks, processes, rules
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.freezing import Freezing

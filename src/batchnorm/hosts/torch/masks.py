@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from batchnorm.dialects import keras
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks.keras3 import layers as keras
 
 __all__ = ["weights"]
 

@@ -11,8 +11,8 @@ from typing import Any, Literal
 import numpy as np
 from torch import nn
 
-from batchnorm.dialects import torch as torch_dialect
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.torch import layers as torch_dialect
 from batchnorm.hosts.torch import batchnorm
 from batchnorm.hosts.torch.dialect_module import DialectBatchNorm
 from batchnorm.hosts.torch.tensors import tensor_of

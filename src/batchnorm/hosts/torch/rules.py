@@ -13,10 +13,14 @@ import numpy as np
 import torch
 
 from batchnorm import core
-from batchnorm.dialects import keras, mindspore, mindspore_2_0, tf_keras, tf_keras_2_6
-from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.dialects.tf_keras_fused import at_rank
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.keras2 import layers as tf_keras
+from batchnorm.frameworks.keras2 import v2_6 as tf_keras_2_6
+from batchnorm.frameworks.keras2.fused import at_rank
+from batchnorm.frameworks.keras3 import layers as keras
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.mindspore import v2_0 as mindspore_2_0
 from batchnorm.vocabulary import Mode, complement
 
 __all__ = ["SEMANTICS", "check", "of_layer", "of_semantics"]

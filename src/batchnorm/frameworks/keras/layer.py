@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from batchnorm.arrays import as_array, converted
-from batchnorm.dialects import constraints, initializers, policies, regularizers
-from batchnorm.dialects.keras_objects import Dialect
 from batchnorm.errors import BatchNormError, InvalidType, InvalidValue
+from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
+from batchnorm.frameworks.keras.objects import Dialect
 from batchnorm.layer import Entry, Layer
 from batchnorm.vocabulary import Array
 

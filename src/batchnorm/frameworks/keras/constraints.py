@@ -1,10 +1,10 @@
 """Projections of gamma and beta, with Keras' names and signatures.
 
 A layer only keeps them: an optimizer applies them after its step, and here as in Keras nothing
-else does. Not here: how a name or a dictionary is read (`keras_objects`).
+else does. Not here: how a name or a dictionary is read (`objects`).
 
 Facts: tf_keras 2.21.0 (src/constraints.py), keras 3.15.1 (src/constraints), compared in
-tests/dialects. Listed deviations, beside `keras_objects`':
+tests/frameworks. Listed deviations, beside `objects`':
 - NonNeg of -inf is 0, as in Keras 3; Keras 2 multiplies it by 0, which is NaN. NonNeg of Keras 2
   takes float32 only.
 - A min_value above max_value bounds the norm by min_value, as Keras 2 and Keras 3 on TensorFlow do;
@@ -22,8 +22,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from batchnorm.dialects.keras_objects import Dialect, Family, KerasObject, names_of
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.objects import Dialect, Family, KerasObject, names_of
 from batchnorm.vocabulary import Array
 
 __all__ = [

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypedDict
 
-from batchnorm.dialects.keras_arguments import DtypePolicy
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.keras.arguments import DtypePolicy
 from batchnorm.vocabulary import (
     Adjustment,
     Fused,

@@ -14,8 +14,9 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import is_array
-from batchnorm.dialects import regularizers
-from batchnorm.dialects.keras_arguments import (
+from batchnorm.errors import InvalidIndex, InvalidType, InvalidValue
+from batchnorm.frameworks.keras import regularizers
+from batchnorm.frameworks.keras.arguments import (
     BetaConstraint,
     BetaInit,
     BetaRegularizer,
@@ -26,9 +27,8 @@ from batchnorm.dialects.keras_arguments import (
     MeanInit,
     VarInit,
 )
-from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.dialects.keras_masks import keras_weights
-from batchnorm.errors import InvalidIndex, InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.keras.masks import keras_weights
 from batchnorm.vocabulary import (
     Array,
     ChannelAxis,

@@ -4,7 +4,7 @@ The classes carry Keras' names and signatures (`constant_initializers`, `random_
 MindSpore's names are found by `get_mindspore`. Not here: which entry is initialized when.
 
 Facts: tf_keras 2.21.0 and keras 3.15.1 (src/initializers), mindspore 2.10.0
-(common/initializer.py), compared in tests/dialects. Listed deviations, beside `keras_objects`':
+(common/initializer.py), compared in tests/frameworks. Listed deviations, beside `objects`':
 - Random ones draw other numbers than the framework, from the same distribution. Unseeded ones take
   their seed from Python's `random`, as Keras does (MindSpore takes NumPy's). As in Keras, one
   object returns the same values at every call.
@@ -28,7 +28,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from batchnorm.dialects.constant_initializers import (
+from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.constant_initializers import (
     Constant,
     Identity,
     Initializer,
@@ -36,8 +37,8 @@ from batchnorm.dialects.constant_initializers import (
     Shape,
     Zeros,
 )
-from batchnorm.dialects.keras_objects import Dialect, Family, names_of
-from batchnorm.dialects.random_initializers import (
+from batchnorm.frameworks.keras.objects import Dialect, Family, names_of
+from batchnorm.frameworks.keras.random_initializers import (
     GlorotNormal,
     GlorotUniform,
     HeNormal,
@@ -50,7 +51,6 @@ from batchnorm.dialects.random_initializers import (
     TruncatedNormal,
     VarianceScaling,
 )
-from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = [

@@ -15,8 +15,8 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import is_array
-from batchnorm.dialects import tf_keras_adjustment, tf_keras_fused, tf_keras_ghost_batches
-from batchnorm.dialects.keras_arguments import (
+from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.arguments import (
     BetaConstraint,
     BetaInit,
     BetaRegularizer,
@@ -26,10 +26,12 @@ from batchnorm.dialects.keras_arguments import (
     MeanInit,
     VarInit,
 )
-from batchnorm.dialects.keras_layer import KerasLayer
-from batchnorm.dialects.keras_masks import tf_keras_weights
-from batchnorm.dialects.tf_keras_options import Options, batch_input_shape
-from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.keras.masks import tf_keras_weights
+from batchnorm.frameworks.keras2 import adjustment as tf_keras_adjustment
+from batchnorm.frameworks.keras2 import fused as tf_keras_fused
+from batchnorm.frameworks.keras2 import ghost_batches as tf_keras_ghost_batches
+from batchnorm.frameworks.keras2.options import Options, batch_input_shape
 from batchnorm.vocabulary import (
     Array,
     ChannelAxes,

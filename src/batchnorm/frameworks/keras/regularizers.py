@@ -2,10 +2,10 @@
 
 A layer only keeps them and lists their values in `losses`: adding these to a training loss is the
 user's affair, and so is their gradient (`gradient`). Not here: how a name or a dictionary is read
-(`keras_objects`).
+(`objects`).
 
 Facts: tf_keras 2.21.0 (src/regularizers.py), keras 3.15.1 (src/regularizers), compared in
-tests/dialects. Listed deviations, beside `keras_objects`':
+tests/frameworks. Listed deviations, beside `objects`':
 - Keras 3 refuses a negative penalty at construction; here a Keras 3 layer does when it gets it,
   since Keras 2 takes it.
 - `L1(l=...)`, an old spelling in Keras 2, is `TypeError`.
@@ -24,8 +24,8 @@ from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
-from batchnorm.dialects.keras_objects import Dialect, Family, KerasObject, names_of
 from batchnorm.errors import InvalidValue, NotSupported
+from batchnorm.frameworks.keras.objects import Dialect, Family, KerasObject, names_of
 from batchnorm.vocabulary import Array
 
 __all__ = [

@@ -14,7 +14,8 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
-from batchnorm.dialects.torch_checks import (
+from batchnorm.errors import InvalidAttribute, InvalidIndex, InvalidValue
+from batchnorm.frameworks.torch.checks import (
     FLOATING,
     check_arrays,
     check_call,
@@ -22,8 +23,7 @@ from batchnorm.dialects.torch_checks import (
     empty_like,
     new_parameter,
 )
-from batchnorm.dialects.torch_module import Module
-from batchnorm.errors import InvalidAttribute, InvalidIndex, InvalidValue
+from batchnorm.frameworks.torch.container import Module
 from batchnorm.layer import Entry
 from batchnorm.vocabulary import (
     Affine,

@@ -5,7 +5,7 @@ object, and its `get_config()` writes them back as dictionaries. The rules are t
 three families and differ between Keras 2 and Keras 3: they stand here once. This file is no
 registry for classes of the user's own, which are taken and written but not found by name.
 
-Facts: measured with tf_keras 2.21.0 and keras 3.15.1 (tests/dialects asks both); source
+Facts: measured with tf_keras 2.21.0 and keras 3.15.1 (tests/frameworks asks both); source
 tf_keras/src/saving/{serialization_lib,legacy/serialization}.py, keras/src/saving/
 serialization_lib.py. Listed deviations of all families:
 - A Keras 2 layer keeps an unknown regularizer's name, a dictionary's unknown class and a class in

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from batchnorm.dialects.constraints import ConstraintLike
-from batchnorm.dialects.initializers import KerasInitializerLike
-from batchnorm.dialects.policies import PolicyLike
-from batchnorm.dialects.regularizers import RegularizerLike
+from batchnorm.frameworks.keras.constraints import ConstraintLike
+from batchnorm.frameworks.keras.initializers import KerasInitializerLike
+from batchnorm.frameworks.keras.policies import PolicyLike
+from batchnorm.frameworks.keras.regularizers import RegularizerLike
 from batchnorm.vocabulary import Meaning
 
 __all__ = [

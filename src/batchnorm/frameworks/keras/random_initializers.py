@@ -1,7 +1,7 @@
 """Initializers that draw random values, with Keras' names and signatures.
 
 Not here: the rules by which a layer's argument becomes one of these (`initializers`). Facts:
-tf_keras 2.21.0 and keras 3.15.1 (src/initializers), compared in tests/dialects.
+tf_keras 2.21.0 and keras 3.15.1 (src/initializers), compared in tests/frameworks.
 
 Listed deviations (`initializers` lists them all): other numbers than the framework's, from the same
 distribution; any integer is a seed; only floating dtypes.
@@ -20,8 +20,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from batchnorm.dialects.constant_initializers import Initializer, Shape, floating
 from batchnorm.errors import InvalidAttribute, InvalidType, InvalidValue
+from batchnorm.frameworks.keras.constant_initializers import Initializer, Shape, floating
 from batchnorm.vocabulary import Array
 
 __all__ = [

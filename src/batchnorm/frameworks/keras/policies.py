@@ -4,7 +4,7 @@ Not here: what a layer does with them (16-bit layers of Keras 2 keep float32 par
 compute in float32): that is the dialects' rule.
 
 Facts: tf_keras 2.21.0 (src/mixed_precision/policy.py), keras 3.15.1 (src/dtype_policies) on
-TensorFlow, compared in tests/dialects. Listed deviations:
+TensorFlow, compared in tests/frameworks. Listed deviations:
 - There is no global policy: None means float32.
 - A dtype that no array can have here (string, quantized and float8 ones) is refused, as bad names
   are; TensorFlow's own numbers for dtypes (`dtype=1`) too, except those that count as none (0).
@@ -21,8 +21,8 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from batchnorm.dialects.keras_objects import Dialect, described
 from batchnorm.errors import InvalidAttribute, InvalidType, InvalidValue
+from batchnorm.frameworks.keras.objects import Dialect, described
 
 __all__ = ["Policy", "PolicyLike", "get", "serialize"]
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from batchnorm.dialects import policies
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras import policies
 from batchnorm.vocabulary import as_dtype
 
 NAMES = ["float32", "float16", "bfloat16", "float64", "half", "double", "float", "int", "int32"]

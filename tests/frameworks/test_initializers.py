@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchnorm.dialects import initializers
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks.keras import initializers
 
 SCALED = [f"{who}{what}" for who in ("Glorot", "He", "Lecun") for what in ("Normal", "Uniform")]
 RANDOM = ["RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", *SCALED]

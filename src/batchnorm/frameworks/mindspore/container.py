@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Self
 
-from batchnorm.dialects.parameters_dict import names
+from batchnorm.frameworks.mindspore.parameters_dict import names
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array, complement
 

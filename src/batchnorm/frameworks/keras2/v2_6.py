@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any, Unpack
 
 from batchnorm.arrays import as_array, is_array
-from batchnorm.dialects import tf_keras
-from batchnorm.dialects.keras_arguments import (
+from batchnorm.errors import InvalidValue
+from batchnorm.frameworks.keras.arguments import (
     BetaConstraint,
     BetaInit,
     BetaRegularizer,
@@ -20,8 +20,8 @@ from batchnorm.dialects.keras_arguments import (
     MeanInit,
     VarInit,
 )
-from batchnorm.dialects.tf_keras_options import Options
-from batchnorm.errors import InvalidValue
+from batchnorm.frameworks.keras2 import layers as tf_keras
+from batchnorm.frameworks.keras2.options import Options
 from batchnorm.vocabulary import (
     Array,
     ChannelAxes,

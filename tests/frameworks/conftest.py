@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from framework_worker import COMMON, moments, outcome
 
-from batchnorm.dialects import constraints, initializers, policies, regularizers
+from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
 from batchnorm.vocabulary import as_dtype
 
 WORKER = Path(__file__).with_name("framework_worker.py")

@@ -10,9 +10,15 @@ from __future__ import annotations
 from typing import Any
 
 from batchnorm.arrays import as_array
-from batchnorm.dialects import mindspore
-from batchnorm.dialects.mindspore import BetaInit, GammaInit, MeanInit, VarInit, load_param_into_net
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.mindspore import layers as mindspore
+from batchnorm.frameworks.mindspore.layers import (
+    BetaInit,
+    GammaInit,
+    MeanInit,
+    VarInit,
+    load_param_into_net,
+)
 from batchnorm.vocabulary import (
     Array,
     DataFormat,

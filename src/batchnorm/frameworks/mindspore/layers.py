@@ -13,11 +13,11 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array
-from batchnorm.dialects.initializers import MindSporeInitializerLike, get_mindspore
-from batchnorm.dialects.mindspore_cell import Cell
-from batchnorm.dialects.mindspore_checks import check_arguments, check_call, parameter_dtype
-from batchnorm.dialects.parameters_dict import load_param_into_net
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.keras.initializers import MindSporeInitializerLike, get_mindspore
+from batchnorm.frameworks.mindspore.checks import check_arguments, check_call, parameter_dtype
+from batchnorm.frameworks.mindspore.container import Cell
+from batchnorm.frameworks.mindspore.parameters_dict import load_param_into_net
 from batchnorm.layer import Entry
 from batchnorm.vocabulary import (
     Array,

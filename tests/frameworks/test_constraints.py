@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from batchnorm.dialects import constraints
+from batchnorm.frameworks.keras import constraints
 
 OBJECTS = [
     "None",

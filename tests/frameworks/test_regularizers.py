@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from batchnorm.dialects import regularizers
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks.keras import regularizers
 
 OBJECTS = [
     "None",

@@ -2,7 +2,7 @@
 
 Not here: the random ones (`random_initializers`), and the rules by which a layer's argument becomes
 one of these (`initializers`, which lists the deviations). Facts: tf_keras 2.21.0 and keras 3.15.1
-(src/initializers), compared in tests/dialects.
+(src/initializers), compared in tests/frameworks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from batchnorm.dialects.keras_objects import Dialect, KerasObject
 from batchnorm.errors import InvalidType, InvalidValue, NotSupported
+from batchnorm.frameworks.keras.objects import Dialect, KerasObject
 from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = ["Constant", "Identity", "Initializer", "Ones", "Shape", "Zeros", "floating"]

@@ -11,8 +11,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from batchnorm.dialects.state_dict import VERSION, IncompatibleKeys, StateDict, load
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks.torch.state_dict import VERSION, IncompatibleKeys, StateDict, load
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 

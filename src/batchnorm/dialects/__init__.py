@@ -1,1 +1,0 @@
-"""One module per framework, each the declaration of its batch-norm layers."""

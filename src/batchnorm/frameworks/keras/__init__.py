@@ -1,0 +1,1 @@
+"""What both Keras dialects share."""

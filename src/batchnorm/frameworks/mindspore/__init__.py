@@ -1,0 +1,1 @@
+"""What is known of MindSpore, in each version."""
