@@ -48,8 +48,9 @@ def test_every_layer_names_its_framework_and_version():
         for name in module.__all__:
             layer = getattr(module, name)
             if isinstance(layer, type):
-                dialect = str(frameworks.dialect_of(layer)).split("_2_")[0]
-                assert dialect == layer.FRAMEWORK
+                record = frameworks.of(layer)
+                assert record.framework == layer.FRAMEWORK
+                assert record.version == layer.VERIFIED_WITH
                 assert layer.VERIFIED_WITH.count(".") == 2
 
 
@@ -61,5 +62,5 @@ def test_every_dialect_and_variant_is_reachable():
         own = [x for x in exported if getattr(x, "__module__", "") == found.name]
         if any(hasattr(x, "VERIFIED_WITH") for x in own):
             layers.add(module)
-    assert layers == {frameworks.declaration_of(name) for name in frameworks.DECLARATIONS}
-    assert all(getattr(bn, n) is frameworks.declaration_of(n) for n in frameworks.DECLARATIONS)
+    assert layers == {record.room("layers") for record in frameworks.OWN}
+    assert all(getattr(bn, record.module) is record.room("layers") for record in frameworks.OWN)

@@ -5,8 +5,9 @@ import ast
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from batchnorm.frameworks import find
 from batchnorm.rewrite import rewrite_source
-from batchnorm.translate import complement, dialect, forms, make_plan
+from batchnorm.translate import complement, forms, make_plan
 from batchnorm.translate.argument import parse
 from batchnorm.translate.call import bind
 
@@ -46,7 +47,7 @@ def call_in(text):
     for node in ast.walk(ast.parse(text)):
         name = ast.unparse(node.func).rpartition(".")[2] if isinstance(node, ast.Call) else ""
         if "BatchNorm" in name:
-            form = forms(dialect("torch"))[name]
+            form = forms(find("torch"))[name]
             named = {k.arg: k.value for k in node.keywords}
             return form, bind(form, node.args, named, text)
     raise AssertionError(text)
@@ -55,7 +56,7 @@ def call_in(text):
 def meaning(text, counted=True):
     """What a program's call says, and the rest of the program with the call taken out."""
     form, arguments = call_in(text)
-    canonical = make_plan(form, arguments, dialect("mindspore")).source.canonical
+    canonical = make_plan(form, arguments, find("mindspore")).source.canonical
     if not counted:
         canonical = {k: v for k, v in canonical.items() if k != "num_features"}
     return form.class_name.removeprefix("Lazy"), {k: v.text for k, v in canonical.items()}

@@ -2,12 +2,12 @@
 
 import pytest
 
+from batchnorm.frameworks import find
 from batchnorm.translate.call import parse_call
-from batchnorm.translate.form import dialect
 
 
 def texts(call, of=None):
-    found = parse_call(call, None if of is None else dialect(of))
+    found = parse_call(call, None if of is None else find(of))
     return {name: argument.text for name, argument in found.arguments.items()}
 
 
@@ -91,12 +91,12 @@ def test_the_framework_is_told_by_prefix_class_or_parameters(call, of):
 )
 def test_what_can_not_be_read_is_refused_with_what_was_expected(call, of, message):
     with pytest.raises(ValueError, match=message):
-        parse_call(call, None if of is None else dialect(of))
+        parse_call(call, None if of is None else find(of))
 
 
 def test_unknown_frameworks_are_refused_with_the_known_ones():
     with pytest.raises(ValueError, match="did you mean 'mindspore'"):
-        dialect("mindspor")
+        find("mindspor")
 
 
 @pytest.mark.parametrize(
@@ -104,4 +104,4 @@ def test_unknown_frameworks_are_refused_with_the_known_ones():
     [("keras@3", "keras"), ("keras@2", "tf_keras"), ("mindspore@2.10", "mindspore")],
 )
 def test_versions_have_short_names(name, canonical):
-    assert dialect(name).name == canonical
+    assert find(name).name == canonical

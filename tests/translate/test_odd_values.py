@@ -5,14 +5,14 @@ import contextlib
 import pytest
 
 from batchnorm.errors import BatchNormError
-from batchnorm.translate.form import DIALECTS, forms
+from batchnorm.frameworks import current
+from batchnorm.translate.form import forms
 from batchnorm.translate.translation import translate
 
 ODD = ("None", "'x'", "-1", "0", "[1]", "1e400")
 PLACES = [
-    (name, found.class_name, parameter)
-    for name, of in DIALECTS.items()
-    if "@" not in name
+    (of.name, found.class_name, parameter)
+    for of in current()
     for found in forms(of).values()
     if found.class_name in ("BatchNorm2d", "BatchNormalization")
     for parameter in found.parameters

@@ -6,8 +6,8 @@ in test_differences.
 
 import pytest
 
+from batchnorm.frameworks import find
 from batchnorm.translate.call import parse_call
-from batchnorm.translate.form import dialect
 from batchnorm.translate.plan import make_plan
 
 TF, K = "tf.keras.layers.BatchNormalization", "keras.layers.BatchNormalization"
@@ -358,8 +358,8 @@ CASES = [
     ],
 )
 def test_a_call_in_the_other_words(source, call, target, expected):
-    found = parse_call(call, dialect(source))
-    assert make_plan(found.form, found.arguments, dialect(target)).target.text == expected
+    found = parse_call(call, find(source))
+    assert make_plan(found.form, found.arguments, find(target)).target.text == expected
 
 
 def test_every_ordered_pair_is_among_the_cases():
@@ -384,14 +384,14 @@ def test_every_ordered_pair_is_among_the_cases():
     ],
 )
 def test_what_a_keras_call_does_not_say_can_be_given(options, expected):
-    found = parse_call("BatchNormalization()", dialect("keras"))
-    made = make_plan(found.form, found.arguments, dialect("mindspore"), **options)
+    found = parse_call("BatchNormalization()", find("keras"))
+    made = make_plan(found.form, found.arguments, find("mindspore"), **options)
     assert made.target.text == expected
 
 
 def test_without_a_channel_count_torch_has_a_lazy_form_too():
-    found = parse_call("BatchNormalization()", dialect("keras"))
-    made = make_plan(found.form, found.arguments, dialect("torch"))
+    found = parse_call("BatchNormalization()", find("keras"))
+    made = make_plan(found.form, found.arguments, find("torch"))
     assert made.lazy == "nn.LazyBatchNorm2d(eps=0.001, momentum=0.01)"
-    assert make_plan(found.form, found.arguments, dialect("torch"), num_features=3).lazy is None
-    assert make_plan(found.form, found.arguments, dialect("mindspore")).lazy is None
+    assert make_plan(found.form, found.arguments, find("torch"), num_features=3).lazy is None
+    assert make_plan(found.form, found.arguments, find("mindspore")).lazy is None

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import batchnorm as bn
+from batchnorm.frameworks import find, known
 from batchnorm.translate import proof as proof_module
 from batchnorm.translate import reading, run, writing
 from batchnorm.translate.argument import parse
 from batchnorm.translate.call import parse_call
-from batchnorm.translate.form import DIALECTS, dialect
 from batchnorm.translate.plan import Side, make_plan
 from batchnorm.translate.proof import prove
 from batchnorm.translate.run import roundoff
@@ -23,14 +23,14 @@ CALLS = {
     "tf_keras": "BatchNormalization(1, 0.7, 1e-4)",
     "keras": "BatchNormalization(1, 0.7, 1e-4)",
 }
-PAIRS = [(a, b) for a in DIALECTS for b in DIALECTS if a.partition("@")[0] != b.partition("@")[0]]
+PAIRS = [(a.name, b.name) for a in known() for b in known() if a.framework != b.framework]
 
 
 def planned(source, target, call=None, **options):
     name = source.partition("@")[0]
     options = {"num_features": 8} | options
-    found = parse_call(call or CALLS[name], dialect(source))
-    return make_plan(found.form, found.arguments, dialect(target), **options)
+    found = parse_call(call or CALLS[name], find(source))
+    return make_plan(found.form, found.arguments, find(target), **options)
 
 
 def rows(proof):

@@ -5,9 +5,9 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from batchnorm.frameworks import find
 from batchnorm.translate.argument import Argument
 from batchnorm.translate.call import parse_call
-from batchnorm.translate.form import dialect
 from batchnorm.translate.plan import make_plan
 from batchnorm.translate.proof import prove
 
@@ -42,11 +42,11 @@ def calls(draw, framework):
 
 
 def there_and_back(framework, call, other):
-    first = parse_call(call, dialect(framework))
-    there = make_plan(first.form, first.arguments, dialect(other))
-    again = parse_call(there.target.text, dialect(other))
+    first = parse_call(call, find(framework))
+    there = make_plan(first.form, first.arguments, find(other))
+    again = parse_call(there.target.text, find(other))
     channels = first.arguments.get("num_features")
-    back = make_plan(again.form, again.arguments, dialect(framework))
+    back = make_plan(again.form, again.arguments, find(framework))
     arguments = dict(back.target.arguments)
     if "num_features" in arguments and arguments["num_features"].text == "NUM_FEATURES":
         arguments["num_features"] = channels  # which Keras can't have kept
@@ -73,9 +73,9 @@ def test_arguments_survive_any_detour(data, names):
 def test_the_written_call_says_what_the_plan_says(data, names):
     """The text, read again, has the values that the proof runs with, stand-ins aside."""
     framework, other = names[:2]
-    first = parse_call(data.draw(calls(framework)), dialect(framework))
-    made = make_plan(first.form, first.arguments, dialect(other))
-    again = parse_call(made.target.text, dialect(other))
+    first = parse_call(data.draw(calls(framework)), find(framework))
+    made = make_plan(first.form, first.arguments, find(other))
+    again = parse_call(made.target.text, find(other))
     assert list(again.arguments) == list(made.target.arguments)
     for name, argument in made.target.arguments.items():
         assert argument.same(again.arguments[name]), name
@@ -87,7 +87,7 @@ def test_a_detour_gives_the_same_layer(data, names):
     framework, other = names[:2]
     first, there, _, arguments = there_and_back(framework, data.draw(calls(framework)), other)
     assert prove(there).holds
-    direct = make_plan(first.form, arguments, dialect(framework))
+    direct = make_plan(first.form, arguments, find(framework))
     assert direct.source.canonical["epsilon"].same(there.source.canonical["epsilon"])
     ours = direct.source.canonical["exponential_average_factor"]
     assert ours.same(there.source.canonical["exponential_average_factor"])

@@ -11,14 +11,15 @@ from typing import Any
 import click
 
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks import find as find_framework
+from batchnorm.frameworks import known
 from batchnorm.rewrite import Rewritten, rewrite_source
 from batchnorm.rewrite.report import SCHEMA, Report, diff, site_lines
 from batchnorm.source import find, work_on, write
-from batchnorm.translate import DIALECTS, dialect
 
 __all__ = ["command"]
 
-_NAMES = ", ".join(DIALECTS)
+_NAMES = ", ".join(record.name for record in known())
 
 
 @click.command("rewrite", short_help="Carry batch-norm code over to another framework.")
@@ -56,7 +57,8 @@ def command(
     Exit code: 0 if nothing would change (with --write: if nothing was newly left), 1 if something
     would, 2 for files that could not be read and for wrong usage.
     """
-    if dialect(from_).framework == dialect(to).framework:
+    from_, to = find_framework(from_).name, find_framework(to).name
+    if find_framework(from_).framework == find_framework(to).framework:
         raise click.UsageError(f"--from {from_} and --to {to} are one framework; expected two")
     if writing and check:
         raise click.UsageError("--check changes nothing, and --write does: give one of them")

@@ -9,14 +9,14 @@ from typing import Any
 import click
 from rich.console import Console
 
-from batchnorm.translate.form import DIALECTS, dialect
+from batchnorm.frameworks import current, find, known
 from batchnorm.translate.proof import Proof
 from batchnorm.translate.report import SCHEMA, as_data, print_translation
 from batchnorm.translate.translation import Translation, translate
 
 __all__ = ["command"]
 
-_NAMES = ", ".join(DIALECTS)
+_NAMES = ", ".join(record.name for record in known())
 
 
 class _Console(Console):
@@ -76,7 +76,7 @@ def command(
 
     if to == "all":
         source = _source(one, from_)
-        names = [n for n in DIALECTS if "@" not in n and n != dialect(source).framework]
+        names = [r.name for r in current() if r.framework != find(source).framework]
         found = [one(name, source) for name in names]
     else:
         found = [one(to, from_)]
@@ -98,7 +98,7 @@ def command(
 def _source(one: Any, from_: str | None) -> str:
     """The source's dialect, inferred if need be."""
     if from_ is not None:
-        return dialect(from_).name
+        return find(from_).name
     name: str = one("torch", None).plan.source.form.dialect.name
     return name
 

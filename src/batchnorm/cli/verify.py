@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,9 +14,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find
 from batchnorm.verify import FRAMEWORKS, Report, Row, verify
 from batchnorm.verify.oracle import FRAMEWORKS as KNOWN
-from batchnorm.verify.oracle import parse_oracle
+from batchnorm.verify.oracle import named, parse_oracle
 from batchnorm.verify.verification import Progress as Told
 
 __all__ = ["command"]
@@ -29,10 +30,10 @@ INSTALL = "pip install 'batchnorm[frameworks]', or name the Python of another en
 @click.option(
     "--framework",
     "frameworks",
-    type=click.Choice(KNOWN),
+    metavar="FRAMEWORK",
     multiple=True,
-    help=f"Only this one, which must be there; repeatable. Default: of {', '.join(FRAMEWORKS)}, "
-    "those that are found.",
+    help=f"Only this one of {', '.join(KNOWN)}, which must be there; repeatable. Default: of "
+    f"{', '.join(FRAMEWORKS)}, those that are found.",
 )
 @click.option(
     "--oracle",
@@ -76,6 +77,7 @@ def command(
     if answers is not None and not record:
         raise InvalidValue("--answers says where --record writes: pass --record too")
     given = dict(parse_oracle(text) for text in oracles)
+    frameworks = tuple(_asked(name, given) for name in frameworks)
     with _progress(sys.stderr.isatty()) as told:
         report = verify(
             frameworks=frameworks or FRAMEWORKS,
@@ -99,6 +101,17 @@ def command(
         )
         sys.exit(2)
     sys.exit(0 if report.equal and not (strict and report.stale) else 1)
+
+
+def _asked(name: str, oracles: Mapping[str, str]) -> str:
+    """The oracle of a name; an older version lives in another environment than this one."""
+    found = named(name)
+    if find(name.partition("/")[0]).older and found not in oracles:
+        raise InvalidValue(
+            f"{name} isn't what this environment holds: pass --oracle {found}=/path/to/python of "
+            "one with that version"
+        )
+    return found
 
 
 @contextmanager

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from batchnorm.checkpoints import Checkpoint
 from batchnorm.checkpoints.detection import format_of_name
-from batchnorm.errors import CheckpointError, InvalidValue
+from batchnorm.errors import CheckpointError
+from batchnorm.frameworks import current, find
 
-__all__ = ["FRAMEWORKS", "framework_of", "framework_of_target", "known_framework"]
+__all__ = ["framework_of", "framework_of_target", "is_framework", "known_framework"]
 
-FRAMEWORKS = ("torch", "mindspore", "keras", "tf_keras")
-OTHER_NAMES = {"pytorch": "torch", "keras@3": "keras", "keras@2": "tf_keras", "ms": "mindspore"}
 FORMATS = {
     "torch": "torch",
     "mindspore": "mindspore",
@@ -36,15 +35,14 @@ def known_framework(name: str) -> str:
     """The framework of a name such as `keras@3`, `mindspore@2.10`.
 
     Raises:
-        ValueError: it is none that can be converted.
+        ValueError: there is none of that name.
     """
-    plain = OTHER_NAMES.get(name.lower(), name.lower().partition("@")[0])
-    if plain not in FRAMEWORKS:
-        raise InvalidValue(
-            f"{name!r} is no framework that can be converted; known: {', '.join(FRAMEWORKS)} "
-            "(keras@2 is tf_keras)"
-        )
-    return plain
+    return find(name).framework
+
+
+def is_framework(name: object) -> bool:
+    """Whether a file's own word is a framework's name, which no alias is."""
+    return any(name == record.name for record in current())
 
 
 def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
@@ -58,7 +56,7 @@ def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
     if checkpoint.framework is not None:
         return checkpoint.framework
     ours = checkpoint.metadata.get("batchnorm")
-    if isinstance(ours, dict) and ours.get("framework") in FRAMEWORKS:
+    if isinstance(ours, dict) and is_framework(ours.get("framework")):
         return str(ours["framework"])
     if checkpoint.format in KERAS_FORMATS:
         return "tf_keras"  # Keras 3 names its layers, so a file without names is Keras 2's

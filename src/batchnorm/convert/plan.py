@@ -17,7 +17,7 @@ import numpy as np
 
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
-from batchnorm.convert.frameworks import FRAMEWORKS
+from batchnorm.convert.frameworks import is_framework
 from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.layer_plan import LayerPlanner
 from batchnorm.convert.ledger import Ledger
@@ -88,7 +88,7 @@ def plan(
     back = Record.of(source.ours)
     returning = back.framework == source.framework and back.source == framework
     record = Record(framework, source.framework, source.checkpoint.format)
-    record.origin = back.origin if back.origin in FRAMEWORKS else source.framework
+    record.origin = back.origin if is_framework(back.origin) else source.framework
     record.folded = dict(folded or {})
     record.wrapper = source.wrapper if not source.group else ""
     report = Report(source.name, None, (source.framework, framework), list(rows or ()))

@@ -17,13 +17,13 @@ from batchnorm.explain import explain
 from batchnorm.explain.overview import overview
 from batchnorm.explain.page import Column, Row, Table
 from batchnorm.explain.renderers import markdown
-from batchnorm.explain.sides import DIALECTS, Side
+from batchnorm.explain.sides import NEWEST, Side
 from batchnorm.explain.words import LANGUAGES, Lang
 
 __all__ = ["PAIRS", "file_name", "pages", "readme"]
 
 PAIRS = (
-    *itertools.combinations(DIALECTS, 2),
+    *itertools.combinations(NEWEST, 2),
     ("torch", "mindspore@2.0"),
     ("tf_keras@2.6", "mindspore@2.0"),
     ("mindspore@2.0", "mindspore"),
@@ -75,9 +75,9 @@ def readme(text: str) -> str:
 
 
 def _index() -> str:
-    columns = (Column("", ""), *(Column(name, Side(name).title) for name in DIALECTS))
+    columns = (Column("", ""), *(Column(name, Side(name).title) for name in NEWEST))
     rows = tuple(
-        Row((Side(a).title, *(_links(a, b) if a != b else "" for b in DIALECTS))) for a in DIALECTS
+        Row((Side(a).title, *(_links(a, b) if a != b else "" for b in NEWEST))) for a in NEWEST
     )
     versions = "\n".join(
         f"- {Side(a).versioned} · {Side(b).versioned}: {_links(a, b)}"

@@ -6,37 +6,21 @@ Everything about a side is read from its classes. Not here: what the sides' para
 
 from __future__ import annotations
 
-import contextlib
-import difflib
 import inspect
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from batchnorm.declaration import Parameter
-from batchnorm.errors import InvalidValue
-from batchnorm.frameworks import declaration_of
+from batchnorm.frameworks import OWN, Framework, find
 from batchnorm.layer import Layer
 from batchnorm.questions.subject import MODE_METHODS
-from batchnorm.translate.form import dialect as spelled
 
-__all__ = ["DIALECTS", "NAMES", "Side", "resolve"]
+__all__ = ["NAMES", "NEWEST", "Side", "resolve"]
 
-# Name -> how the framework is called, without and with a version, and where it keeps the layer.
-DIALECTS: Mapping[str, tuple[str, str, str]] = {
-    "torch": ("PyTorch", "PyTorch {}", "torch.nn.BatchNorm2d"),
-    "mindspore": ("MindSpore", "MindSpore {}", "mindspore.nn.BatchNorm2d"),
-    "tf_keras": ("Keras 2", "Keras {} (tf.keras)", "tf.keras.layers.BatchNormalization"),
-    "keras": ("Keras 3", "Keras {}", "keras.layers.BatchNormalization"),
-}
-# The newest version of each dialect first: the one that a name without a version means.
-NAMES = ("torch", "mindspore", "tf_keras", "keras", "mindspore@2.0", "tf_keras@2.6")
-ALIASES = {  # taken for a slip, beside what `translate` takes for a name
-    "pytorch": "torch",
-    "tf.keras": "tf_keras",
-    "tensorflow": "tf_keras",
-}
+# This package's own frameworks, the newest version of each first: what the committed pages tell of.
+NAMES = tuple(record.name for record in OWN)
+NEWEST = tuple(record.name for record in OWN if not record.older)
 
 
 @dataclass(frozen=True)
@@ -45,25 +29,30 @@ class Side:
 
     name: str
 
+    @cached_property
+    def framework(self) -> Framework:
+        """Its record."""
+        return find(self.name)
+
     @property
     def dialect(self) -> str:
         """The name without a version."""
-        return self.name.partition("@")[0]
+        return self.framework.framework
 
     @property
     def title(self) -> str:
         """How the framework is called."""
-        return DIALECTS[self.dialect][0]
+        return self.framework.title
 
     @property
     def path(self) -> str:
         """The layer as the framework's users import it."""
-        return DIALECTS[self.dialect][2]
+        return self.framework.layer
 
     @property
     def versioned(self) -> str:
         """How the framework is called, with its version."""
-        return DIALECTS[self.dialect][1].format(self.version)
+        return self.framework.versioned.format(self.version)
 
     @property
     def id(self) -> str:
@@ -73,12 +62,12 @@ class Side:
     @property
     def version(self) -> str:
         """The version that the dialect was verified with."""
-        return self.layer_class.VERIFIED_WITH
+        return self.framework.version
 
     @cached_property
     def layer_class(self) -> type[Layer]:
         """Our class of that layer."""
-        found: type[Layer] = getattr(declaration_of(self.name), self.path.split(".")[-1])
+        found: type[Layer] = getattr(self.framework.room("layers"), self.framework.class_name)
         return found
 
     @cached_property
@@ -120,7 +109,7 @@ class Side:
 
 
 def resolve(name: str) -> Side:
-    """The side that a name means: `torch`, `mindspore@2.0`, `tf_keras@2.21`, `keras@2`.
+    """The side that a name means, as `frameworks.find` takes them.
 
     Raises:
         ValueError: no dialect of that name, or not in that version.
@@ -130,23 +119,4 @@ def resolve(name: str) -> Side:
     >>> resolve("keras@2").name
     'tf_keras'
     """
-    dialect, at, version = name.partition("@")
-    known = [Side(candidate) for candidate in NAMES]
-    for side in known:
-        wanted = version.split(".")
-        if side.dialect == dialect and (not at or side.version.split(".")[: len(wanted)] == wanted):
-            return side
-    with contextlib.suppress(InvalidValue):
-        return Side(spelled(name).name)
-    if dialect in DIALECTS:
-        versions = ", ".join(f"{s.dialect}@{s.version}" for s in known if s.dialect == dialect)
-        raise InvalidValue(f"there is no {name!r} here; known versions: {versions}")
-    raise InvalidValue(
-        f"{name!r} is no dialect of batch normalization{_hint(name)}; known: {', '.join(NAMES)}"
-    )
-
-
-def _hint(name: str) -> str:
-    candidates: Sequence[str] = (*NAMES, *ALIASES)
-    close = difflib.get_close_matches(name.lower(), candidates, n=1, cutoff=0.5)
-    return f": did you mean {ALIASES.get(close[0], close[0])!r}?" if close else ""
+    return Side(find(name).name)

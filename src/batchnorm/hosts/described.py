@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from batchnorm.errors import InvalidValue
-from batchnorm.frameworks import DECLARATIONS, declaration_of, dialect_of
+from batchnorm.frameworks import dialect_of, known
 from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.layer import Layer
 
@@ -28,7 +28,7 @@ def name(layer: Layer) -> str:
     if module is None or _class(found) is not type(layer):
         raise InvalidValue(
             f"{type(layer).__qualname__} is a class of its own, which a saved model couldn't name; "
-            f"expected one of batchnorm.{{{','.join(DECLARATIONS)}}}"
+            f"expected one of batchnorm.{{{','.join(record.module for record in known())}}}"
         )
     return found
 
@@ -36,8 +36,9 @@ def name(layer: Layer) -> str:
 def _class(name: str) -> Any:
     module, _, attribute = name.partition(".")
     found = None
-    if module in DECLARATIONS:
-        found = getattr(declaration_of(module), attribute, None)
+    for record in known():
+        if record.module == module:
+            found = getattr(record.room("layers"), attribute, None)
     if not isinstance(found, type) or not issubclass(found, Layer):
         raise InvalidValue(f"{name!r} is no layer of a dialect, such as 'torch.BatchNorm2d'")
     return found

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find
 from batchnorm.lint.site import Site, sites
 from batchnorm.source import (
     Names,
@@ -22,7 +23,6 @@ from batchnorm.source import (
     keras_module,
     parse_source,
 )
-from batchnorm.translate.form import dialect
 
 __all__ = ["Function", "Linted"]
 
@@ -87,7 +87,7 @@ class Linted:
         if found is None:
             return self._ported_from
         try:
-            return dialect(found[1]).name
+            return find(found[1]).name
         except InvalidValue as error:
             line = text.count("\n", 0, found.start()) + 1
             raise SourceError(f"line {line}: {error}") from None

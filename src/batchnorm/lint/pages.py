@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from batchnorm.explain.renderers.markdown import inline
 from batchnorm.explain.sections.answers import ABSENT, flat, show_for, witnesses, word
-from batchnorm.explain.sides import DIALECTS, Side
+from batchnorm.explain.sides import NEWEST, Side
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
 from batchnorm.questions import QUESTIONS, Question
@@ -43,7 +43,7 @@ def index() -> str:
 def _evidence(question: Question) -> str:
     """A question with its recorded answers: frameworks as rows, cases as columns."""
     answers = []
-    for name in DIALECTS:
+    for name in NEWEST:
         side = Side(name)
         for witness in witnesses(side)[:1]:
             answer = witness.answer(question)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find
+from batchnorm.frameworks.names import did_you_mean
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
-from batchnorm.translate.form import dialect, did_you_mean
 
 __all__ = ["Settings", "from_pyproject", "rule"]
 
@@ -40,7 +41,7 @@ class Settings:
             if not any(each.id.startswith(code) for each in RULES):
                 raise InvalidValue(_unknown(code))
         if self.ported_from is not None:
-            dialect(self.ported_from)
+            object.__setattr__(self, "ported_from", find(self.ported_from).name)
         for pattern in self.exclude:
             try:
                 re.compile(pattern)

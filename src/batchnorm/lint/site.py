@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from batchnorm.declaration import Parameter
+from batchnorm.frameworks import find
 from batchnorm.source import Names, Symbol
-from batchnorm.translate.form import Form, dialect, forms
+from batchnorm.translate.form import Form, forms
 
 __all__ = ["Site", "sites"]
 
@@ -82,7 +83,7 @@ def _site(
     symbol = names.symbol(of)
     if symbol is None or symbol.kind != "class":
         return None
-    known = forms(dialect(symbol.framework))
+    known = forms(find(symbol.framework))
     form = known.get(symbol.name) or next(iter(known.values()))
     arguments: dict[str, ast.expr] = {}
     complete = not partial

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from batchnorm.frameworks import declaration_of
+from batchnorm.frameworks import find
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -149,15 +149,15 @@ class Ours:
     """Our own layers as a subject: `Ours("torch")`, `Ours("mindspore@2.0")`."""
 
     def __init__(self, name: str) -> None:
-        self.dialect = name.partition("@")[0]
-        self.label = f"batchnorm.{name}"
-        self._module = declaration_of(name)
+        self._framework = find(name)
+        self.dialect = self._framework.framework
+        self.label = f"batchnorm.{self._framework.name}"
+        self._module = self._framework.room("layers")
 
     @property
     def version(self) -> str:
         """Give the version that the dialect was verified with."""
-        public = (getattr(self._module, name) for name in self._module.__all__)
-        return next(str(item.VERIFIED_WITH) for item in public if hasattr(item, "VERIFIED_WITH"))
+        return self._framework.version
 
     def layer(self, class_name: str, *args: Any, **kwargs: Any) -> OurLayer:
         """Construct one of our layers."""

@@ -13,13 +13,14 @@ from dataclasses import replace
 from functools import lru_cache
 
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks import Framework
 from batchnorm.rewrite.arguments import Arguments
 from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job, Outcome, Task
 from batchnorm.rewrite.known import around
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
-from batchnorm.translate import Argument, Dialect, Form, Plan, forms, make_plan
+from batchnorm.translate import Argument, Form, Plan, forms, make_plan
 from batchnorm.translate.call import bind
 from batchnorm.translate.form import form as form_for
 
@@ -261,9 +262,9 @@ def _topic(form: Form, name: str) -> str:
     return _TOPICS.get(meaning.word, str(meaning))
 
 
-def _with_package(job: Job, at: ast.expr, argument: Argument, to: Dialect) -> str:
+def _with_package(job: Job, at: ast.expr, argument: Argument, to: Framework) -> str:
     """An argument's text, whose objects' package has the name that the file gives it."""
-    pattern = rf"(?<![\w.]){re.escape(to.package)}\."
+    pattern = rf"(?<![\w.]){re.escape(to.namespace)}\."
     if argument.expression or not re.search(pattern, argument.text):
         return argument.text
     return re.sub(pattern, f"{job.imports.package(at)}.", argument.text)

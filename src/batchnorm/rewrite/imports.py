@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 
+from batchnorm.frameworks import Framework
 from batchnorm.source import Edit, Names, Source, keras_module
-from batchnorm.translate import Dialect
 
 __all__ = ["Imports"]
 
@@ -27,7 +27,9 @@ class Imports:
         freed: names whose imports will be removed, so that they can be bound anew.
     """
 
-    def __init__(self, names: Names, to: Dialect, keras: str | None, freed: frozenset[str]) -> None:
+    def __init__(
+        self, names: Names, to: Framework, keras: str | None, freed: frozenset[str]
+    ) -> None:
         self.names, self.to, self.keras, self.freed = names, to, keras, freed
         self.blocked: set[str] = set()
         """Short names that would have been used, but mean something else in the file."""

@@ -9,10 +9,11 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass, field
 
+from batchnorm.frameworks import Framework
 from batchnorm.rewrite.imports import Imports
 from batchnorm.rewrite.site import Kind, Site
 from batchnorm.source import Edit, Names, Objects, Source, apply
-from batchnorm.translate import Dialect, Plan
+from batchnorm.translate import Plan
 
 __all__ = ["Job", "Outcome", "Task"]
 
@@ -26,8 +27,8 @@ class Task:
         rank: of the inputs of Keras layers, where the code doesn't say it.
     """
 
-    from_: Dialect
-    to: Dialect
+    from_: Framework
+    to: Framework
     rank: int | None = None
 
     @property

@@ -9,6 +9,7 @@ import ast
 from dataclasses import dataclass
 from pathlib import Path
 
+from batchnorm.frameworks import find
 from batchnorm.rewrite.attributes import layer_at, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
 from batchnorm.rewrite.factories import (
@@ -34,7 +35,6 @@ from batchnorm.source import (
     parse_source,
     parse_text,
 )
-from batchnorm.translate import dialect
 
 __all__ = ["Rewritten", "rewrite_source"]
 
@@ -81,7 +81,7 @@ def rewrite_source(
     bn = nn.BatchNorm2d(64, momentum=0.99)
     """
     raw = raw.encode() if isinstance(raw, str) else raw
-    task = Task(dialect(from_), dialect(to), rank)
+    task = Task(find(from_), find(to), rank)
     source = parse_source(raw)
     names = Names(source, path, task.keras)
     if not _concerned(names, task):

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal, TypeAlias
 
-from batchnorm.translate.form import dialect, forms
+from batchnorm.frameworks import find
+from batchnorm.translate.form import forms
 
 __all__ = ["CLASSES", "NAMES", "Kind", "Symbol", "keras_module", "symbol_at"]
 
@@ -103,7 +104,7 @@ def symbol_at(path: str, keras: str | None = None) -> Symbol | None:
     found = _NN_LAYER.fullmatch(path)
     if found is not None:
         framework, name = found["package"].partition(".")[0], found["name"]
-        if name in forms(dialect(framework)):
+        if name in forms(find(framework)):
             return Symbol(framework, "class", name, path)
         return Symbol(framework, "base", name, path) if name.startswith("_") else None
     found = _KERAS_LAYER.fullmatch(path)

@@ -7,16 +7,14 @@ them by those that the target declares; what the written call doesn't say is a `
 
 from batchnorm.translate.argument import Argument, complement
 from batchnorm.translate.difference import Difference
-from batchnorm.translate.form import DIALECTS, Dialect, Form, dialect, forms
+from batchnorm.translate.form import Form, forms
 from batchnorm.translate.plan import Plan, Side, make_plan
 from batchnorm.translate.proof import Proof, Row, prove
 from batchnorm.translate.state import StateName, carry
 from batchnorm.translate.translation import Translation, translate
 
 __all__ = [
-    "DIALECTS",
     "Argument",
-    "Dialect",
     "Difference",
     "Form",
     "Plan",
@@ -27,7 +25,6 @@ __all__ = [
     "Translation",
     "carry",
     "complement",
-    "dialect",
     "forms",
     "make_plan",
     "prove",

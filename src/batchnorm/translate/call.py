@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import Framework, current
+from batchnorm.frameworks.names import did_you_mean
 from batchnorm.translate.argument import Argument
-from batchnorm.translate.form import DIALECTS, Dialect, Form, did_you_mean, forms
+from batchnorm.translate.form import Form, forms
 from batchnorm.translate.objects import read_argument
 
 __all__ = ["TOO_DEEP", "Call", "CallError", "bind", "parse_call"]
@@ -59,7 +61,7 @@ class Call:
     """How the dialect was found, where nobody named it."""
 
 
-def parse_call(text: str, of: Dialect | None = None) -> Call:
+def parse_call(text: str, of: Framework | None = None) -> Call:
     """Read a call such as "nn.BatchNorm2d(64, eps=0.001)".
 
     Args:
@@ -157,7 +159,7 @@ def _split(node: ast.Call) -> tuple[list[ast.expr], dict[str, ast.expr]]:
 
 
 def _form(
-    prefix: list[str], class_name: str, keywords: Mapping[str, ast.expr], of: Dialect | None
+    prefix: list[str], class_name: str, keywords: Mapping[str, ast.expr], of: Framework | None
 ) -> tuple[Form, str]:
     said = next((_PREFIXES[part] for part in prefix if part in _PREFIXES), None)
     dotted = ".".join(prefix)
@@ -177,10 +179,10 @@ def _form(
                 f"expected one of {', '.join(known)}"
             )
         return known[class_name], ""
-    current = [d for d in DIALECTS.values() if "@" not in d.name]
-    having = {d.name: forms(d)[class_name] for d in current if class_name in forms(d)}
+    newest = current()
+    having = {d.name: forms(d)[class_name] for d in newest if class_name in forms(d)}
     if not having:
-        known = {name: found for d in current for name, found in forms(d).items()}
+        known = {name: found for d in newest for name, found in forms(d).items()}
         raise CallError(
             f"unknown class {class_name!r}{did_you_mean(class_name, known)}; expected one of "
             f"{', '.join(known)}"

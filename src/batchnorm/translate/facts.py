@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from batchnorm.frameworks import Framework
 from batchnorm.translate.canonical import Canonical
-from batchnorm.translate.form import Dialect
 
 __all__ = ["Facts", "facts"]
 
@@ -32,7 +32,7 @@ class Facts:
     statistics_move: bool = True
 
 
-def facts(of: Dialect, arguments: Canonical, rank: int) -> Facts:
+def facts(of: Framework, arguments: Canonical, rank: int) -> Facts:
     """The facts for one framework's arguments and inputs of a rank."""
     if of.framework == "torch":
         return Facts(1)

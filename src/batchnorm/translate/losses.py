@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchnorm.frameworks import Framework
 from batchnorm.translate.argument import Argument
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
-from batchnorm.translate.form import Dialect
 from batchnorm.translate.lost_options import RULES
 from batchnorm.translate.task import Task
 from batchnorm.translate.writing import PLACEHOLDER
@@ -146,7 +146,7 @@ def _freeze(task: Task, name: str) -> str:
 def _statistics(task: Task, again: Canonical) -> Iterator[Difference]:
     """Batch statistics always, or running ones always, where the target can't say so."""
     ours, theirs = task.arguments["forced_statistics"], again["forced_statistics"]
-    target: Dialect = task.target.dialect
+    target: Framework = task.target.dialect
     slots: tuple[str, ...] = ("forced_statistics", "tracks")
     if not task.value("tracks"):
         slots += ("exponential_average_factor",)  # of an average that isn't kept

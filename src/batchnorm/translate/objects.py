@@ -19,10 +19,10 @@ import numpy as np
 
 from batchnorm.declaration import Parameter
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks import Framework
 from batchnorm.frameworks.keras import constraints, initializers, regularizers
 from batchnorm.frameworks.keras.objects import KerasObject
 from batchnorm.translate.argument import Argument, equal, number, parse
-from batchnorm.translate.form import Dialect
 
 __all__ = ["STAND_INS", "quoted", "read_argument", "write_dtype", "write_init", "write_object"]
 
@@ -42,7 +42,7 @@ _FLOATING = ("float16", "bfloat16", "float32", "float64")
 _POLICIES = ("Policy", "DTypePolicy", "FloatDTypePolicy")
 
 
-def read_argument(node: ast.expr, whole: str, parameter: Parameter, of: Dialect) -> Argument:
+def read_argument(node: ast.expr, whole: str, parameter: Parameter, of: Framework) -> Argument:
     """Read the argument of a parameter; objects that we know become ours."""
     word = parameter.meaning.word
     default = None if parameter.required else parameter.default
@@ -57,12 +57,12 @@ def read_argument(node: ast.expr, whole: str, parameter: Parameter, of: Dialect)
     return found if known is None else replace(found, value=known, expression="")
 
 
-def write_dtype(name: str, of: Dialect) -> str:
+def write_dtype(name: str, of: Framework) -> str:
     """A dtype's name as the dialect spells it."""
-    return quoted(name) if of.is_keras else f"{of.package}.{name}"
+    return quoted(name) if of.is_keras else f"{of.namespace}.{name}"
 
 
-def write_object(argument: Argument, family: str, of: Dialect) -> Argument:
+def write_object(argument: Argument, family: str, of: Framework) -> Argument:
     """An object of ours as a Keras dialect spells it; an expression stays."""
     value = argument.value
     if argument.expression or not isinstance(value, KerasObject):
@@ -74,12 +74,12 @@ def write_object(argument: Argument, family: str, of: Dialect) -> Argument:
         with contextlib.suppress(BatchNormError):  # a name that the target doesn't have
             if equal(module.get(name, of.framework), value):
                 return argument
-    return replace(argument, text=f"{of.package}.{family}.{_constructor(value)}")
+    return replace(argument, text=f"{of.namespace}.{family}.{_constructor(value)}")
 
 
-def write_init(argument: Argument, of: Dialect) -> Argument | None:
+def write_init(argument: Argument, of: Framework) -> Argument | None:
     """An initializer as MindSpore spells it; None where it has no such one."""
-    value, package = argument.value, f"{of.package}.common.initializer"
+    value, package = argument.value, f"{of.namespace}.common.initializer"
     if argument.expression:
         return argument
     text = None
@@ -126,7 +126,7 @@ def _dtype(node: ast.expr) -> str | None:
     return name if isinstance(node, ast.Attribute) and name in _FLOATING else None
 
 
-def _object(node: ast.Call, word: str, of: Dialect) -> Any:
+def _object(node: ast.Call, word: str, of: Framework) -> Any:
     name = _last_name(node.func)
     try:
         args = [ast.literal_eval(argument) for argument in node.args]

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.errors import BatchNormError, InvalidValue
+from batchnorm.frameworks import Framework
 from batchnorm.layer import Layer
 from batchnorm.translate.argument import Argument
 from batchnorm.translate.canonical import NEUTRAL, Canonical
@@ -21,7 +22,7 @@ from batchnorm.translate.departures import departures
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.facts import facts
 from batchnorm.translate.flags import flag_differences, flag_plans
-from batchnorm.translate.form import Dialect, Form, form, forms
+from batchnorm.translate.form import Form, form, forms
 from batchnorm.translate.losses import losses
 from batchnorm.translate.objects import STAND_INS
 from batchnorm.translate.reading import read
@@ -174,7 +175,7 @@ class Plan:
 def make_plan(
     source: Form,
     arguments: Mapping[str, Argument],
-    to: Dialect,
+    to: Framework,
     *,
     rank: int | None = None,
     num_features: int | None = None,
@@ -245,7 +246,7 @@ def _rank(source: Form, arguments: Mapping[str, Argument], rank: int | None) -> 
     return rank or 4
 
 
-def _in_force(source: Dialect, canonical: Canonical, rank: int) -> Argument:
+def _in_force(source: Framework, canonical: Canonical, rank: int) -> Argument:
     """Epsilon as the source's kernel takes it, which has a smallest one."""
     epsilon, floor = canonical["epsilon"], facts(source, canonical, rank).epsilon_floor
     if epsilon.expression and floor:
@@ -274,5 +275,5 @@ def _refusals(made: Plan) -> list[Difference]:
     return []
 
 
-def _refused(source: Dialect, error: Exception) -> InvalidValue:
+def _refused(source: Framework, error: Exception) -> InvalidValue:
     return InvalidValue(f"{source.name} itself refuses this call: {error}")

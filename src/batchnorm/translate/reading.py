@@ -15,6 +15,7 @@ import numpy as np
 
 from batchnorm.declaration import Parameter
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks import Framework
 from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
 from batchnorm.translate.argument import (
     Argument,
@@ -26,7 +27,7 @@ from batchnorm.translate.argument import (
     whether,
 )
 from batchnorm.translate.canonical import Canonical, neutral
-from batchnorm.translate.form import Dialect, Form
+from batchnorm.translate.form import Form
 from batchnorm.translate.objects import quoted
 from batchnorm.vocabulary import as_dtype
 
@@ -53,7 +54,7 @@ def default_of(parameter: Parameter) -> Argument:
 
 
 def _as(slot: str) -> Callable[..., None]:
-    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
         found[slot] = argument
 
     return take
@@ -62,7 +63,7 @@ def _as(slot: str) -> Callable[..., None]:
 def _as_of(slot: str, family: Any) -> Callable[..., None]:
     """For the meanings that say of which entry: names become objects."""
 
-    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
         value = argument.value
         if argument.literal and slot == "init" and not of.is_keras:
             arrays = isinstance(value, np.ndarray)
@@ -82,7 +83,7 @@ def _as_of(slot: str, family: Any) -> Callable[..., None]:
 def _flag(reader: Callable[..., None]) -> Callable[..., None]:
     """For what is only asked whether it is true: 1 is True."""
 
-    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
         value = argument.value
         if argument.literal and value is not None and type(value) is not bool:
             argument = replace(argument, text=str(bool(value)), value=bool(value))
@@ -91,7 +92,7 @@ def _flag(reader: Callable[..., None]) -> Callable[..., None]:
     return take
 
 
-def _converted(argument: Argument, of: Dialect, kind: type[int] | type[float]) -> Argument:
+def _converted(argument: Argument, of: Framework, kind: type[int] | type[float]) -> Argument:
     """A literal as Keras 3 takes it, which converts what it is given."""
     value = argument.value
     if of.framework != "keras" or not argument.literal or type(value) is kind:
@@ -103,7 +104,7 @@ def _converted(argument: Argument, of: Dialect, kind: type[int] | type[float]) -
 
 
 def _number(slot: str, *, complemented: bool = False, none: bool = False) -> Callable[..., None]:
-    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+    def take(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
         argument = _converted(argument, of, float)
         value = argument.value
         if not isinstance(value, int | float) and not (none and value is None):
@@ -120,13 +121,17 @@ def _number(slot: str, *, complemented: bool = False, none: bool = False) -> Cal
     return take
 
 
-def _num_features(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _num_features(
+    found: Canonical, argument: Argument, parameter: Parameter, of: Framework
+) -> None:
     if type(argument.value) is not int or no_number(argument):
         raise _unusable(argument, parameter, "an integer")
     found["num_features"] = argument
 
 
-def _channel_axis(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _channel_axis(
+    found: Canonical, argument: Argument, parameter: Parameter, of: Framework
+) -> None:
     argument = _converted(argument, of, int)
     value = argument.value
     axes = value if isinstance(value, list | tuple) else [value]
@@ -139,12 +144,12 @@ def _unusable(argument: Argument, parameter: Parameter, expected: str) -> Invali
     return InvalidType(f"{parameter.name} must be {expected} to be translated, not {argument.text}")
 
 
-def _affine(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _affine(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
     found["has_gamma"] = found["has_beta"] = argument
 
 
 def _beta_if_affine(
-    found: Canonical, argument: Argument, parameter: Parameter, of: Dialect
+    found: Canonical, argument: Argument, parameter: Parameter, of: Framework
 ) -> None:
     """Beta exists where gamma does and this says so."""
     affine = found["has_gamma"]
@@ -160,17 +165,17 @@ def _beta_if_affine(
         found["has_beta"] = argument
 
 
-def _tracking(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _tracking(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
     found["tracks"] = argument
     found["forced_statistics"] = whether(argument, "None", "True")
 
 
-def _trainable(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _trainable(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
     found["trained"] = argument
     found["forced_statistics"] = whether(argument, "None", "False")
 
 
-def _data_format(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _data_format(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
     if argument.literal:
         last = argument.value == "NHWC"
         found["channel_axis"] = replace(
@@ -182,7 +187,7 @@ def _data_format(found: Canonical, argument: Argument, parameter: Parameter, of:
 
 
 def _parameter_dtype(
-    found: Canonical, argument: Argument, parameter: Parameter, of: Dialect
+    found: Canonical, argument: Argument, parameter: Parameter, of: Framework
 ) -> None:
     if argument.expression or argument.value is None:
         argument = replace(argument, value="float32")
@@ -191,7 +196,9 @@ def _parameter_dtype(
     found["parameter_dtype"] = found["compute_dtype"] = argument
 
 
-def _dtype_policy(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _dtype_policy(
+    found: Canonical, argument: Argument, parameter: Parameter, of: Framework
+) -> None:
     if argument.expression:
         found["parameter_dtype"] = found["compute_dtype"] = replace(argument, value="float32")
         return
@@ -203,7 +210,7 @@ def _dtype_policy(found: Canonical, argument: Argument, parameter: Parameter, of
         found[slot] = replace(argument, text=quoted(name), value=name)
 
 
-def _input_shape(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _input_shape(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
     """A hint that names the channels, where the channel axis is known."""
     axis, shape = found["channel_axis"].value, argument.value
     if parameter.name == "input_shape" and isinstance(shape, tuple | list) and shape:
@@ -219,7 +226,7 @@ def _input_shape(found: Canonical, argument: Argument, parameter: Parameter, of:
             found["num_features"] = Argument(str(size), size, written=argument.written)
 
 
-def _option(found: Canonical, argument: Argument, parameter: Parameter, of: Dialect) -> None:
+def _option(found: Canonical, argument: Argument, parameter: Parameter, of: Framework) -> None:
     """A parameter without influence on batch normalization: kept where the name exists.
 
     Left at its default it says nothing, so nothing is lost with it.
@@ -229,7 +236,7 @@ def _option(found: Canonical, argument: Argument, parameter: Parameter, of: Dial
     found[f"option {parameter.name}"] = argument
 
 
-READERS: Mapping[str, Callable[[Canonical, Argument, Parameter, Dialect], None]] = {
+READERS: Mapping[str, Callable[[Canonical, Argument, Parameter, Framework], None]] = {
     "num_features": _num_features,
     "epsilon": _number("epsilon"),
     "weight_of_batch": _number("exponential_average_factor", none=True),

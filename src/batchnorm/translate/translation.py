@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+from batchnorm.frameworks import Framework
+from batchnorm.frameworks import find as find_framework
 from batchnorm.layer import Layer
 from batchnorm.read import read_layer
 from batchnorm.translate.call import TOO_DEEP, CallError, parse_call
 from batchnorm.translate.difference import Difference
-from batchnorm.translate.form import Dialect, Form, dialect
+from batchnorm.translate.form import Form
 from batchnorm.translate.live import live
 from batchnorm.translate.plan import Plan, make_plan
 from batchnorm.translate.proof import Proof, prove
@@ -140,10 +142,10 @@ def translate(
     >>> print(found.text)
     keras.layers.BatchNormalization(axis=1, momentum=0.99, epsilon=0.001)
     """
-    target = dialect(to)
+    target = find_framework(to)
     if isinstance(source, str):
         try:
-            call = parse_call(source, None if from_ is None else dialect(from_))
+            call = parse_call(source, None if from_ is None else find_framework(from_))
             _check(call.form, target, num_features)
             made = make_plan(
                 call.form,
@@ -169,7 +171,7 @@ def translate(
     return Translation(made, layer)
 
 
-def _check(source: Form, target: Dialect, num_features: int | None) -> None:
+def _check(source: Form, target: Framework, num_features: int | None) -> None:
     if source.dialect == target:
         raise CallError(
             f"the call and the target are both {target.name}; expected two dialects or two "

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find as find_framework
 from batchnorm.questions.subject import Adjustment, Parameter, Raised, Run, mode_method
 from batchnorm.verify import worker
 from batchnorm.verify.process import Crashed, Hung, NotInstalled, OracleError, Process
@@ -32,6 +33,7 @@ __all__ = [
     "OracleError",
     "OracleLayer",
     "find",
+    "named",
     "parse_oracle",
 ]
 
@@ -64,9 +66,7 @@ class Oracle:
         start_timeout: float = 300.0,
         restart: bool = False,
     ) -> None:
-        if framework not in FRAMEWORKS:
-            raise InvalidValue(f"framework must be one of {FRAMEWORKS}, but got {framework!r}")
-        self.framework = framework
+        self.framework = named(framework)
         self.python = python
         self.timeout = timeout
         self.start_timeout = start_timeout
@@ -226,10 +226,10 @@ def find(
     Raises:
         OracleError: a framework isn't where `overrides` says.
     """
-    overrides = overrides or {}
+    overrides = {named(name): python for name, python in (overrides or {}).items()}
     found = Found([], {})
     with contextlib.ExitStack() as started:
-        for name in dict.fromkeys([*frameworks, *overrides]):
+        for name in dict.fromkeys([*map(named, frameworks), *overrides]):
             oracle = Oracle(name, overrides.get(name, sys.executable), **settings)
             try:
                 found.oracles.append(started.enter_context(oracle))
@@ -242,13 +242,29 @@ def find(
 
 def parse_oracle(text: str) -> tuple[str, str]:
     """Read "mindspore=/path/to/python" as framework and Python."""
-    framework, _, python = text.partition("=")
+    name, _, python = text.partition("=")
+    framework = named(name) if name and python else ""
     if framework not in FRAMEWORKS or not python:
         raise InvalidValue(
             f"an oracle is given as FRAMEWORK=PYTHON with a framework of {', '.join(FRAMEWORKS)}, "
             f"such as mindspore=/path/to/python; but got {text!r}"
         )
     return framework, str(Path(python).expanduser())
+
+
+def named(name: str) -> str:
+    """The oracle of a framework's name, with the backend behind / if it has one: "Keras 3/jax".
+
+    Which version answers is said by the environment that it runs in.
+
+    Raises:
+        ValueError: no framework, or one that no worker here runs.
+    """
+    name, slash, backend = name.partition("/")
+    found = find_framework(name).framework + slash + backend.lower()
+    if found not in FRAMEWORKS:
+        raise InvalidValue(f"no oracle runs {found!r}; expected one of {', '.join(FRAMEWORKS)}")
+    return found
 
 
 def _pack(value: Any) -> Any:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from batchnorm.errors import InvalidValue
-from batchnorm.explain.sides import DIALECTS, Side
+from batchnorm.explain.sides import NEWEST, Side
 from batchnorm.explain.words import Lang, say
 from batchnorm.questions import Answer, Question, recorded
 from batchnorm.questions.question import Text
@@ -178,5 +178,5 @@ def _is_code(text: str) -> bool:
 
 @cache
 def _state_names() -> frozenset[str]:
-    entries = (pair for name in DIALECTS for pair in Side(name).layer_class.STATE.items())
+    entries = (pair for name in NEWEST for pair in Side(name).layer_class.STATE.items())
     return frozenset(name for own, entry in entries for name in (own, entry.bare_name) if name)

@@ -6,12 +6,13 @@ torch's own dialect becomes torch's own class with our kernel (`batchnorm.py`); 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from torch import nn
 
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks import find
 from batchnorm.frameworks.torch import layers as torch_dialect
 from batchnorm.hosts.torch import batchnorm
 from batchnorm.hosts.torch.dialect_module import DialectBatchNorm
@@ -23,7 +24,7 @@ __all__ = ["module"]
 
 def module(
     layer: Layer,
-    names: Literal["dialect", "torch"] = "dialect",
+    names: str = "dialect",
     *,
     synchronized: bool | None = None,
     process_group: Any = None,
@@ -69,6 +70,8 @@ def module(
             f"module takes a layer of batchnorm (batchnorm.read makes one of a framework's), but "
             f"got {kind}"
         )
+    if names != "dialect":
+        names = find(names).name
     if names not in ("dialect", "torch"):
         raise InvalidValue(f"names must be 'dialect' or 'torch', but got {names!r}")
     if isinstance(layer, torch_dialect.BatchNorm):

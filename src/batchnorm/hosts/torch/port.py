@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from batchnorm.frameworks import find
 from batchnorm.hosts.torch import rules
 from batchnorm.hosts.torch.accelerate import accelerate, batch_norms
 
@@ -25,7 +26,8 @@ def port(model: Any, semantics: str) -> Any:
 
     Args:
         model: any torch.nn.Module with BatchNorm1d, 2d, 3d or SyncBatchNorm.
-        semantics: "tf_keras", "tf_keras_2_6", "keras", "mindspore", "mindspore_2_0" or "torch".
+        semantics: the dialect's framework, as `batchnorm.frameworks.find` takes it: "tf_keras",
+            "keras@2.6", "mindspore", … or "torch".
 
     Shape: as before.
     Dtypes: as before.
@@ -44,6 +46,7 @@ def port(model: Any, semantics: str) -> Any:
 
     Source: the dialects' layers, `batchnorm.tf_keras` and so on.
     """
+    semantics = find(semantics).module
     rules.check(semantics, 1e-5, 0.1, True)
     found = batch_norms(model)
     for one in found:  # before anything is changed

@@ -6,9 +6,10 @@ import ast
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from batchnorm.frameworks import current, find, known
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
-from batchnorm.translate.form import DIALECTS, dialect, forms
+from batchnorm.translate.form import forms
 
 __all__ = ["RULE", "foreign", "spelled"]
 
@@ -142,7 +143,7 @@ def _guarded(node: ast.Attribute, file: Linted) -> bool:
 @cache
 def spelled(framework: str) -> dict[str, str]:
     """What a framework's layer calls its state and its epsilon: role -> name."""
-    form = next(iter(forms(dialect(framework)).values()))
+    form = next(iter(forms(find(framework)).values()))
     names = {e.role: name for name, e in form.layer.STATE.items() if e.role in _ROLES}
     epsilon = next(p.name for p in form.parameters.values() if p.meaning.word == "epsilon")
     return {**names, "epsilon": epsilon}
@@ -151,7 +152,7 @@ def spelled(framework: str) -> dict[str, str]:
 @cache
 def foreign(framework: str) -> frozenset[str]:
     """The names that only other frameworks have."""
-    others = {name for each in DIALECTS if "@" not in each for name in spelled(each).values()}
+    others = {name for each in current() for name in spelled(each.name).values()}
     return frozenset(others - set(spelled(framework).values()))
 
 
@@ -161,11 +162,11 @@ def _running(framework: str) -> set[str]:
 
 
 def _all_running() -> set[str]:
-    return {name for each in DIALECTS if "@" not in each for name in _running(each)}
+    return {name for each in current() for name in _running(each.name)}
 
 
 def _own_name(name: str, framework: str) -> str:
-    role = next(r for each in DIALECTS for r, n in spelled(each).items() if n == name)
+    role = next(r for each in known() for r, n in spelled(each.name).items() if n == name)
     return spelled(framework).get(role, "nothing of the kind")
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from batchnorm.frameworks import find
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.lint.site import Site
 from batchnorm.translate.argument import complement
-from batchnorm.translate.form import dialect, forms
+from batchnorm.translate.form import forms
 from batchnorm.translate.reading import default_of
 
 __all__ = ["RULE"]
@@ -57,7 +58,7 @@ def check(file: Linted) -> Iterator[Hit]:
     """
     if file.ported_from is None:
         return
-    original = dialect(file.ported_from)
+    original = find(file.ported_from)
     source = next(iter(forms(original).values()))
     for site in file.sites:
         if not site.complete or site.framework == original.framework:
