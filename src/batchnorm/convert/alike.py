@@ -10,15 +10,23 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterator, Sequence
 
 from batchnorm.convert.groups import Group
-from batchnorm.convert.layout import canonical
+from batchnorm.convert.layout import canonical, matrix
 
 __all__ = ["contradiction", "ending", "plain", "signature"]
 
 
-def signature(group: Group) -> Hashable:
-    """What two layers must share to be candidates: the family and the canonical shapes."""
+def signature(group: Group, *, loose: bool = False) -> Hashable:
+    """What two layers must share to be candidates: the family and the canonical shapes.
+
+    `loose` leaves out what a conversion can add or take away: a kernel's bias, and axes of 1 that
+    tell a convolution from a dense layer.
+    """
     if group.kind == "batch_norm":
         return ("batch_norm", group.channels)
+    if loose and group.kind == "kernel" and group.form != "embedding":
+        shape = canonical(group, "weight")
+        plain = None if group.form == "conv_transpose" else matrix(shape)
+        return (group.kind, plain or shape)
     shapes = []
     for role in sorted(group.members):
         shape = canonical(group, role)
@@ -39,15 +47,17 @@ def plain(path: str) -> str:
     return re.sub(r"[._/-]+", "", text)
 
 
-def ending(long: Sequence[Group], short: Sequence[Group]) -> Iterator[tuple[Group, Group]]:
+def ending(
+    long: Sequence[Group], short: Sequence[Group], *, loose: bool = False
+) -> Iterator[tuple[Group, Group]]:
     """Pairs of a layer and one whose name is the end of its name, with one signature."""
     whole: dict[Hashable, list[Group]] = defaultdict(list)
     for group in short:
-        whole[plain(group.path), signature(group)].append(group)
+        whole[plain(group.path), signature(group, loose=loose)].append(group)
     for group in long:
         parts = re.split(r"[._/-]+", group.path)
         for start in range(1, len(parts)):
-            key = (plain(".".join(parts[start:])), signature(group))
+            key = (plain(".".join(parts[start:])), signature(group, loose=loose))
             yield from ((group, other) for other in whole.get(key, ()))
 
 

@@ -21,7 +21,7 @@ from batchnorm.convert.mapping import LayerPair, Map, map_text, read_map
 from batchnorm.convert.plan import Plan, plan
 from batchnorm.convert.report import Report, Row
 from batchnorm.convert.settings import Settings, read_settings
-from batchnorm.convert.source import Readable, Source, opened, source_of
+from batchnorm.convert.source import Readable, Source, read_any, source_of
 from batchnorm.errors import CheckpointError
 from batchnorm.vocabulary import Array
 
@@ -36,7 +36,8 @@ class Conversion:
 
     Attributes:
         report: what went where.
-        entries: the target's arrays by name, still lazy; they need the source's file open.
+        entries: the target's arrays by name, lazy where files are: those stay open as long as this
+            does.
         extras: plain values beside the arrays.
         metadata: what the target's file says beside them.
         map: the map that was used, as TOML.
@@ -115,8 +116,13 @@ def convert(
         raise CheckpointError("fold and unfold were both asked for; choose one")
     pairs = read_map(map)
     with contextlib.ExitStack() as stack:
-        checkpoint = stack.enter_context(opened(source))
-        template = None if like is None else stack.enter_context(opened(like))
+        checkpoint, template = read_any(source), None
+        if checkpoint is not source:
+            stack.callback(checkpoint.close)
+        if like is not None:
+            template = read_any(like)
+            if template is not like:
+                stack.callback(template.close)
         framework = framework_of_target(target, template, to)
         given = source_of(checkpoint, from_framework, group, parameters=template or ())
         known = read_settings(settings, given.framework)
@@ -146,6 +152,8 @@ def convert(
         entries = {entry.name: entry for entry in done.entries}
         if target is None and isinstance(source, str | os.PathLike) and not dry_run:
             entries = {name: Entry.of(name, entry.load()) for name, entry in entries.items()}
+        else:
+            stack.pop_all()  # the files are closed with the last entry that needs them
         return Conversion(report, entries, done.extras, done.metadata, _map_text(done, pairs))
 
 

@@ -28,7 +28,7 @@ from batchnorm.convert.source import Source
 from batchnorm.errors import CheckpointError
 from batchnorm.vocabulary import Array
 
-__all__ = ["fold_source", "unfold_source"]
+__all__ = ["fold_source", "followed", "unfold_source"]
 
 
 def fold_source(
@@ -185,6 +185,13 @@ def _pairs(source: Source, map: Map) -> Iterator[tuple[Group, Group]]:
             f"{source.name}: a safetensors file is sorted by name, so which batch norm follows "
             "which layer is not to be seen; name the pairs under [fold] in the map"
         )
+    yield from followed(source)
+
+
+def followed(source: Source) -> Iterator[tuple[Group, Group]]:
+    """Layers with a kernel, each with the batch norm that directly follows it, where that shows."""
+    if not source.ordered:
+        return
     sep = separator(source.framework)
     for conv, norm in zip(source.groups, source.groups[1:], strict=False):
         if conv.kind != "kernel" or norm.kind != "batch_norm" or conv.form == "embedding":

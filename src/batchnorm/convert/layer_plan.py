@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
+from batchnorm.convert.biases import Moves
 from batchnorm.convert.doubts import unclear
 from batchnorm.convert.groups import CHANNELS_LAST, INNER, Group
 from batchnorm.convert.layout import canonical, step
@@ -29,12 +30,14 @@ class LayerPlanner:
     Attributes:
         ledger: where decisions are written.
         paths: source layer -> target layer.
+        biases: those that go into the mean of the batch norm after them.
     """
 
     def __init__(self, source: Source, framework: str, map: Map, ledger: Ledger) -> None:
         self.source, self.framework, self.map, self.ledger = source, framework, map, ledger
         self.back, self.returning = ledger.back, ledger.returning
         self.paths: dict[str, str] = {}
+        self.biases = Moves()
         self.crosses = (source.framework in CHANNELS_LAST) != (framework in CHANNELS_LAST)
 
     def by_rule(self, group: Group) -> None:
@@ -74,10 +77,15 @@ class LayerPlanner:
         group, target = pairing.source, pairing.target
         said = self.map.of(group.path)
         self._pass(group, target.path)
+        lesser = self.biases.means.get(group.path) if group.kind == "batch_norm" else None
+        if lesser is not None:
+            group = group.replaced(running_mean=lesser)
         for role, place in target.members.items():
             if role in group.members:
                 doubt = group.doubt if pairing.why != "map" else ""
                 status: Status = "ambiguous" if doubt else "carried"
+                if lesser is not None and role == "running_mean" and not doubt:
+                    doubt = f"less the bias of {self.biases.of[group.path]}"
                 self._carry(group, role, place.name, target, said, status, doubt)
             elif role in NEUTRAL or role == "count":
                 self.ledger.make(group, role, place.name, place.shape, str(place.dtype))
@@ -233,6 +241,14 @@ class LayerPlanner:
             ledger.record.dropped.setdefault(path, {})[role] = str(entry.dtype)
             what = f"is {NEUTRAL[role]} everywhere, as without it"
             ledger.row(group, entry, None, None, "left out", what)
+        elif role == "bias" and group.path in self.biases.into:
+            what = f"taken off the running mean of {self.biases.into[group.path]}, which follows"
+            ledger.row(group, entry, None, None, "folded", what)
         else:
             why = "the target's layer has no place for it, and it changes the result"
+            if role == "bias":
+                why += (
+                    "; where a batch norm follows, its running mean less the bias does the same: "
+                    "say which under [fold] in the map"
+                )
             ledger.row(group, entry, None, None, "unused", why)

@@ -17,7 +17,7 @@ from batchnorm.checkpoints import Entry
 from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.errors import InvalidValue
 
-__all__ = ["Shape", "Step", "canonical", "same_shape", "step", "untouched"]
+__all__ = ["Shape", "Step", "canonical", "matrix", "same_shape", "step", "untouched"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -68,6 +68,15 @@ def canonical(group: Group, role: str) -> Shape:
     return (outputs, inputs, *space)
 
 
+def matrix(shape: Shape) -> Shape | None:
+    """Outputs and inputs of a canonical kernel whose other axes are 1, as a dense layer has them.
+
+    None for other kernels, and for those of one input, which may be depthwise.
+    """
+    plain = len(shape) >= 2 and shape[1] != 1 and all(n == 1 for n in shape[2:])
+    return shape[:2] if plain else None
+
+
 def same_shape(a: Shape, b: Shape) -> bool:
     """Whether two canonical shapes are one: MindSpore's Conv1d kernels have a 1 in between."""
     if len(a) > len(b):
@@ -102,7 +111,12 @@ def step(
     own = source.members[role].shape
     first, last = source.framework not in CHANNELS_LAST, framework in CHANNELS_LAST
     moves = source.kind == "kernel" and role == "weight" and "embedding" not in (form, source.form)
-    if not moves or first != last:
+    dense = None
+    if moves and shape and not flatten and "conv_transpose" not in (form, source.form):
+        dense = _as_matrix(source, shape, last=last)
+    if dense is not None:
+        found = dense
+    elif not moves or first != last:
         found = _kept(own, shape, framework, source if moves else None)
     elif first:
         found = _to_keras(own, form or source.form, shape, flatten)
@@ -116,6 +130,20 @@ def step(
             f"but the template's has shape {shape}"
         )
     return found
+
+
+def _as_matrix(source: Group, shape: Shape, *, last: bool) -> Step | None:
+    """Between a dense kernel and a convolution's whose other axes are 1; None for other shapes."""
+    own = source.members["weight"].shape
+    wide = (shape[-1], shape[-2], *shape[:-2]) if last and len(shape) > 1 else shape
+    plain = matrix(canonical(source, "weight"))
+    if plain is None or len(own) == len(shape) or plain != matrix(wide):
+        return None
+    first = source.framework not in CHANNELS_LAST
+    split = plain if first else (plain[1], plain[0])
+    turned = "" if first != last else "OI → IO, " if first else "IO → OI, "
+    axes = (1, 0) if turned else (0, 1)
+    return Step(split, axes, shape, f"{turned}reshaped to {_text(shape)}")
 
 
 def _kept(own: Shape, shape: Shape | None, framework: str, kernel: Group | None) -> Step:

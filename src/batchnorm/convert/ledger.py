@@ -21,11 +21,11 @@ from batchnorm.vocabulary import as_dtype
 
 __all__ = ["NEUTRAL", "Ledger", "is_neutral"]
 
-NEUTRAL: Mapping[str, int] = {"gamma": 1, "beta": 0}
+NEUTRAL: Mapping[str, int] = {"gamma": 1, "beta": 0, "bias": 0}
 
 
 def is_neutral(role: str, entry: Entry) -> bool:
-    """Whether a gamma is 1 or a beta 0 throughout, so that a layer without it does the same."""
+    """Whether a gamma is 1, a beta or bias 0 throughout: a layer without it does the same."""
     if role not in NEUTRAL:
         return False
     return all(bool((piece == NEUTRAL[role]).all()) for piece in entry.chunks())
@@ -85,7 +85,7 @@ class Ledger:
         try:
             kind = as_dtype(dtype)
         except TypeError:
-            kind = group.members["running_mean"].dtype
+            kind = next(iter(group.members.values())).dtype
         self._made(group, Entry.of(name, np.full(shape, value, kind)), what)
         self.record.made.append(name)
 

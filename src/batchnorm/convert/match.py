@@ -71,15 +71,21 @@ def match(
             work.pair_named(group, to)
     if recorded:
         work.by_key("record", lambda g: recorded.get(g.path), lambda g: g.path)
-    work.by_key("name", lambda g: path_in(g, framework), lambda g: g.path)
-    work.by_key("similar name", lambda g: plain(g.path), lambda g: plain(g.path))
-    work.by_place()
-    work.by_end()
-    if set(orders) == {"model"}:
-        work.by_order()
-    elif orders in (("model", "class"), ("class", "model")):
-        work.by_order_within_classes(listed="target" if orders[1] == "class" else "source")
-    work.by_shape()
+    for loose in (False, True):  # names before shapes: a bias more or less changes no name
+        work.by_key("name", lambda g: path_in(g, framework), lambda g: g.path, loose=loose)
+        work.by_key("similar name", lambda g: plain(g.path), lambda g: plain(g.path), loose=loose)
+        if not loose:
+            work.by_place()
+        work.by_end(loose=loose)
+    for loose in (False, True):
+        work.loose = loose
+        if set(orders) == {"model"}:
+            work.by_order()
+        elif orders in (("model", "class"), ("class", "model")):
+            work.by_order_within_classes(listed="target" if orders[1] == "class" else "source")
+    for loose in (False, True):
+        work.loose = loose
+        work.by_shape()
     result = work.result
     result.source, result.target = work.source, work.target
     if result.source and result.target:
@@ -95,6 +101,10 @@ class _Work:
     def __init__(self, source: list[Group], target: list[Group]) -> None:
         self._source, self._target, self.result = source, target, Match()
         self._done: set[int] = set()
+        self.loose = False  # which shapes count as one, see `alike.signature`
+
+    def _signature(self, group: Group) -> Hashable:
+        return signature(group, loose=self.loose)
 
     @property
     def source(self) -> list[Group]:
@@ -124,10 +134,15 @@ class _Work:
             )
 
     def by_key(
-        self, why: str, a: Callable[[Group], str | None], b: Callable[[Group], str | None]
+        self,
+        why: str,
+        a: Callable[[Group], str | None],
+        b: Callable[[Group], str | None],
+        *,
+        loose: bool = False,
     ) -> None:
         """Pair what has one key and one signature, if the key occurs once on each side."""
-        mine, theirs = _index(self.source, a), _index(self.target, b)
+        mine, theirs = _index(self.source, a, loose), _index(self.target, b, loose)
         for key, group in mine.items():
             other = theirs.get(key)
             if group is not None and other is not None:
@@ -147,14 +162,14 @@ class _Work:
                 if id(group) not in self._done and id(theirs[key]) in left:
                     self.pair(group, theirs[key], "place")
 
-    def by_end(self) -> None:
+    def by_end(self, *, loose: bool = False) -> None:
         """Pair names of which one is the other's end, as `model.layer1.bn` and `layer1.bn`.
 
         Only where that holds for one layer on each side: an average's copy (`model_ema.…`) of a
         layer ends as the layer does.
         """
-        found = [*ending(self.source, self.target)]
-        found += [(a, b) for b, a in ending(self.target, self.source)]
+        found = [*ending(self.source, self.target, loose=loose)]
+        found += [(a, b) for b, a in ending(self.target, self.source, loose=loose)]
         mine, theirs = (Counter(id(pair[side]) for pair in found) for side in (0, 1))
         for a, b in found:
             if mine[id(a)] == theirs[id(b)] == 1:
@@ -166,9 +181,10 @@ class _Work:
         What has a shape that the other side doesn't have, such as another head, is left out, and
         so are shapes of layers whose place isn't known.
         """
-        common = {signature(g) for g in self.source} & {signature(g) for g in self.target}
-        common -= {signature(g) for g in (*self.source, *self.target) if not g.placed}
-        self._pair_in_order(_in_order(self.source, self.target, common) or [])
+        sign = self._signature
+        common = {sign(g) for g in self.source} & {sign(g) for g in self.target}
+        common -= {sign(g) for g in (*self.source, *self.target) if not g.placed}
+        self._pair_in_order(_in_order(self.source, self.target, common, sign) or [])
 
     def by_order_within_classes(self, listed: str) -> None:
         """The same class by class, as one side lists its layers so.
@@ -182,15 +198,16 @@ class _Work:
         classes: dict[str, list[Group]] = defaultdict(list)
         for group in by_class:
             classes[group.class_name].append(group)
-        shapes = {name: {signature(g) for g in groups} for name, groups in classes.items()}
-        elsewhere = {signature(g) for g in others}
+        sign = self._signature
+        shapes = {name: {sign(g) for g in groups} for name, groups in classes.items()}
+        elsewhere = {sign(g) for g in others}
         pairs: list[tuple[Group, Group]] = []
         for name, groups in classes.items():
             shared = set().union(*(s for other, s in shapes.items() if other != name))
             if not name or shapes[name] & shared & elsewhere:
                 continue
             sides = (others, groups) if listed == "target" else (groups, others)
-            found = _in_order(*sides, shapes[name] & elsewhere)
+            found = _in_order(*sides, shapes[name] & elsewhere, sign)
             if found is None:
                 return
             pairs += found
@@ -206,39 +223,45 @@ class _Work:
 
     def by_shape(self) -> None:
         """Pair what has a shape that no other layer has, among those that remain."""
-        mine, theirs = _by_signature(self.source), _by_signature(self.target)
+        sign = self._signature
+        mine, theirs = _by_signature(self.source, sign), _by_signature(self.target, sign)
         for key, groups in mine.items():
             if len(groups) == 1 and len(theirs.get(key, ())) == 1:
                 self.pair(groups[0], theirs[key][0], "shape")
 
 
 def _in_order(
-    source: Sequence[Group], target: Sequence[Group], shapes: set[Hashable]
+    source: Sequence[Group],
+    target: Sequence[Group],
+    shapes: set[Hashable],
+    sign: Callable[[Group], Hashable],
 ) -> list[tuple[Group, Group]] | None:
     """The layers of these shapes, one by one; None if the two sides list them differently."""
-    mine = [g for g in source if signature(g) in shapes]
-    theirs = [g for g in target if signature(g) in shapes]
-    if [signature(g) for g in mine] != [signature(g) for g in theirs]:
+    mine = [g for g in source if sign(g) in shapes]
+    theirs = [g for g in target if sign(g) in shapes]
+    if [sign(g) for g in mine] != [sign(g) for g in theirs]:
         return None
     return list(zip(mine, theirs, strict=True))
 
 
 def _index(
-    groups: Sequence[Group], key: Callable[[Group], str | None]
+    groups: Sequence[Group], key: Callable[[Group], str | None], loose: bool
 ) -> dict[Hashable, Group | None]:
     found: dict[Hashable, Group | None] = {}
     for group in groups:
         name = key(group)
         if name is not None:
-            place = (name, signature(group))
+            place = (name, signature(group, loose=loose))
             found[place] = None if place in found else group
     return found
 
 
-def _by_signature(groups: Sequence[Group]) -> dict[Hashable, list[Group]]:
+def _by_signature(
+    groups: Sequence[Group], sign: Callable[[Group], Hashable]
+) -> dict[Hashable, list[Group]]:
     found: dict[Hashable, list[Group]] = defaultdict(list)
     for group in groups:
-        found[signature(group)].append(group)
+        found[sign(group)].append(group)
     return found
 
 
@@ -247,7 +270,7 @@ def _ambiguities(
 ) -> list[str]:
     """Why what remains was not matched, one sentence per shape."""
     found = []
-    mine, theirs = _by_signature(source), _by_signature(target)
+    mine, theirs = _by_signature(source, signature), _by_signature(target, signature)
     reason = "the two sides list their layers in different orders"
     if "none" in orders:
         reason = "one of the files isn't in the model's order (a safetensors file is sorted by "

@@ -60,11 +60,17 @@ def general_notes(
     if report.of("kept"):
         notes.append("what was kept is in the target's metadata, and comes back on the way back")
     layers = [g for g in source.groups if g.kind == "batch_norm"]
-    if report.of("folded"):
+    if record.folded:
         notes.append(
             "folding assumes that nothing stands between a layer and its batch norm, which no file "
             "says, and that a square kernel is no transposed convolution's (else: kind in the "
             "map); values are computed in float64 and rounded once, by at most half an ulp each"
+        )
+    taken = [row for row in report.of("folded") if "running mean" in row.what]
+    if taken:
+        notes.append(
+            f"{len(taken)} biases that the target's layers don't have were taken off the running "
+            "means of the batch norms after them, which is exact up to one rounding"
         )
     if not layers and not report.of("folded"):
         notes.append("found no batch-norm layer with running statistics")

@@ -17,6 +17,8 @@ import numpy as np
 
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.convert.biases import moved
+from batchnorm.convert.fold_plan import followed
 from batchnorm.convert.frameworks import is_framework
 from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.layer_plan import LayerPlanner
@@ -97,7 +99,9 @@ def plan(
     pairs: list[tuple[Group, Group | None]]
     if template is not None:
         found = _matched(source, template, framework, map, back if returning else None)
-        pairs = [(p.source, p.target) for p in found.pairs]
+        known = [(p.source, p.target) for p in found.pairs]
+        pairs = [*known]
+        planner.biases = moved(known, _followed(source, map), followed(template))
         for pairing in found.pairs:
             planner.by_template(pairing)
         _unmatched(planner, found)
@@ -124,6 +128,18 @@ def plan(
     entries += _scalars(framework, source, back, extras, record)
     metadata = _metadata(source, framework, template, back, returning, record, planner)
     return Plan(entries, report, extras, metadata, pairs, _wrapper(template, back, returning))
+
+
+def _followed(source: Source, map: Map) -> list[tuple[Group, Group]]:
+    """Layers with the batch norm after them; the map's [fold] says it first."""
+    groups = {g.path: g for g in source.groups}
+    said = [
+        (groups[a], groups[b])
+        for a, b in map.fold.items()
+        if groups[a].kind == "kernel" and groups[b].kind == "batch_norm"
+    ]
+    named = {id(a) for a, _ in said}
+    return [*said, *(pair for pair in followed(source) if id(pair[0]) not in named)]
 
 
 def _wrapper(template: Source | None, back: Record, returning: bool) -> str:

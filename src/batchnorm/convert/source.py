@@ -22,7 +22,7 @@ from batchnorm.convert.live import checkpoint_of, checkpoint_of_mapping
 from batchnorm.convert.record import Record
 from batchnorm.errors import CheckpointError
 
-__all__ = ["Order", "Readable", "Source", "opened", "source_of"]
+__all__ = ["Order", "Readable", "Source", "opened", "read_any", "source_of"]
 
 Readable: TypeAlias = str | os.PathLike[str] | Checkpoint | Mapping[str, Any] | Any
 
@@ -95,15 +95,23 @@ def opened(given: Readable) -> Iterator[Checkpoint]:
         CheckpointError: the file is bad.
         TypeError: it is none of them.
     """
+    checkpoint = read_any(given)
+    try:
+        yield checkpoint
+    finally:
+        if checkpoint is not given:
+            checkpoint.close()
+
+
+def read_any(given: Readable) -> Checkpoint:
+    """The same, left open: a file is closed with the last entry of it, or by `close`."""
     if isinstance(given, Checkpoint):
-        yield given
-    elif isinstance(given, str | os.PathLike):
-        with read(given) as checkpoint:
-            yield checkpoint
-    elif isinstance(given, Mapping):
-        yield checkpoint_of_mapping(given)
-    else:
-        yield checkpoint_of(given)
+        return given
+    if isinstance(given, str | os.PathLike):
+        return read(given)
+    if isinstance(given, Mapping):
+        return checkpoint_of_mapping(given)
+    return checkpoint_of(given)
 
 
 def source_of(
