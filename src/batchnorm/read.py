@@ -3,7 +3,7 @@
 No framework is imported: who holds such a layer has imported it, so it is found in `sys.modules`.
 What is read is what the layer would do at its next call, not what it was constructed with: torch
 and Keras honour an attribute that was changed later, MindSpore 2.10 doesn't. How each framework's
-layers are read stands in `readers/`.
+layers are read stands in its room (`frameworks/`, the facet `live`).
 """
 
 from __future__ import annotations
@@ -11,14 +11,11 @@ from __future__ import annotations
 from typing import Any
 
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks import Framework, current
+from batchnorm.frameworks.hosted import is_host
 from batchnorm.layer import Layer
-from batchnorm.readers import keras, mindspore, torch
-from batchnorm.readers.host import is_host
 
-__all__ = ["find", "framework_of", "read", "read_layer"]
-
-_READERS: dict[str, Any] = {"torch": torch, "mindspore": mindspore, "keras": keras}
-_ACCEPTED = ", ".join((torch.ACCEPTED, mindspore.ACCEPTED, keras.ACCEPTED))
+__all__ = ["find", "framework_of", "read", "read_layer", "record_of"]
 
 
 def read(obj: Any) -> Layer | dict[str, Layer]:
@@ -54,7 +51,7 @@ def read(obj: Any) -> Layer | dict[str, Layer]:
         return _checked(reader.read(obj))
     layers = find(obj)
     if not layers:
-        raise InvalidType(f"{_kind(obj)} is no batch norm and holds none; read takes {_ACCEPTED}")
+        raise InvalidType(f"{_kind(obj)} is no batch norm and holds none; read takes {_accepted()}")
     found = {}
     for path, layer in layers.items():
         try:
@@ -88,26 +85,44 @@ def find(model: Any) -> dict[str, Any]:
     return _reader(model).layers_of(model)  # type: ignore[no-any-return]
 
 
-def framework_of(obj: Any) -> str:
-    """Whose layer or model it is: "torch", "mindspore" or "keras".
+def framework_of(obj: Any) -> Framework:
+    """Whose layer or model it is.
 
     Raises:
         TypeError: nobody's.
     """
-    if keras.is_layer(obj):  # first: on its torch backend its layers are torch's modules too
-        return "keras"
-    if torch.is_module(obj):
-        return "torch"
-    if mindspore.is_cell(obj):
-        return "mindspore"
-    raise InvalidType(
-        f"read takes {_ACCEPTED}, a model that holds some, or a layer of batchnorm itself, but got "
-        f"{_kind(obj)}"
-    )
+    found = record_of(obj)
+    if found is None:
+        raise InvalidType(
+            f"read takes {_accepted()}, a model that holds some, or a layer of batchnorm itself, "
+            f"but got {_kind(obj)}"
+        )
+    return found
+
+
+def record_of(obj: Any) -> Framework | None:
+    """Whose layer or model it is; None for nobody's.
+
+    A class may descend from two frameworks' (Keras' layers from torch's modules, on that backend):
+    the nearer ancestor decides.
+    """
+    classes = type(obj).__mro__
+    claims = [
+        (classes.index(base), record)
+        for record in current()
+        if record.has("live")
+        for base in record.room("live").bases()
+        if base in classes
+    ]
+    return min(claims, key=lambda claim: claim[0])[1] if claims else None
+
+
+def _accepted() -> str:
+    return ", ".join(r.room("live").ACCEPTED for r in current() if r.has("live"))
 
 
 def _reader(obj: Any) -> Any:
-    return _READERS[framework_of(obj)]
+    return framework_of(obj).room("live")
 
 
 def _hosted(obj: Any) -> Layer:

@@ -1,7 +1,7 @@
 """Recomputed running statistics ("precise batch norm"): `recalibrate`.
 
-Not here: how a framework's model tells its batch norms' inputs (`captures/`), and the statistics
-themselves (`core`). Source of the idea: Wu and Johnson 2021, https://arxiv.org/abs/2105.07576.
+Not here: how a framework's model tells its batch norms' inputs (its room's facet `live`), and the
+statistics themselves (`core`). Source of the idea: Wu and Johnson 2021, https://arxiv.org/abs/2105.07576.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array
-from batchnorm.captures import keras, mindspore, torch
 from batchnorm.computation import computation
 from batchnorm.core.replicas import Replicas
 from batchnorm.errors import InvalidType, InvalidValue
@@ -26,8 +25,6 @@ from batchnorm.read import find, framework_of, read_layer
 from batchnorm.vocabulary import Array, Mode
 
 __all__ = ["recalibrate"]
-
-_CAPTURES: dict[str, Any] = {"torch": torch, "mindspore": mindspore, "keras": keras}
 
 
 class Tally:
@@ -142,7 +139,7 @@ def recalibrate(
     replicas = _replicas(workers)
     if isinstance(model_or_layer, Layer):
         return _layer(model_or_layer, batches, replicas, progress)
-    framework = _CAPTURES[framework_of(model_or_layer)]
+    framework = framework_of(model_or_layer).room("live")
     layers = {
         path: layer for path, layer in find(model_or_layer).items() if framework.recalibrates(layer)
     }

@@ -70,7 +70,7 @@ def test_names_and_tensors_stay_and_restore_undoes_it():
         (nn.BatchNorm2d(3, momentum=None), "keras", "momentum=None"),
         (nn.BatchNorm2d(3, track_running_stats=False), "tf_keras", "track_running_stats"),
         (nn.BatchNorm2d(3, eps=2.0), "mindspore", "eps"),
-        (nn.BatchNorm2d(3), "caffe", "must be one of"),
+        (nn.BatchNorm2d(3), "caffe", "expected one of"),
     ],
 )
 def test_what_the_dialect_cannot_express_is_refused_before_anything_changes(layer, semantics, text):

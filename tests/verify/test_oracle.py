@@ -411,5 +411,5 @@ def test_an_oracle_is_given_as_framework_and_python():
     for wrong in ("mindspore", "mindspore=", "paddle=/opt/python"):
         with pytest.raises(InvalidValue, match="FRAMEWORK=PYTHON"):
             parse_oracle(wrong)
-    with pytest.raises(InvalidValue, match="framework must be one of"):
+    with pytest.raises(InvalidValue, match="unknown framework 'paddle'"):
         Oracle("paddle")

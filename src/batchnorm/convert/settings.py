@@ -19,6 +19,7 @@ from typing import Any
 
 from batchnorm.convert.groups import Group
 from batchnorm.errors import CheckpointError, InvalidValue
+from batchnorm.frameworks import find
 from batchnorm.frameworks.keras2 import layers as tf_keras
 from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.frameworks.mindspore import layers as mindspore
@@ -55,25 +56,12 @@ class Settings:
     @classmethod
     def of_layer(cls, layer: Layer) -> Settings:
         """A layer's settings as they are now."""
+        record = find(layer.FRAMEWORK)
+        if record.has("live"):
+            return cls.from_json(record.room("live").settings_of(layer))
         names = {p.meaning.word: n for n, p in type(layer).PARAMETERS.items()}
         of = OF_BATCH if OF_BATCH in names else OF_RUNNING
-        epsilon, momentum = getattr(layer, names["epsilon"]), getattr(layer, names[of])
-        return (
-            cls.of_cell(epsilon, momentum)
-            if layer.FRAMEWORK == "mindspore"
-            else cls(epsilon, momentum, of)
-        )
-
-    @classmethod
-    def of_cell(cls, epsilon: float, momentum: float) -> Settings:
-        """Those of a MindSpore cell, whose attribute is 1 minus the number that it was given.
-
-        Of the two numbers the one with fewer digits is what somebody wrote.
-        """
-        given = 1 - momentum
-        if len(repr(given)) <= len(repr(momentum)):
-            return cls(epsilon, given, OF_RUNNING)
-        return cls(epsilon, momentum, OF_BATCH)
+        return cls(getattr(layer, names["epsilon"]), getattr(layer, names[of]), of)
 
     def words(self, framework: str) -> dict[str, float | None]:
         """Constructor arguments that say the same in a framework.

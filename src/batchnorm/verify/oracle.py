@@ -243,11 +243,15 @@ def find(
 def parse_oracle(text: str) -> tuple[str, str]:
     """Read "mindspore=/path/to/python" as framework and Python."""
     name, _, python = text.partition("=")
-    framework = named(name) if name and python else ""
-    if framework not in FRAMEWORKS or not python:
+    framework = reason = ""
+    try:
+        framework = named(name)
+    except InvalidValue as error:
+        reason = f": {error}"
+    if not framework or not python:
         raise InvalidValue(
             f"an oracle is given as FRAMEWORK=PYTHON with a framework of {', '.join(FRAMEWORKS)}, "
-            f"such as mindspore=/path/to/python; but got {text!r}"
+            f"such as mindspore=/path/to/python; but got {text!r}{reason}"
         )
     return framework, str(Path(python).expanduser())
 

@@ -7,6 +7,7 @@ how a model gets them (`accelerate.py`, `port.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
 from batchnorm.errors import InvalidValue
-from batchnorm.hosts.torch import processes, rules, tasks
+from batchnorm.hosts.torch import ported, processes, rules, tasks
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.kernel import Call, Normalize
@@ -24,7 +25,8 @@ from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, plain, takes
 from batchnorm.hosts.torch.traced import as_leaf, as_torchs_own
-from batchnorm.vocabulary import Mode
+from batchnorm.layer import Layer
+from batchnorm.vocabulary import Array, Mode
 
 __all__ = [
     "OURS",
@@ -96,6 +98,10 @@ class Hosted(Freezing, _BatchNorm):
         """As torch prints it, and whose rule it follows."""
         text: str = super().extra_repr()
         return text if self.semantics == "torch" else f"{text}, semantics={self.semantics!r}"
+
+    def layer_of_another(self, name: str, arrays: Mapping[str, Array | None]) -> Layer:
+        """The layer of the dialect whose rule it follows; `arrays` as `ported.read` takes them."""
+        return ported.read(self, name, arrays)
 
     def _forward_as_another(self, input: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
         """By another dialect's rule."""

@@ -1,7 +1,6 @@
 """A torch batch norm that `batchnorm.hosts.torch.port` gave another dialect's rule, as its layer.
 
-Not here: that rule, which is the dialect's, and torch's own layers (`torch.py`). No framework is
-imported.
+Not here: that rule, which is the dialect's, and torch's own layers (`frameworks/torch/live.py`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Torch's live layers as layers of ours.
+"""Torch's live modules: read as layers of ours, listed, watched while they run, written to.
 
 Not here: finding out whose object something is (`read.py`). No framework is imported: who holds
 such a layer has done so. Torch's buffers decide, so they are taken as they are, missing ones
@@ -8,28 +8,46 @@ included, as are `eps` and `momentum`, which torch honours when they are changed
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.hosted import is_host
 from batchnorm.frameworks.torch import layers as torch_dialect
 from batchnorm.layer import Layer
-from batchnorm.readers import ported
-from batchnorm.readers.host import is_host
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["ACCEPTED", "is_batch_norm", "is_module", "layers_of", "read", "to_array"]
+__all__ = [
+    "ACCEPTED",
+    "array_of",
+    "bases",
+    "is_batch_norm",
+    "layers_of",
+    "read",
+    "recalibrates",
+    "run",
+    "settings_of",
+    "state_of",
+    "to_array",
+    "watched",
+    "write",
+]
 
 ACCEPTED = "torch.nn.BatchNorm1d/2d/3d or SyncBatchNorm, a FrozenBatchNorm2d"
 CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
+TORCH_NAMES = {"moving_mean": "running_mean", "moving_variance": "running_var"}
+Tell = Callable[[str, Array, Any], None]
 FROZEN = ("weight", "bias", "running_mean", "running_var")
 
 
-def is_module(obj: Any) -> bool:
-    """Whether it is a torch.nn.Module."""
+def bases() -> tuple[type, ...]:
+    """What its layers and models are instances of; nothing where it isn't loaded."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(obj, torch.nn.Module)
+    return () if torch is None else (torch.nn.Module,)
 
 
 def is_batch_norm(obj: Any) -> bool:
@@ -71,7 +89,8 @@ def read(obj: Any) -> Layer:
     values = {key: getattr(obj, key, None) for key in torch_dialect.BatchNorm2d.STATE}
     arrays = {key: None if v is None else to_array(v) for key, v in values.items()}
     if defined.startswith("batchnorm.") and obj.semantics != "torch":
-        return ported.read(obj, name, arrays)
+        ported: Layer = obj.layer_of_another(name, arrays)
+        return ported
     # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
     layer_class = getattr(torch_dialect, name, torch_dialect.BatchNorm2d)
     layer: Layer = layer_class(
@@ -123,3 +142,91 @@ def to_array(tensor: Any) -> Array:
     if str(tensor.dtype) == "torch.bfloat16":
         return np.array(tensor.float().numpy().astype(as_dtype("bfloat16")))
     return np.array(tensor.numpy())
+
+
+def settings_of(layer: Any) -> dict[str, float | None]:
+    """Epsilon and momentum of a layer, or of one of ours, by their meaning."""
+    return {"epsilon": layer.eps, "weight_of_batch": layer.momentum}
+
+
+def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """A model's arrays as its files name them, and what files say beside; None for no model."""
+    arrays = {name: array_of(value) for name, value in model.state_dict().items()}
+    settings = {
+        path: settings_of(module)
+        for path, module in model.named_modules()
+        if hasattr(module, "running_var") and hasattr(module, "eps") and hasattr(module, "momentum")
+    }
+    return arrays, {"batchnorm": {"settings": settings}}
+
+
+def array_of(tensor: Any) -> Any:
+    """A tensor's values on its own memory; None for what is no tensor, or NumPy takes by itself.
+
+    bfloat16, which NumPy hasn't, is taken by its bits.
+    """
+    if not hasattr(tensor, "detach"):
+        return None
+    plain = tensor.detach().cpu()
+    if str(plain.dtype) == "torch.bfloat16":
+        bits = plain.view(sys.modules["torch"].int16)
+        return bits.numpy().view(as_dtype("bfloat16"))
+    return plain.numpy()
+
+
+def recalibrates(layer: Any) -> bool:
+    """Whether it has running statistics that training would move."""
+    if is_host(layer):
+        return bool(getattr(layer, "trainable", True))
+    return getattr(layer, "running_mean", None) is not None and hasattr(layer, "momentum")
+
+
+def run(model: Any, batch: Any) -> None:
+    """The model on a batch; of a tuple or list, as data loaders make them, on the first."""
+    model(batch[0] if isinstance(batch, tuple | list) else batch)
+
+
+@contextmanager
+def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
+    """A context in which each batch norm normalizes by its batch and tells its input.
+
+    Afterwards all is as before; gradients are off, and all other modules keep their mode.
+    """
+    torch: Any = sys.modules["torch"]
+
+    def hook(path: str, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        tell(path, to_array(given[0] if given else next(iter(named.values()))), None)
+
+    before = [
+        (layer, layer.training, {k: v.clone() for k, v in layer.named_buffers(recurse=False)})
+        for layer in layers.values()
+    ]
+    handles = [
+        layer.register_forward_pre_hook(partial(hook, path), with_kwargs=True)
+        for path, layer in layers.items()
+    ]
+    try:
+        for layer in layers.values():
+            layer.training = True
+        with torch.no_grad():
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            for layer, training, buffers in before:
+                layer.training = training
+                for name, value in buffers.items():
+                    getattr(layer, name).copy_(value)
+
+
+def write(layer: Any, values: Mapping[str, Array]) -> None:
+    """Into the buffers, in their own types and on their own devices.
+
+    A layer of ours inside torch may have them under torch's names.
+    """
+    torch: Any = sys.modules["torch"]
+    with torch.no_grad():
+        for name, value in values.items():
+            own = name if hasattr(layer, name) else TORCH_NAMES[name]
+            getattr(layer, own).copy_(torch.from_numpy(value.astype("float64")))

@@ -1,1 +1,0 @@
-"""One module per framework that reads its live layers: what `read` looks up, and nothing public."""
