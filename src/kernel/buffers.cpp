@@ -1,13 +1,13 @@
 #include "buffers.h"
 
-#include <pthread.h>
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <mutex>
+
+#include "system.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/asan_interface.h>
@@ -18,8 +18,6 @@
 
 namespace kernel {
 namespace {
-
-constexpr std::size_t HUGE_PAGE = std::size_t{2} << 20;
 
 struct Store {
   std::mutex mutex;
@@ -32,8 +30,8 @@ struct Store {
 Store& store() {
   static Store* const one = [] {
     Store* made = new Store;
-    pthread_atfork([] { store().mutex.lock(); }, [] { store().mutex.unlock(); },
-                   [] { store().mutex.unlock(); });
+    at_fork([] { store().mutex.lock(); }, [] { store().mutex.unlock(); },
+            [] { store().mutex.unlock(); });
     return made;
   }();
   return *one;
@@ -43,7 +41,7 @@ void shrink(Store& s) {
   while (s.kept_bytes > s.limit) {
     const auto largest = std::prev(s.kept.end());
     ASAN_UNPOISON_MEMORY_REGION(largest->second, largest->first);
-    munmap(largest->second, largest->first);
+    unmap_pages(largest->second, largest->first);
     s.kept_bytes -= largest->first;
     s.kept.erase(largest);
   }
@@ -61,20 +59,8 @@ void* take(std::size_t bytes) {
     s.kept.erase(found);
     return memory;
   }
-  // One huge page more, so that the start can be on one; the rest is given back.
-  void* raw = mmap(nullptr, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (raw == MAP_FAILED) return nullptr;
-  const auto address = reinterpret_cast<std::uintptr_t>(raw);
-  const std::uintptr_t start = (address + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-  if (start > address) munmap(raw, start - address);
-  if (start + size < address + size + HUGE_PAGE) {
-    munmap(reinterpret_cast<void*>(start + size), address + HUGE_PAGE - start);
-  }
-  void* memory = reinterpret_cast<void*>(start);
-#ifdef MADV_HUGEPAGE
-  madvise(memory, size, MADV_HUGEPAGE);
-#endif
-  s.in_use[memory] = size;
+  void* memory = map_pages(size);
+  if (memory) s.in_use[memory] = size;
   return memory;
 }
 

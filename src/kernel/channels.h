@@ -197,7 +197,7 @@ template <class T>
 void prepare_gradient(const Statistics& s, const double* gamma, const double* constant,
                       const double* slope, double share, const GradientSums* sums, std::int64_t c,
                       std::int64_t end, const GradientArrays& out) {
-  const double spare = (BN_LEVEL >= 3 ? 0.9 : 0.4) * (sizeof(T) == 2 ? 0x1p7 : 1);
+  const double spare = (BN_FUSED ? 0.9 : 0.4) * (sizeof(T) == 2 ? 0x1p7 : 1);
   const D none = set(0.0);
   each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
     const D mean = take(s.mean, i, n), residual = take(s.residual, i, n), inv_std = take(s.inv_std, i, n);

@@ -25,7 +25,9 @@ constexpr Loops loops() {
   constexpr Level variable = {                                                  \
       name, {loops<float>(), loops<double>(), loops<Half>(), loops<Bfloat>()}, move, deviations};
 
-#if !defined(__x86_64__)
+#if defined(__aarch64__)
+BN_LEVEL_TABLE(level_neon, "neon")
+#elif !defined(__x86_64__)
 BN_LEVEL_TABLE(level_plain, "plain")
 #elif BN_LEVEL == 4
 BN_LEVEL_TABLE(level_v4, "v4")

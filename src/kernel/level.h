@@ -45,6 +45,8 @@ struct Level {
 
 #if defined(__x86_64__)
 extern const Level level_v2, level_v3, level_v4;
+#elif defined(__aarch64__)
+extern const Level level_neon;
 #else
 extern const Level level_plain;
 #endif

@@ -3,17 +3,16 @@
 // them; rounded up to 2 MiB.
 #pragma once
 
-#include <sys/mman.h>
-
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
+
+#include "system.h"
 
 namespace kernel {
 namespace {
 
 struct Free {
-  void operator()(void* memory) const { std::free(memory); }
+  void operator()(void* memory) const { free_pages(memory); }
 };
 
 // At least `bytes` in a huge page where the system has them; null where there is no memory.
@@ -21,13 +20,9 @@ inline void* packing_memory(std::int64_t bytes) {
   thread_local std::unique_ptr<void, Free> memory;
   thread_local std::int64_t kept = 0;
   if (kept < bytes) {
-    constexpr std::size_t HUGE_PAGE = std::size_t{2} << 20;
     const std::size_t size = (static_cast<std::size_t>(bytes) + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-    memory.reset(std::aligned_alloc(HUGE_PAGE, size));
+    memory.reset(allocate_pages(size));
     kept = memory ? bytes : 0;
-#ifdef MADV_HUGEPAGE
-    if (memory) madvise(memory.get(), size, MADV_HUGEPAGE);
-#endif
   }
   return memory.get();
 }

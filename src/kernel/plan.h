@@ -1,12 +1,11 @@
 // How a task is cut into blocks, segments and parts, and where its per-channel values lie.
 #pragma once
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <memory>
 
 #include "packing.h"
+#include "system.h"
 #include "tasks.h"
 #include "threads.h"
 
@@ -119,11 +118,7 @@ class Scratch {
 
 // Bytes of a core's second cache.
 inline Index cache_bytes() {
-#ifdef _SC_LEVEL2_CACHE_SIZE
-  static const Index found = static_cast<Index>(sysconf(_SC_LEVEL2_CACHE_SIZE));
-#else
-  static const Index found = 0;
-#endif
+  static const Index found = second_cache_bytes();
   return found > 0 ? std::clamp<Index>(found, 256 << 10, 4 << 20) : 1 << 20;
 }
 

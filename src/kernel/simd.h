@@ -1,14 +1,23 @@
 // Sixteen values at a time: F (float) and D (double), the same sixteen lanes at every level.
 //
 // Sums run in these sixteen lanes whatever the registers' width, and multiply-add is fused at both
-// AVX levels, so AVX2 and AVX-512 give the same bits. Arithmetic is the compiler's (GCC and Clang
+// AVX levels and on 64-bit ARM, so AVX2, AVX-512 and NEON give the same bits. Arithmetic is the compiler's (GCC and Clang
 // vector extensions); intrinsics stand only where those have no word.
 #pragma once
 
 #include "element.h"
 
+// Whether multiply-add rounds once.
+#if BN_LEVEL >= 3 || defined(__aarch64__)
+#define BN_FUSED 1
+#else
+#define BN_FUSED 0
+#endif
+
 #if BN_LEVEL >= 3
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define BN_INLINE inline __attribute__((always_inline))
@@ -81,13 +90,16 @@ BN_OPERATOR(D, COUNT_D, -)
 BN_OPERATOR(D, COUNT_D, *)
 #undef BN_OPERATOR
 
-// a * b + c: rounded once where the machine can (v3, v4), twice where it can't.
+// a * b + c: rounded once where the machine can (v3, v4, neon), twice where it can't.
 BN_INLINE F fma(F a, F b, F c) {
   F f;
 #if BN_LEVEL == 4
   f.r[0] = _mm512_fmadd_ps(a.r[0], b.r[0], c.r[0]);
 #elif BN_LEVEL == 3
   BN_LANES(COUNT_F) f.r[i] = _mm256_fmadd_ps(a.r[i], b.r[i], c.r[i]);
+#elif BN_FUSED
+  BN_LANES(COUNT_F)
+  f.r[i] = (RegisterF)vfmaq_f32((float32x4_t)c.r[i], (float32x4_t)a.r[i], (float32x4_t)b.r[i]);
 #else
   BN_LANES(COUNT_F) f.r[i] = a.r[i] * b.r[i] + c.r[i];
 #endif
@@ -99,20 +111,23 @@ BN_INLINE D fma(D a, D b, D c) {
   BN_LANES(COUNT_D) d.r[i] = _mm512_fmadd_pd(a.r[i], b.r[i], c.r[i]);
 #elif BN_LEVEL == 3
   BN_LANES(COUNT_D) d.r[i] = _mm256_fmadd_pd(a.r[i], b.r[i], c.r[i]);
+#elif BN_FUSED
+  BN_LANES(COUNT_D)
+  d.r[i] = (RegisterD)vfmaq_f64((float64x2_t)c.r[i], (float64x2_t)a.r[i], (float64x2_t)b.r[i]);
 #else
   BN_LANES(COUNT_D) d.r[i] = a.r[i] * b.r[i] + c.r[i];
 #endif
   return d;
 }
 BN_INLINE float fma(float a, float b, float c) {
-#if BN_LEVEL >= 3
+#if BN_FUSED
   return __builtin_fmaf(a, b, c);
 #else
   return a * b + c;
 #endif
 }
 BN_INLINE double fma(double a, double b, double c) {
-#if BN_LEVEL >= 3
+#if BN_FUSED
   return __builtin_fma(a, b, c);
 #else
   return a * b + c;
@@ -121,7 +136,7 @@ BN_INLINE double fma(double a, double b, double c) {
 
 // What rounding took from the product p = a * b.
 BN_INLINE D product_error(D a, D b, D p) {
-#if BN_LEVEL >= 3
+#if BN_FUSED
   D minus;
   BN_LANES(COUNT_D) minus.r[i] = -p.r[i];
   return fma(a, b, minus);

@@ -25,7 +25,7 @@ constexpr std::int64_t GROUP = 64;  // channels first: channels whose lanes are 
 
 // What the sums of elements are taken in first: strips need a multiply-add that rounds once.
 template <class T>
-using SummedIn = std::conditional_t<sizeof(T) == 2 && BN_LEVEL >= 3, F, D>;
+using SummedIn = std::conditional_t<sizeof(T) == 2 && BN_FUSED, F, D>;
 
 // What sums without strips add to first.
 struct NoStrip {

@@ -2,6 +2,9 @@
 #include <cstring>
 
 #include "coefficients.h"
+#if defined(__x86_64__)
+#include "processor.h"
+#endif
 
 namespace kernel {
 namespace {
@@ -86,19 +89,12 @@ void* shared_copy(const Job& job, int threads) {
 const Level* const LEVELS[] = {&level_v4, &level_v3, &level_v2};
 
 bool runs_here(const Level* level) {
-  __builtin_cpu_init();
-  if (level == &level_v4) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx2") &&
-           __builtin_cpu_supports("fma");
-  }
-  if (level == &level_v3) {
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-           __builtin_cpu_supports("f16c") && __builtin_cpu_supports("bmi2");
-  }
-  return __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("popcnt");
+  static const int here = x86_level();
+  return here >= (level == &level_v4 ? 4 : level == &level_v3 ? 3 : 2);
 }
+#elif defined(__aarch64__)
+const Level* const LEVELS[] = {&level_neon};
+bool runs_here(const Level*) { return true; }
 #else
 const Level* const LEVELS[] = {&level_plain};
 bool runs_here(const Level*) { return true; }

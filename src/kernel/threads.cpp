@@ -1,9 +1,5 @@
 #include "threads.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <unistd.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -15,6 +11,8 @@
 #include <string>
 #include <thread>
 #include <vector>
+
+#include "system.h"
 
 #if defined(__x86_64__)
 #include <xmmintrin.h>
@@ -30,6 +28,8 @@ constexpr auto AWAKE = std::chrono::microseconds(100);
 void relax() {
 #if defined(__x86_64__)
   _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("isb");
 #endif
 }
 
@@ -148,7 +148,7 @@ std::atomic<int> thread_limit{0};
 Pool& current_pool() {
   Pool* found = pool.load(std::memory_order_acquire);
   if (found) return *found;
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { pool.store(nullptr); });
+  static const bool registered = (at_fork(nullptr, nullptr, [] { pool.store(nullptr); }), true);
   (void)registered;
   Pool* made = new Pool;
   if (pool.compare_exchange_strong(found, made)) return *made;
@@ -229,15 +229,13 @@ void parallel(std::int64_t items, int threads, void (*item)(void*, std::int64_t)
 
 void set_runner(Runner run) {
   // A forked child of an OpenMP process hangs in its first parallel region: it gets the pool again.
-  static const int registered = pthread_atfork(nullptr, nullptr, [] { runner.store(nullptr); });
+  static const bool registered = (at_fork(nullptr, nullptr, [] { runner.store(nullptr); }), true);
   (void)registered;
   runner.store(run, std::memory_order_release);
 }
 
 int available_processors() {
-  int count = static_cast<int>(std::thread::hardware_concurrency());
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) count = CPU_COUNT(&set);
+  int count = allowed_processors();
   const int quota = cgroup_quota("/sys/fs/cgroup", "/proc/self/cgroup");
   if (quota > 0) count = std::min(count, quota);
   return std::clamp(count, 1, MOST_THREADS);
@@ -257,18 +255,31 @@ void set_num_threads(int count) {
 }
 
 // Setting them costs as much as normalizing a hundred values: only where they aren't the usual ones.
-// The lowest six bits are flags that any operation leaves behind.
-FloatEnvironment::FloatEnvironment() : saved_(USUAL) {
 #if defined(__x86_64__)
-  saved_ = _mm_getcsr();
-  if ((saved_ & ~0x3fu) != USUAL) _mm_setcsr(USUAL);
+constexpr std::uint64_t USUAL = 0x1f80;  // nothing traps, nothing is flushed
+constexpr std::uint64_t FLAGS = 0x3f;    // which any operation leaves behind
+std::uint64_t control() { return _mm_getcsr(); }
+void set_control(std::uint64_t value) { _mm_setcsr(static_cast<unsigned>(value)); }
+#elif defined(__aarch64__)
+constexpr std::uint64_t USUAL = 0, FLAGS = 0;  // FPCR; its flags stand in another register
+std::uint64_t control() {
+  std::uint64_t value;
+  asm volatile("mrs %0, fpcr" : "=r"(value));
+  return value;
+}
+void set_control(std::uint64_t value) { asm volatile("msr fpcr, %0" : : "r"(value)); }
+#else
+constexpr std::uint64_t USUAL = 0, FLAGS = 0;
+std::uint64_t control() { return USUAL; }
+void set_control(std::uint64_t) {}
 #endif
+
+FloatEnvironment::FloatEnvironment() : saved_(control()) {
+  if ((saved_ & ~FLAGS) != USUAL) set_control(USUAL);
 }
 
 FloatEnvironment::~FloatEnvironment() {
-#if defined(__x86_64__)
-  if ((saved_ & ~0x3fu) != USUAL) _mm_setcsr(saved_);
-#endif
+  if ((saved_ & ~FLAGS) != USUAL) set_control(saved_);
 }
 
 }  // namespace kernel

@@ -42,8 +42,7 @@ class FloatEnvironment {
   ~FloatEnvironment();
 
  private:
-  static constexpr unsigned USUAL = 0x1f80;  // of the control register: nothing traps or is flushed
-  unsigned saved_;
+  std::uint64_t saved_;  // the thread's control register as it was
 };
 
 }  // namespace kernel

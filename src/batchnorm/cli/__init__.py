@@ -9,12 +9,14 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import platform
 import sys
 from typing import Any, NoReturn
 
 import click
 
 from batchnorm import __version__
+from batchnorm.core import kernel
 from batchnorm.errors import BatchNormError
 
 __all__ = ["main"]
@@ -69,8 +71,15 @@ def _give_up(error: OSError) -> NoReturn:
     sys.exit(2)
 
 
+def _version() -> str:
+    """The version, and which implementation computes: one of the compiled kernel's, or NumPy."""
+    level = kernel.chosen_name
+    compiled = "NumPy computes" if level == "reference" else f"compiled kernel, {level}"
+    return f"batchnorm {__version__} ({compiled}; Python {platform.python_version()})"
+
+
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="batchnorm")
+@click.version_option(__version__, message=_version())
 def group() -> None:
     """Batch normalization as PyTorch, MindSpore and Keras define it, and the bridge between."""
 

@@ -1,14 +1,16 @@
 """The ordered list of implementations, the NumPy reference last, and the choice among them.
 
 `BATCHNORM_KERNEL=name` forces one: a level of the compiled kernel (v4 is AVX-512, v3 AVX2, v2 any
-x86-64 since 2009, plain any other processor) or `reference`. All take the same arguments; callers
-never know which ran.
+x86-64 since 2009, neon 64-bit ARM, plain any other processor) or `reference`. All take the same
+arguments; callers never know which ran.
 """
 
 from __future__ import annotations
 
 import os
+import warnings
 from functools import wraps
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +23,7 @@ __all__ = [
     "IMPLEMENTATIONS",
     "choose",
     "chosen",
+    "chosen_name",
     "empty_like",
     "input_gradient",
     "normalize",
@@ -28,22 +31,30 @@ __all__ = [
     "reduce_gradient",
 ]
 
-LEVELS = ("v4", "v3", "v2", "plain")
+LEVELS = ("v4", "v3", "v2", "neon", "plain")
 
 
 def _find() -> dict[str, Any]:
     """What runs on this processor, fastest first."""
     found: dict[str, Any] = {}
     if os.environ.get("BATCHNORM_KERNEL") != "reference":
-        try:
-            from batchnorm.core.compiled import Compiled
-        except ImportError as error:
-            raise ImportError(
-                "the compiled kernel of batchnorm is missing or does not load here "
-                f"({error}); install the package with pip, or set BATCHNORM_KERNEL=reference to "
-                "compute with NumPy"
-            ) from error
-        for level in LEVELS:
+        compiled = find_spec("batchnorm._kernel") is not None
+        if not compiled:
+            warnings.warn(
+                "batchnorm was installed without its compiled kernel (no C++ compiler was found "
+                "then): NumPy computes, with the same results, slower. Install a compiler and "
+                "batchnorm again, or set BATCHNORM_KERNEL=reference to hear no more of it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        for level in LEVELS if compiled else ():
+            try:
+                from batchnorm.core.compiled import Compiled
+            except ImportError as error:
+                raise ImportError(
+                    f"the compiled kernel of batchnorm does not load here ({error}); install the "
+                    "package with pip, or set BATCHNORM_KERNEL=reference to compute with NumPy"
+                ) from error
             try:
                 found[level] = Compiled(level)
             except ValueError:  # not a level of this processor
@@ -71,6 +82,7 @@ def _unlike(*_: Any) -> None:
 
 
 chosen = choose(os.environ.get("BATCHNORM_KERNEL"))
+chosen_name = next(name for name, one in IMPLEMENTATIONS.items() if one is chosen)
 whole_forward = getattr(chosen, "forward", _unlike)
 whole_infer = getattr(chosen, "infer", _unlike)
 whole_backward = getattr(chosen, "backward", _unlike)

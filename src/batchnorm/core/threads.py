@@ -10,6 +10,7 @@ import operator
 import os
 from typing import Any
 
+from batchnorm.core.kernel import IMPLEMENTATIONS
 from batchnorm.errors import InvalidType, InvalidValue
 
 __all__ = ["get_num_threads", "set_num_threads"]
@@ -18,8 +19,8 @@ MOST = 256  # MOST_THREADS of src/kernel/threads.cpp
 
 
 def _compiled() -> Any:
-    """The compiled kernel; None where only the reference, which uses one thread, is asked for."""
-    if os.environ.get("BATCHNORM_KERNEL") == "reference":
+    """The compiled kernel; None where only the reference, which uses one thread, can be chosen."""
+    if set(IMPLEMENTATIONS) == {"reference"}:
         return None
     from batchnorm import _kernel
 

@@ -133,11 +133,11 @@ def _target(name: str) -> str:
 @functools.cache
 def _registered() -> bool:
     """Whether this XLA knows the handlers; it refuses them where versions don't meet."""
-    from batchnorm import _kernel
-
     try:
+        from batchnorm import _kernel
+
         for name in ("forward", "backward"):
             jax.ffi.register_ffi_target(_target(name), _kernel.xla_handler(name), platform="cpu")
-    except (RuntimeError, ValueError):
+    except (ImportError, RuntimeError, ValueError):  # or there is none
         return False
     return True
