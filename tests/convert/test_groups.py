@@ -59,8 +59,8 @@ def test_statistics_of_two_lengths_are_no_layer():
 
 def test_a_nested_model_with_the_same_layers_is_no_optimizer():
     names = ("moving_mean", "moving_variance", "gamma", "beta")
-    found = groups({**state("n.", names), **state("ema.n.", names), **state("inner.n.", names)})
-    assert set(found) == {"n", "ema.n", "inner.n"}
+    found = groups({**state("n.", names), **state("twin.n.", names), **state("inner.n.", names)})
+    assert set(found) == {"n", "twin.n", "inner.n"}
 
 
 def test_wrappers_are_taken_off():

@@ -28,7 +28,6 @@ def test_a_layer_in_order():
         ({"running_var": np.array([0, 0, 2.0])}, "zero variance in 2 of 3"),
         ({"running_mean": np.zeros(3), "running_var": np.ones(3)}, "although 7 batches"),
         ({"weight": np.array([1, np.nan, np.inf])}, "gamma: 2 of 3 values are not finite"),
-        ({"num_batches_tracked": np.int64(0)}, "although 0 batches were counted"),
         ({"num_batches_tracked": np.int64(-2)}, "-2 batches"),
     ],
 )
@@ -65,3 +64,31 @@ def test_what_is_neither_tensor_nor_plain_value_is_named(tmp_path):
     assert set(found.passed_over) == {"best", "seen"}
     report = bn.convert(path, target).report
     assert any("passed over" in note and "seen" in note for note in report.notes)
+
+
+def test_a_count_of_0_beside_moved_statistics_is_a_note_that_names_the_one_suspect():
+    """Files converted from where nothing counts and averages have it, and so has InstanceNorm."""
+    found = bn.inspect(layer(num_batches_tracked=np.int64(0)))
+    assert found.exit_code == 0
+    (note,) = found.notes
+    assert "0 batches" in note
+    assert "InstanceNorm" in note
+
+
+@pytest.mark.parametrize("role", ["running_mean", "running_var"])
+def test_a_running_statistic_alone_is_a_problem(role):
+    found = bn.inspect({f"n.{role}": np.ones(3), "n.num_batches_tracked": np.int64(3)})
+    assert found.exit_code == 1
+    assert "part of a batch norm" in found.problems[0]
+
+
+def test_one_file_of_several_is_said(tmp_path):
+    path = tmp_path / "model-00002-of-00003.safetensors"
+    bn.checkpoints.write(path, {"c.weight": np.ones((2, 2), np.float32)}, framework="torch")
+    found = bn.inspect(path)
+    assert found.exit_code == 1
+    assert "one of 3 files" in found.problems[0]
+    assert "model.safetensors.index.json" in found.problems[0]
+    done = bn.convert(path, tmp_path / "a.pth")
+    assert done.report.exit_code == 1
+    assert not (tmp_path / "a.pth").exists()

@@ -252,7 +252,7 @@ def test_a_name_that_ends_as_the_other_s_is_found_whatever_the_order():
 
 
 def test_two_names_with_one_end_are_not_guessed():
-    state = {**norm("model.n", 1), **norm("model_ema.n", 2)}
+    state = {**norm("model.n", 1), **norm("twin.n", 2)}
     done = bn.convert(state, like=ms("n"), to="mindspore")
     assert not done.entries
     assert "they are 2 here and 1 there" in done.report.problems[0]

@@ -124,7 +124,9 @@ def convert(
             if template is not like:
                 stack.callback(template.close)
         framework = framework_of_target(target, template, to)
-        given = source_of(checkpoint, from_framework, group, parameters=template or ())
+        given = source_of(
+            checkpoint, from_framework, group, parameters=template or (), to=framework
+        )
         known = read_settings(settings, given.framework)
         _settle(given, pairs, known)
         rows: list[Row] = []
@@ -134,9 +136,9 @@ def convert(
             folded = {}
         elif fold:
             given, folded, rows = fold_source(given, pairs, known)
-        pattern = (
-            None if template is None else source_of(template, framework, parameters=checkpoint)
-        )
+        pattern = None
+        if template is not None:
+            pattern = source_of(template, framework, parameters=checkpoint, to=framework)
         done = plan(
             given, framework, template=pattern, map=pairs, said=known, folded=folded, rows=rows
         )

@@ -28,7 +28,9 @@ __all__ = [
     "Kind",
     "Roles",
     "grouped",
+    "incomplete",
     "separator",
+    "still_counters",
 ]
 
 Kind: TypeAlias = Literal["batch_norm", "kernel", "affine", "single"]
@@ -63,6 +65,12 @@ FORMS: Mapping[str, str] = {
     **{f"Conv{n}D": "conv" for n in (1, 2, 3)},
     **{f"Conv{n}DTranspose": "conv_transpose" for n in (1, 2, 3)},
     **{f"DepthwiseConv{n}D": "depthwise" for n in (1, 2)},
+}
+LONE = {
+    "running_mean": "a running mean without its variance: part of a batch norm, as in one file "
+    "of several",
+    "running_var": "a running variance without its mean: part of a batch norm, as in one file "
+    "of several",
 }
 NORMAL = ("BatchNormalization", "SyncBatchNormalization")
 
@@ -141,6 +149,27 @@ def grouped(checkpoint: Checkpoint, framework: str) -> list[Group]:
     return groups
 
 
+def incomplete(groups: Iterable[Group]) -> list[str]:
+    """Problems: running statistics that stand alone, as in one file of several."""
+    return [f"{group.label}: {group.doubt}" for group in groups if group.doubt in LONE.values()]
+
+
+def still_counters(groups: Iterable[Group]) -> list[Group]:
+    """Batch norms whose statistics moved, although their counter says 0 batches.
+
+    torch's InstanceNorm with tracked statistics never counts, and has the same arrays.
+    """
+    found = []
+    for group in groups:
+        count = group.members.get("count") if group.kind == "batch_norm" else None
+        if count is None or int(count.load()) != 0:
+            continue
+        mean, var = (group.members[role].load() for role in ("running_mean", "running_var"))
+        if var.size and (mean.any() or (var != 1).any()):
+            found.append(group)
+    return found
+
+
 def _groups_of(
     framework: str, prefix: str, own: dict[str, Entry], facts: Mapping[str, Any]
 ) -> Iterable[Group]:
@@ -164,7 +193,9 @@ def _groups_of(
         yield affine
     for leaf, entry in left.items():
         path = f"{prefix}{separator(framework)}{leaf}" if prefix else leaf
-        yield Group(framework, path, "single", {"value": entry}, facts=facts)
+        role = next((r[leaf] for r in STATES.values() if leaf in r), "")
+        lone = LONE.get(role, "") if len(entry.shape) == 1 else ""
+        yield Group(framework, path, "single", {"value": entry}, facts=facts, doubt=lone)
 
 
 def _batch_norm(

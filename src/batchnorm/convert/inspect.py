@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from batchnorm.checkpoints import Entry
-from batchnorm.convert.groups import Group
-from batchnorm.convert.notes import passed_over
+from batchnorm.convert.groups import Group, incomplete, still_counters
+from batchnorm.convert.notes import left_alone, passed_over
 from batchnorm.convert.settings import known_settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 
@@ -58,11 +58,13 @@ class Inspection:
     left: dict[str, int] = field(default_factory=dict)
     group: str = ""
     passed_over: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
-        """1 if a layer looks wrong."""
-        return 1 if any(layer.trouble for layer in self.layers) else 0
+        """1 if a layer looks wrong or is incomplete."""
+        return 1 if self.problems or any(layer.trouble for layer in self.layers) else 0
 
     def as_json(self) -> dict[str, Any]:
         """One object; its form is stable within a version."""
@@ -95,9 +97,14 @@ class Inspection:
         if usual and not unlike:
             console.print(f"state of each: {' '.join(usual)}", highlight=False, markup=False)
         for owner, count in self.left.items():
-            console.print(f"note: {count} arrays of {owner!r} are no part of the model's state")
+            note = left_alone(owner, count)
+            console.print(f"note: {note}", highlight=False, markup=False)
+        for note in self.notes:
+            console.print(f"note: {note}", highlight=False, markup=False)
         if self.passed_over:
             console.print(f"note: {passed_over(self.passed_over)}", highlight=False, markup=False)
+        for problem in self.problems:
+            console.print(f"problem: {problem}", style="red", highlight=False, markup=False)
         others = ", ".join(f"{count} {kind}" for kind, count in self.others.items())
         troubled = len([layer for layer in self.layers if layer.trouble])
         console.print(
@@ -159,7 +166,24 @@ def inspect(
             dict(given.left),
             given.group,
             given.passed_over,
+            _notes(given),
+            [*([given.shard] if given.shard else []), *incomplete(given.groups)],
         )
+
+
+def _notes(source: Source) -> list[str]:
+    """What is to be known and is no trouble."""
+    notes = [source.aside.words()] if source.aside.words() else []
+    still = still_counters(source.groups)
+    if still:
+        some = ", ".join(group.label for group in still[:3])
+        more = f" and {len(still) - 3} more" if len(still) > 3 else ""
+        notes.append(
+            f"statistics moved, although 0 batches were counted: {some}{more}; that is usual in "
+            "averages and in files converted from where nothing counts, and else the only sign of "
+            "an InstanceNorm with tracked statistics, whose file looks the same"
+        )
+    return notes
 
 
 def _facts(group: Group, source: Source, said: Any) -> LayerFacts:
@@ -195,8 +219,6 @@ def _trouble(group: Group, batches: int | None) -> list[str]:
         found.append("statistics as at the start (mean 0, variance 1): never updated")
         if batches:
             found[-1] += f", although {batches} batches were counted"
-    elif batches == 0:
-        found.append("statistics moved, although 0 batches were counted")
     if batches is not None and batches < 0:
         found.append(f"{batches} batches were counted")
     return found

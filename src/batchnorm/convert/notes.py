@@ -6,6 +6,7 @@ The denominator of the running variance is what the real frameworks answered to 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,7 +16,7 @@ from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.questions import recorded
 
-__all__ = ["denominator", "general_notes", "passed_over"]
+__all__ = ["denominator", "general_notes", "left_alone", "passed_over"]
 
 QUESTION = "running-variance-denominator"
 FORMULAS = {"unbiased": "n - 1", "biased": "n"}
@@ -42,6 +43,17 @@ def passed_over(objects: Mapping[str, str]) -> str:
     return f"passed over what is neither tensor nor plain value: {some}{more}"
 
 
+def left_alone(owner: str, count: int) -> str:
+    """One line on arrays that stand beside the model's; an average of it can be asked for."""
+    average = re.search(r"(?i)(^|_)(ema|swa|avg|averaged?)(_|$)", owner)
+    why = (
+        f"they are an average's; take them with --group {owner}"
+        if average
+        else "they are no part of the model's state"
+    )
+    return f"left {count} arrays of {owner!r} alone: {why}"
+
+
 def general_notes(
     source: Source, framework: str, template: Source | None, report: Report, record: Record
 ) -> list[str]:
@@ -49,14 +61,13 @@ def general_notes(
     notes = []
     if source.group:
         notes.append(f"took {source.group!r}")
-    for owner, count in source.left.items():
-        notes.append(
-            f"left {count} arrays of {owner!r} alone: they are no part of the model's state"
-        )
+    notes += [left_alone(owner, count) for owner, count in source.left.items()]
     if source.passed_over:
         notes.append(passed_over(source.passed_over))
-    if source.wrapper and framework != source.framework:
-        notes.append(f"took the wrapper's prefix {source.wrapper!r} off every name")
+    if source.aside.words():
+        notes.append(source.aside.words())
+    if source.wrapping.inserted:
+        notes.append(f"took the wrapper's prefix {source.wrapping.words()}")
     if report.of("kept"):
         notes.append("what was kept is in the target's metadata, and comes back on the way back")
     layers = [g for g in source.groups if g.kind == "batch_norm"]

@@ -20,7 +20,7 @@ from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.biases import moved
 from batchnorm.convert.fold_plan import followed
 from batchnorm.convert.frameworks import is_framework
-from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.groups import CHANNELS_LAST, Group, incomplete
 from batchnorm.convert.layer_plan import LayerPlanner
 from batchnorm.convert.ledger import Ledger
 from batchnorm.convert.mapping import Map
@@ -32,6 +32,7 @@ from batchnorm.convert.report import Report, Row
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.convert.tied import twin
+from batchnorm.convert.wrappers import Wrapping
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["Plan", "plan"]
@@ -42,7 +43,7 @@ class Plan:
     """What is to be written, and the report on it.
 
     Attributes:
-        wrapper: what `wrap` has to put before the names of the target.
+        wrapping: what `wrap` has to put into the names of the target.
     """
 
     entries: list[Entry]
@@ -50,17 +51,19 @@ class Plan:
     extras: dict[str, Extra]
     metadata: dict[str, Any]
     pairs: list[tuple[Group, Group | None]] = field(default_factory=list)
-    wrapper: str = ""
+    wrapping: Wrapping = field(default_factory=Wrapping)
 
     def wrap(self) -> None:
-        """Put the wrapper's prefix, such as `module.`, before every name of the target."""
-        prefix = self.wrapper
-        if not prefix:
+        """Put wrappers' words, such as `module.`, into the names of the target."""
+        put = self.wrapping.put
+        if not self.wrapping.inserted:
             return
-        self.report.notes.append(f"put the prefix {prefix!r} before every name")
-        self.entries = [entry.renamed(prefix + entry.name) for entry in self.entries]
+        prefix = self.wrapping.prefix
+        words = f"the prefix {prefix!r} before every name" if prefix else "wrappers' words back"
+        self.report.notes.append(f"put {words}")
+        self.entries = [entry.renamed(put(entry.name)) for entry in self.entries]
         self.report.rows = [
-            row if row.target is None else dataclasses.replace(row, target=prefix + row.target)
+            row if row.target is None else dataclasses.replace(row, target=put(row.target))
             for row in self.report.rows
         ]
 
@@ -92,7 +95,8 @@ def plan(
     record = Record(framework, source.framework, source.checkpoint.format)
     record.origin = back.origin if is_framework(back.origin) else source.framework
     record.folded = dict(folded or {})
-    record.wrapper = source.wrapper if not source.group else ""
+    if not source.group:
+        record.wrapping = source.wrapping
     report = Report(source.name, None, (source.framework, framework), list(rows or ()))
     ledger = Ledger(back, returning, record, report)
     planner = LayerPlanner(source, framework, map, ledger)
@@ -123,11 +127,13 @@ def plan(
                 record.settings[path] = settings.as_json()
                 report.settings[path] = settings.words(framework)
     report.problems += _named_twice(entries)
+    report.problems += [source.shard] if source.shard else []
+    report.problems += incomplete(source.groups)
     report.notes += general_notes(source, framework, template, report, record)
     extras = dict(source.extras)
     entries += _scalars(framework, source, back, extras, record)
     metadata = _metadata(source, framework, template, back, returning, record, planner)
-    return Plan(entries, report, extras, metadata, pairs, _wrapper(template, back, returning))
+    return Plan(entries, report, extras, metadata, pairs, _wrapping(template, back, returning))
 
 
 def _followed(source: Source, map: Map) -> list[tuple[Group, Group]]:
@@ -142,11 +148,11 @@ def _followed(source: Source, map: Map) -> list[tuple[Group, Group]]:
     return [*said, *(pair for pair in followed(source) if id(pair[0]) not in named)]
 
 
-def _wrapper(template: Source | None, back: Record, returning: bool) -> str:
-    """The prefix that the target's names have: the template's, or what was taken off before."""
+def _wrapping(template: Source | None, back: Record, returning: bool) -> Wrapping:
+    """The words in the target's names: the template's, or what was taken out before."""
     if template is not None:
-        return template.wrapper
-    return back.wrapper if returning else ""
+        return template.wrapping
+    return back.wrapping if returning else Wrapping()
 
 
 def _matched(
@@ -205,10 +211,9 @@ def _copied(source: Source, planner: LayerPlanner) -> list[Entry]:
     entries = []
     of = {id(e): g.path for g in source.groups for e in g.members.values()}
     for name, entry in source.checkpoint.items():
-        whole = source.wrapper + name
-        entries.append(entry.renamed(whole))
+        entries.append(entry)
         layer = of.get(id(entry), name)
-        row = Row(layer, whole, whole, entry.shape, entry.shape, "carried")
+        row = Row(layer, name, name, entry.shape, entry.shape, "carried")
         planner.ledger.report.rows.append(row)
     planner.paths = {g.path: g.path for g in source.groups}
     return entries

@@ -9,7 +9,8 @@
       "dropped": {layer in B: {role: dtype}},  arrays of A that were all 1 (gamma) or 0 (beta)
       "tracked": {layer in B: num_batches_tracked},
       "kept":    {layer in B: {role: array, see `packed`}},  what B has no place for: renorm's
-      "wrapper": the prefix of every name in A, such as "module.", if A was no nested dictionary
+      "wrapper": the prefix of every name in A, such as "module.", if A was no nested dictionary;
+          a table of path and what stands behind it, if wrappers stood inside names, too
       "settings": {layer in B: {"epsilon": …, "weight_of_batch" or "weight_of_running": …}},
       "scalars": {name: dtype}, "layers": what A's file said of its layers, "folded": see `fold`
     }
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchnorm.convert.layout import Step
+from batchnorm.convert.wrappers import Wrapping
 
 __all__ = ["Record"]
 
@@ -44,7 +46,7 @@ class Record:
     dropped: dict[str, dict[str, str]] = field(default_factory=dict)
     tracked: dict[str, int] = field(default_factory=dict)
     kept: dict[str, dict[str, Any]] = field(default_factory=dict)
-    wrapper: str = ""
+    wrapping: Wrapping = field(default_factory=Wrapping)
     settings: dict[str, Any] = field(default_factory=dict)
     scalars: dict[str, str] = field(default_factory=dict)
     layers: dict[str, Any] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Record:
             "dropped": self.dropped,
             "tracked": self.tracked,
             "kept": self.kept,
-            "wrapper": self.wrapper,
+            "wrapper": self.wrapping.as_json(),
             "settings": self.settings,
             "scalars": self.scalars,
             "layers": self.layers,
@@ -102,8 +104,7 @@ class Record:
         for path, arrays in _table(given, "kept").items():
             if isinstance(arrays, Mapping):
                 record.kept[path] = dict(arrays)
-        wrapper = given.get("wrapper", "")
-        record.wrapper = wrapper if isinstance(wrapper, str) else ""
+        record.wrapping = Wrapping.of(given.get("wrapper"))
         record.settings = dict(_table(given, "settings"))
         scalars = _table(given, "scalars").items()
         record.scalars = {n: d for n, d in scalars if isinstance(d, str)}

@@ -1,8 +1,8 @@
 """A checkpoint opened for conversion: the model's own part, its wrapper's prefix taken off.
 
-`{"state_dict": …, "epoch": …}`, DataParallel's `module.`, torch.compile's `_orig_mod.`, an
-optimizer's copies of the parameters (MindSpore's `moments.bn1.gamma`) and the scalars of
-`append_dict` are told from the model's state here, so that nobody above sees them.
+`{"state_dict": …, "epoch": …}`, wrappers' words (`wrappers`), what a training run left
+(`bookkeeping`), an optimizer's copies of the parameters (MindSpore's `moments.bn1.gamma`) and the
+scalars of `append_dict` are told from the model's state here, so that nobody above sees them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,19 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 from batchnorm.checkpoints import Checkpoint, Entry, read
 from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.convert.bookkeeping import Aside, averages, set_aside
 from batchnorm.convert.frameworks import framework_of
-from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped
+from batchnorm.convert.groups import Group, grouped, separator
 from batchnorm.convert.live import checkpoint_of, checkpoint_of_mapping
 from batchnorm.convert.record import Record
+from batchnorm.convert.wrappers import Wrapping, wrapping
 from batchnorm.errors import CheckpointError
+from batchnorm.frameworks import find
 
 __all__ = ["Order", "Readable", "Source", "opened", "read_any", "source_of"]
 
@@ -29,13 +33,8 @@ Readable: TypeAlias = str | os.PathLike[str] | Checkpoint | Mapping[str, Any] | 
 Order: TypeAlias = Literal["model", "class", "none"]
 
 STATE_DICTS = ("state_dict", "model_state_dict", "model", "net", "network", "module", "params")
-WRAPPERS = ("module.", "_orig_mod.")
-SLOTS = (  # what MindSpore 2.10's optimizers call their copies (nn/optim, mint/optim)
-    "accu_grads", "accum", "accum_update", "adam_m", "adam_v", "ax", "ax_", "exp_avg", "exp_avg_sq",
-    "exp_inf", "lamb_m", "lamb_v", "linear", "max_exp_avg_sq", "mean_grad", "mean_square", "moment",
-    "moment1", "moment2", "momentum_buf", "moments", "prev", "stat", "step_size", "vhat",
-)  # fmt: skip
-OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
+OTHERS = ("optimizer", "optimizer_weights", "metrics", "loss")  # dictionaries of a trainer
+SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.\w+")
 
 
 @dataclass
@@ -48,7 +47,8 @@ class Source:
         groups: its layers.
         extras: plain values beside the arrays, scalars of MindSpore's `append_dict` included.
         scalars: the dtypes of those that were arrays.
-        wrapper: the prefix that was taken off.
+        wrapping: the words that were taken out of names.
+        aside: what a training run left among the arrays.
         group: the dictionary or prefix that was taken, empty for the whole file.
         left: what is no part of the model's state and was left alone: how many arrays, by owner.
         order: what the entries' order says: "model" is the model's; safetensors files are sorted by
@@ -62,7 +62,8 @@ class Source:
     groups: list[Group]
     extras: dict[str, Extra] = field(default_factory=dict)
     scalars: dict[str, str] = field(default_factory=dict)
-    wrapper: str = ""
+    wrapping: Wrapping = field(default_factory=Wrapping)
+    aside: Aside = field(default_factory=Aside)
     group: str = ""
     left: dict[str, int] = field(default_factory=dict)
     order: Order = "model"
@@ -79,6 +80,19 @@ class Source:
         held = self.checkpoint.metadata.get("torch")
         skipped = held.get("skipped") if isinstance(held, Mapping) else None
         return dict(skipped) if isinstance(skipped, Mapping) else {}
+
+    @property
+    def shard(self) -> str:
+        """Of how many files this is one, in words; empty if it is no shard of several."""
+        path = self.checkpoint.path
+        found = SHARD.fullmatch(path.name) if path is not None else None
+        if found is None or int(found[3]) < 2:
+            return ""
+        index = f"{found[1]}{path.suffix}.index.json" if path is not None else ""
+        return (
+            f"{path} is one of {int(found[3])} files that hold the model together; give their "
+            f"index ({index}), which names them all"
+        )
 
     @property
     def name(self) -> str:
@@ -120,6 +134,7 @@ def source_of(
     group: str | None = None,
     *,
     parameters: Collection[str] = (),
+    to: str | None = None,
 ) -> Source:
     """The model's part of a checkpoint.
 
@@ -128,6 +143,7 @@ def source_of(
         framework: whose it is, if that was said.
         group: the dictionary or prefix that was asked for.
         parameters: the other side's names; a scalar of such a name is the model's, no trainer's.
+        to: the framework that it is converted to, if it is.
 
     Raises:
         CheckpointError: it isn't known whose it is, or which of several dictionaries is meant.
@@ -143,26 +159,31 @@ def source_of(
     outer = {n: v for n, v in checkpoint.extras.items() if "/" not in n} if chosen else {}
     extras = {**outer, **part.extras}
     found = framework_of(part, framework)
+    room = find(found).room("saved")
     recorded = part.metadata.get("batchnorm", {})
     ours: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
-    entries, wrapper = _unwrapped(part.entries, found)
-    layers = part.metadata.get("layers", {})
-    if wrapper:
-        layers = {n.removeprefix(wrapper): facts for n, facts in layers.items()}
     prefix = group if group and group != chosen else ""
+    arrays = Record.of(ours).names  # what an earlier conversion wrote is no trainer's
+    keep = {*arrays, *parameters}
+    entries = part.entries
+    if prefix:
+        entries, prefix = _averaged(entries, prefix)
+    copying = to == found and not parameters
+    entries, aside = set_aside(entries, room, keep, observers=not copying)
+    outer_words = room.OUTER if to is not None and (not copying or chosen or aside.words()) else ()
+    entries, layers, wrapped = _unwrapped(entries, part, room, outer_words, keep, aside)
     if prefix:
         entries, others = _below(entries, prefix, checkpoint)
         left.update(others)
         layers = {n.removeprefix(prefix)[1:]: f for n, f in layers.items() if n.startswith(prefix)}
     scalars: dict[str, str] = {}
-    arrays = Record.of(ours).names  # what an earlier conversion wrote is no scalar of a trainer
     if found == "mindspore":
         names = [n for n, e in entries.items() if e.shape == () and "." not in n]
-        for name in [n for n in names if n not in arrays and n not in parameters]:
+        for name in [n for n in names if n not in keep]:
             entry = entries.pop(name)
             extras[name] = entry.load().item()
             scalars[name] = str(entry.dtype)
-    entries, slots = _without_slots(entries, found)
+    entries, slots = _without_slots(entries, room, separator(found))
     left.update(slots)
     order = _order(part, bool(ours))
     inner = Checkpoint(
@@ -184,7 +205,8 @@ def source_of(
         groups,
         extras,
         scalars,
-        wrapper,
+        wrapped,
+        aside,
         group or chosen,
         left,
         order=order,
@@ -214,7 +236,7 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
         return group
     if checkpoint.format not in ("torch", "torch-legacy", "memory"):
         return ""
-    nested = [g for g in checkpoint.groups if g and g.split("/")[0] not in OPTIMIZER]
+    nested = [g for g in checkpoint.groups if g and g.split("/")[0] not in OTHERS]
     for name in STATE_DICTS:
         if name in nested:
             return name
@@ -259,26 +281,48 @@ def _below(
     return kept, left
 
 
-def _unwrapped(given: Mapping[str, Entry], framework: str) -> tuple[dict[str, Entry], str]:
-    """The entries without the prefix that a wrapper put before every name."""
-    entries, wrapper = dict(given), ""
-    if framework in CHANNELS_LAST:
-        return entries, wrapper
-    again = True
-    while again:
-        again = False
-        for prefix in WRAPPERS:
-            if entries and all(name.startswith(prefix) for name in entries):
-                short = {}
-                for name, entry in entries.items():
-                    bare = name.removeprefix(prefix)
-                    short[bare] = entry.renamed(bare)
-                entries, wrapper, again = short, wrapper + prefix, True
-    return entries, wrapper
+def _averaged(entries: dict[str, Entry], owner: str) -> tuple[dict[str, Entry], str]:
+    """The model with an average's values, if that is what was asked for; else the prefix again."""
+    copies = {n: of for n, (who, of) in averages(entries).items() if who == owner}
+    if not copies:
+        return entries, owner
+    values = {of: entries[n].renamed(of) for n, of in copies.items() if of}
+    return {n: values.get(n, e) for n, e in entries.items() if n not in copies}, ""
+
+
+def _unwrapped(
+    entries: dict[str, Entry],
+    part: Checkpoint,
+    room: ModuleType,
+    outer: Collection[str],
+    keep: Collection[str],
+    aside: Aside,
+) -> tuple[dict[str, Entry], dict[str, Any], Wrapping]:
+    """The entries and what is known of layers, under names without wrappers' words.
+
+    A single number at the top says nothing about wrappers; beside a wrapped model it is no part
+    of it.
+    """
+    layers = dict(part.metadata.get("layers", {}))
+    if not room.WRAPPERS and not outer:
+        return entries, layers, Wrapping()
+    if part.metadata.get("torch", {}).get("module"):
+        outer = ()  # an object's own attributes
+    lone = [n for n, e in entries.items() if "." not in n and all(s == 1 for s in e.shape)]
+    found = wrapping([n for n in entries if n not in lone], room.WRAPPERS, outer)
+    if found.prefix:
+        aside.counters += [n for n in lone if n not in keep]
+        entries = {n: e for n, e in entries.items() if n in keep or n not in lone}
+    short = {found.bare(n): e for n, e in entries.items()}
+    return (
+        {n: e.renamed(n) for n, e in short.items()},
+        {found.bare(n): facts for n, facts in layers.items()},
+        found,
+    )
 
 
 def _without_slots(
-    entries: dict[str, Entry], framework: str
+    entries: dict[str, Entry], room: ModuleType, sep: str
 ) -> tuple[dict[str, Entry], dict[str, int]]:
     """The entries without an optimizer's: copies of a parameter under its name with a prefix.
 
@@ -287,10 +331,9 @@ def _without_slots(
     kept: dict[str, Entry] = {}
     left: dict[str, int] = {}
     for name, entry in entries.items():
-        owner, _, rest = name.partition("/" if framework in CHANNELS_LAST else ".")
-        copy = framework == "mindspore" and owner in SLOTS and rest in entries
-        copy = copy and entries[rest].shape == entry.shape
-        if copy or (framework in CHANNELS_LAST and owner in OPTIMIZER):
+        owner, _, rest = name.partition(sep)
+        copy = owner in room.SLOTS and rest in entries and entries[rest].shape == entry.shape
+        if copy or (sep == "/" and owner in room.OPTIMIZER):
             left[owner] = left.get(owner, 0) + 1
         else:
             kept[name] = entry

@@ -1,0 +1,7 @@
+"""How Keras 2's files name things."""
+
+from __future__ import annotations
+
+from batchnorm.frameworks.keras.saved import COUNTERS, OBSERVERS, OPTIMIZER, OUTER, SLOTS, WRAPPERS
+
+__all__ = ["COUNTERS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
