@@ -36,6 +36,15 @@ ALONE = {  # may import less than their tier
 }
 VARIANTS = {"v2_0": "layers", "v2_6": "layers"}
 FRAMEWORKS = {"torch", "mindspore", "tensorflow", "tf_keras", "keras", "jax", "flax"}
+DIALECTS = {
+    *("torch", "mindspore", "mindspore_2_0", "mint"),
+    *("keras", "keras2", "keras3", "tf_keras", "tf_keras_2_6", "tensorflow"),
+}
+# Where a framework may be named: a checkpoint's format names its maker, a host is inside of one.
+PLACES = re.compile(r"frameworks/|checkpoints/|hosts/(torch|jax|keras)\b")
+ROOM = re.compile(r"batchnorm\.frameworks\.(?!framework$|names$|hosted$)\w")
+LISTED = Path(__file__).with_name("house_frameworks.txt")
+SHORT = 60  # characters of what is a name, and no sentence
 LONGEST = 400
 LONGER = {"verify/worker.py"}  # sent as one file to an interpreter that has no batchnorm
 
@@ -216,6 +225,80 @@ def test_files_stay_short(path):
 def test_names_say_what_a_file_is(path):
     if path.stem in {"utils", "util", "helpers", "common", "misc", "base"}:
         yield path.stem
+
+
+def alone(tree):
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):  # strings that stand alone: docstrings, also of attributes
+            yield from (id(each.value) for each in body if isinstance(each, ast.Expr))
+
+
+def in_all(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            yield from map(id, ast.walk(node.value))
+
+
+def from_rooms(tree):
+    """Names that are bound to modules or classes of rooms."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and ROOM.match(node.module or ""):
+            yield from (alias.asname or alias.name for alias in node.names)
+
+
+def names_in(tree):
+    """The places of a file that name a framework: (line, what)."""
+    aside = {*alone(tree), *in_all(tree)}
+    rooms = set(from_rooms(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in aside:
+            if len(node.value) < SHORT and re.split(r"[.@/]", node.value)[0] in DIALECTS:
+                yield node.lineno, repr(node.value)
+        elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "isinstance":
+            for name in ast.walk(node.args[1]):
+                if isinstance(name, ast.Name) and name.id in rooms:
+                    yield node.lineno, ast.unparse(node)
+
+
+def with_names():
+    for path in FILES:
+        name = path.relative_to(PACKAGE).as_posix()
+        if not PLACES.match(name):
+            found = list(names_in(tree(path)))
+            if found:
+                yield name, found
+
+
+def test_no_file_outside_the_rooms_names_a_framework_but_those_listed():
+    """What a framework decides stands in its room; who needs it asks the room's facet.
+
+    A name is a string constant whose part before the first `.`, `@` or `/` is a framework's,
+    docstrings and `__all__` aside; `isinstance` on a room's class asks the same in another way.
+    """
+    listed = [line for line in LISTED.read_text().splitlines() if line and line[0] != "#"]
+    found = dict(with_names())
+    breaches = {name: where for name, where in found.items() if name not in listed}
+    assert not breaches, "\n".join(
+        f"{name}:{line}: {what}" for name, where in breaches.items() for line, what in where
+    )
+    assert listed == sorted(listed)
+    free = [name for name in listed if name not in found]
+    assert not free, f"take these out of {LISTED.name}: they need no exception any more: {free}"
+
+
+def test_what_counts_as_a_name():
+    text = '''
+"""torch"""
+from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.frameworks.hosted import is_host
+__all__ = ["torch"]
+A = {"torch": 1, "mindspore@2.0": 2, "a torch": 3, "torchvision": 4}
+B = isinstance(A, KerasLayer), isinstance(A, dict)
+C = f"keras.{A}"
+'''
+    found = [what for _, what in names_in(ast.parse(text))]
+    assert sorted(found) == ["'keras.'", "'mindspore@2.0'", "'torch'", "isinstance(A, KerasLayer)"]
 
 
 def test_momentum_is_no_word_of_the_core():
