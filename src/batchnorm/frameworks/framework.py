@@ -22,6 +22,7 @@ __all__ = ["FACETS", "Framework"]
 FACETS: Mapping[str, str] = {
     "layers": "the declaration of the layers, which everything needs",
     "live": "reading the framework's own live layers and models",
+    "running": "watching its models run",
     "saved": "converting checkpoints with its names",
     "source": "linting and rewriting code that uses it",
     "oracle": "verifying against the framework itself",

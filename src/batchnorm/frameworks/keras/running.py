@@ -1,0 +1,283 @@
+"""A live Keras model, 2 or 3, run once eagerly, with chosen layers watched.
+
+What each function does is said in torch's facet of this name; of Keras 3 on another backend than
+TensorFlow only the forward passes are told. A layer's `call` is wrapped, so what goes on inside
+the layer's `__call__` before it (casts) has been done. Not here: what is made of it (`diagnose`).
+No framework is imported. Facts: tf_keras 2.21 and keras 3.15, by running them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import numpy as np
+
+from batchnorm.vocabulary import Array
+
+__all__ = [
+    "descend",
+    "described",
+    "eager",
+    "is_last",
+    "one_pass",
+    "parameterised",
+    "run",
+    "standing",
+    "state",
+    "unchanged",
+]
+
+Tell = Callable[[str, str, Any, Any], None]
+NOISE = ("dropout", "droppath", "stochasticdepth", "gaussiannoise")
+STATE = {
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "moving_stddev": "stddev",
+    "renorm_mean": "renorm_mean",
+    "renorm_stddev": "renorm_stddev",
+}
+LATEST: dict[int, list[tuple[Any, Any]]] = {}  # of a model under way: variables and gradients
+
+
+def eager(model: Any) -> Any:
+    """The model itself: its layers are called one by one, whatever it was compiled for."""
+    return model
+
+
+def parameterised(model: Any) -> dict[str, Any]:
+    """Batch norms, convolutions and dense layers by name, those of inner models after a slash."""
+    return {path: layer for path, layer in _walk(model, "", set()) if _kind(layer)}
+
+
+def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    if id(layer) in seen:
+        return
+    seen.add(id(layer))
+    yield path, layer
+    inside = getattr(layer, "_flatten_layers", None)
+    if inside is not None:
+        for inner in inside(recursive=False, include_self=False):
+            yield from _walk(inner, f"{path}/{inner.name}" if path else inner.name, seen)
+
+
+def _kind(layer: Any) -> str:
+    names = {c.__name__ for c in type(layer).__mro__}
+    if names & {"BatchNormalization", "BatchNormalizationBase"} or hasattr(layer, "to_layer"):
+        return "batch_norm"
+    if any("Conv" in name and "Transpose" in name for name in names):
+        return "transposed"
+    if names & {"SeparableConv1D", "SeparableConv2D", "SeparableConv"}:
+        return "other"
+    if names & {"BaseConv", "Conv", "BaseDepthwiseConv", "DepthwiseConv2D", "DepthwiseConv"}:
+        return "convolution"
+    return "dense" if "Dense" in names else ""
+
+
+def described(layer: Any) -> dict[str, Any]:
+    """Its kind, and of a convolution or dense layer what it does, kernels as (out, in, ...)."""
+    kind = _kind(layer)
+    if kind == "batch_norm" or kind == "other":
+        return {"kind": kind}
+    deep = any("Depthwise" in c.__name__ for c in type(layer).__mro__)
+    variable = getattr(layer, "depthwise_kernel", None) if deep else None
+    kernel = _array(layer.kernel if variable is None else variable)
+    bias = _array(layer.bias) if getattr(layer, "bias", None) is not None else None
+    if kind == "dense":
+        return {"kind": kind, "kernel": kernel.T, "bias": bias}
+    rank = kernel.ndim - 2
+    space = tuple(range(rank))
+    if deep:
+        channels, multiplier = kernel.shape[-2:]
+        kernel = kernel.transpose(rank, rank + 1, *space)
+        kernel = kernel.reshape(channels * multiplier, 1, *kernel.shape[2:])
+        groups = channels
+    else:
+        kernel = kernel.transpose(rank + 1, rank, *space)
+        groups = layer.groups
+    padding: Any = "same" if layer.padding == "same" else [[0, 0]] * rank
+    if layer.padding == "causal":
+        padding = [[(kernel.shape[2] - 1) * int(layer.dilation_rate[0]), 0]]
+
+    def listed(value: Any) -> list[int]:
+        return [int(n) for n in ([value] * rank if isinstance(value, int) else value)]
+
+    return {
+        "kind": kind,
+        "kernel": np.ascontiguousarray(kernel),
+        "bias": bias,
+        "strides": listed(layer.strides),
+        "padding": padding,
+        "dilation": listed(layer.dilation_rate),
+        "groups": int(groups),
+    }
+
+
+def is_last(model: Any) -> bool | None:
+    """Whether channels are the last axis, as its convolutions say; None where there are none."""
+    formats = [getattr(layer, "data_format", None) for layer in parameterised(model).values()]
+    known = [text for text in formats if text is not None]
+    return known[0] == "channels_last" if known else None
+
+
+def standing(layer: Any) -> bool | None:
+    """None: Keras' mode is said in each call."""
+    return None
+
+
+def one_pass(layer: Any) -> bool:
+    """Whether its variance is E[x^2] - E[x]^2, which loses digits."""
+    return bool(getattr(layer, "synchronized", False)) or _backend(layer) == "torch"
+
+
+def _backend(layer: Any) -> str:
+    if type(layer).__mro__[-2].__module__.startswith("keras.src.backend"):
+        return str(sys.modules["keras"].config.backend())
+    module = sys.modules.get("keras")
+    roots = {c.__module__.partition(".")[0] for c in type(layer).__mro__}
+    if module is not None and "keras" in roots and hasattr(module, "config"):
+        return str(module.config.backend())
+    return "tensorflow"
+
+
+def state(layer: Any) -> dict[str, Array]:
+    """A batch norm's parameters and statistics, by their role."""
+    values = {role: getattr(layer, name, None) for name, role in STATE.items()}
+    return {role: _array(v).ravel() for role, v in values.items() if v is not None}
+
+
+def _array(value: Any) -> Array:
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    if hasattr(value, "value") and not callable(value.value):
+        return _array(value.value)
+    return np.array(value.numpy() if hasattr(value, "numpy") else value)
+
+
+@contextmanager
+def unchanged(model: Any) -> Iterator[None]:
+    """Variables afterwards as before, bit for bit."""
+    weights = list(model.weights)
+    values = [_array(weight) for weight in weights]
+    try:
+        yield
+    finally:
+        LATEST.pop(id(model), None)
+        for weight, value in zip(weights, values, strict=True):
+            if not np.array_equal(_array(weight), value, equal_nan=True):
+                weight.assign(value)
+
+
+def run(
+    model: Any,
+    batch: Any,
+    layers: Mapping[str, Any],
+    tell: Tell,
+    *,
+    training: bool | None = None,
+    weigh: Callable[[list[Array]], list[Array]] | None = None,
+    loss: Callable[[Any], Any] | None = None,
+) -> tuple[list[Array], dict[str, dict[str, Array]]]:
+    """See torch's."""
+    backward = (weigh is not None or loss is not None) and _backend(model) == "tensorflow"
+    named = {} if training is None else {"training": training}
+    given = batch
+    if isinstance(given, tuple | list) and len(given) == 1:
+        given = given[0]
+    with ExitStack() as stack:
+        for path, layer in layers.items():
+            stack.enter_context(_watched(path, layer, tell, backward))
+        for _, layer in _walk(model, "", set()):
+            if any(word in type(layer).__name__.lower() for word in NOISE):
+                stack.enter_context(_off(layer))
+        if not backward:
+            return [_array(t) for t in _tensors(model(given, **named))], {}
+        tensorflow: Any = sys.modules["tensorflow"]
+        with tensorflow.GradientTape() as tape:
+            result = model(given, **named)
+            outputs = _tensors(result)
+            arrays = [_array(t) for t in outputs]
+            if loss is not None:
+                total = loss(result)
+            else:
+                assert weigh is not None
+                parts = zip(outputs, weigh(arrays), strict=True)
+                total = sum(
+                    tensorflow.reduce_sum(t * w.astype(t.dtype.as_numpy_dtype)) for t, w in parts
+                )
+        trained = list(model.trainable_variables)
+        found = tape.gradient(
+            total,
+            [
+                getattr(v, "value", v) if not callable(getattr(v, "value", None)) else v
+                for v in trained
+            ],
+        )
+    LATEST[id(model)] = list(zip(trained, found, strict=True))
+    by_id = {id(v): g for v, g in LATEST[id(model)] if g is not None}
+    gradients = {}
+    for path, layer in layers.items():
+        own = {role: by_id.get(id(getattr(layer, role, None))) for role in ("gamma", "beta")}
+        gradients[path] = {r: _array(g).ravel() for r, g in own.items() if g is not None}
+    return arrays, gradients
+
+
+@contextmanager
+def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None]:
+    own = layer.call
+
+    def spied(tensor: Any, which: str) -> Any:
+        tensorflow: Any = sys.modules["tensorflow"]
+
+        @tensorflow.custom_gradient  # type: ignore[untyped-decorator]
+        def same(x: Any) -> Any:
+            def gradient(dy: Any) -> Any:
+                tell(path, which, _array(dy), None)
+                return dy
+
+            return tensorflow.identity(x), gradient
+
+        return same(tensor)
+
+    def call(x: Any, *given: Any, **named: Any) -> Any:
+        if backward:
+            x = spied(x, "x")
+        y = own(x, *given, **named)
+        tell(path, "forward", _array(x), _array(y))
+        return spied(y, "y") if backward else y
+
+    layer.call = call
+    try:
+        yield
+    finally:
+        vars(layer).pop("call", None)
+
+
+@contextmanager
+def _off(layer: Any) -> Iterator[None]:
+    """A layer that makes noise gives its input."""
+    layer.call = lambda x, *given, **named: x
+    try:
+        yield
+    finally:
+        vars(layer).pop("call", None)
+
+
+def _tensors(result: Any) -> list[Any]:
+    if isinstance(result, Mapping):
+        return [t for value in result.values() for t in _tensors(value)]
+    if isinstance(result, tuple | list):
+        return [t for value in result for t in _tensors(value)]
+    return [result]
+
+
+def descend(model: Any, rate: float) -> None:
+    """One step of plain gradient descent with the latest gradients, which are then dropped."""
+    for variable, gradient in LATEST.pop(id(model), []):
+        if gradient is not None:
+            value = _array(variable)
+            variable.assign((value - rate * _array(gradient)).astype(value.dtype))
