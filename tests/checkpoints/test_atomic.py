@@ -198,3 +198,95 @@ def test_a_full_disk_at_every_size(kind, tmp_path):
     assert result["old"] > 0
     assert result["leftovers"] == 0
     assert result["errors"] == ["CheckpointError"]
+
+
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_a_new_file_has_the_mode_that_the_umask_says(mask, tmp_path):
+    before = os.umask(mask)
+    try:
+        checkpoints.write(tmp_path / "x.npz", ARRAYS)
+    finally:
+        os.umask(before)
+    assert (tmp_path / "x.npz").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o400, 0o664, 0o755])
+@pytest.mark.parametrize("link", [False, True], ids=["file", "link"])
+def test_a_file_that_is_replaced_keeps_its_mode(mode, link, tmp_path):
+    target = old = tmp_path / "x.npz"
+    if link:
+        old = tmp_path / "old.npz"
+        target.symlink_to(old)
+    old.write_bytes(b"private")
+    old.chmod(mode)
+    checkpoints.write(target, ARRAYS, force=True)
+    assert target.stat().st_mode & 0o777 == mode
+    assert not target.is_symlink()
+    assert not link or old.read_bytes() == b"private"
+
+
+def test_nobody_reads_the_new_file_while_it_is_written_who_could_not_read_the_old(tmp_path):
+    target = tmp_path / "x.npz"
+    target.write_bytes(b"private")
+    target.chmod(0o640)
+    with replacement(target, force=True) as new:
+        assert new.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "fchown"), reason="no groups here")
+def test_another_group_than_the_old_file_s_gets_no_access(tmp_path, monkeypatch):
+    """Where the old file's group can't be given, the group's bits would be for another one."""
+    target = tmp_path / "x.npz"
+    target.write_bytes(b"private")
+    target.chmod(0o664)
+    real = os.fstat
+
+    def elsewhere(descriptor):
+        found = list(real(descriptor))
+        found[5] += 1  # the group
+        return os.stat_result(found)
+
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    with replacement(target, force=True) as new:
+        new.file.write(b"new")
+        monkeypatch.setattr(os, "fstat", elsewhere)
+        monkeypatch.setattr(os, "fchown", refused)
+    assert target.stat().st_mode & 0o777 == 0o604
+
+
+@pytest.mark.parametrize(
+    "name", [".notes{}", ".x.npz.backup{}", ".x.npz.0123456789ABCDEF{}", "x.0123456789abcdef{}"]
+)
+def test_files_of_others_that_end_like_ours_stay(name, tmp_path):
+    other = tmp_path / name.format(SUFFIX)
+    other.write_text("mine")
+    checkpoints.write(tmp_path / "x.npz", ARRAYS)
+    assert other.read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["x" * 5000 + ".npz", "a\0b.npz", "f.txt/b.npz", "closed/x.npz"])
+def test_a_path_that_the_system_refuses_is_our_own_error(name, tmp_path):
+    (tmp_path / "f.txt").write_text("a file")
+    (tmp_path / "closed").mkdir(mode=0)
+    good = tmp_path / "good.npz"
+    checkpoints.write(good, ARRAYS)
+    jobs = (
+        lambda p: checkpoints.read(p),
+        lambda p: checkpoints.detect(p),
+        lambda p: checkpoints.write(p, ARRAYS),
+        lambda p: checkpoints.write(tmp_path / "new.npz", ARRAYS, inputs=[p]),
+    )
+    for job in jobs[: 2 if name.startswith("closed") and os.getuid() == 0 else 3]:
+        with pytest.raises(CheckpointError):
+            job(tmp_path / name)
+
+
+def test_a_name_that_is_no_utf_8_is_a_name(tmp_path):
+    target = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.npz"))
+    checkpoints.write(target, ARRAYS)
+    with checkpoints.read(target) as checkpoint:
+        assert list(checkpoint) == list(ARRAYS)
+    checkpoints.write(target, OTHER, force=True)
+    assert len(names(tmp_path)) == 1

@@ -1,12 +1,15 @@
 """Replace a file at once: after a crash at any point the old file or the new one is there, whole.
 
 A temporary file in the target's folder is written, read back by the caller, synced and renamed. It
-is locked while its writer lives, so the next run can tell and remove what a killed run left behind.
+is locked while its writer lives, so the next run can tell and remove what a killed run left behind;
+what merely ends like one of ours is somebody else's. Nobody reads the new file who could not read
+the old one: it takes over the old one's mode, group and access list.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -16,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from batchnorm.errors import CheckpointError
+from batchnorm.printable import shown
 
 try:
     import fcntl
@@ -25,6 +29,8 @@ except ImportError:  # Windows, where an open file can't be removed anyway
 __all__ = ["SUFFIX", "Replacement", "replacement"]
 
 SUFFIX = ".batchnorm-tmp"
+OURS = re.compile(rf"\..*\.[0-9a-f]{{16}}{re.escape(SUFFIX)}", re.DOTALL)
+ACCESS_LIST = "system.posix_acl_access"
 
 
 @dataclass
@@ -49,48 +55,98 @@ def replacement(
     Raises:
         CheckpointError: the target exists, is an input or is not a file; or the disk is full.
     """
-    _check(target, force, inputs)
-    _clean(target.parent)
     try:
-        descriptor, path = _create(target)
-    except OSError as error:
-        raise CheckpointError(f"{target}: can't be written: {error.strerror}") from None
+        _check(target, force, inputs)
+        _clean(target.parent)
+        old = _status(target)
+        descriptor, path = _create(target, 0o666 if old is None else 0o600)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+        raise CheckpointError(f"{shown(target)}: can't be written: {_reason(error)}") from None
     try:
         with os.fdopen(descriptor, "w+b") as file:
             yield Replacement(file, path)
             file.flush()
+            if old is not None:
+                _take_over(file.fileno(), target, old)
             os.fsync(file.fileno())
             if fcntl is None:
                 file.close()  # Windows renames no open file; elsewhere the lock is kept
             _take_place(path, target, force)
         _sync_folder(target.parent)
     except OSError as error:
-        reason = error.strerror or str(error)
         kept = " The file that was there is untouched." if target.exists() else ""
-        raise CheckpointError(f"{target}: can't be written: {reason}.{kept}") from None
+        raise CheckpointError(
+            f"{shown(target)}: can't be written: {_reason(error)}.{kept}"
+        ) from None
     finally:
         with suppress(OSError):
             path.unlink()  # gone already when it took its place
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
 def _check(target: Path, force: bool, inputs: Iterable[Path]) -> None:
+    name = shown(target)
     if target.name in ("", ".", ".."):
-        raise CheckpointError(f"{target}: is not the name of a file")
-    if not target.parent.is_dir():
-        raise CheckpointError(f"{target}: its folder does not exist; make it first")
+        raise CheckpointError(f"{name}: is not the name of a file")
+    if not stat.S_ISDIR(_mode(target.parent)):
+        raise CheckpointError(f"{name}: its folder does not exist; make it first")
     for given in inputs:
         if given.absolute() == target.absolute() or _same_file(given, target):
-            raise CheckpointError(f"{target}: is the input; write to another file")
+            raise CheckpointError(f"{name}: is the input; write to another file")
     try:
         status = target.lstat()
     except FileNotFoundError:
         return
-    except OSError as error:
-        raise CheckpointError(f"{target}: can't be written: {error.strerror}") from None
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-        raise CheckpointError(f"{target}: is there and is not a regular file")
+        raise CheckpointError(f"{name}: is there and is not a regular file")
     if not force:
-        raise CheckpointError(f"{target}: exists; give --force (force=True) to replace it")
+        raise CheckpointError(f"{name}: exists; give --force (force=True) to replace it")
+
+
+def _mode(path: Path) -> int:
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
+
+
+def _status(target: Path) -> os.stat_result | None:
+    """What the file is that will be replaced; of a link, what it leads to."""
+    try:
+        return target.stat()
+    except OSError:  # not there, or a link that leads nowhere
+        return None
+
+
+def _take_over(descriptor: int, target: Path, old: os.stat_result) -> None:
+    """Give the new file the old one's mode; less where its group or access list can't be kept."""
+    mode = stat.S_IMODE(old.st_mode) & 0o777
+    if hasattr(os, "fchown"):
+        if os.fstat(descriptor).st_gid != old.st_gid:
+            try:
+                os.fchown(descriptor, -1, old.st_gid)
+            except OSError:
+                mode &= ~0o070
+        mode = _with_access_list(descriptor, target, mode)
+        os.fchmod(descriptor, mode)
+
+
+def _with_access_list(descriptor: int, target: Path, mode: int) -> int:
+    """Copy an access list; without it the group's bits, which are its mask, would say too much."""
+    if not hasattr(os, "getxattr"):
+        return mode
+    try:
+        listed = os.getxattr(target, ACCESS_LIST)
+    except OSError:  # none, or a file system without
+        return mode
+    try:
+        os.setxattr(descriptor, ACCESS_LIST, listed)
+    except OSError:
+        return mode & ~0o070
+    return mode
 
 
 def _same_file(first: Path, second: Path) -> bool:
@@ -100,15 +156,15 @@ def _same_file(first: Path, second: Path) -> bool:
         return False
 
 
-def _create(target: Path) -> tuple[int, Path]:
+def _create(target: Path, mode: int) -> tuple[int, Path]:
     """A new locked file beside the target; never an existing one, never through a link."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
     for name in ("O_CLOEXEC", "O_NOFOLLOW", "O_BINARY"):
         flags |= getattr(os, name, 0)
-    stem = target.name.encode()[:180].decode(errors="ignore")
+    stem = os.fsencode(target.name)[:180].decode(errors="ignore")
     while True:
         path = target.parent / f".{stem}.{secrets.token_hex(8)}{SUFFIX}"
-        descriptor = os.open(path, flags, 0o666)
+        descriptor = os.open(path, flags, mode)
         if fcntl is None:
             return descriptor, path
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -128,7 +184,7 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _clean(folder: Path) -> None:
     """Remove temporary files whose writers are dead."""
-    for path in folder.glob(f".*{SUFFIX}"):
+    for path in filter(lambda p: OURS.fullmatch(p.name), folder.iterdir()):
         if fcntl is None:
             with suppress(OSError):
                 path.unlink()
@@ -150,7 +206,7 @@ def _take_place(path: Path, target: Path, force: bool) -> None:
     try:
         os.link(path, target)  # fails where somebody else made the target meanwhile
     except FileExistsError:
-        raise CheckpointError(f"{target}: was made by somebody else meanwhile") from None
+        raise CheckpointError(f"{shown(target)}: was made by somebody else meanwhile") from None
     except OSError:  # a file system without hard links
         path.replace(target)
 

@@ -17,6 +17,7 @@ from batchnorm.checkpoints.source import Source
 from batchnorm.checkpoints.torch_legacy import MAGIC
 from batchnorm.checkpoints.zip_archive import read_members
 from batchnorm.errors import CheckpointError
+from batchnorm.printable import shown
 
 __all__ = ["FORMATS", "detected", "format_of_name", "refuse_folder"]
 
@@ -64,9 +65,9 @@ def format_of_name(path: str | os.PathLike[str]) -> str | None:
 def refuse_folder(path: Path) -> NoReturn:
     """Say what a folder is, which no format of ours is."""
     what = "is a folder; give the checkpoint file"
-    if (path / "saved_model.pb").exists():
+    if os.path.exists(path / "saved_model.pb"):  # noqa: PTH110 - raises for no path
         what = "is " + TF_ADVICE.format(what="SavedModel")
-    raise CheckpointError(f"{path}: {what}")
+    raise CheckpointError(f"{shown(path)}: {what}")
 
 
 def detected(source: Source) -> str:

@@ -82,7 +82,7 @@ def read(path: str | os.PathLike[str], *, format: str | None = None) -> Checkpoi
         >>> folder.cleanup()
     """
     place = Path(path)
-    if place.is_dir():
+    if os.path.isdir(place):  # noqa: PTH112 - raises for no path, unlike Path's
         refuse_folder(place)
     source = Source(place)
     try:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from batchnorm.errors import CheckpointError
+from batchnorm.printable import shown
 
 __all__ = [
     "ALLOWANCE",
@@ -54,7 +55,7 @@ class Source:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self.label = str(self.path)
+        self.label = shown(self.path)
         flags = os.O_RDONLY
         for name in ("O_CLOEXEC", "O_NONBLOCK", "O_BINARY"):  # a FIFO must not hang the reader
             flags |= getattr(os, name, 0)

@@ -1,21 +1,23 @@
 """The command `batchnorm`: one file per sub-command, each with a click command called `command`.
 
-Exit codes: 0 equal or nothing found, 1 findings, 2 usage or bad input. Here is only what all
-commands share.
+Exit codes: 0 equal or nothing found, 1 findings, 2 usage or bad input, 141 where whoever read the
+output has left (as of tools that SIGPIPE ends). Here is only what all commands share.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
-import os
+import io
 import platform
 import sys
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 import click
 
 from batchnorm import __version__
+from batchnorm.cli import output
 from batchnorm.core import kernel
 from batchnorm.errors import BatchNormError
 
@@ -49,26 +51,32 @@ class Commands(click.Group):
         command: click.Command = module.command
         return command
 
+    def make_context(self, *args: Any, **settings: Any) -> click.Context:
+        """Read the arguments, which may print a help text."""
+        with _kept():
+            return super().make_context(*args, **settings)
+
     def invoke(self, context: click.Context) -> Any:
-        """Run one, and see that what it printed has arrived."""
-        try:
-            try:
-                return super().invoke(context)
-            finally:
-                if sys.stdout is not None:
-                    sys.stdout.flush()
-        except OSError as error:
-            _give_up(error)
+        """Run one, where the implementation that the environment names is there."""
+        kernel.check()
+        with _kept():
+            return super().invoke(context)
 
 
-def _give_up(error: OSError) -> NoReturn:
-    """End, since nobody takes the output; quietly if that is a pipe's reader that has left."""
-    if not isinstance(error, BrokenPipeError):
-        click.echo(f"batchnorm: {error}", err=True)
-    with contextlib.suppress(OSError, ValueError, AttributeError):
-        # Python flushes once more when it ends, and would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(2)
+class _Lost(Exception):
+    """An `OSError` on its way past click, which would end with a code of its own."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+@contextlib.contextmanager
+def _kept() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise _Lost(error) from None
 
 
 def _version() -> str:
@@ -84,10 +92,40 @@ def group() -> None:
     """Batch normalization as PyTorch, MindSpore and Keras define it, and the bridge between."""
 
 
-def main(arguments: list[str] | None = None) -> Any:
+def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command; this package's own errors end it with their text and exit code 2."""
+    output.prepare()
     try:
-        return group.main(arguments, standalone_mode=True)
+        try:
+            code = _run(arguments)
+        finally:
+            if sys.stdout is not None:  # see that what was printed has arrived
+                sys.stdout.flush()
+    except _Lost as lost:
+        output.give_up(lost.error)
+    except OSError as error:
+        output.give_up(error)
+    sys.exit(code)
+
+
+def _run(arguments: list[str] | None) -> int:
+    """The exit code."""
+    try:
+        code = group.main(arguments, standalone_mode=False)
+    except click.ClickException as error:
+        output.echo(_usage(error), error=True)
+        return error.exit_code
+    except click.Abort:
+        output.echo("Aborted!", error=True)
+        return 1
     except BatchNormError as error:
-        click.echo(f"batchnorm: {error}", err=True)
-        sys.exit(2)
+        output.echo(f"batchnorm: {error}", error=True)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _usage(error: click.ClickException) -> str:
+    """What click prints of an error."""
+    text = io.StringIO()
+    error.show(text)
+    return text.getvalue().rstrip("\n")

@@ -6,13 +6,13 @@ frameworks is `python -m benchmarks` in the source tree.
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import click
 import numpy as np
 
+from batchnorm.cli.output import echo, echo_json
 from batchnorm.core import kernel
 from batchnorm.core.threads import get_num_threads, set_num_threads
 from batchnorm.errors import InvalidValue
@@ -68,11 +68,11 @@ def command(
                 case = Case(task, lengths, layout, dtype)
                 found.append(_measure(case, levels or tuple(names), rounds))
                 if not as_json:
-                    click.echo(_line(found[-1]))
+                    echo(_line(found[-1]))
     finally:
         set_num_threads(before)
     if as_json:
-        click.echo(json.dumps({"threads": threads or before, "rows": found}))
+        echo_json({"threads": threads or before, "rows": found})
 
 
 def _lengths(shape: str) -> tuple[int, ...]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from batchnorm.cli.output import console
+from batchnorm.cli.output import console, echo_json
 from batchnorm.convert import compare
 
 __all__ = ["command"]
@@ -53,7 +52,7 @@ def command(
     """
     found = compare(a, b, frameworks=(from_a, from_b), map=map_file, atol=atol, rtol=rtol)
     if as_json:
-        click.echo(json.dumps(found.as_json(), ensure_ascii=False))
+        echo_json(found.as_json())
     else:
         found.print(console())
     sys.exit(found.exit_code)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from batchnorm.cli.output import console, replace_text
+from batchnorm.cli.output import console, echo, echo_json, replace_text
 from batchnorm.convert import convert
 from batchnorm.errors import InvalidValue
 
@@ -112,13 +110,14 @@ def command(
             progress=progress,
         )  # fmt: skip
     if dump_map is not None:
-        replace_text(dump_map, done.map)
+        inputs = [path for path in (source, target, like) if path is not None]
+        replace_text(dump_map, done.map, inputs)
     if as_json:
-        click.echo(json.dumps(done.report.as_json(), ensure_ascii=False, allow_nan=False))
+        echo_json(done.report.as_json())
     else:
         done.report.print(console(), table=not quiet)
         if not done.report.written and not dry_run:
-            click.echo("give --like or --map, or pass --allow-missing to write it so", err=True)
+            echo("give --like or --map, or pass --allow-missing to write it so", error=True)
     sys.exit(done.report.exit_code)
 
 
@@ -131,7 +130,7 @@ def _progress(source: Path, *, hidden: bool) -> Iterator[Callable[[int, int], No
         return
     with Progress(
         "converting", BarColumn(), DownloadColumn(), TransferSpeedColumn(),
-        console=Console(stderr=True), transient=True,
+        console=console(error=True), transient=True,
     ) as bar:  # fmt: skip
         task = bar.add_task("", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -7,9 +7,8 @@ import sys
 from pathlib import Path
 
 import click
-from rich.console import Console
 
-from batchnorm.cli.output import replace_text
+from batchnorm.cli.output import console, echo, echo_json, echo_utf8, replace_text
 from batchnorm.errors import InvalidValue
 from batchnorm.explain import FORMATS, page
 from batchnorm.explain.renderers.text import print_page
@@ -66,9 +65,15 @@ def command(
     if output is not None:
         replace_text(output, FORMATS[format](found))
     elif format == "text" and sys.stdout.isatty():
-        print_page(found, Console())
+        print_page(found, console())
     else:
-        click.echo(FORMATS[format](found), nl=False)
+        text = FORMATS[format](found)
+        if format == "json":
+            echo_json(text)
+        elif format == "html":
+            echo_utf8(text)
+        else:
+            echo(text, newline=False)
 
 
 def _format(output: Path | None) -> str:

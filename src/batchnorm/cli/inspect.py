@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
 import click
 
-from batchnorm.cli.output import console
+from batchnorm.cli.output import console, echo_json
 from batchnorm.convert import inspect
 
 __all__ = ["command"]
@@ -32,7 +31,7 @@ def command(
     """
     found = inspect(file, framework=framework, group=group, settings=settings)
     if as_json:
-        click.echo(json.dumps(found.as_json(), ensure_ascii=False, default=str))
+        echo_json(found.as_json())
     else:
         found.print(console())
     sys.exit(found.exit_code)

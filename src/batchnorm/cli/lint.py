@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from batchnorm.cli.output import echo, echo_json
 from batchnorm.errors import BatchNormError
 from batchnorm.lint.finding import Problem, Report
 from batchnorm.lint.formats import FORMATS
 from batchnorm.lint.pages import page
 from batchnorm.lint.run import lint, lint_text
 from batchnorm.lint.settings import Settings, from_pyproject, rule
+from batchnorm.printable import shown
 
 __all__ = ["command"]
 
@@ -57,7 +59,7 @@ def command(
     read or parsed; those are named, and the others are looked through all the same.
     """
     if explained is not None:
-        click.echo(page(rule(explained)), nl=False)
+        echo(page(rule(explained)), newline=False)
         return
     if not paths:
         raise click.UsageError("name files or folders, or --explain a rule")
@@ -69,7 +71,10 @@ def command(
     else:
         report = lint(paths, settings, jobs=jobs, progress=not quiet)
     for line in FORMATS[form](report, quiet):
-        click.echo(line)
+        if form == "json":
+            echo_json(line)
+        else:
+            echo(shown(line))
     sys.exit(2 if report.problems else 1 if report.findings else 0)
 
 

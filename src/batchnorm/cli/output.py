@@ -1,49 +1,139 @@
-"""Where commands put what they have to say: the console of tables, and files of text.
+"""Where commands put what they have to say: the only way out of the command line.
 
-Into a file or a pipe nothing is folded, so that a line is a layer and can be searched for. Not
-here: checkpoints and source code, which are replaced by `checkpoints.atomic`.
+Whatever is printed passes `printable` here, so that nothing of a file reaches a terminal raw, also
+where a renderer forgot it. A console of any encoding is written to: signs that it lacks are
+replaced. Into a file or a pipe nothing is folded, so that a line is a layer and can be searched
+for. JSON and HTML are UTF-8 (or ASCII) whatever the console is. A reader that has left is a
+`BrokenPipeError`, which `main` turns into the exit code. Not here: checkpoints and source code,
+which are replaced by `checkpoints.atomic`.
 """
 
 from __future__ import annotations
 
+import codecs
+import contextlib
 import os
 import sys
-import tempfile
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
-from rich.console import Console
+import click
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 
-from batchnorm.errors import InvalidValue
+from batchnorm.checkpoints.atomic import replacement
+from batchnorm.errors import CheckpointError, InvalidValue
+from batchnorm.printable import as_ascii, escaped_json, json_text, shown_lines
 
-__all__ = ["console", "replace_text"]
+__all__ = [
+    "Output",
+    "console",
+    "echo",
+    "echo_bytes",
+    "echo_json",
+    "echo_utf8",
+    "give_up",
+    "prepare",
+    "replace_text",
+]
 
 UNFOLDED = 4096
+BROKEN_PIPE = 141  # 128 + SIGPIPE, as a shell reports it of other tools
+LIKE = "batchnorm.like"  # what stands for signs that an encoding lacks
 
 
-def console() -> Console:
-    """The console of standard output."""
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    return Console(width=None if terminal else UNFOLDED)
+class Output(Console):
+    """A console whose texts are escaped, and which leaves a broken pipe to `main`."""
 
+    def render(
+        self, renderable: RenderableType, options: ConsoleOptions | None = None
+    ) -> Iterable[Segment]:
+        """Give the pieces of a line, none of which a terminal acts on but rich's own."""
+        for piece in super().render(renderable, options):
+            yield piece if piece.control else piece._replace(text=shown_lines(piece.text))
 
-def replace_text(path: Path, text: str) -> None:
-    """The old file or the new one, never a part: written beside, then renamed."""
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:
-        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        Path(name).chmod(0o666 & ~mask)  # mkstemp's files are private, these aren't
-        Path(name).replace(path)
-    except OSError as error:
-        Path(name).unlink(missing_ok=True)
-        raise InvalidValue(f"{path} can't be written: {error.strerror}") from error
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
+    def on_broken_pipe(self) -> None:
+        """Rich would end the process with a code of its own."""
         raise
+
+
+def console(*, error: bool = False, width: int | None = UNFOLDED, **settings: Any) -> Output:
+    """The console of standard output or error; `width` is where it is no terminal."""
+    stream = sys.stderr if error else sys.stdout
+    terminal = stream is not None and stream.isatty()
+    return Output(stderr=error, width=None if terminal else width, **settings)
+
+
+def echo(text: str = "", *, error: bool = False, newline: bool = True) -> None:
+    """Print whole lines."""
+    click.echo(shown_lines(text), err=error, nl=newline)
+
+
+def echo_json(content: Any, indent: int | None = None) -> None:
+    """Print one JSON document: of plain data, or one that is text already."""
+    narrow = not _is_utf8(sys.stdout)
+    if isinstance(content, str):
+        text = escaped_json(content, ascii_only=narrow)
+    else:
+        text = json_text(content, indent, ascii_only=narrow)
+    echo_bytes(text.rstrip("\n").encode() + b"\n")
+
+
+def echo_utf8(text: str) -> None:
+    """Print a document that says of itself that it is UTF-8."""
+    echo_bytes(shown_lines(text).encode())
+
+
+def echo_bytes(data: bytes) -> None:
+    """Print what a program reads, as it is; on a terminal, what people can."""
+    if sys.stdout is None:
+        return
+    if sys.stdout.isatty():
+        echo(data.decode("utf-8", "surrogateescape"), newline=False)
+    else:
+        click.echo(data, nl=False)
+
+
+def _is_utf8(stream: TextIO | None) -> bool:
+    try:
+        return codecs.lookup(getattr(stream, "encoding", None) or "utf-8").name == "utf-8"
+    except LookupError:
+        return False
+
+
+def _like(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return as_ascii(error.object[error.start : error.end]), error.end
+
+
+def prepare() -> None:
+    """Let the standard streams say any text in their own encoding."""
+    codecs.register_error(LIKE, _like)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError, OSError):  # a stream of somebody's own
+            stream.reconfigure(errors=LIKE)  # type: ignore[union-attr]
+
+
+def give_up(error: OSError) -> NoReturn:
+    """End, since nobody takes the output; quietly if that is a pipe's reader that has left."""
+    if not isinstance(error, BrokenPipeError):
+        with contextlib.suppress(OSError):
+            echo(f"batchnorm: {error}", error=True)
+    for stream in (sys.stdout, sys.stderr):  # Python flushes once more when it ends
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+            continue
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    sys.exit(BROKEN_PIPE if isinstance(error, BrokenPipeError) else 2)
+
+
+def replace_text(path: Path, text: str, inputs: Iterable[Path] = ()) -> None:
+    """The old file or the new one, never a part, and no more readable than the old one was."""
+    try:
+        with replacement(path, force=True, inputs=inputs) as new:
+            new.file.write(text.encode("utf-8", "backslashreplace"))
+    except CheckpointError as error:
+        raise InvalidValue(str(error)) from None

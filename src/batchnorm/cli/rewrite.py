@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -10,9 +9,11 @@ from typing import Any
 
 import click
 
+from batchnorm.cli.output import echo, echo_bytes, echo_json
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import find as find_framework
 from batchnorm.frameworks import known
+from batchnorm.printable import shown
 from batchnorm.rewrite import Rewritten, rewrite_source
 from batchnorm.rewrite.report import SCHEMA, Report, diff, site_lines
 from batchnorm.source import find, work_on, write
@@ -95,14 +96,14 @@ def command(
     open_ = newly_left if writing else bool(report.changed)
     code = 2 if report.errors else int(open_)
     if as_json:
-        click.echo(json.dumps(_data(from_, to, files, report, code), indent=2, ensure_ascii=False))
+        echo_json(_data(from_, to, files, report, code), indent=2)
     else:
         for path, error in report.errors:
-            click.echo(f"{path}: {error}", err=True)
+            echo(shown(f"{path}: {error}"), error=True)
         if not quiet:
             for path in report.notebooks:
-                click.echo(f"{path}: skipped: notebooks are not supported", err=True)
-            click.echo(report.summary(written=writing), err=True)
+                echo(f"{shown(path)}: skipped: notebooks are not supported", error=True)
+            echo(shown(report.summary(written=writing)), error=True)
     sys.exit(code)
 
 
@@ -116,10 +117,10 @@ def _task(path: Path, raw: bytes, *, from_: str, to: str, rank: int | None) -> R
 
 def _show(name: str, result: Rewritten, *, show_diff: bool, quiet: bool) -> None:
     if result.changed and show_diff:
-        click.echo(diff(name, result.before, result.after), nl=False)
+        echo_bytes(diff(name, result.before, result.after).encode("utf-8", "surrogateescape"))
     if not quiet:
         for line in site_lines(name, result.sites):
-            click.echo(line, err=True)
+            echo(shown(line), error=True)
 
 
 def _standard_input(
@@ -131,13 +132,13 @@ def _standard_input(
         report = Report()
         report.add(result)
         data = _data(from_, to, [_file(Path("-"), result)], report, int(result.changed))
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False))
+        echo_json(data, indent=2)
     else:
         if not check:
-            click.echo(result.after, nl=False)
+            echo_bytes(result.after)
         if not quiet:
             for line in site_lines("-", result.sites):
-                click.echo(line, err=True)
+                echo(shown(line), error=True)
     return int(result.changed)
 
 

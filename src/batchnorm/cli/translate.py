@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import click
-from rich.console import Console
 
+from batchnorm.cli.output import console, echo, echo_json
 from batchnorm.frameworks import current, find, known
 from batchnorm.translate.proof import Proof
 from batchnorm.translate.report import SCHEMA, as_data, print_translation
@@ -17,13 +16,6 @@ from batchnorm.translate.translation import Translation, translate
 __all__ = ["command"]
 
 _NAMES = ", ".join(record.name for record in known())
-
-
-class _Console(Console):
-    """A console that leaves a broken pipe to the command, which knows the exit codes."""
-
-    def on_broken_pipe(self) -> None:
-        raise
 
 
 @click.command("translate", short_help="Write one framework's call in another's words.")
@@ -82,16 +74,16 @@ def command(
         found = [one(to, from_)]
     proofs = [_real(translation) if real else None for translation in found]
     if as_json:
-        click.echo(json.dumps(_data(found, proofs, strict), indent=2, ensure_ascii=False))
+        echo_json(_data(found, proofs, strict), indent=2)
     elif quiet:
         for translation in found:
-            click.echo(translation.text)
+            echo(translation.text)
     else:
-        console = _Console(no_color=no_color)
+        out = console(width=None, no_color=no_color)
         for translation, proof in zip(found, proofs, strict=True):
             if len(found) > 1:
-                console.rule(translation.plan.target.form.dialect.name, align="left")
-            print_translation(translation, console, real=proof)
+                out.rule(translation.plan.target.form.dialect.name, align="left")
+            print_translation(translation, out, real=proof)
     sys.exit(_exit_code(found, proofs, strict))
 
 

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
+from batchnorm.cli.output import console, echo, echo_json
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
+from batchnorm.printable import shown
 from batchnorm.verify import FRAMEWORKS, Report, Row, verify
 from batchnorm.verify.oracle import FRAMEWORKS as KNOWN
 from batchnorm.verify.oracle import named, parse_oracle
@@ -89,15 +90,15 @@ def command(
         )
     absent = [name for name in frameworks if name in report.missing]
     if as_json:
-        click.echo(json.dumps(report.as_json(), indent=1, ensure_ascii=False))
+        echo_json(report.as_json(), indent=1)
     else:
         _print(report, verbose)
     if not report.rows or absent:
         names = ", ".join(absent or report.missing)
-        click.echo(
+        echo(
             f"batchnorm: nothing to compare with: {names} not found. {INSTALL}"
             f"--oracle {(absent or list(report.missing))[0]}=/path/to/python",
-            err=True,
+            error=True,
         )
         sys.exit(2)
     sys.exit(0 if report.equal and not (strict and report.stale) else 1)
@@ -120,7 +121,7 @@ def _progress(shown: bool) -> Iterator[Told | None]:
         yield None
         return
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as display:
+    with Progress(*columns, console=console(error=True), transient=True) as display:
         task = display.add_task("starting the frameworks")
 
         def told(framework: str, what: str, count: int) -> None:
@@ -130,7 +131,7 @@ def _progress(shown: bool) -> Iterator[Told | None]:
 
 
 def _print(report: Report, verbose: bool) -> None:
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, highlight=False)
+    out = console(width=WIDTH, highlight=False)
     table = Table(title=f"{report.examples} drawn cases each, seed {report.seed}")
     for name in ("framework", "version", "compared", "number", "refused", "furthest apart"):
         table.add_column(name, justify="right" if name in ("number", "refused") else "left")
@@ -138,25 +139,26 @@ def _print(report: Report, verbose: bool) -> None:
     for row in report.rows:
         style = "red" if row.crash or row.unlisted else "green"
         cells = (row.framework, row.version, row.what, str(row.compared), str(row.raised or ""))
-        table.add_row(*cells, _apart(row), f"[{style}]{row.result}[/{style}]")
+        texts = [Text(shown(cell)) for cell in (*cells, _apart(row))]
+        table.add_row(*texts, Text(row.result, style))
     for name in report.missing:
         table.add_row(name, "", "", "", "", "", "not found")
-    console.print(table)
+    out.print(table)
     for row in report.rows:
         if row.crash:
-            console.print(f"\n{row.framework}, {row.what}: {row.crash}", markup=False)
+            out.print(f"\n{row.framework}, {row.what}: {row.crash}", markup=False)
     for finding in report.findings:
         found = finding.disagreement
         if finding.deviation is None:
             text = f"\n{finding.framework} {finding.version}, {finding.what}: {finding.subject}"
             lines = (f"  at {found.where}", f"  theirs: {found.theirs}", f"  ours:   {found.ours}")
-            console.print("\n".join((text, *lines)), markup=False)
+            out.print("\n".join((text, *lines)), markup=False)
     if verbose:
         listed = {f.deviation: f for f in report.findings if f.deviation is not None}
         for deviation in listed:
-            console.print(f"\nlisted: {deviation}\n  {deviation.link}", markup=False)
+            out.print(f"\nlisted: {deviation}\n  {deviation.link}", markup=False)
     for deviation in report.stale:
-        console.print(f"\nlisted, but gone: {deviation}", markup=False)
+        out.print(f"\nlisted, but gone: {deviation}", markup=False)
 
 
 def _apart(row: Row) -> str:

@@ -9,6 +9,8 @@ import math
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from batchnorm.printable import shown
+
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
 
@@ -72,8 +74,8 @@ class Comparison:
 
     def print(self, console: Console) -> None:
         """The first that differs on top."""
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
         if self.differences:
             table = Table(box=None, pad_edge=False, header_style="bold")
@@ -84,13 +86,15 @@ class Comparison:
                 if row.kind == "values":
                     numbers = [f"{row.largest:.3g}", f"{row.relative:.3g}", str(row.values)]
                 detail = f"{row.kind}: {row.detail}" if row.detail else row.kind
-                table.add_row(escape(row.layer), escape(row.role), escape(detail), *numbers)
+                cells = (row.layer, row.role, detail, *numbers)
+                table.add_row(*(Text(shown(cell)) for cell in cells))
             console.print(table)
         for note in self.notes:
-            console.print(f"note: {escape(note)}", highlight=False)
+            console.print(f"note: {shown(note)}", highlight=False, markup=False)
         first = f"; the first: {self.differences[0].layer}" if self.differences else ""
         console.print(
             f"{self.frameworks[0]} and {self.frameworks[1]}: {self.equal} arrays equal, "
-            f"{len(self.differences)} different{escape(first)}",
+            f"{len(self.differences)} different{shown(first)}",
             highlight=False,
+            markup=False,
         )

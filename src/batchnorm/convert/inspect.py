@@ -13,6 +13,7 @@ from batchnorm.convert.groups import Group, incomplete, still_counters
 from batchnorm.convert.notes import left_alone, passed_over
 from batchnorm.convert.settings import known_settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
+from batchnorm.printable import shown
 
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
@@ -72,8 +73,8 @@ class Inspection:
 
     def print(self, console: Console) -> None:
         """A table of the layers, then one line on the rest."""
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
         usual, unlike = self._usual()
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -84,35 +85,40 @@ class Inspection:
             said = ", ".join(f"{n}={v}" for n, v in layer.settings.items()) or "unknown"
             batches = "" if layer.batches is None else f", {layer.batches} batches"
             state = [" ".join(_leaves(layer))] if unlike else []
-            table.add_row(
-                escape(layer.layer),
+            cells = (
+                layer.layer,
                 f"{layer.channels} {layer.dtype}",
-                *map(escape, state),
+                *state,
                 said + batches,
-                escape("; ".join(layer.trouble)) or "—",
-                style="red" if layer.trouble else "",
+                "; ".join(layer.trouble) or "—",
             )
+            style = "red" if layer.trouble else ""
+            table.add_row(*(Text(shown(cell)) for cell in cells), style=style)
         if self.layers:
             console.print(table)
         if usual and not unlike:
-            console.print(f"state of each: {' '.join(usual)}", highlight=False, markup=False)
+            line = f"state of each: {' '.join(usual)}"
+            console.print(shown(line), highlight=False, markup=False)
         for owner, count in self.left.items():
-            note = left_alone(owner, count)
-            console.print(f"note: {note}", highlight=False, markup=False)
+            line = f"note: {left_alone(owner, count)}"
+            console.print(shown(line), highlight=False, markup=False)
         for note in self.notes:
-            console.print(f"note: {note}", highlight=False, markup=False)
+            console.print(f"note: {shown(note)}", highlight=False, markup=False)
         if self.passed_over:
-            console.print(f"note: {passed_over(self.passed_over)}", highlight=False, markup=False)
+            line = f"note: {passed_over(self.passed_over)}"
+            console.print(shown(line), highlight=False, markup=False)
         for problem in self.problems:
-            console.print(f"problem: {problem}", style="red", highlight=False, markup=False)
+            line = f"problem: {shown(problem)}"
+            console.print(line, style="red", highlight=False, markup=False)
         others = ", ".join(f"{count} {kind}" for kind, count in self.others.items())
         troubled = len([layer for layer in self.layers if layer.trouble])
         console.print(
-            f"{escape(self.source)}: {self.format}, {self.framework}, {self.arrays} arrays, "
+            f"{shown(self.source)}: {self.format}, {self.framework}, {self.arrays} arrays, "
             f"{self.values} values; {len(self.layers)} batch norms"
             + (f", {troubled} with signs of trouble" if troubled else "")
             + (f"; besides {others}" if others else ""),
             highlight=False,
+            markup=False,
         )
 
     def _usual(self) -> tuple[tuple[str, ...], bool]:

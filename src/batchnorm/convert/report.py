@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from batchnorm.printable import shown
+
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
 
@@ -123,9 +125,9 @@ class Report:
         if rows:
             console.print(table_of(rows, self.frameworks))
         for note in self.notes:
-            console.print(f"note: {note}", highlight=False, markup=False)
+            console.print(f"note: {shown(note)}", highlight=False, markup=False)
         for problem in self.problems:
-            console.print(f"problem: {problem}", style="red", highlight=False, markup=False)
+            console.print(f"problem: {shown(problem)}", style="red", highlight=False, markup=False)
         wrote = f"wrote {self.target}" if self.written else "nothing was written"
         line = f"{self.frameworks[0]} → {self.frameworks[1]}: {self.summary}; {wrote}"
-        console.print(line, highlight=False, markup=False)
+        console.print(shown(line), highlight=False, markup=False)

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from batchnorm.convert.report import Row
+from batchnorm.printable import shown
 
 __all__ = ["table_of"]
 
@@ -33,7 +34,7 @@ def table_of(rows: Iterable[Row], frameworks: tuple[str, str]) -> Table:
         statuses = {row.status for row in own}
         style = next((colour for name, colour in COLOURS.items() if name in statuses), "")
         cells = ("—" if made else layer, _target(own), _shape(own), _what(own))
-        table.add_row(*(Text(cell) for cell in cells), style=style)
+        table.add_row(*(Text(shown(cell)) for cell in cells), style=style)
     return table
 
 

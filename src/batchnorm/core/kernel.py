@@ -21,6 +21,7 @@ from batchnorm.vocabulary import Array
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "check",
     "choose",
     "chosen",
     "chosen_name",
@@ -81,8 +82,26 @@ def _unlike(*_: Any) -> None:
     """What stands for a whole task that an implementation doesn't have."""
 
 
-chosen = choose(os.environ.get("BATCHNORM_KERNEL"))
-chosen_name = next(name for name, one in IMPLEMENTATIONS.items() if one is chosen)
+def check() -> None:
+    """See that the implementation that `BATCHNORM_KERNEL` names is there.
+
+    Raises:
+        InvalidValue: it isn't; the same as computing anything raises. Importing does not, so that
+            a command can say it in a line.
+    """
+    choose(WANTED)
+
+
+class _Nothing:
+    """What stands for an implementation that isn't there: each of its functions says so."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *args, **named: choose(WANTED)
+
+
+WANTED = os.environ.get("BATCHNORM_KERNEL") or None  # empty is as not set
+chosen = choose(WANTED) if WANTED in (None, *IMPLEMENTATIONS) else _Nothing()
+chosen_name = next((name for name, one in IMPLEMENTATIONS.items() if one is chosen), "none")
 whole_forward = getattr(chosen, "forward", _unlike)
 whole_infer = getattr(chosen, "infer", _unlike)
 whole_backward = getattr(chosen, "backward", _unlike)

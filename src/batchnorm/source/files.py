@@ -10,7 +10,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -180,7 +179,5 @@ def write(path: Path, data: bytes, before: bytes) -> None:
     target = path.resolve()
     if target.read_bytes() != before:
         raise SourceError(f"{path}: has changed since it was read: run the command again")
-    mode = stat.S_IMODE(target.stat().st_mode)
     with replacement(target, force=True) as new:
         new.file.write(data)
-        new.path.chmod(mode)

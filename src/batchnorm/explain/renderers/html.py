@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from html import escape as quoted
 
 from batchnorm.explain.page import Block, Code, Page, Paragraph, Row, Section, Table, spans
+from batchnorm.printable import shown_lines
 
 __all__ = ["render"]
 
@@ -86,6 +87,11 @@ DOCUMENT = """<!doctype html>
 </body>
 </html>
 """
+
+
+def escape(text: str) -> str:
+    """Text that is no markup."""
+    return quoted(shown_lines(text))
 
 
 def render(page: Page) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table, spans
+from batchnorm.printable import shown, shown_lines
 
 __all__ = ["inline", "render", "table"]
 
@@ -39,7 +40,7 @@ def inline(text: str) -> str:
     found = []
     for span in spans(" ".join(text.split())):
         if span.kind == "code":
-            code = span.text.replace("|", "\\|")
+            code = shown(span.text).replace("|", "\\|")
             found.append(f"`{code}`")
         elif span.kind == "link":
             found.append(f"[{_escaped(span.text)}]({span.target})")
@@ -49,7 +50,7 @@ def inline(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    return SPECIAL.sub(lambda found: "\\" + found[0], text)
+    return SPECIAL.sub(lambda found: "\\" + found[0], shown(text))
 
 
 def _section(section: Section, level: int) -> list[str]:
@@ -64,6 +65,6 @@ def _block(block: Block) -> str:
     if isinstance(block, Paragraph):
         return inline(block.text)
     if isinstance(block, Code):
-        return f"```{block.language}\n{block.text}\n```"
+        return f"```{block.language}\n{shown_lines(block.text)}\n```"
     assert isinstance(block, Table)
     return table(block)

@@ -15,6 +15,7 @@ from rich.table import Table as RichTable
 from rich.text import Text
 
 from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table, spans
+from batchnorm.printable import shown, shown_lines
 
 __all__ = ["print_page", "render"]
 
@@ -58,7 +59,9 @@ def _print_block(block: Block, console: Console) -> None:
     if isinstance(block, Paragraph):
         console.print(inline(block.text))
     elif isinstance(block, Code):
-        code = Syntax(block.text, block.language, background_color="default", word_wrap=True)
+        code = Syntax(
+            shown_lines(block.text), block.language, background_color="default", word_wrap=True
+        )
         console.print(Padding(code, (0, 0, 0, 2)))
     else:
         assert isinstance(block, Table)
@@ -117,7 +120,7 @@ def _widths(
 def inline(text: str) -> Text:
     """Code in colour; of a link its label, and its address where it leads elsewhere."""
     found = Text()
-    for span in spans(" ".join(text.split())):
+    for span in spans(shown(" ".join(text.split()))):
         if span.kind == "code":
             found.append(span.text, style="cyan")
         elif span.kind == "link" and not span.target.startswith("#"):
