@@ -2,6 +2,7 @@
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -81,6 +82,16 @@ def test_drawn_settings_shapes_dtypes_and_modes_agree(oracle, ours):
     compare()
     assert len(refused) >= DRAWN
     assert sum(refused) < 0.6 * len(refused), "most cases are to be ones that run"
+
+
+@pytest.mark.parametrize(("examples", "seed"), [(100, 0), (60, 41)])
+def test_plain_verify_finds_nothing_unlisted(oracle, examples, seed):
+    """The command's own drawing, beside hypothesis' above; 0 is its default seed."""
+    rows = list(verify_oracle(oracle, examples, seed=seed))
+    assert [row.compared for row in rows if row.what == "drawn cases"] == [examples]
+    assert not [row.crash for row in rows if row.crash]
+    unlisted = [finding for row in rows for finding in row.unlisted]
+    assert not unlisted, "\n\n".join(map(describe, unlisted))
 
 
 def changed_layer(dialect):

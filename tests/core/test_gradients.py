@@ -133,6 +133,25 @@ def test_channels_where_the_gradient_cancels_do_not_touch_the_others():
     assert not dx[:, 1].any()
 
 
+@pytest.mark.parametrize("relu", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(2, 2), (2, 7), (3, 5)])
+def test_few_channels_cancel_after_a_forward_by_halves(shape, dtype, relu):
+    """With another order of the result the forward counts per channel, and the backward is one task."""
+    settings, some = core.Settings((1,), Mode.BATCH, EPSILON), 0
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        x, dy = (rng.standard_normal(shape).astype(dtype) for _ in range(2))
+        dy[:, 0] = 0.5  # a constant gradient cancels
+        expected = core.backward(core.forward(x, None, None, None, settings, relu=relu)[2], dy)
+        given = np.asfortranarray(x)  # into a result laid out otherwise
+        saved = core.forward(given, None, None, None, settings, relu=relu, out=np.empty_like(x))[2]
+        some += np.ndim(saved.count)
+        for ours, theirs in zip(core.backward(saved, np.asfortranarray(dy)), expected, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
+    assert some == 20
+
+
 def test_the_halves_make_the_whole():
     """What synchronisation does between them: merge the moments, add up the sums."""
     rng = np.random.default_rng(1)

@@ -106,6 +106,31 @@ def test_tf_keras_virtual_batches_of_an_empty_batch():
     assert np.isnan(layer.moving_mean).all()
 
 
+@pytest.mark.parametrize("synchronized", [False, True])
+@pytest.mark.parametrize(
+    ("shape", "mask"),
+    [((0, 4), (0,)), ((0, 4), (2, 0)), ((0, 4), (1,)), ((0, 5, 4), (0, 5)), ((0, 4), None)],
+)
+def test_tf_keras_masked_virtual_batches_of_an_empty_batch(shape, mask, synchronized):
+    layer = bn.tf_keras.BatchNormalization(virtual_batch_size=2, synchronized=synchronized)
+    y = layer(np.zeros(shape, F32), training=True, mask=None if mask is None else np.ones(mask))
+    assert y.shape == shape
+    assert np.isnan(layer.moving_mean).all()  # the average over no ghost batches
+
+
+@pytest.mark.parametrize("mask", [(3,), (2, 2)])
+def test_tf_keras_mask_of_an_empty_batch_must_fit_its_virtual_batches(mask):
+    layer = bn.tf_keras.BatchNormalization(virtual_batch_size=2)
+    with pytest.raises(ValueError, match="doesn't broadcast"):
+        layer(np.zeros((0, 4), F32), training=True, mask=np.ones(mask))
+
+
+def test_tf_keras_virtual_batches_of_samples_without_values():
+    layer = bn.tf_keras.BatchNormalization(virtual_batch_size=2)
+    layer(np.zeros((4, 0, 4), F32), training=True, mask=np.ones((2, 0)))
+    np.testing.assert_allclose(layer.moving_variance.ravel(), 0.99)
+
+
 def test_tf_keras_mask_that_the_fused_kernel_ignores_changes_no_statistics_of_nothing():
     layer = bn.tf_keras.BatchNormalization()
     with pytest.warns(UserWarning, match="ignores the mask"):

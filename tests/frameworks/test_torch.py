@@ -1,4 +1,4 @@
-"""Laws and rules of torch's layer that need no torch to be checked."""
+"""Laws and rules of torch's layer; most need no torch to be checked."""
 
 import copy
 import pickle
@@ -353,3 +353,17 @@ def test_parameters_can_be_reset():
     for name, value in bn.torch.BatchNorm1d(3).state.items():
         np.testing.assert_array_equal(made.state[name], value)
     bn.torch.BatchNorm1d(3, affine=False, track_running_stats=False).reset_parameters()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_gradients_of_two_values_per_channel_are_torchs(order):
+    torch = pytest.importorskip("torch")
+    for seed in range(60):
+        draw = np.random.default_rng(seed)
+        x, dy = (np.asarray(draw.standard_normal((2, 2)), np.float32, order=order) for _ in "ab")
+        leaf = torch.tensor(x.astype(np.float64), requires_grad=True)
+        real = torch.nn.BatchNorm1d(2, dtype=torch.float64)(leaf)
+        real.backward(torch.tensor(dy.astype(np.float64)))
+        made = bn.torch.BatchNorm1d(2)
+        made(x)
+        np.testing.assert_allclose(made.backward(dy), leaf.grad.numpy(), rtol=1e-3, atol=1e-9)

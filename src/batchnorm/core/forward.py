@@ -333,8 +333,10 @@ def _whole_backward(
             g = np.where(saved.y[place] > 0, g, np.zeros((), g.dtype))
         mean, residual, inv_std = saved.mean[which], saved.residual[which], saved.inv_std[which]
         scale = None if saved.gamma is None else _wide(saved.gamma[which])
+        # One number where the forward was one task, one for each channel where it went by halves.
+        count = np.broadcast_to(np.asarray(saved.count, np.float64), sums[0].shape)[which]
         with np.errstate(all="ignore"):
-            means = (sums[0][which] / saved.count, sums[1][which] / saved.count)
+            means = (sums[0][which] / count, sums[1][which] / count)
             share = epsilon * inv_std * inv_std
         dx[place] = reference.input_gradient(
             saved.x[place], g, axes, mean, residual, inv_std, scale, *means, None, g.copy(), share

@@ -14,7 +14,7 @@ import numpy as np
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.vocabulary import Array
 
-__all__ = ["check", "split"]
+__all__ = ["check", "check_mask_of_nothing", "split"]
 
 
 def check(size: Any, axes: list[int], adjustment: Any) -> None:
@@ -30,11 +30,30 @@ def check(size: Any, axes: list[int], adjustment: Any) -> None:
 
 
 def split(x: Array, size: int | None) -> Array:
-    """The batch as (size, number of ghost batches, ...); as one ghost batch without a size."""
+    """The batch as (size, number of ghost batches, ...); as one ghost batch without a size.
+
+    A batch without samples has no ghost batches, which no array could be averaged over: it stays
+    one, of nothing, and its averages are NaN as those of no ghost batches are.
+    """
     if size is None:
         return x[:, None]
     if not isinstance(size, int | np.integer):
         raise InvalidValue(f"virtual_batch_size must be an integer, but got {size!r}")
-    if len(x) % int(size):
-        raise InvalidValue(f"virtual_batch_size={size} doesn't divide the batch of {len(x)}")
-    return x.reshape(int(size), -1, *x.shape[1:])
+    samples, size = len(x), int(size)
+    if samples % size:
+        raise InvalidValue(f"virtual_batch_size={size} doesn't divide the batch of {samples}")
+    if samples == 0:
+        return x[:, None]
+    return x.reshape(size, samples // size, *x.shape[1:])
+
+
+def check_mask_of_nothing(mask: Any, shape: tuple[int, ...], size: int) -> None:
+    """Of a batch without samples only the mask's shape counts, beside (size, 0, ...)."""
+    given = np.shape(mask)
+    try:
+        np.broadcast_shapes((*given, 1), (int(size), 0, *shape[1:]))
+    except ValueError:
+        raise InvalidValue(
+            f"a mask of shape {given}, with an axis appended, doesn't broadcast to ghost batches "
+            f"of shape {(int(size), 0, *shape[1:])}"
+        ) from None

@@ -251,11 +251,15 @@ class BatchNormalization(KerasLayer):
             )
         x = inputs
         groups = 1
+        no_ghosts = False
         if self.virtual_batch_size is not None:
-            # An empty batch has no ghost batches, and inference knows none.
-            size = self.virtual_batch_size if mode is not Mode.RUNNING and x.size else None
+            size = self.virtual_batch_size if mode is not Mode.RUNNING else None
             x = tf_keras_ghost_batches.split(x, size)
             groups = x.shape[1]  # 1 in inference
+            no_ghosts = size is not None and len(inputs) == 0
+            if no_ghosts and mask is not None:
+                tf_keras_ghost_batches.check_mask_of_nothing(mask, inputs.shape, size)
+                mask = None
         if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
             raise InvalidValue("renorm=True trains in 32 or 16 bits only, but dtype is float64")
         axes = tuple(sorted(self.axis))
@@ -269,7 +273,7 @@ class BatchNormalization(KerasLayer):
             renorm=self._renorm_settings(),
             groups=groups,
             # Masked or synchronised statistics of no values at all are 0, the others NaN.
-            count_offset=TINY if masked or self.synchronized else 0.0,
+            count_offset=TINY if (masked or self.synchronized) and not no_ghosts else 0.0,
         )
         weights = tf_keras_weights(mask, x) if masked else None
         if self.adjustment is None or mode is Mode.RUNNING:
