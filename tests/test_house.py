@@ -18,7 +18,7 @@ TIERS = [  # each may import those above it, and its own
     {"vocabulary"},
     {"arrays"},
     {"core", "declaration", "checkpoints"},
-    {"layer"},
+    {"layer", "graph"},
     {"frameworks"},
     {"computation", "measure", "questions"},
     {"read"},

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.checkpoints.source import Source, quoted
+from batchnorm.checkpoints.steps import Step
 from batchnorm.checkpoints.storage import Array, MemoryStorage
 from batchnorm.checkpoints.strided import Layout, Streamed, Strided
 from batchnorm.errors import CheckpointError
@@ -152,6 +153,7 @@ class Checkpoint(Mapping[str, Entry]):
         extras: numbers, strings and flags that are not arrays, such as `epoch`.
         groups: prefixes of `group`, the nested dictionaries that hold arrays; "" is the file.
         path: the file.
+        steps: the model's calls, where the file says them (see `Step`).
     """
 
     entries: dict[str, Entry]
@@ -162,6 +164,7 @@ class Checkpoint(Mapping[str, Entry]):
     groups: tuple[str, ...] = ("",)
     path: Path | None = None
     source: Source | None = field(default=None, repr=False)
+    steps: tuple[Step, ...] = field(default=(), repr=False)
 
     def __getitem__(self, name: str) -> Entry:
         return self.entries[name]

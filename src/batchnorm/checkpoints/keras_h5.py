@@ -21,8 +21,10 @@ from batchnorm.checkpoints.keras_layers import (
     guessed_class,
     weight_names,
 )
+from batchnorm.checkpoints.keras_steps import config_steps
 from batchnorm.checkpoints.own import OWN, merged, parsed_json, parsed_own
 from batchnorm.checkpoints.source import ENTRY_COST, Source, checked_name, quoted
+from batchnorm.checkpoints.steps import Step
 
 __all__ = ["TOP", "legacy_entries", "legacy_name", "read", "texts_of", "weights_checkpoint"]
 
@@ -85,10 +87,12 @@ def own_of(source: Source, root: Group) -> tuple[dict[str, Any], dict[str, Extra
 def _read_legacy(source: Source, root: Group, weights: Group) -> Checkpoint:
     version = _version(weights, root)
     configs: list[ConfigLayer] = []
+    steps: tuple[Step, ...] = ()
     if "model_config" in root.attributes:
         text = root.attributes["model_config"].text().encode()
         config = parsed_json(source, text, "model_config")
         configs = config_layers(source, config, "model_config")
+        steps = config_steps(source, config, "model_config")
     entries: list[Entry] = []
     layers: Layers = {}
     for group, raw, name, dataset in legacy_entries(source, root, weights):
@@ -113,6 +117,7 @@ def _read_legacy(source: Source, root: Group, weights: Group) -> Checkpoint:
         extras=extras,
         path=source.path,
         source=source,
+        steps=steps,
     )
 
 
@@ -241,6 +246,7 @@ def weights_checkpoint(source: Source, root: Group, config: Any, version: str | 
         extras=extras,
         path=source.path,
         source=source,
+        steps=() if config is None else config_steps(source, config, "config.json"),
     )
 
 

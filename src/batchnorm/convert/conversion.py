@@ -85,7 +85,7 @@ def convert(
         like: a checkpoint of the target model, which gives names, shapes and order.
         map: pairs of layers and arrays (see `batchnorm.convert.mapping`).
         settings: eps and momentum by layer in the source's words, or "eps=1e-3,momentum=0.01".
-        fold: fold every batch norm into the layer directly before it.
+        fold: fold every batch norm into the layer directly before it, where that can be told.
         unfold: undo an earlier fold by its record in the source's metadata.
         group: the dictionary, or the beginning of names, with the model's state, where the file
             holds several models.
@@ -130,12 +130,13 @@ def convert(
         known = read_settings(settings, given.framework)
         _settle(given, pairs, known)
         rows: list[Row] = []
+        notes: list[str] = []
         folded: Mapping[str, Any] = given.ours.get("folded", {})
         if unfold:
             given, rows = unfold_source(given)
             folded = {}
         elif fold:
-            given, folded, rows = fold_source(given, pairs, known)
+            given, folded, rows, notes = fold_source(given, pairs, known)
         pattern = None
         if template is not None:
             pattern = source_of(template, framework, parameters=checkpoint, to=framework)
@@ -143,6 +144,7 @@ def convert(
             given, framework, template=pattern, map=pairs, said=known, folded=folded, rows=rows
         )
         report = done.report
+        report.notes += notes
         report.target = None if target is None else str(target)
         report.allow_missing = allow_missing
         if allow_missing and pattern is not None:

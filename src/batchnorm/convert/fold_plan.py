@@ -1,9 +1,7 @@
-"""`convert --fold` and `--unfold`: which batch norm goes into which layer, and the record of it.
+"""`convert --fold` and `--unfold`: batch norms into the layers before them, and the record of it.
 
-A checkpoint holds no graph. A batch norm is folded into the layer that is listed directly before
-it, under the same parent and with its number of output channels, or into the one that the map's
-`[fold]` names; the report says that nothing may stand between the two. The record keeps the folded
-layers' statistics, so that `--unfold` gives them back bit for bit, and the kernels up to rounding.
+Which layers belong together is decided in `fold_pairs`. The record keeps the folded layers'
+statistics, so that `--unfold` gives them back bit for bit, and the kernels up to rounding.
 """
 
 from __future__ import annotations
@@ -17,8 +15,8 @@ import numpy as np
 
 from batchnorm.checkpoints import Checkpoint, Entry
 from batchnorm.convert.fold import Statistics, fold, make_statistics, output_axes, unfold
+from batchnorm.convert.fold_pairs import fold_pairs
 from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped, separator
-from batchnorm.convert.layout import canonical
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import array_name
 from batchnorm.convert.packed import packed, unpacked
@@ -28,27 +26,29 @@ from batchnorm.convert.source import Source
 from batchnorm.errors import CheckpointError
 from batchnorm.vocabulary import Array
 
-__all__ = ["fold_source", "followed", "unfold_source"]
+__all__ = ["fold_source", "unfold_source"]
 
 
 def fold_source(
     source: Source, map: Map, said: Mapping[str, Settings]
-) -> tuple[Source, dict[str, Any], list[Row]]:
-    """The source with its batch norms folded, the record by layer, and the report's rows.
+) -> tuple[Source, dict[str, Any], list[Row], list[str]]:
+    """The source with its batch norms folded, the record by layer, the report's rows and notes.
 
     Raises:
         CheckpointError: no layer can be folded, or the map names layers that don't fit.
     """
-    pairs = list(_pairs(source, map))
-    if not pairs:
+    found = fold_pairs(source, map)
+    if not found.pairs:
+        why = "; ".join(found.notes()[:3]) or "it has no batch norm"
         raise CheckpointError(
-            f"{source.name}: no batch norm directly follows a layer of its width, so there is "
-            "nothing to fold; name the pairs under [fold] in the map"
+            f"{source.name}: no batch norm directly follows a layer of its width as far as can be "
+            f"told, so there is nothing to fold: {why}; name the pairs under [fold] in the map"
         )
     entries = dict(source.checkpoint.entries)
     record: dict[str, Any] = {}
     rows: list[Row] = []
-    for conv, norm in pairs:
+    for pair in found.pairs:
+        conv, norm, groups = pair.layer, pair.norm, pair.groups
         settings = known_settings(norm, source.ours, said)
         assumed = settings.epsilon is None
         epsilon = defaults(source.framework).epsilon if assumed else settings.epsilon
@@ -59,7 +59,7 @@ def fold_source(
         bias_name = f"{conv.path}{sep}bias" if conv.path else "bias"
         weight, bias = conv.members["weight"], conv.members.get("bias")
         layout = _layout(conv, norm)
-        new = {weight.name: _weight(weight, statistics, layout, back=False)}
+        new = {weight.name: _weight(weight, statistics, layout, groups, back=False)}
         summed = _bias(weight, bias, statistics, layout, back=False)
         made = Entry.of(bias_name if bias is None else bias.name, summed)
         entries = _replaced(entries, new, weight.name, made)
@@ -70,6 +70,7 @@ def fold_source(
             "epsilon": epsilon,
             "bias": bias is not None,
             "layout": layout,
+            **({"groups": groups} if groups > 1 else {}),
             "framework": source.framework,
             "arrays": {n.name: packed(n) for n in norm.members.values()},
             **({"settings": settings.as_json()} if settings.as_json() else {}),
@@ -78,7 +79,7 @@ def fold_source(
         text += f" ({source.framework}'s default)" if assumed else ""
         for entry in norm.members.values():
             rows.append(Row(norm.label, entry.name, None, entry.shape, None, "folded", text))
-    return _with(source, entries), record, rows
+    return _with(source, entries), record, rows, found.notes()
 
 
 def unfold_source(source: Source) -> tuple[Source, list[Row]]:
@@ -103,6 +104,7 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
         try:
             arrays = {str(n): unpacked(p) for n, p in facts["arrays"].items()}
             epsilon, had_bias = float(facts["epsilon"]), bool(facts["bias"])
+            parts = int(facts.get("groups", 1))
             owner = str(facts["framework"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise CheckpointError(f"{source.name}: its record of a fold is damaged") from error
@@ -114,8 +116,10 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
             {role: e.load() for role, e in norm.members.items()}, epsilon, path
         )
         weight, bias = conv.members["weight"], conv.members["bias"]
+        if parts > 1:
+            conv.form = "conv_transpose"
         layout = _layout(conv, norm)
-        new = {weight.name: _weight(weight, statistics, layout, back=True)}
+        new = {weight.name: _weight(weight, statistics, layout, parts, back=True)}
         made = Entry.of(bias.name, _bias(weight, bias, statistics, layout, back=True))
         entries = _replaced(entries, new, weight.name, made)
         if not had_bias:
@@ -138,15 +142,24 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
     return dataclasses.replace(_with(source, entries), ours=ours), rows
 
 
-def _weight(weight: Entry, values: Statistics, layout: str, *, back: bool) -> Entry:
-    """The kernel, folded (or unfolded) piece by piece as `fold` and `unfold` do it whole."""
+def _weight(weight: Entry, values: Statistics, layout: str, groups: int, *, back: bool) -> Entry:
+    """The kernel, folded (or unfolded) piece by piece as `fold` and `unfold` do it whole.
+
+    With groups the inputs of a transposed convolution come in as many parts, each with outputs of
+    its own.
+    """
     at = output_axes(layout)  # which are neighbours in every layout
     inner = math.prod(weight.shape[at[-1] + 1 :])
+    own = values.scale.size // groups  # outputs of one group
+    inputs = weight.shape[0] // groups if groups > 1 else 1
 
     def pieces(max_bytes: int) -> Iterator[Array]:
         start = 0
         for piece in weight.chunks(max_bytes):
-            channel = np.arange(start, start + piece.size) // inner % values.scale.size
+            place = np.arange(start, start + piece.size) // inner
+            channel = place % own
+            if groups > 1:
+                channel += place // own // inputs * own
             scale = values.scale[channel]
             wide = piece.astype(np.float64)
             wide = wide / scale if back else wide * scale
@@ -166,45 +179,6 @@ def _bias(
     kernel = np.zeros(shape, weight.dtype)
     given = None if bias is None else bias.load()
     return (unfold if back else fold)(kernel, given, values, layout=layout).bias
-
-
-def _pairs(source: Source, map: Map) -> Iterator[tuple[Group, Group]]:
-    by_path = {g.path: g for g in source.groups}
-    if map.fold:
-        for conv_path, norm_path in map.fold.items():
-            conv, norm = by_path.get(conv_path), by_path.get(norm_path)
-            if conv is None or norm is None or conv.kind != "kernel" or norm.kind != "batch_norm":
-                raise CheckpointError(
-                    f"the map's [fold] names {conv_path!r} and {norm_path!r}; expected a layer "
-                    "with a kernel and a batch norm of the source"
-                )
-            yield conv, norm
-        return
-    if not source.ordered:
-        raise CheckpointError(
-            f"{source.name}: a safetensors file is sorted by name, so which batch norm follows "
-            "which layer is not to be seen; name the pairs under [fold] in the map"
-        )
-    yield from followed(source)
-
-
-def followed(source: Source) -> Iterator[tuple[Group, Group]]:
-    """Layers with a kernel, each with the batch norm that directly follows it, where that shows."""
-    if not source.ordered:
-        return
-    sep = separator(source.framework)
-    for conv, norm in zip(source.groups, source.groups[1:], strict=False):
-        if conv.kind != "kernel" or norm.kind != "batch_norm" or conv.form == "embedding":
-            continue
-        same_parent = conv.path.rpartition(sep)[0] == norm.path.rpartition(sep)[0]
-        if same_parent and norm.channels in _widths(conv):
-            yield conv, norm
-
-
-def _widths(conv: Group) -> tuple[int, ...]:
-    """How many channels a layer puts out. One that may be transposed is not taken for it."""
-    shape = canonical(conv, "weight")
-    return (shape[1],) if conv.form == "conv_transpose" else (shape[0],)
 
 
 def _layout(conv: Group, norm: Group) -> str:

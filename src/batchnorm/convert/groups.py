@@ -247,7 +247,9 @@ def _kernel(
     first = separable and leaf == "depthwise_kernel"
     if "bias" in left and len(left["bias"].shape) == 1 and not first:
         members["bias"] = left.pop("bias")
-    form = _form(framework, leaf, members, str(facts.get("class_name", "")))
+    form = str(
+        facts.get("form") or _form(framework, leaf, members, str(facts.get("class_name", "")))
+    )
     part = form if separable and form in ("depthwise", "pointwise") else ""
     path = f"{prefix}/{part}" if part else prefix
     return Group(framework, path, "kernel", members, form, part, facts=facts)

@@ -35,7 +35,10 @@ def checkpoint_of(model: Any) -> Checkpoint:
     if record is not None and state is not None:
         arrays, metadata = state
         entries = [Entry.of(name, value) for name, value in arrays.items()]
-        return _checkpoint(entries, record.framework, metadata)
+        steps = metadata.pop("steps", ())
+        found = _checkpoint(entries, record.framework, metadata)
+        found.steps = steps
+        return found
     raise InvalidType(
         f"expected a path, a mapping of names to arrays, a Checkpoint, or a torch, MindSpore or "
         f"Keras model, but got {type(model).__module__}.{type(model).__qualname__}"

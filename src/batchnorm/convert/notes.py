@@ -71,12 +71,6 @@ def general_notes(
     if report.of("kept"):
         notes.append("what was kept is in the target's metadata, and comes back on the way back")
     layers = [g for g in source.groups if g.kind == "batch_norm"]
-    if record.folded:
-        notes.append(
-            "folding assumes that nothing stands between a layer and its batch norm, which no file "
-            "says, and that a square kernel is no transposed convolution's (else: kind in the "
-            "map); values are computed in float64 and rounded once, by at most half an ulp each"
-        )
     taken = [row for row in report.of("folded") if "running mean" in row.what]
     if taken:
         notes.append(

@@ -18,7 +18,7 @@ import numpy as np
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.biases import moved
-from batchnorm.convert.fold_plan import followed
+from batchnorm.convert.fold_pairs import followed
 from batchnorm.convert.frameworks import is_framework
 from batchnorm.convert.groups import CHANNELS_LAST, Group, incomplete
 from batchnorm.convert.layer_plan import LayerPlanner

@@ -194,6 +194,7 @@ def source_of(
         extras,
         path=part.path,
         source=part.source,
+        steps=part.steps if not prefix else (),
     )
     groups = grouped(inner, found)
     if part.format == "keras" and not ours:

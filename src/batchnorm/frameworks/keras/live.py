@@ -8,6 +8,7 @@ attributes are what it computes with, also when they are changed later.
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from batchnorm.checkpoints.keras_h5 import legacy_name
+from batchnorm.checkpoints.keras_steps import config_steps
+from batchnorm.checkpoints.steps import Step
 from batchnorm.errors import InvalidType
 from batchnorm.frameworks.hosted import is_host
 from batchnorm.frameworks.keras import constraints, initializers, regularizers
@@ -185,7 +188,15 @@ def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         arrays |= {f"{prefix}/{name}": value for name, value in pairs}
         config = {k: v for k, v in layer.get_config().items() if isinstance(v, bool | int | float)}
         layers[prefix] = {"class_name": type(layer).__name__, "config": config, "weights": names}
-    return arrays, {"layers": layers}
+    return arrays, {"layers": layers, "steps": _steps(model)}
+
+
+def _steps(model: Any) -> tuple[Step, ...]:
+    """The model's calls from its config; a subclassed model has none that says them."""
+    try:
+        return config_steps(None, json.loads(model.to_json()))
+    except (AttributeError, NotImplementedError, TypeError, ValueError):
+        return ()
 
 
 def _weight_names(layer: Any) -> list[str]:

@@ -144,7 +144,12 @@ def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
     for path, cell in model.cells_and_names():
         if hasattr(cell, "moving_variance") and hasattr(cell, "eps") and hasattr(cell, "momentum"):
             settings[path.removesuffix("bn2d").removesuffix(".")] = settings_of(cell)
-    return arrays, {"batchnorm": {"settings": settings}}
+    layers = {
+        path: {"form": "conv_transpose", "groups": cell.group}
+        for path, cell in model.cells_and_names()
+        if type(cell).__name__.endswith("dTranspose") and hasattr(cell, "group")
+    }
+    return arrays, {"batchnorm": {"settings": settings}, "layers": layers}
 
 
 def recalibrates(layer: Any) -> bool:

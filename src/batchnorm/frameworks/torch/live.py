@@ -157,7 +157,12 @@ def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         for path, module in model.named_modules()
         if hasattr(module, "running_var") and hasattr(module, "eps") and hasattr(module, "momentum")
     }
-    return arrays, {"batchnorm": {"settings": settings}}
+    layers = {
+        path: {"form": "conv_transpose" if module.transposed else "conv", "groups": module.groups}
+        for path, module in model.named_modules()
+        if hasattr(module, "transposed") and hasattr(module, "groups")
+    }
+    return arrays, {"batchnorm": {"settings": settings}, "layers": layers}
 
 
 def array_of(tensor: Any) -> Any:

@@ -1,0 +1,226 @@
+"""The calls of a Keras model, from its config: functional, sequential, nested, shared layers.
+
+A functional model's config says of each layer on which tensors it was called (`inbound_nodes`), a
+sequential's lists its layers; a nested model's own calls appear for each call of it. A subclassed
+model's config says nothing. Not here: which arrays are whose (`keras_layers`). Facts: configs of
+keras 3.15 and tf_keras 2.21. Where a config isn't understood, no step is given at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from batchnorm.checkpoints.source import Source
+from batchnorm.checkpoints.steps import OUTPUT, Step
+
+__all__ = ["config_steps"]
+
+DEEPEST = 32
+MOST = 50_000  # steps; a nested model may be called any number of times
+LINEAR = (None, "linear")
+KNOWN = (
+    "axis", "data_format", "dilation_rate", "epsilon", "groups", "kernel_size", "momentum",
+    "padding", "strides",
+)  # fmt: skip
+
+
+class _NotUnderstood(Exception):
+    """The config has a form that is unknown here."""
+
+
+def config_steps(source: Source | None, config: Any, place: str = "config") -> tuple[Step, ...]:
+    """The steps of a model in an order in which they can run; none if they aren't known.
+
+    Args:
+        source: the file, whose memory the steps count against; None for a live model's config.
+        config: the model's, as JSON.
+        place: where it stands in the file.
+    """
+    walk = _Walk(source, place)
+    try:
+        outputs = walk.model(config, "", None, 0)
+    except _NotUnderstood:
+        return ()
+    walk.add(Step("", OUTPUT, tuple(dict.fromkeys(outputs))))
+    return tuple(walk.steps)
+
+
+class _Walk:
+    def __init__(self, source: Source | None, place: str) -> None:
+        self.source, self.place = source, place
+        self.steps: list[Step] = []
+
+    def add(self, step: Step) -> int:
+        if self.source is not None:
+            self.source.spend(256, self.place)
+        if len(self.steps) >= MOST:
+            raise _NotUnderstood
+        self.steps.append(step)
+        return len(self.steps) - 1
+
+    def model(
+        self, layer: Any, front: str, given: Sequence[int] | None, depth: int
+    ) -> tuple[int, ...]:
+        """Call a model on the outputs of these steps; which steps give its own outputs."""
+        config = layer.get("config") if isinstance(layer, Mapping) else None
+        listed = config.get("layers") if isinstance(config, Mapping) else config
+        if not isinstance(listed, list) or depth > DEEPEST:
+            raise _NotUnderstood
+        if isinstance(config, Mapping) and "output_layers" in config:
+            return self._functional(config, listed, front, given, depth)
+        if any("inbound_nodes" in one for one in listed if isinstance(one, Mapping)):
+            raise _NotUnderstood  # a graph whose outputs aren't said
+        last = tuple(given) if given is not None else (self.add(Step(front + "input", "input")),)
+        for one in listed:
+            if _class(one) != "InputLayer":
+                last = self.call(one, front, last, depth)
+        return last
+
+    def call(self, layer: Any, front: str, inputs: tuple[int, ...], depth: int) -> tuple[int, ...]:
+        """Call a layer or nested model."""
+        name = front + _name(layer)
+        if _is_model(layer):
+            return self.model(layer, f"{name}/", inputs, depth + 1)
+        return (self.add(_step(layer, name, inputs)),)
+
+    def _functional(
+        self,
+        config: Mapping[str, Any],
+        listed: list[Any],
+        front: str,
+        given: Sequence[int] | None,
+        depth: int,
+    ) -> tuple[int, ...]:
+        layers = {_name(one): one for one in listed}
+        if len(layers) != len(listed):
+            raise _NotUnderstood
+        entrances = list(_tensors(config.get("input_layers"), layers))
+        if given is not None and len(entrances) != len(given):
+            raise _NotUnderstood
+        values: dict[tuple[str, int], tuple[int, ...]] = {}
+        for index, (name, _, _) in enumerate(entrances):
+            step = self.add(Step(front + name, "input")) if given is None else given[index]
+            values[name, 0] = (step,)
+        calls = {name: _calls(one) for name, one in layers.items()}
+        pending = [
+            (name, number, list(_tensors(node, layers)))
+            for name, nodes in calls.items()
+            for number, node in enumerate(nodes)
+        ]
+
+        ends = list(_tensors(config.get("output_layers"), layers))
+        offsets = _offsets([*ends, *(t for _, _, tensors in pending for t in tensors)], calls)
+
+        def found(tensor: tuple[str, int, int]) -> int | None:
+            """The step that gives a tensor; None while it has not been called."""
+            name, node, output = tensor
+            outputs = values.get((name, node - offsets.get(name, 0)))
+            return None if outputs is None else outputs[min(output, len(outputs) - 1)]
+
+        while pending:
+            waiting = []
+            for name, number, tensors in pending:
+                sources = [found(tensor) for tensor in tensors]
+                known = [one for one in sources if one is not None]
+                if len(known) < len(sources) or not sources:
+                    waiting.append((name, number, tensors))
+                    continue
+                values[name, number] = self.call(layers[name], front, tuple(known), depth)
+            if len(waiting) == len(pending):
+                raise _NotUnderstood
+            pending = waiting
+        results = [found(end) for end in ends]
+        given_back = tuple(step for step in results if step is not None)
+        if not ends or len(given_back) < len(ends):
+            raise _NotUnderstood
+        return given_back
+
+
+def _offsets(
+    tensors: Sequence[tuple[str, int, int]], calls: Mapping[str, Sequence[Any]]
+) -> dict[str, int]:
+    """Layers whose calls are counted from 1: a nested model's first call of all was its making."""
+    used: dict[str, set[int]] = {}
+    for name, node, _ in tensors:
+        used.setdefault(name, set()).add(node)
+    return {n: 1 for n, nodes in used.items() if max(nodes) == max(len(calls[n]), 1)}
+
+
+def _class(layer: Any) -> str:
+    name = layer.get("class_name") if isinstance(layer, Mapping) else None
+    if not isinstance(name, str):
+        raise _NotUnderstood
+    return name.rpartition(">")[2]
+
+
+def _name(layer: Any) -> str:
+    config = layer.get("config") if isinstance(layer, Mapping) else None
+    name = config.get("name") if isinstance(config, Mapping) else None
+    name = name if isinstance(name, str) else layer.get("name")
+    if not isinstance(name, str):
+        raise _NotUnderstood
+    return name
+
+
+def _is_model(layer: Any) -> bool:
+    config = layer.get("config")
+    return isinstance(config, list) or (
+        isinstance(config, Mapping) and isinstance(config.get("layers"), list)
+    )
+
+
+def _calls(layer: Any) -> list[Any]:
+    nodes = layer.get("inbound_nodes", [])
+    if not isinstance(nodes, list):
+        raise _NotUnderstood
+    return nodes
+
+
+def _tensors(value: Any, layers: Mapping[str, Any]) -> Iterator[tuple[str, int, int]]:
+    """Every tensor that a call names: (layer, which of its calls, which of its outputs)."""
+    if isinstance(value, Mapping):
+        history = value.get("config", {})
+        if value.get("class_name") == "__keras_tensor__" and isinstance(history, Mapping):
+            yield from _tensors(history.get("keras_history"), layers)
+        else:
+            for item in value.values():
+                yield from _tensors(item, layers)
+    elif isinstance(value, list):
+        name, *place = value[:3] or [None]
+        if isinstance(name, str) and len(place) == 2 and all(type(n) is int for n in place):
+            if name not in layers or min(place) < 0:
+                raise _NotUnderstood
+            yield (name, place[0], place[1])
+            value = value[3:]  # Keras 2: the call's other arguments, tensors among them
+        for item in value:
+            yield from _tensors(item, layers)
+
+
+def _step(layer: Any, name: str, inputs: tuple[int, ...]) -> Step:
+    config = layer.get("config")
+    config = config if isinstance(config, Mapping) else {}
+    known = {key: config[key] for key in KNOWN if isinstance(config.get(key), int | float | str)}
+    known |= {key: tuple(config[key]) for key in KNOWN if isinstance(config.get(key), list)}
+    activation = config.get("activation")
+    if isinstance(activation, Mapping):  # Keras 3 writes what isn't built in as an object
+        inner = activation.get("config")
+        activation = inner if isinstance(inner, str) else str(activation.get("class_name"))
+    if activation not in LINEAR:
+        known["activation"] = str(activation)
+    build = layer.get("build_config")
+    shape = build.get("input_shape") if isinstance(build, Mapping) else None
+    if isinstance(shape, list) and not any(isinstance(n, list) for n in shape):
+        known["rank"] = len(shape)
+    inside = [one for key, one in config.items() if key != "dtype" and _is_layer(one)]
+    if inside:
+        known["inside"] = _class(layer)
+        name = f"{name}/{_name(inside[0])}" if len(inside) == 1 else name
+        return Step(name, _class(inside[0]) if len(inside) == 1 else _class(layer), inputs, known)
+    return Step(name, _class(layer), inputs, known)
+
+
+def _is_layer(value: Any) -> bool:
+    config = value.get("config") if isinstance(value, Mapping) else None
+    named = isinstance(config, Mapping) and isinstance(config.get("name"), str)
+    return named and isinstance(value.get("class_name"), str)

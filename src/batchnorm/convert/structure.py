@@ -1,0 +1,51 @@
+"""A checkpoint's structure as a `Graph`: its groups as layers, the calls that its file says.
+
+Not here: what is made of it (`match`, `fold_pairs`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+
+from batchnorm.convert.alike import signature
+from batchnorm.convert.groups import Group
+from batchnorm.convert.layout import canonical
+from batchnorm.convert.source import Source
+from batchnorm.graph import Graph, Layer
+
+__all__ = ["graph_of", "layer_of"]
+
+
+def graph_of(source: Source) -> Graph:
+    """The graph of a checkpoint: from its config where it holds one, else from names alone."""
+    layers = [layer_of(group) for group in source.groups]
+    steps = source.checkpoint.steps
+    return Graph(layers, steps, "config" if steps else "names", source.order)
+
+
+def layer_of(group: Group) -> Layer:
+    """A group of arrays as a layer."""
+    step = group.path.removesuffix(f"/{group.part}") if group.part else ""
+    known = {k: v for k, v in group.facts.items() if k in ("groups", "class_name")}
+    shape: Hashable = signature(group)
+    return Layer(group.path, group.kind, _form(group), _width(group), shape, known, step)
+
+
+def _form(group: Group) -> str:
+    """What a kernel is; one of two axes that nothing else is said of is a dense layer's."""
+    if group.kind == "kernel" and not group.form and len(canonical(group, "weight")) == 2:
+        return "dense"
+    return group.form
+
+
+def _width(group: Group) -> int | None:
+    """How many channels a layer puts out. One that may be transposed is not taken for it."""
+    if group.kind == "batch_norm":
+        return group.channels
+    if group.kind != "kernel":
+        return None
+    shape = canonical(group, "weight")
+    if group.form != "conv_transpose":
+        return shape[0]
+    groups = group.facts.get("groups", 1)
+    return shape[1] * groups if isinstance(groups, int) else None
