@@ -3,6 +3,8 @@
 import importlib
 import importlib.metadata
 import pkgutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -64,3 +66,32 @@ def test_every_dialect_and_variant_is_reachable():
             layers.add(module)
     assert layers == {record.room("layers") for record in frameworks.OWN}
     assert all(getattr(bn, record.module) is record.room("layers") for record in frameworks.OWN)
+
+
+@pytest.mark.parametrize("first", ["", "explain", "translate.plan", "convert.match", "lint.run"])
+def test_what_the_command_does_are_functions_whatever_was_imported_before(first):
+    code = (
+        f"{f'import batchnorm.{first}' if first else 'pass'}\n"
+        "import types, batchnorm as bn\n"
+        "names = ['explain', 'translate', 'convert', 'inspect', 'compare', 'lint', 'verify']\n"
+        "assert all(isinstance(getattr(bn, name), types.FunctionType) for name in names)\n"
+        "import batchnorm.explain.build, batchnorm.verify.report, batchnorm.translate.plan\n"
+        "assert all(isinstance(getattr(bn, name), types.FunctionType) for name in names)\n"
+        "from batchnorm.explain import page\n"
+        "assert callable(page)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_old_names_work_with_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"batchnorm.explain now"):
+        page = bn.explain.explain("torch", "keras", format="text")
+    assert page == bn.explain("torch", "keras", format="text")
+    assert bn.explain.page("torch", "keras").title
+
+
+def test_only_what_is_public_is_listed_and_nothing_of_it_is_loaded_at_first():
+    assert set(dir(bn)) == {*bn.__all__, "__version__"}
+    code = "import sys, batchnorm; print(*(m for m in sys.modules if m.startswith('batchnorm.')))"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == []

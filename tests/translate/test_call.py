@@ -83,9 +83,12 @@ def test_the_framework_is_told_by_prefix_class_or_parameters(call, of):
         ("nn.BatchNorm2d(3", "torch", "does not parse"),
         ("nn.BatchNorm2d(3, eps=1, eps=2)", "torch", "'eps' twice"),
         ("nn.BatchNorm2d", "torch", "expected one call"),
-        ("x = nn.BatchNorm2d(3)", "torch", "does not parse"),
+        ("x = 3", "torch", "expected one call"),
+        ("nn.BatchNorm2d(3); nn.BatchNorm2d(4)", "torch", "expected one call"),
+        ("F.batch_norm(x, m, v, momentum=0.1)", "torch", "is a function, not a layer"),
+        ("ops.batch_norm(x, m, v, w, b, True, 0.1, 1e-5)", "mindspore", "is a function"),
         ("f()(3)", "torch", "expected one call"),
-        ("", "torch", "does not parse"),
+        ("", "torch", "expected one call"),
         ("\0", "torch", "does not parse"),
     ],
 )
@@ -105,3 +108,26 @@ def test_unknown_frameworks_are_refused_with_the_known_ones():
 )
 def test_versions_have_short_names(name, canonical):
     assert find(name).name == canonical
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "self.bn = nn.BatchNorm2d(8, momentum=0.01)",
+        "bn: nn.Module = nn.BatchNorm2d(8, momentum=0.01)",
+        "return nn.BatchNorm2d(8, momentum=0.01)",
+        "  nn.BatchNorm2d(8, momentum=0.01),",
+    ],
+)
+def test_a_line_is_read_as_its_call(text):
+    call = parse_call(text, find("torch"))
+    assert call.arguments["momentum"].value == 0.01
+
+
+@pytest.mark.parametrize(("momentum", "name"), [(0.01, "torch"), (0.9, "mindspore")])
+def test_a_momentum_that_fits_one_framework_alone_tells_which_and_says_so(momentum, name):
+    call = parse_call(f"nn.BatchNorm2d(8, momentum={momentum})")
+    assert call.form.dialect.name == name
+    assert "--from" in call.inferred
+    with pytest.raises(ValueError, match="can be torch or mindspore"):
+        parse_call("nn.BatchNorm2d(8, momentum=0.5)")

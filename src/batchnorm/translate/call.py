@@ -15,6 +15,7 @@ from batchnorm.frameworks.names import did_you_mean
 from batchnorm.translate.argument import Argument
 from batchnorm.translate.form import Form, forms
 from batchnorm.translate.objects import read_argument
+from batchnorm.vocabulary import Meaning
 
 __all__ = ["TOO_DEEP", "Call", "CallError", "bind", "parse_call"]
 
@@ -39,6 +40,11 @@ _FOREIGN = {
         for name in ("paddle", "oneflow", "jittor", "jt", "flax", "linen", "mxnet", "quantized")
     },
 }
+
+
+# Functions that normalize with the statistics that they are given.
+FUNCTIONS = {"batch_norm", "native_batch_norm", "batch_normalization", "fused_batch_norm"}
+WEIGHT_OF_BATCH = Meaning("weight_of_batch")
 
 
 class CallError(InvalidValue):
@@ -73,8 +79,27 @@ def parse_call(text: str, of: Framework | None = None) -> Call:
             or a dialect that can't be told or contradicts the prefix.
     """
     text = text.strip().rstrip(",")
+    node = _expression(text)
+    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
+        raise CallError(
+            f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but got {text!r}"
+        )
+    *prefix, class_name = ast.unparse(node.func).split(".")
+    if class_name.lower().strip("_") in FUNCTIONS:
+        raise CallError(
+            f"{ast.unparse(node.func)} is a function, not a layer: it keeps no state and is given "
+            "its statistics, so there is no layer's call to write. Its momentum is the weight of "
+            "the new batch in torch and in mindspore.ops; `batchnorm explain` has the layers' rules"
+        )
+    positional, keywords = _split(node)
+    found, inferred = _form(prefix, class_name, keywords, of)
+    return Call(found, bind(found, positional, keywords, text), inferred)
+
+
+def _expression(text: str) -> ast.expr | None:
+    """The expression of a text: itself, or what a line of a file assigns or returns."""
     try:
-        node = ast.parse(text, mode="eval").body
+        body = ast.parse(text).body
     except (RecursionError, MemoryError):
         raise TOO_DEEP from None
     except (SyntaxError, ValueError) as error:
@@ -82,14 +107,10 @@ def parse_call(text: str, of: Framework | None = None) -> Call:
             f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but {text!r} does not "
             f"parse: {getattr(error, 'msg', error)}"
         ) from None
-    if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name | ast.Attribute):
-        raise CallError(
-            f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but got {text!r}"
-        )
-    *prefix, class_name = ast.unparse(node.func).split(".")
-    positional, keywords = _split(node)
-    found, inferred = _form(prefix, class_name, keywords, of)
-    return Call(found, bind(found, positional, keywords, text), inferred)
+    only = body[0] if len(body) == 1 else None
+    if isinstance(only, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return):
+        return only.value
+    return None
 
 
 def bind(
@@ -194,7 +215,36 @@ def _form(
         (found,) = fitting.values()
         why = "the class" if len(having) == 1 else "the parameters"
         return found, f"{why} of {class_name}"
+    plain = _by_momentum({n: f for n, f in fitting.items() if _written_as(dotted, f)}, keywords)
+    if plain is not None:
+        return plain
     raise CallError(
         f"{'.'.join([*prefix, class_name])} can be {' or '.join(fitting or having)}: say which "
         "with --from"
+    )
+
+
+def _written_as(dotted: str, found: Form) -> bool:
+    """Whether a framework's users write this prefix, or there is none."""
+    return not dotted or f"{dotted}.".endswith(found.dialect.prefix)
+
+
+def _by_momentum(
+    fitting: Mapping[str, Form], keywords: Mapping[str, ast.expr]
+) -> tuple[Form, str] | None:
+    """The one framework for which a literal momentum leaves most of the old value in place."""
+    node = keywords.get("momentum")
+    if not isinstance(node, ast.Constant) or not isinstance(node.value, float):
+        return None
+    new_batch = {}
+    for name, found in fitting.items():
+        meaning = found.parameters["momentum"].meaning
+        new_batch[name] = node.value if meaning == WEIGHT_OF_BATCH else 1 - node.value
+    slow = [name for name, weight in new_batch.items() if 0 < weight < 0.5]
+    if len(slow) != 1 or not all(name in slow or w > 0.5 for name, w in new_batch.items()):
+        return None
+    others = ", ".join(name for name in new_batch if name != slow[0])
+    return fitting[slow[0]], (
+        f"momentum={node.value:g}, which keeps most of the old value there and little of it in "
+        f"{others}; say --from if that is wrong"
     )

@@ -159,6 +159,9 @@ def _words(form: Form) -> set[str]:
 
 def _channel_axis(task: Task, parameter: Parameter) -> Argument | None:
     axis = task.arguments["channel_axis"]
+    if task.data_format is not None and task.rank > 2:
+        value = 1 if task.data_format == "NCHW" else -1
+        axis = replace(axis, text=repr(value), value=value, expression="")
     if task.target.dialect.framework == "keras" and isinstance(axis.value, list | tuple):
         if len(axis.value) != 1:
             return None
