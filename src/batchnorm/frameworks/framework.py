@@ -15,12 +15,14 @@ from dataclasses import dataclass, field
 from types import ModuleType
 
 from batchnorm.errors import NotSupported
+from batchnorm.frameworks.calls import Calls
 
 __all__ = ["FACETS", "Framework"]
 
 # Facet -> what needs it.
 FACETS: Mapping[str, str] = {
     "layers": "the declaration of the layers, which everything needs",
+    "initial": "writing and reading initializers that aren't Keras'",
     "live": "reading the framework's own live layers and models",
     "running": "watching its models run",
     "saved": "converting checkpoints with its names",
@@ -49,6 +51,7 @@ class Framework:
         places: dotted paths under which its users find the layers.
         lineage: a name of which it is a version too: `keras@2` is tf_keras.
         absent: parameters that this version doesn't have yet, though the dialect declares them.
+        calls: how its calls are written.
         is_keras: whether one class serves all ranks and takes an axis.
     """
 
@@ -66,6 +69,7 @@ class Framework:
     places: tuple[str, ...] = ()
     lineage: str = ""
     absent: frozenset[str] = frozenset()
+    calls: Calls = field(default_factory=Calls)
     is_keras: bool = False
 
     @property

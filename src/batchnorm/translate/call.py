@@ -19,18 +19,6 @@ from batchnorm.vocabulary import Meaning
 
 __all__ = ["TOO_DEEP", "Call", "CallError", "bind", "parse_call"]
 
-# What a dotted prefix says about the framework. `nn.`, `layers.` and `keras.` say nothing: torch
-# and MindSpore both are imported as nn, and `from tensorflow import keras` may be Keras 2.
-_PREFIXES = {
-    "torch": "torch",
-    "mindspore": "mindspore",
-    "ms": "mindspore",
-    "tf": "tf_keras",
-    "tensorflow": "tf_keras",
-    "tf_keras": "tf_keras",
-}
-
-
 # Layers of the same class names that are none of ours.
 _FOREIGN = {
     "mint": "mindspore.mint.nn's layers have torch's arguments, with torch's momentum and not "
@@ -182,17 +170,19 @@ def _split(node: ast.Call) -> tuple[list[ast.expr], dict[str, ast.expr]]:
 def _form(
     prefix: list[str], class_name: str, keywords: Mapping[str, ast.expr], of: Framework | None
 ) -> tuple[Form, str]:
-    said = next((_PREFIXES[part] for part in prefix if part in _PREFIXES), None)
+    said = _said(prefix)
     dotted = ".".join(prefix)
     for part in prefix:
         if part in _FOREIGN:
             raise CallError(
                 f"{dotted}.{class_name} can't be read: {_FOREIGN[part]}; expected a layer of "
-                "torch.nn, mindspore.nn, tf.keras.layers or keras.layers"
+                f"{' or '.join(record.layer.rpartition('.')[0] for record in current())}"
             )
     if of is not None:
-        if said is not None and said != of.framework and not (said == "tf_keras" and of.is_keras):
-            raise CallError(f"the prefix {dotted!r} says {said}, but the call is read as {of.name}")
+        if said is not None and of.framework not in (said.framework, said.lineage):
+            raise CallError(
+                f"the prefix {dotted!r} says {said.name}, but the call is read as {of.name}"
+            )
         known = forms(of)
         if class_name not in known:
             raise CallError(
@@ -200,7 +190,7 @@ def _form(
                 f"expected one of {', '.join(known)}"
             )
         return known[class_name], ""
-    newest = current()
+    newest = [record for record in current() if record.calls.bare or record is said]
     having = {d.name: forms(d)[class_name] for d in newest if class_name in forms(d)}
     if not having:
         known = {name: found for d in newest for name, found in forms(d).items()}
@@ -208,8 +198,8 @@ def _form(
             f"unknown class {class_name!r}{did_you_mean(class_name, known)}; expected one of "
             f"{', '.join(known)}"
         )
-    if said in having:
-        return having[said], f"the prefix {dotted!r}"
+    if said is not None and said.name in having:
+        return having[said.name], f"the prefix {dotted!r}"
     fitting = {name: f for name, f in having.items() if set(keywords) <= set(f.parameters)}
     if len(fitting) == 1:
         (found,) = fitting.values()
@@ -248,3 +238,13 @@ def _by_momentum(
         f"momentum={node.value:g}, which keeps most of the old value there and little of it in "
         f"{others}; say --from if that is wrong"
     )
+
+
+def _said(prefix: list[str]) -> Framework | None:
+    """What a dotted prefix says about the framework, by its last word that says anything.
+
+    `nn.`, `layers.` and `keras.` say nothing: torch and MindSpore both are imported as nn, and
+    `from tensorflow import keras` may be Keras 2.
+    """
+    words = {word: record for record in current() for word in record.calls.prefixes}
+    return next((words[part] for part in reversed(prefix) if part in words), None)

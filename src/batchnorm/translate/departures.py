@@ -18,13 +18,6 @@ __all__ = ["COUNT", "departures"]
 COUNT = 512
 """Values per channel in a proof, such as 8×8×8: what the sizes below are computed for."""
 
-_MODES = {
-    "torch": ("starts in training mode", "bn.eval() for inference, bn.train() to go back"),
-    "mindspore": ("starts in inference mode", "bn.set_train() before training"),
-    "tf_keras": ("is told the mode at each call", "bn(x, training=True) in training loops"),
-    "keras": ("is told the mode at each call", "bn(x, training=True) in training loops"),
-}
-
 
 def departures(task: Task, again: Canonical, ours: Facts, theirs: Facts) -> Iterator[Difference]:
     """The differences between the facts of the source (ours) and of the target (theirs)."""
@@ -77,18 +70,13 @@ def departures(task: Task, again: Canonical, ours: Facts, theirs: Facts) -> Iter
             f"{rounding} rounds 1 - momentum to float32, in a float64 layer too",
             size=2.0**-24,
         )
-    if again["synchronized"].value and target.framework == "keras":
-        yield Difference(
-            "backend",
-            "around",
-            "synchronized=True raises ValueError on Keras 3's torch and jax backends",
-            "run Keras on its tensorflow backend",
-        )
+    if again["synchronized"].value and target.calls.synchronized_limits:
+        yield Difference("backend", "around", *target.calls.synchronized_limits)
     forced = task.arguments["forced_statistics"]
     decides = forced.value is None or not forced.literal  # else no mode changes the statistics
-    if decides and _MODES[source.framework] != _MODES[target.framework]:
-        text, remedy = _MODES[target.framework]
-        before = _MODES[source.framework][0]
+    if decides and source.calls.mode != target.calls.mode:
+        text, remedy = target.calls.mode
+        before = source.calls.mode[0]
         yield Difference(
             "mode",
             "around",
@@ -98,6 +86,6 @@ def departures(task: Task, again: Canonical, ours: Facts, theirs: Facts) -> Iter
 
 
 def _denominator_remedy(task: Task, theirs: Facts) -> str:
-    if task.target.dialect.framework == "tf_keras" and theirs.correction:
-        return "fused=False makes it divide by n too, and slower"
+    if task.target.dialect.calls.biased and theirs.correction:
+        return task.target.dialect.calls.biased
     return "none needed for inference with carried state; it shows when training goes on"

@@ -37,6 +37,11 @@ class Form:
     lazy: bool = False
     synchronized: bool = False
 
+    @property
+    def names(self) -> dict[str, str]:
+        """What the layer calls its state: role -> name."""
+        return {entry.role: name for name, entry in self.layer.STATE.items()}
+
 
 def forms(of: Framework) -> dict[str, Form]:
     """All classes of a dialect by name."""
@@ -45,16 +50,14 @@ def forms(of: Framework) -> dict[str, Form]:
         name: getattr(module, name) for name in module.__all__ if name.startswith("BatchNorm")
     }
     found = {name: _plain(of, name, layer) for name, layer in classes.items()}
-    if of.framework == "torch":
+    if of.calls.lazy:
         for name in classes:
             plain = found[name]
             lazy = {key: p for key, p in plain.parameters.items() if key != "num_features"}
             lazy_name = f"Lazy{name}"
             found[lazy_name] = Form(of, lazy_name, plain.layer, lazy, plain.ranks, lazy=True)
-    if not of.is_keras:
-        base = found["BatchNorm2d"]
-        after = "track_running_stats" if of.framework == "torch" else "use_batch_statistics"
-        group = "process_group" if of.framework == "torch" else "process_groups"
+    if of.calls.synchronized:
+        base, (group, after) = found["BatchNorm2d"], of.calls.synchronized
         parameters: dict[str, Parameter] = {}
         for name, parameter in base.parameters.items():
             if name != "data_format":

@@ -20,16 +20,7 @@ from batchnorm.translate.writing import PLACEHOLDER
 __all__ = ["losses"]
 
 _LATE = 100  # the batch for which the size of a lost cumulative average is given
-_BY_HAND = {  # MindSpore's operator keeps the momentum that it was made with
-    "mindspore": "a momentum that is changed later has no effect in mindspore: ",
-    **dict.fromkeys(
-        ("keras", "tf_keras"),
-        "set bn.momentum = 1 - 1/k before the k-th step, if it runs eagerly (a tf.function keeps "
-        "the momentum that it traced); or ",
-    ),
-}
 _AFFINE = ("has_gamma", "has_beta", "trained")
-_NAMES = {"gamma": "weight", "beta": "bias"}
 
 
 def losses(task: Task, again: Canonical) -> Iterator[Difference]:
@@ -73,7 +64,7 @@ def _cumulative(task: Task, again: Canonical) -> Difference:
         "momentum=None averages the statistics of all batches alike (weight 1/k for the k-th); "
         f"{task.target.dialect.name} has no such average, and its default weighs each new batch "
         f"by {factor.text}, the {_LATE}th too",
-        _BY_HAND.get(task.target.dialect.framework, "")
+        task.target.dialect.calls.momentum_by_hand
         + "recompute the statistics over the training data and assign them to the layer",
         size=abs(_LATE * float(factor.value) - 1),
         slots=("exponential_average_factor",),
@@ -136,11 +127,7 @@ def _affine(task: Task, again: Canonical) -> Iterator[Difference]:
 
 
 def _freeze(task: Task, name: str) -> str:
-    if task.target.dialect.framework == "torch":
-        return f"bn.{_NAMES[name]}.requires_grad_(False)"
-    if task.target.dialect.framework == "mindspore":
-        return f"bn.{name}.requires_grad = False"
-    return f"keep {name} out of the optimizer's variables"
+    return task.target.dialect.calls.freeze.format(role=name, name=task.target.names[name])
 
 
 def _statistics(task: Task, again: Canonical) -> Iterator[Difference]:

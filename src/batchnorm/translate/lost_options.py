@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from batchnorm.frameworks.keras import initializers
+from batchnorm.frameworks.keras.objects import KerasObject
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.objects import write_object
@@ -17,8 +17,6 @@ from batchnorm.translate.task import Task, channel_position
 __all__ = ["RULES"]
 
 Rule: TypeAlias = Callable[[Task, str, Canonical], Iterator[Difference]]
-
-_NAMES = {"gamma": "weight", "beta": "bias"}
 
 
 def _axis(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
@@ -43,13 +41,12 @@ def _axis(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
             slots=(slot,),
         )
     elif place != other:
-        gpu = task.target.dialect.framework == "mindspore" and rank == 4 and place == 3
+        last = task.target.dialect.calls.channels_last if rank == 4 and place == 3 else ""
         yield Difference(
             "channel-axis",
             "around",
             f"the channels are on axis {place} of rank {rank}; {target} has them on axis {other}",
-            f"permute the data, moving axis {place} to {other}"
-            + ('; or, on GPU only, data_format="NHWC" (--data-format NHWC)' if gpu else ""),
+            f"permute the data, moving axis {place} to {other}" + last,
             slots=(slot,),
         )
 
@@ -70,21 +67,13 @@ def _init(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
 
 
 def _fill(task: Task, role: str) -> str:
-    if task.target.dialect.framework != "torch":
+    fill, value = task.target.dialect.calls.fill, task.value(f"init of {role}")
+    kind = type(value).__name__ if isinstance(value, KerasObject) else ""
+    text = fill.get(kind, fill.get("", ""))
+    if not text:
         return f"set {role} after construction"
-    name, value = f"bn.{_NAMES.get(role, role)}", task.value(f"init of {role}")
-    match value:
-        case initializers.Zeros():
-            return f"nn.init.zeros_({name})"
-        case initializers.Ones():
-            return f"nn.init.ones_({name})"
-        case initializers.Constant(value=constant):
-            return f"nn.init.constant_({name}, {constant!r})"
-        case initializers.RandomNormal(mean=mean, stddev=stddev):
-            return f"nn.init.normal_({name}, {mean!r}, {stddev!r})"
-        case initializers.RandomUniform(minval=low, maxval=high):
-            return f"nn.init.uniform_({name}, {low!r}, {high!r})"
-    return f"fill {name} after construction"
+    name = f"bn.{task.target.names.get(role, role)}"
+    return text.format(**{**(vars(value) if kind in fill else {}), "name": name})
 
 
 def _dtype(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:

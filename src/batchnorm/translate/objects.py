@@ -11,7 +11,7 @@ import ast
 import contextlib
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,7 +22,7 @@ from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import Framework
 from batchnorm.frameworks.keras import constraints, initializers, regularizers
 from batchnorm.frameworks.keras.objects import KerasObject
-from batchnorm.translate.argument import Argument, equal, number, parse
+from batchnorm.translate.argument import Argument, equal, parse
 
 __all__ = ["STAND_INS", "quoted", "read_argument", "write_dtype", "write_init", "write_object"]
 
@@ -78,23 +78,10 @@ def write_object(argument: Argument, family: str, of: Framework) -> Argument:
 
 
 def write_init(argument: Argument, of: Framework) -> Argument | None:
-    """An initializer as MindSpore spells it; None where it has no such one."""
-    value, package = argument.value, f"{of.namespace}.common.initializer"
-    if argument.expression:
+    """An initializer as a dialect spells it that has its own; None where it has no such one."""
+    if argument.expression or isinstance(argument.value, np.ndarray):
         return argument
-    text = None
-    if isinstance(value, initializers.Zeros | initializers.Ones):
-        text = quoted(type(value).__name__.lower())
-    elif isinstance(value, initializers.Constant) and np.ndim(value.value) == 0:
-        text = number(float(value.value))
-    elif isinstance(value, initializers.RandomNormal) and value.seed is None:
-        mean = f", {number(value.mean)}" if value.mean else ""
-        text = f"{package}.Normal({number(value.stddev)}{mean})"
-    elif isinstance(value, initializers.RandomUniform) and value.seed is None:
-        if value.minval == -value.maxval:
-            text = f"{package}.Uniform({number(value.maxval)})"
-    elif isinstance(value, np.ndarray):
-        return argument
+    text = of.room("initial").write(argument.value)
     return None if text is None else replace(argument, text=text)
 
 
@@ -134,7 +121,7 @@ def _object(node: ast.Call, word: str, of: Framework) -> Any:
         if None in (k.arg for k in node.keywords):
             return None
         if not of.is_keras:
-            maker = _MINDSPORE.get(name)
+            maker = of.room("initial").MAKERS.get(name)
             return maker(*args, **keywords) if maker else None
         if name in ("Constant", "constant"):  # which has no default value in Keras 3
             return initializers.Constant(*args, **keywords)
@@ -145,28 +132,6 @@ def _object(node: ast.Call, word: str, of: Framework) -> Any:
         return type(found)(*args, **keywords)
     except (BatchNormError, TypeError, ValueError):
         return None
-
-
-def _normal(sigma: float = 0.01, mean: float = 0.0) -> initializers.RandomNormal:
-    return initializers.RandomNormal(mean, sigma)
-
-
-def _uniform(scale: float = 0.07) -> initializers.RandomUniform:
-    return initializers.RandomUniform(-scale, scale)
-
-
-def _tensor(values: Any) -> Any:
-    return np.asarray(values, np.float32)
-
-
-_MINDSPORE: Mapping[str, Callable[..., Any]] = {
-    "Zero": initializers.Zeros,
-    "One": initializers.Ones,
-    "Constant": initializers.Constant,
-    "Normal": _normal,
-    "Uniform": _uniform,
-    "Tensor": _tensor,
-}
 
 
 def _last_name(node: ast.expr) -> str:

@@ -266,7 +266,7 @@ def _refusals(made: Plan) -> list[Difference]:
         raise _refused(made.source.form.dialect, error) from error
     try:
         layer: Any = made.target.built(made.rank, made.channels)
-        if target.dialect.framework == "mindspore":  # whose operator refuses more than its cell
+        if target.dialect.calls.checks_when_called:
             shape = (2, made.channels, *[2] * (made.rank - 2))
             layer(np.zeros(shape, layer.gamma.dtype))
     except _REFUSALS as error:

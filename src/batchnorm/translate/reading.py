@@ -93,9 +93,9 @@ def _flag(reader: Callable[..., None]) -> Callable[..., None]:
 
 
 def _converted(argument: Argument, of: Framework, kind: type[int] | type[float]) -> Argument:
-    """A literal as Keras 3 takes it, which converts what it is given."""
+    """A literal as a framework takes it that converts what it is given."""
     value = argument.value
-    if of.framework != "keras" or not argument.literal or type(value) is kind:
+    if not of.calls.converts or not argument.literal or type(value) is kind:
         return argument
     if not isinstance(value, str | float | int) or (kind is float and type(value) is int):
         return argument
@@ -204,8 +204,8 @@ def _dtype_policy(
         return
     policy = policies.get(argument.value, of.framework)  # type: ignore[arg-type]
     variable = policy.variable_dtype
-    if of.framework == "tf_keras" and variable in ("float16", "bfloat16"):
-        variable = "float32"  # Keras 2 keeps the parameters of 16-bit layers in float32
+    if of.calls.wide_parameters and variable in ("float16", "bfloat16"):
+        variable = "float32"
     for slot, name in (("parameter_dtype", variable), ("compute_dtype", policy.compute_dtype)):
         found[slot] = replace(argument, text=quoted(name), value=name)
 

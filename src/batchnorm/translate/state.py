@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from batchnorm.frameworks import find
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 
@@ -53,13 +54,12 @@ def saved_names(layer: Layer, name: str) -> tuple[str, ...]:
 
     Keras names variables after the layer itself, so there is one spelling.
     """
-    if layer.FRAMEWORK == "tf_keras":
-        return (f"bn1/{name}:0",)
-    if layer.FRAMEWORK == "keras":
-        return (f"bn1/{name}",)
+    spelled = find(layer.FRAMEWORK).calls.variable
     inner = getattr(layer, "INNER", "")
-    bare = inner + name if inner else layer.STATE[name].bare_name or name
-    return f"bn1.{inner}{name}", bare
+    inside = spelled.format(layer="bn1", name=inner + name)
+    if "/" in spelled:
+        return (inside,)
+    return inside, inner + name if inner else layer.STATE[name].bare_name or name
 
 
 def carry(source: Layer, target: Layer) -> dict[str, Array]:

@@ -28,7 +28,7 @@ from batchnorm.translate.task import Task, channel_position
 __all__ = ["PLACEHOLDER", "WRITERS", "write"]
 
 PLACEHOLDER = "NUM_FEATURES"
-# A call of one of NumPy's integer types, which MindSpore refuses.
+# A call of one of NumPy's integer types, which some refuse.
 _NUMPY_INTEGER = re.compile(r"(np|numpy)\.u?int(p|c|\d+)?\(")
 _TRUE, _FALSE = Argument("True", True, written=False), Argument("False", False)
 
@@ -74,7 +74,7 @@ def _complement_of(slot: str) -> Writer:
 
 def _num_features(task: Task, parameter: Parameter) -> Argument:
     found = task.arguments["num_features"]
-    if task.target.dialect.framework == "mindspore" and _NUMPY_INTEGER.match(found.text):
+    if not task.target.dialect.calls.numpy_integers and _NUMPY_INTEGER.match(found.text):
         return replace(found, text=f"int({found.text})", expression=f"int({found.text})")
     if found.value is not None:
         return found
@@ -162,7 +162,7 @@ def _channel_axis(task: Task, parameter: Parameter) -> Argument | None:
     if task.data_format is not None and task.rank > 2:
         value = 1 if task.data_format == "NCHW" else -1
         axis = replace(axis, text=repr(value), value=value, expression="")
-    if task.target.dialect.framework == "keras" and isinstance(axis.value, list | tuple):
+    if not task.target.dialect.calls.many_axes and isinstance(axis.value, list | tuple):
         if len(axis.value) != 1:
             return None
         return replace(axis, text=repr(axis.value[0]), value=axis.value[0])
@@ -200,8 +200,8 @@ def _parameter_dtype(task: Task, parameter: Parameter) -> Argument | None:
     if argument.expression:
         return argument if task.source.dialect.framework == of.framework else None
     name = str(argument.value)
-    if of.framework == "mindspore" and name not in ("float16", "float32"):
-        return None  # constructs there, and never runs
+    if of.calls.dtypes and name not in of.calls.dtypes:
+        return None
     return replace(argument, text=write_dtype(name, of), value=name)
 
 

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
+from batchnorm.frameworks.keras import CALLS
 
 __all__ = ["RECORDS"]
 
@@ -19,6 +21,13 @@ _KERAS_2 = Framework(
     aliases=("keras2", "tf.keras", "tensorflow.keras", "tensorflow", "tf", "tfkeras"),
     places=("tf.keras.layers", "tensorflow.keras.layers", "tf_keras.layers"),
     lineage="keras",
+    calls=Calls(
+        **CALLS,
+        prefixes=("tf", "tensorflow", "tf_keras"),
+        biased="fused=False makes it divide by n too, and slower",
+        wide_parameters=True,
+        variable="{layer}/{name}:0",
+    ),
     is_keras=True,
 )
 RECORDS = (

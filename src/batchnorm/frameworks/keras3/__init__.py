@@ -1,6 +1,8 @@
 """Keras 3's room."""
 
+from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
+from batchnorm.frameworks.keras import CALLS
 
 __all__ = ["RECORDS"]
 
@@ -17,6 +19,16 @@ RECORDS = (
         namespace="keras",
         aliases=("keras3",),
         places=("keras.layers",),
+        calls=Calls(
+            **CALLS,
+            synchronized_limits=(
+                "synchronized=True raises ValueError on Keras 3's torch and jax backends",
+                "run Keras on its tensorflow backend",
+            ),
+            converts=True,
+            many_axes=False,
+            variable="{layer}/{name}",
+        ),
         is_keras=True,
     ),
 )

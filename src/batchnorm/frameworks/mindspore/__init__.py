@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
 
 __all__ = ["RECORDS"]
@@ -18,6 +19,17 @@ _MINDSPORE = Framework(
     namespace="mindspore",
     aliases=("ms",),
     places=("mindspore.nn", "mindspore.nn.layer", "mindspore.nn.layer.normalization", "ms.nn"),
+    calls=Calls(
+        prefixes=("mindspore", "ms"),
+        synchronized=("process_groups", "use_batch_statistics"),
+        mode=("starts in inference mode", "bn.set_train() before training"),
+        momentum_by_hand="a momentum that is changed later has no effect in mindspore: ",
+        freeze="bn.{name}.requires_grad = False",
+        channels_last='; or, on GPU only, data_format="NHWC" (--data-format NHWC)',
+        numpy_integers=False,
+        dtypes=("float16", "float32"),  # with others it constructs, and never runs
+        checks_when_called=True,  # the operator refuses more than the cell
+    ),
 )
 RECORDS = (
     _MINDSPORE,

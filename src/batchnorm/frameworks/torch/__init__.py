@@ -1,5 +1,6 @@
 """PyTorch's room."""
 
+from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
 
 __all__ = ["RECORDS"]
@@ -17,5 +18,20 @@ RECORDS = (
         namespace="torch",
         aliases=("pytorch",),
         places=("torch.nn", "torch.nn.modules.batchnorm"),
+        calls=Calls(
+            prefixes=("torch",),
+            lazy=True,
+            synchronized=("process_group", "track_running_stats"),
+            mode=("starts in training mode", "bn.eval() for inference, bn.train() to go back"),
+            freeze="bn.{name}.requires_grad_(False)",
+            fill={
+                "Zeros": "nn.init.zeros_({name})",
+                "Ones": "nn.init.ones_({name})",
+                "Constant": "nn.init.constant_({name}, {value!r})",
+                "RandomNormal": "nn.init.normal_({name}, {mean!r}, {stddev!r})",
+                "RandomUniform": "nn.init.uniform_({name}, {minval!r}, {maxval!r})",
+                "": "fill {name} after construction",
+            },
+        ),
     ),
 )
