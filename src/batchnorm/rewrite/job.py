@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import ast
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from batchnorm.frameworks import Framework
+from batchnorm.rewrite.edits import Edits
 from batchnorm.rewrite.imports import Imports
 from batchnorm.rewrite.site import Kind, Site
 from batchnorm.source import Edit, Names, Objects, Source, apply
@@ -55,7 +57,7 @@ class Job:
     names: Names
     objects: Objects
     freed: frozenset[str] = frozenset()
-    edits: list[Edit] = field(default_factory=list)
+    edits: Edits = field(default_factory=Edits)
     sites: list[Site] = field(default_factory=list)
     outcomes: dict[ast.Call, Outcome] = field(default_factory=dict)
     done: set[ast.AST] = field(default_factory=set)
@@ -65,18 +67,24 @@ class Job:
         self.source: Source = self.names.source
         self.imports = Imports(self.names, self.task.to, self.task.keras, self.freed)
 
+    @cached_property
+    def packages(self) -> frozenset[str]:
+        """The packages that the file imports, anywhere in it."""
+        scopes = {id(scope): scope for scope in self.names.scopes.values()}.values()
+        bound = (binding for scope in scopes for each in scope.bindings.values() for binding in each)
+        return frozenset(b.path.partition(".")[0] for b in bound if b.kind == "import")
+
     def text(self, node: ast.AST) -> str:
         """A node's text with the edits so far."""
         start, stop = self.source.span(node)
-        inside = [e for e in self.edits if start <= e.start and e.end <= stop]
+        inside = self.edits.inside(start, stop)
         moved = [Edit(e.start - start, e.end - start, e.text) for e in inside]
         return apply(self.source.data[start:stop], moved).decode()
 
     def replace(self, node: ast.AST, text: str) -> None:
         """Put other text in place of a node, whatever was done to its parts."""
         start, stop = self.source.span(node)
-        self.edits = [e for e in self.edits if not (start <= e.start and e.end <= stop)]
-        self.edits.append(Edit(start, stop, text))
+        self.edits.replace(Edit(start, stop, text))
 
     def rewritten(self, node: ast.AST, kind: Kind, after: str, reason: str = "",
                   plan: Plan | None = None) -> None:  # fmt: skip

@@ -83,13 +83,7 @@ def _is_net(job: Job, func: ast.Attribute, framework: str) -> bool:
         return False
     name = func.value.attr if isinstance(func.value, ast.Attribute) else ""
     name = func.value.id if isinstance(func.value, ast.Name) else name
-    imported = any(
-        path.partition(".")[0] == "torch"
-        for scope in {id(s): s for s in job.names.scopes.values()}.values()
-        for bound in scope.bindings.values()
-        for path in [b.path for b in bound if b.kind == "import"]
-    )
-    return imported and bool(_NETS.match(name))
+    return framework in job.packages and bool(_NETS.match(name))
 
 
 def rewrite_layer_call(job: Job, call: ast.Call) -> None:

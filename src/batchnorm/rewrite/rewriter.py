@@ -146,7 +146,8 @@ def _run(job: Job) -> tuple[Job, int]:
     report_exports(job)
     report_settings(job)
     marks = _marks(job)
-    job.edits += [*marks, *job.imports.edits()]
+    for edit in (*marks, *job.imports.edits()):
+        job.edits.add(edit)
     return job, len(marks)
 
 

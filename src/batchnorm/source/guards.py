@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from batchnorm.source.known import NETS, Environment, Thing, joined, key
+from batchnorm.source.known import NETS, Environment, Thing, key
 from batchnorm.source.names import Names
 from batchnorm.source.symbols import Symbol
 
@@ -52,24 +52,22 @@ class Guards:
                 yes = env
                 for part in test.values:
                     yes = self.narrow(part, yes)[0]
-                return yes, dict(env)
+                return yes, env.copy()
             case ast.BoolOp(op=ast.Or()):
                 no, each = env, []
                 for part in test.values:
                     yes, no = self.narrow(part, no)
                     each.append(yes)
-                places = set.intersection(*(set(e) for e in each))
-                both = {place: joined([e[place] for e in each]) for place in places}
-                return {place: t for place, t in both.items() if t is not None}, no
+                return Environment.shared(each), no
             case ast.Call(func=ast.Name(id="isinstance"), args=[of, classes], keywords=[]):
-                return self._guarded(of, classes, env), dict(env)
+                return self._guarded(of, classes, env), env.copy()
             case ast.Compare(left=left, ops=[how], comparators=[classes]):
                 whose = self._whose_type(left)
                 if whose is not None and isinstance(how, ast.Is | ast.Eq | ast.In):
-                    return self._guarded(whose, classes, env), dict(env)
+                    return self._guarded(whose, classes, env), env.copy()
                 if whose is not None and isinstance(how, ast.IsNot | ast.NotEq | ast.NotIn):
-                    return dict(env), self._guarded(whose, classes, env)
-        return dict(env), dict(env)
+                    return env.copy(), self._guarded(whose, classes, env)
+        return env.copy(), env.copy()
 
     def _whose_type(self, node: ast.expr) -> ast.expr | None:
         """What `type(m)`, `m.__class__`, or a name that was given one of them, is the type of."""
@@ -87,16 +85,16 @@ class Guards:
         parts = pattern.patterns if isinstance(pattern, ast.MatchOr) else [pattern]
         classes = [part.cls for part in parts if isinstance(part, ast.MatchClass)]
         if len(classes) != len(parts):
-            return dict(env)
+            return env.copy()
         return self._guarded(subject, ast.Tuple(classes, ast.Load()), env)
 
     def _guarded(self, of: ast.expr, classes: ast.expr, env: Environment) -> Environment:
         place, (symbols, others) = key(of), self._classes_in(classes)
         if not place or not symbols:
-            return dict(env)
+            return env.copy()
         before = env.get(place) or self._thing(of, env)
         calls = before.calls if before is not None and before.kind == "layer" else ()
-        return {**env, place: Thing("layer", frozenset(symbols), calls, only=not others)}
+        return env.plus(place, Thing("layer", frozenset(symbols), calls, only=not others))
 
     def _classes_in(self, node: ast.expr) -> tuple[set[Symbol], bool]:
         """The batch-norm classes among those that isinstance is given; whether there are others."""

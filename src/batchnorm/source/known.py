@@ -6,14 +6,13 @@ Not here: the walk through a file (`objects`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Literal
 
 from batchnorm.source.symbols import Symbol
 
-__all__ = ["NETS", "Environment", "Thing", "assigned", "joined", "key", "merged", "unpacked",
-           "without"]  # fmt: skip
+__all__ = ["NETS", "Environment", "Thing", "assigned", "joined", "key", "merged", "unpacked"]  # fmt: skip
 
 NETS = ("torch.nn.", "mindspore.nn.", "keras.", "tf_keras.", "tensorflow.keras.", "keras_core.")
 """How the paths of the frameworks' own layers and nets begin."""
@@ -38,8 +37,71 @@ class Thing:
     net: ast.ClassDef | None = None
 
 
-Environment: TypeAlias = dict[str, Thing]
-"""A name, or attributes of one, as text -> what it is known to be."""
+class Environment:
+    """A name, or attributes of one, as text -> what it is known to be.
+
+    Kept by the name before the first dot, so that what one statement changes costs what hangs on
+    its own names, and copies are shallow.
+    """
+
+    __slots__ = ("_roots",)
+
+    def __init__(self, roots: Mapping[str, Mapping[str, Thing]] | None = None) -> None:
+        self._roots: dict[str, Mapping[str, Thing]] = dict(roots or {})
+
+    def copy(self) -> Environment:
+        """Another one that knows the same."""
+        return Environment(self._roots)
+
+    def get(self, place: str) -> Thing | None:
+        """What a place is known to be."""
+        return self._roots.get(place.partition(".")[0], _NOTHING).get(place)
+
+    def put(self, place: str, thing: Thing) -> None:
+        """Know a place from now on."""
+        root = place.partition(".")[0]
+        self._roots[root] = {**self._roots.get(root, _NOTHING), place: thing}
+
+    def plus(self, place: str, thing: Thing) -> Environment:
+        """Another one that knows a place as well."""
+        found = self.copy()
+        found.put(place, thing)
+        return found
+
+    def without(self, places: Iterable[str]) -> Environment:
+        """Another one, after something else has been assigned to names or attributes."""
+        found = self.copy()
+        for each in places:
+            root = each.partition(".")[0]
+            known = found._roots.get(root)
+            if known is None:
+                continue
+            inside = each + "."
+            kept = {p: t for p, t in known.items() if p != each and not p.startswith(inside)}
+            if kept:
+                found._roots[root] = kept
+            else:
+                del found._roots[root]
+        return found
+
+    @staticmethod
+    def shared(ends: list[Environment]) -> Environment:
+        """What is known after several branches: what all that end agree on."""
+        first, rest = ends[0], ends[1:]
+        found = Environment()
+        for root, known in first._roots.items():
+            others = [end._roots.get(root, _NOTHING) for end in rest]
+            if all(other is known for other in others):
+                found._roots[root] = known
+                continue
+            both = {p: joined([t, *(other.get(p) for other in others)]) for p, t in known.items()}
+            kept = {place: thing for place, thing in both.items() if thing is not None}
+            if kept:
+                found._roots[root] = kept
+        return found
+
+
+_NOTHING: Mapping[str, Thing] = {}
 
 
 def key(node: ast.expr) -> str:
@@ -60,18 +122,6 @@ def unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr
     if any(isinstance(part, ast.Starred) for side in sides for part in side):
         return []
     return list(zip(*sides, strict=True))
-
-
-def without(env: Environment, keys: Iterable[str]) -> Environment:
-    """What is still known when something else has been assigned to names or attributes."""
-    if not env:
-        return {}
-    gone = set(keys)
-    return {
-        place: thing
-        for place, thing in env.items()
-        if not any(place == each or place.startswith(each + ".") for each in gone)
-    }
 
 
 def assigned(node: ast.AST, *, body: bool = True) -> Iterator[str]:
@@ -102,8 +152,4 @@ def joined(things: Iterable[Thing | None]) -> Thing | None:
 
 def merged(ends: list[Environment]) -> Environment | None:
     """What is known after several branches: what all that end agree on."""
-    if not ends:
-        return None
-    places = set(ends[0]).intersection(*ends[1:])
-    both = {place: joined([end[place] for end in ends]) for place in places}
-    return {place: thing for place, thing in both.items() if thing is not None}
+    return Environment.shared(ends) if ends else None

@@ -125,15 +125,14 @@ class Names:
     def visible(self, at: ast.AST) -> Iterator[tuple[str, tuple[str, ...], Binding]]:
         """The names that imports give at a place: name, paths, binding; the nearest first."""
         scope: Scope | None = self.scope_at(at)
-        seen: set[str] = set()
-        inner = True
+        nearer: list[Scope] = []
         while scope is not None:
-            if inner or not isinstance(scope.node, ast.ClassDef):
-                for name, bound in scope.bindings.items():
-                    if name not in seen and all(b.kind == "import" and not b.level for b in bound):
+            if not nearer or not isinstance(scope.node, ast.ClassDef):
+                for name, bound in scope.imports:
+                    if not any(name in each.bindings for each in nearer):
                         yield name, tuple(b.path for b in bound), bound[0]
-                    seen.add(name)
-            scope, inner = scope.parent, False
+                nearer.append(scope)
+            scope = scope.parent
 
     def scope_at(self, node: ast.AST) -> Scope:
         """The scope in which a node is evaluated."""

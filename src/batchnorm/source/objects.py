@@ -22,7 +22,6 @@ from batchnorm.source.known import (
     key,
     merged,
     unpacked,
-    without,
 )
 from batchnorm.source.names import Names
 from batchnorm.source.nets import Nets
@@ -48,7 +47,7 @@ class Objects:
         self._class: ast.ClassDef | None = None
         self._collected: dict[str, list[Thing | None]] | None = None
         self._guards = Guards(names, self._thing)
-        self._block(names.source.tree.body, {})
+        self._block(names.source.tree.body, Environment())
 
     def thing(self, node: ast.expr) -> Thing | None:
         """What an expression is known to be."""
@@ -69,10 +68,10 @@ class Objects:
         match node:
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 self._function(node, env)
-                return without(env, [node.name])
+                return env.without([node.name])
             case ast.ClassDef():
                 self._class_body(node, env)
-                return without(env, [node.name])
+                return env.without([node.name])
             case ast.Assign() | ast.AnnAssign():
                 return self._assign(node, env)
             case ast.If():
@@ -82,35 +81,35 @@ class Objects:
                 return merged([end for end in ends if end is not None])
             case ast.For() | ast.AsyncFor():
                 self._expression(node.iter, env)
-                inside = without(env, assigned(node))
+                inside = env.without(assigned(node))
                 self._loop_target(node.target, node.iter, env, inside)
-                self._block(node.body, dict(inside))
-                after = without(env, assigned(node))
-                self._block(node.orelse, dict(after))
+                self._block(node.body, inside.copy())
+                after = env.without(assigned(node))
+                self._block(node.orelse, after.copy())
                 return after
             case ast.While():
-                inside = without(env, assigned(node))
+                inside = env.without(assigned(node))
                 self._expression(node.test, inside)
                 self._block(node.body, self._guards.narrow(node.test, inside)[0])
-                self._block(node.orelse, dict(inside))
+                self._block(node.orelse, inside.copy())
                 return inside
             case ast.With() | ast.AsyncWith():
                 for item in node.items:
                     self._expression(item.context_expr, env)
-                return self._block(node.body, without(env, assigned(node, body=False)))
+                return self._block(node.body, env.without(assigned(node, body=False)))
             case ast.Try() | ast.TryStar():
-                self._block(node.body, dict(env))
-                after = without(env, assigned(node))
+                self._block(node.body, env.copy())
+                after = env.without(assigned(node))
                 for handler in node.handlers:
-                    self._block(handler.body, dict(after))
-                self._block(node.orelse, dict(after))
+                    self._block(handler.body, after.copy())
+                self._block(node.orelse, after.copy())
                 return self._block(node.finalbody, after)
             case ast.Match():
                 self._expression(node.subject, env)
                 for branch in node.cases:
                     inside = self._guards.matched(node.subject, branch.pattern, env)
-                    self._block(branch.body, without(inside, assigned(node)))
-                return without(env, assigned(node))
+                    self._block(branch.body, inside.without(assigned(node)))
+                return env.without(assigned(node))
             case ast.Assert():
                 self._expression(node.test, env)
                 return self._guards.narrow(node.test, env)[0]
@@ -121,7 +120,7 @@ class Objects:
                 return None
             case _:
                 self._parts(node, env)
-                return without(env, assigned(node))
+                return env.without(assigned(node))
 
     def _parts(self, node: ast.AST, env: Environment) -> None:
         for child in ast.iter_child_nodes(node):
@@ -133,7 +132,7 @@ class Objects:
         if node.value is not None:
             self._expression(node.value, env)
             found = self._thing(node.value, env)
-        env = without(env, assigned(node))
+        env = env.without(assigned(node))
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if found is None and isinstance(node, ast.AnnAssign):
             found = self._guards.annotated(node.annotation)
@@ -141,14 +140,14 @@ class Objects:
             self._parts(target, env)
             place = key(target)
             if place and found is not None:
-                env[place] = found
+                env.put(place, found)
                 self._note(target, found)
             elif not place:
                 self._expression(target, env)
                 for each, value in [] if node.value is None else unpacked(target, node.value):
                     part = self.known.get(value)
                     if key(each) and part is not None:
-                        env[key(each)] = part
+                        env.put(key(each), part)
                         self._note(each, part)
                     self._collect(each, value, part)
             self._collect(target, node.value, found)
@@ -172,16 +171,16 @@ class Objects:
         for part in (*node.decorator_list, *node.args.defaults, *node.args.kw_defaults):
             if part is not None:
                 self._expression(part, env)
-        scope = without(env, [a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)])
+        scope = env.without([a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)])
         for argument in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs):
             found = (
                 None if argument.annotation is None else self._guards.annotated(argument.annotation)
             )
             if found is not None:
-                scope[argument.arg] = found
+                scope.put(argument.arg, found)
         first = [*node.args.posonlyargs, *node.args.args][:1]
         if method and self._class is not None and first and self._nets.is_net(self._class):
-            scope[first[0].arg] = Thing("net", net=self._class)
+            scope.put(first[0].arg, Thing("net", net=self._class))
         collected = self._collected
         if not method:
             self._collected = None if not self._class else collected
@@ -189,9 +188,9 @@ class Objects:
         self._collected = collected
 
     def _class_body(self, node: ast.ClassDef, env: Environment) -> None:
-        outer, outer_collected, known = self._class, self._collected, dict(self.known)
+        outer, outer_collected, known = self._class, self._collected, self.known
         self._nets.classes[node.name] = node
-        self._class, self._collected = node, {}
+        self._class, self._collected, self.known = node, {}, {}
         self._nets.attributes[node] = {}
         for base in node.bases:
             self._expression(base, env)
@@ -205,7 +204,7 @@ class Objects:
         self._class, self._collected = outer, outer_collected
 
     def _methods(self, node: ast.ClassDef, env: Environment) -> None:
-        inside = dict(env)
+        inside = env.copy()
         for statement in node.body:
             if isinstance(statement, _FUNCTIONS):
                 self._function(statement, inside, method=True)
@@ -218,7 +217,7 @@ class Objects:
         """Note what an expression and its parts are."""
         match node:
             case ast.Lambda():
-                self._expression(node.body, without(env, [
+                self._expression(node.body, env.without([
                     a.arg for a in ast.walk(node.args) if isinstance(a, ast.arg)]))  # fmt: skip
             case ast.ListComp() | ast.SetComp() | ast.GeneratorExp():
                 self._expression(node.elt, self._generators(node.generators, env))
@@ -251,11 +250,11 @@ class Objects:
         self.known[node] = found
 
     def _generators(self, generators: list[ast.comprehension], env: Environment) -> Environment:
-        inside = dict(env)
+        inside = env.copy()
         for generator in generators:
             self._expression(generator.iter, inside)
-            before = dict(inside)
-            inside = without(inside, assigned(generator.target))
+            before = inside.copy()
+            inside = inside.without(assigned(generator.target))
             self._loop_target(generator.target, generator.iter, before, inside)
             for test in generator.ifs:
                 self._expression(test, inside)
@@ -275,12 +274,13 @@ class Objects:
         for each, source in pairs:
             found, place = self._thing(source, env), key(each)
             if place and found is not None and found.kind == "list":
-                inside[place] = replace(found, kind="layer")
+                inside.put(place, replace(found, kind="layer"))
 
     def _thing(self, node: ast.expr, env: Environment) -> Thing | None:
         place = key(node)
-        if place in env:
-            return env[place]
+        found = env.get(place) if place else None
+        if found is not None:
+            return found
         match node:
             case ast.Attribute():
                 base = self._thing(node.value, env)

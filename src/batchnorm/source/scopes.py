@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from batchnorm.source.known import unpacked
@@ -44,6 +45,15 @@ class Scope:
     bindings: dict[str, list[Binding]] = field(default_factory=dict)
     outside: set[str] = field(default_factory=set)
     """Names that `global` or `nonlocal` hand on."""
+
+    @cached_property
+    def imports(self) -> list[tuple[str, list[Binding]]]:
+        """The names that absolute imports bind, and nothing else; once all is bound."""
+        return [
+            (name, bound)
+            for name, bound in self.bindings.items()
+            if all(b.kind == "import" and not b.level for b in bound)
+        ]
 
     def bind(self, name: str, binding: Binding) -> None:
         """Note a binding where the name lives."""

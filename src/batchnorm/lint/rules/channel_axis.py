@@ -61,14 +61,19 @@ def check(file: Linted) -> Iterator[Hit]:
     ```
     """
     everywhere = _set_for_all(file)
+    named: dict[ast.AST, list[ast.keyword]] = {}
     for site in file.sites:
+        function = file.function(site.node)
+        if function not in named:
+            named[function] = _data_formats(function, file)
+        beside = [k for k in named[function] if k not in site.node.keywords]
         if site.framework == "mindspore":
-            yield from _mindspore(site, file)
+            yield from _mindspore(site, beside)
         elif site.form.dialect.is_keras:
-            yield from _keras(site, file, everywhere)
+            yield from _keras(site, file, _formats(beside) or everywhere)
 
 
-def _keras(site: Site, file: Linted, everywhere: set[str]) -> Iterator[Hit]:
+def _keras(site: Site, file: Linted, named: set[str]) -> Iterator[Hit]:
     axis = site.given("channel_axis")
     reversed_choice = None if axis is None else _reversed(axis, file)
     if reversed_choice is not None:
@@ -82,7 +87,6 @@ def _keras(site: Site, file: Linted, everywhere: set[str]) -> Iterator[Hit]:
     if (found is None or found.default) and not (axis is None and site.complete):
         return
     value = -1 if found is None else int(found.value)
-    named = _formats(site, file) or everywhere
     wrong = {"channels_first": (-1, 3, 4), "channels_last": (1,)}
     if len(named) == 1 and value in wrong[next(iter(named))]:
         (layout,) = named
@@ -94,13 +98,13 @@ def _keras(site: Site, file: Linted, everywhere: set[str]) -> Iterator[Hit]:
         yield site.node, message
 
 
-def _mindspore(site: Site, file: Linted) -> Iterator[Hit]:
+def _mindspore(site: Site, beside: list[ast.keyword]) -> Iterator[Hit]:
     """MindSpore's layer has a data format of its own, whose default is NCHW."""
     given = site.arguments.get("data_format")
     if not site.complete or not (given is None or isinstance(given, ast.Constant)):
         return
     own = "NCHW" if given is None else str(given.value)
-    others = _formats(site, file, _LETTERS)
+    others = _formats(beside, _LETTERS)
     if len(others) == 1 and own not in others:
         message = (
             f"data_format {own}{' (the default)' if given is None else ''} beside layers of "
@@ -119,13 +123,14 @@ def _set_for_all(file: Linted) -> set[str]:
     return found
 
 
-def _formats(site: Site, file: Linted, known: tuple[str, ...] = _FORMATS) -> set[str]:
+def _data_formats(function: ast.AST, file: Linted) -> list[ast.keyword]:
+    """The data formats that the calls in a function name."""
+    return [k for call in file.calls(function) for k in call.keywords if k.arg == "data_format"]
+
+
+def _formats(beside: list[ast.keyword], known: tuple[str, ...] = _FORMATS) -> set[str]:
     """The formats that other layers in the same function name; empty if one is unknown."""
-    found = set()
-    for call in file.calls(file.function(site.node)):
-        for keyword in call.keywords if call is not site.node else ():
-            if keyword.arg == "data_format":
-                found.add(_format(keyword.value, known))
+    found = {_format(keyword.value, known) for keyword in beside}
     return set() if "" in found else found
 
 
