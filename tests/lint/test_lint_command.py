@@ -23,7 +23,6 @@ def folder(tmp_path):
     (tmp_path / "wrong.py").write_text(WRONG)
     (tmp_path / "right.py").write_text(RIGHT)
     (tmp_path / "other.py").write_text("print('nothing of the kind')\n")
-    (tmp_path / "tried.ipynb").write_text("{}")
     return tmp_path
 
 
@@ -34,8 +33,7 @@ def test_names_each_finding_with_its_place_and_sums_up(folder):
     assert lines[0].startswith(f"{folder / 'wrong.py'}:2:27: BN012 eps 0.8")
     assert lines[1].startswith(f"{folder / 'wrong.py'}:2:41: BN001 momentum 0.9")
     assert lines[2] == (
-        "2 findings (BN001 1, BN012 1) in 2 files; 1 file without batch norms passed over; "
-        "1 notebook not read."
+        "2 findings (BN001 1, BN012 1) in 2 files; 1 file without batch norms passed over."
     )
 
 
@@ -96,6 +94,9 @@ def test_writes_json_with_a_version_and_everything_that_text_says(folder):
         "path": (folder / "wrong.py").as_posix(),
         "line": 2,
         "column": 41,
+        "end_line": 2,
+        "end_column": 44,
+        "cell": None,
         "rule": "BN001",
         "name": "inverted-momentum",
         "message": content["findings"][1]["message"],

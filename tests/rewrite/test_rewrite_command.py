@@ -61,14 +61,14 @@ def test_check_prints_no_diff(folder):
 def test_a_file_that_does_not_parse_is_reported_and_the_rest_goes_on(folder):
     (folder / "bad.py").write_text("nn.BatchNorm2d(\n")
     (folder / "bytes.py").write_bytes(b"# BatchNorm\nx = '\xff'\n")
-    (folder / "note.ipynb").write_text("{}")
+    (folder / "note.ipynb").write_text('{"nbformat": 3, "x": "BatchNorm2d"}')
     done = run(folder, "--write")
     assert done.exit_code == 2
     assert (folder / "net.py").read_text() == AFTER
     assert "bad.py: line 1: does not parse" in done.stderr
     assert "bytes.py: is not text" in done.stderr
-    assert "note.ipynb: skipped" in done.stderr
-    assert "2 files not read; 1 notebook skipped" in done.stderr
+    assert "note.ipynb: is no notebook of format 4" in done.stderr
+    assert "3 files not read" in done.stderr
 
 
 def test_json_is_one_object_with_every_site(folder):

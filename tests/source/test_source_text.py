@@ -1,6 +1,7 @@
 """Files as they come: encodings, newlines, places of nodes, edits, folders and links."""
 
 import ast
+import os
 from pathlib import Path
 
 import pytest
@@ -61,7 +62,9 @@ def test_only_files_that_name_a_batch_norm_are_found(tmp_path):
     (tmp_path / "b.py").write_text("batch_norm = 1")
     (tmp_path / "c.py").write_text("import os")
     (tmp_path / "d.txt").write_text("BatchNorm2d")
-    (tmp_path / "e.ipynb").write_text("{}")
+    (tmp_path / "e.ipynb").write_text('{"cells": []}')
+    (tmp_path / "f.pyi").write_text("class BatchNorm2d: ...")
+    os.mkfifo(tmp_path / "pipe.py")
     (tmp_path / ".git").mkdir()
     (tmp_path / ".git" / "f.py").write_text("BatchNorm2d")
     (tmp_path / "deep" / "er").mkdir(parents=True)
@@ -69,10 +72,18 @@ def test_only_files_that_name_a_batch_norm_are_found(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     (tmp_path / "gone.py").symlink_to(tmp_path / "nowhere")
     found = find([tmp_path, tmp_path / "a.py"], ["deep/er"])
-    assert [p.name for p in found.files] == ["a.py", "b.py"]
-    assert found.others == 1
-    assert [p.name for p in found.notebooks] == ["e.ipynb"]
+    assert [p.name for p in found.files] == ["a.py", "b.py", "f.pyi"]
+    assert found.others == 2
+    assert [(p.name, kind) for p, kind in found.special] == [("pipe.py", "a named pipe")]
     assert [p.name for p, _ in found.errors] == ["gone.py"]
+
+
+def test_a_pipe_that_is_named_is_refused_and_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.py")
+    ((path, reason),) = find([tmp_path / "pipe.py"]).errors
+    assert path.name == "pipe.py"
+    assert "named pipe" in reason
+    assert "-" in reason
 
 
 def length(path, raw):

@@ -71,7 +71,7 @@ def command(
     if missing:
         raise click.UsageError(f"{missing[0]} does not exist; expected a file or folder")
     found = find(paths, exclude)
-    report = Report(others=found.others, errors=list(found.errors), notebooks=found.notebooks)
+    report = Report(others=found.others, errors=list(found.errors), special=found.special)
     task = partial(_task, from_=from_, to=to, rank=rank)
     files: list[dict[str, Any]] = []
     newly_left = False
@@ -89,6 +89,7 @@ def command(
                 report.errors.append((outcome.path, str(refused)))
                 continue
         report.add(result)
+        report.errors += [(outcome.path, text) for text in result.unread]
         newly_left = newly_left or result.marked > 0
         files.append(_file(outcome.path, result))
         if not as_json:
@@ -101,8 +102,8 @@ def command(
         for path, error in report.errors:
             echo(shown(f"{path}: {error}"), error=True)
         if not quiet:
-            for path in report.notebooks:
-                echo(f"{shown(path)}: skipped: notebooks are not supported", error=True)
+            for path, kind in report.special:
+                echo(f"{shown(path)}: skipped: is {kind}, no regular file", error=True)
             echo(shown(report.summary(written=writing)), error=True)
     sys.exit(code)
 

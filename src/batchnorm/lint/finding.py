@@ -18,7 +18,9 @@ class Finding:
         column: the column, counted from 1 in characters.
         rule: the rule's id, BN001.
         message: what is there, what it does, and what to write instead.
-        last_line: where the thing that it is about ends; a `noqa` may stand there, too.
+        last_line, last_column: where the thing that it is about ends, the column after its last
+            character; a `noqa` may stand in that line, too.
+        cell: of a notebook, counted from 1, in which the lines are counted; 0 in other files.
     """
 
     path: Path
@@ -27,6 +29,14 @@ class Finding:
     rule: str
     message: str
     last_line: int
+    last_column: int = 0
+    cell: int = 0
+
+    @property
+    def place(self) -> str:
+        """Path, cell, line and column, as editors take them."""
+        cell = f"cell {self.cell}:" if self.cell else ""
+        return f"{self.path}:{cell}{self.line}:{self.column}"
 
 
 @dataclass(frozen=True)
@@ -46,7 +56,7 @@ class Report:
         problems: the files that could not be read or parsed.
         files: how many files were looked into.
         others: how many Python files were not, since nothing in them is about batch norms.
-        notebooks: how many Jupyter notebooks were not, which are not read.
+        special: what is named like a Python file and is none: path and kind.
         suppressed: how many findings `noqa` comments took away.
     """
 
@@ -54,5 +64,5 @@ class Report:
     problems: list[Problem] = field(default_factory=list)
     files: int = 0
     others: int = 0
-    notebooks: int = 0
+    special: list[tuple[Path, str]] = field(default_factory=list)
     suppressed: int = 0

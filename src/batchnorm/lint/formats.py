@@ -18,7 +18,7 @@ SCHEMA = 1
 def text(report: Report, quiet: bool) -> Iterator[str]:
     """One line per finding, then what could not be read, then a summary."""
     for each in report.findings:
-        yield f"{each.path}:{each.line}:{each.column}: {each.rule} {each.message}"
+        yield f"{each.place}: {each.rule} {each.message}"
     for problem in report.problems:
         yield f"{problem.path}: not linted: {problem.message}"
     if not quiet:
@@ -36,8 +36,9 @@ def _summary(report: Report) -> str:
         parts.append(f"{_many(len(report.problems), 'file')} not linted")
     if report.others:
         parts.append(f"{_many(report.others, 'file')} without batch norms passed over")
-    if report.notebooks:
-        parts.append(f"{_many(report.notebooks, 'notebook')} not read")
+    if report.special:
+        kinds = ", ".join(f"{path} ({kind})" for path, kind in report.special)
+        parts.append(f"no regular files: {kinds}")
     return "; ".join(parts) + "."
 
 
@@ -54,6 +55,9 @@ def as_json(report: Report, quiet: bool) -> Iterator[str]:
                 "path": each.path.as_posix(),
                 "line": each.line,
                 "column": each.column,
+                "end_line": each.last_line,
+                "end_column": each.last_column,
+                "cell": each.cell or None,
                 "rule": each.rule,
                 "name": rule(each.rule).name,
                 "message": each.message,
@@ -65,7 +69,7 @@ def as_json(report: Report, quiet: bool) -> Iterator[str]:
         ],
         "files": report.files,
         "passed_over": report.others,
-        "notebooks": report.notebooks,
+        "special": [{"path": path.as_posix(), "kind": kind} for path, kind in report.special],
         "suppressed": report.suppressed,
     }
     yield json.dumps(content, indent=2, ensure_ascii=False)

@@ -129,6 +129,12 @@ class Linted:
         line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]
         return line, len(self.source.line(line).encode()[:offset].decode(errors="replace")) + 1
 
+    def end(self, node: ast.AST) -> tuple[int, int]:
+        """The line in which a node ends, and the column after it, both counted from 1."""
+        line: int = getattr(node, "end_lineno", None) or node.lineno  # type: ignore[attr-defined]
+        offset = getattr(node, "end_col_offset", None) or 0
+        return line, len(self.source.line(line).encode()[:offset].decode(errors="replace")) + 1
+
     def calls(self, inside: ast.AST) -> Iterator[ast.Call]:
         """The calls below a node."""
         nodes = self.nodes if inside is self.source.tree else ast.walk(inside)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +12,9 @@ from batchnorm.lint.finding import Finding, Problem, Report
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.noqa import suppressed
 from batchnorm.lint.settings import Settings
-from batchnorm.source import find, names_a_batch_norm, work_on
+from batchnorm.source import NOTEBOOK, Notebook, find, names_a_batch_norm, work_on
 
-__all__ = ["lint", "lint_text", "look_through", "worth_a_look"]
+__all__ = ["lint", "lint_file", "lint_text", "look_through", "worth_a_look"]
 
 _BY_NAME = re.compile(rb"""(?i)['"][._]?bn['"]""")
 _STEP = re.compile(rb"TrainOneStep|value_and_grad")
@@ -28,6 +29,23 @@ def lint_text(data: bytes, settings: Settings, path: Path = Path("-")) -> tuple[
     return look_through(Linted(path, data, settings.ported_from), settings)
 
 
+def lint_file(
+    data: bytes, settings: Settings, path: Path
+) -> tuple[list[Finding], int, list[Problem]]:
+    """Run the rules on a file's bytes; a notebook's cells that can't be read are problems."""
+    if path.suffix != NOTEBOOK:
+        return *lint_text(data, settings, path), []
+    notebook = Notebook(data)
+    unread = [Problem(path, f"cell {number}: {reason}") for number, reason in notebook.unread]
+    found, suppressed_ones = lint_text(notebook.code, settings, path)
+    placed = []
+    for each in found:
+        cell, line = notebook.place(each.line)
+        last = notebook.place(each.last_line)[1]
+        placed.append(replace(each, cell=cell, line=line, last_line=last))
+    return placed, suppressed_ones, unread
+
+
 def look_through(file: Linted, settings: Settings) -> tuple[list[Finding], int]:
     """Run the rules on a parsed file: as `lint_text`."""
     found: dict[tuple[str, int, int], Finding] = {}
@@ -35,9 +53,9 @@ def look_through(file: Linted, settings: Settings) -> tuple[list[Finding], int]:
     for rule in rules:
         for node, message in rule.check(file):
             line, column = file.place(node)
-            last: int = getattr(node, "end_lineno", None) or line
+            last, stop = file.end(node)
             key = rule.id, line, column  # a constant that many layers share is one finding
-            found.setdefault(key, Finding(file.path, line, column, rule.id, message, last))
+            found.setdefault(key, Finding(file.path, line, column, rule.id, message, last, stop))
     kept = sorted(each for each in found.values() if not suppressed(each, file.source))
     return kept, len(found) - len(kept)
 
@@ -59,7 +77,7 @@ def lint(
     """
     settings = settings or Settings()
     found = find(paths, settings.exclude, worth_a_look)
-    report = Report(others=found.others, notebooks=len(found.notebooks))
+    report = Report(others=found.others, special=found.special)
     report.problems = [Problem(path, reason) for path, reason in found.errors]
     task = partial(_one, settings)
     for outcome in work_on(found.files, task, jobs=jobs, title="linting", progress=progress):
@@ -67,7 +85,8 @@ def lint(
             report.problems.append(Problem(outcome.path, outcome.error))
             continue
         report.files += 1
-        findings, suppressed_ones = outcome.result
+        findings, suppressed_ones, unread = outcome.result
+        report.problems += unread
         report.findings += findings
         report.suppressed += suppressed_ones
     return report
@@ -79,5 +98,5 @@ def worth_a_look(data: bytes) -> bool:
     return bool(names_a_batch_norm(data) or _BY_NAME.search(data) or trains)
 
 
-def _one(settings: Settings, path: Path, data: bytes) -> tuple[list[Finding], int]:
-    return lint_text(data, settings, path)
+def _one(settings: Settings, path: Path, data: bytes) -> tuple[list[Finding], int, list[Problem]]:
+    return lint_file(data, settings, path)

@@ -71,7 +71,9 @@ def planned(
     form = _form(job, symbol)
     first = ("num_features",) if stand_in and "num_features" in form.parameters else ()
     texts = (*first, *found.positional, *(f"{k}={v}" for k, v in found.keywords.items()))
-    plan = _plan(job.task, symbol.name, f"_({', '.join(texts)})", rank, channels)
+    asked = symbol.name, f"_({', '.join(texts)})", rank, channels
+    plan = job.plans.get(asked) or _plan(job.task, *asked)
+    job.plans[asked] = plan
     if isinstance(plan, str):
         raise Left(plan)
     return plan

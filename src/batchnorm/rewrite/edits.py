@@ -1,4 +1,4 @@
-"""The edits of one file while it is rewritten, kept in order, so that those of a span are found fast.
+"""The edits of one file while it is rewritten, in order: those of a span are found fast.
 
 Not here: how edits are applied (`source.text`).
 """

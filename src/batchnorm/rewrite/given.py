@@ -102,21 +102,10 @@ def _double_starred(job: Job, node: ast.expr) -> list[tuple[str, str]]:
 
 
 def _constant(job: Job, name: ast.expr, value: ast.expr) -> bool:
-    """Whether a variable surely still holds the literals that it was given."""
-    literal = all(
-        not isinstance(n, ast.Call | ast.Name) or n is getattr(value, "func", None)
-        for n in ast.walk(value)
-        if n is not value
-    )
-    if not literal or not isinstance(name, ast.Name):
+    """Whether a variable surely still holds what it was given, and that means the same here."""
+    if not isinstance(name, ast.Name) or not job.names.only_read(name):
         return False
-    for node in ast.walk(job.source.tree):
-        if isinstance(node, ast.Name) and node.id == name.id and isinstance(node.ctx, ast.Load):
-            parent = job.source.parents[node]
-            starred = isinstance(parent, ast.Starred) or (
-                isinstance(parent, ast.keyword) and parent.arg is None
-            )
-            read = isinstance(parent, ast.Subscript) and isinstance(parent.ctx, ast.Load)
-            if not (starred or read) and not isinstance(parent, ast.Compare):
-                return False
-    return True
+    own = value.func if isinstance(value, ast.Call) else None
+    parts = [part for part in ast.iter_child_nodes(value) if part is not own]
+    values = [part.value if isinstance(part, ast.keyword) else part for part in parts]
+    return all(job.names.same_at(v, name) for v in values if isinstance(v, ast.expr))

@@ -60,6 +60,8 @@ class Job:
     edits: Edits = field(default_factory=Edits)
     sites: list[Site] = field(default_factory=list)
     outcomes: dict[ast.Call, Outcome] = field(default_factory=dict)
+    plans: dict[tuple[str, str, int | None, int | None], Plan | str] = field(default_factory=dict)
+    """Class, call, rank and channels -> the plan, or why there is none."""
     done: set[ast.AST] = field(default_factory=set)
     """Nodes that an outer site has taken care of."""
 
@@ -71,7 +73,9 @@ class Job:
     def packages(self) -> frozenset[str]:
         """The packages that the file imports, anywhere in it."""
         scopes = {id(scope): scope for scope in self.names.scopes.values()}.values()
-        bound = (binding for scope in scopes for each in scope.bindings.values() for binding in each)
+        bound = (
+            binding for scope in scopes for each in scope.bindings.values() for binding in each
+        )
         return frozenset(b.path.partition(".")[0] for b in bound if b.kind == "import")
 
     def text(self, node: ast.AST) -> str:

@@ -31,7 +31,7 @@ class Report:
         sites: places found, in all files.
         reasons: why places were left -> how many.
         errors: what could not be read, parsed or written: path and reason.
-        notebooks: that were skipped.
+        special: what is named like a Python file and is none: path and kind.
     """
 
     files: int = 0
@@ -40,7 +40,7 @@ class Report:
     sites: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
     errors: list[tuple[Path, str]] = field(default_factory=list)
-    notebooks: list[Path] = field(default_factory=list)
+    special: list[tuple[Path, str]] = field(default_factory=list)
 
     def add(self, found: Rewritten) -> None:
         """Count one file."""
@@ -68,9 +68,6 @@ class Report:
         text += f"; {self.changed} {_plural(self.changed, 'file')} {verb}"
         if self.errors:
             text += f"; {len(self.errors)} {_plural(len(self.errors), 'file')} not read"
-        if self.notebooks:
-            count = len(self.notebooks)
-            text += f"; {count} {_plural(count, 'notebook')} skipped (not supported)"
         return text
 
     def as_data(self) -> dict[str, Any]:
@@ -84,7 +81,7 @@ class Report:
             "left": self.left,
             "reasons": dict(self.reasons.most_common()),
             "errors": [{"path": str(path), "error": error} for path, error in self.errors],
-            "notebooks": [str(path) for path in self.notebooks],
+            "special": [{"path": str(path), "kind": kind} for path, kind in self.special],
         }
 
 
@@ -106,15 +103,15 @@ def site_lines(path: str, sites: Sequence[Site]) -> Iterable[str]:
     for site in sites:
         if site.reason:
             verb = "left" if site.left else "to do"
-            yield f"{path}:{site.line}: {verb}: {_one_line(site.before)}: {site.reason}"
-    lines: dict[tuple[str, str], list[int]] = {}
+            yield f"{path}:{site.place}: {verb}: {_one_line(site.before)}: {site.reason}"
+    lines: dict[tuple[str, str], dict[str, None]] = {}
     for site in sites:
         for difference in site.differences if not site.left else ():
             if difference.key == "num-features" and "NUM_FEATURES" not in site.after:
                 continue
-            lines.setdefault((difference.text, difference.remedy), []).append(site.line)
+            lines.setdefault((difference.text, difference.remedy), {})[site.place] = None
     for (text, remedy), places in lines.items():
-        numbers = ", ".join(map(str, sorted(set(places))))
+        numbers = ", ".join(places)
         yield f"{path}:{numbers}: differs: {text}" + (f" ({remedy})" if remedy else "")
 
 

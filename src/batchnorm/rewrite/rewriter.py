@@ -27,8 +27,10 @@ from batchnorm.rewrite.types import merge_tuple
 from batchnorm.rewrite.unused import remove_unused, unused_imports
 from batchnorm.source import (
     NAMES,
+    NOTEBOOK,
     Edit,
     Names,
+    Notebook,
     Objects,
     Symbol,
     apply,
@@ -47,12 +49,14 @@ class Rewritten:
         before, after: its bytes; equal where nothing changes.
         sites: every place that uses a batch norm of the source framework, in order.
         marked: how many reasons were written into it that were not there.
+        unread: why cells of a notebook were not read.
     """
 
     before: bytes
     after: bytes
     sites: tuple[Site, ...]
     marked: int = 0
+    unread: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -81,6 +85,8 @@ def rewrite_source(
     bn = nn.BatchNorm2d(64, momentum=0.99)
     """
     raw = raw.encode() if isinstance(raw, str) else raw
+    if path is not None and path.suffix == NOTEBOOK:
+        return _rewritten_notebook(raw, from_, to, path, rank)
     task = Task(find(from_), find(to), rank)
     source = parse_source(raw)
     names = Names(source, path, task.keras)
@@ -92,6 +98,18 @@ def rewrite_source(
     return Rewritten(raw, source.encoded(after), sites, marked)
 
 
+def _rewritten_notebook(raw: bytes, from_: str, to: str, path: Path, rank: int | None) -> Rewritten:
+    notebook = Notebook(raw)
+    unread = tuple(f"cell {number}: {reason}" for number, reason in notebook.unread)
+    found = rewrite_source(
+        notebook.code, from_=from_, to=to, path=path.with_suffix(".py"), rank=rank
+    )
+    for site in found.sites:
+        site.cell, site.line = notebook.place(site.line)
+    after = notebook.with_code(found.after) if found.changed else raw
+    return Rewritten(raw, after, found.sites, found.marked, unread)
+
+
 def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:
     source, path, objects = names.source, names.path, Objects(names)
     job, marked = _run(Job(task, names, objects))
@@ -99,7 +117,7 @@ def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:
     unused = unused_imports(source, parse_text(after))
     freed = frozenset(unused & job.imports.blocked)
     if freed:  # names that no longer mean what they meant can be bound anew
-        job, marked = _run(Job(task, names, objects, freed))
+        job, marked = _run(Job(task, names, objects, freed, plans=job.plans))
         after = apply(source.data, job.edits)
         unused = set(freed) | unused_imports(source, parse_text(after))
     rewritten = any(not site.left for site in job.sites)

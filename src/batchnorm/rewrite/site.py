@@ -30,6 +30,7 @@ class Site:
         differences: what remains different, as the plan says.
         certain: whether it surely is the source framework's; an uncertain one isn't marked.
         node: where it is in the tree.
+        cell: of a notebook, counted from 1, in which the line is counted; 0 in other files.
     """
 
     line: int
@@ -40,16 +41,23 @@ class Site:
     differences: tuple[Difference, ...] = ()
     certain: bool = True
     node: ast.AST | None = field(default=None, repr=False, compare=False)
+    cell: int = 0
 
     @property
     def left(self) -> bool:
         """Whether it was left as it was."""
         return not self.after
 
+    @property
+    def place(self) -> str:
+        """The line, after the cell in a notebook."""
+        return f"cell {self.cell}:{self.line}" if self.cell else str(self.line)
+
     def as_data(self) -> dict[str, object]:
         """The site for JSON."""
         return {
             "line": self.line,
+            "cell": self.cell or None,
             "kind": self.kind,
             "outcome": "left" if self.left else "rewritten",
             "before": self.before,

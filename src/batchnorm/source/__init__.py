@@ -2,14 +2,24 @@
 
 What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
 in order of dependence: `text` (a file and edits to it) with `quoted` (annotations in strings),
-`symbols` (what dotted paths mean), `scopes` and `exports` (what binds a name), `names` (which path
-an expression stands for), `known` and `guards` (what is sure at one point), `nets` (the classes of
-a file), `objects` (which expressions are layers), `files` (folders).
+`notebook` (code cells), `symbols` (what dotted paths mean), `scopes` and `exports` (what binds a
+name), `names` (which path an expression stands for), `known` and `guards` (what is sure at one
+point), `nets` (the classes of a file), `objects` (which expressions are layers), `files`
+(folders).
 """
 
-from batchnorm.source.files import Found, Outcome, find, names_a_batch_norm, work_on, write
+from batchnorm.source.files import (
+    NOTEBOOK,
+    Found,
+    Outcome,
+    find,
+    names_a_batch_norm,
+    work_on,
+    write,
+)
 from batchnorm.source.known import Thing
 from batchnorm.source.names import Names
+from batchnorm.source.notebook import Notebook
 from batchnorm.source.objects import Objects
 from batchnorm.source.scopes import Binding, Scope
 from batchnorm.source.symbols import CLASSES, NAMES, Symbol, keras_module, symbol_at
@@ -18,10 +28,12 @@ from batchnorm.source.text import Edit, Source, SourceError, apply, parse_source
 __all__ = [
     "CLASSES",
     "NAMES",
+    "NOTEBOOK",
     "Binding",
     "Edit",
     "Found",
     "Names",
+    "Notebook",
     "Objects",
     "Outcome",
     "Scope",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -22,14 +23,17 @@ from rich.console import Console
 from rich.progress import Progress
 
 from batchnorm.checkpoints.atomic import replacement
+from batchnorm.source.notebook import Notebook
 from batchnorm.source.text import SourceError
 
-__all__ = ["Found", "Outcome", "find", "names_a_batch_norm", "work_on", "write"]
+__all__ = ["NOTEBOOK", "Found", "Outcome", "find", "names_a_batch_norm", "work_on", "write"]
 
 T = TypeVar("T")
 
 _NAMED = re.compile(rb"(?i)batch_?norm")
 _SKIPPED_FOLDERS = {"__pycache__", "node_modules"}
+NOTEBOOK = ".ipynb"
+_SUFFIXES = (".py", ".pyi", NOTEBOOK)
 _FEW = 8  # files that aren't worth starting processes for
 
 
@@ -40,13 +44,13 @@ class Found:
     Attributes:
         files: Python files that name a batch norm, or whatever else is wanted.
         others: how many Python files don't.
-        notebooks: Jupyter notebooks, which are not read.
+        special: what is named like a Python file and is none, such as a named pipe: path and kind.
         errors: what can't be read: path and reason.
     """
 
     files: list[Path] = field(default_factory=list)
     others: int = 0
-    notebooks: list[Path] = field(default_factory=list)
+    special: list[tuple[Path, str]] = field(default_factory=list)
     errors: list[tuple[Path, str]] = field(default_factory=list)
 
 
@@ -78,15 +82,26 @@ def find(
     """
     found, seen = Found(), set()
     patterns = [re.compile(pattern) for pattern in exclude]
+    named = frozenset(paths := list(paths))
     for path in _candidates(paths, found):
         if path in seen or any(pattern.search(path.as_posix()) for pattern in patterns):
             continue
         seen.add(path)
-        if path.suffix == ".ipynb":
-            found.notebooks.append(path)
-            continue
         try:
-            needed = wanted(path.read_bytes())
+            kind = _kind(path)
+            if kind and path in named:
+                found.errors.append((path, f"is {kind}, no regular file: give its text on -"))
+                continue
+            if kind:
+                found.special.append((path, kind))
+                continue
+            data = path.read_bytes()
+            needed = wanted(data)
+            if path.suffix == NOTEBOOK and (needed or b"bn" in data):
+                needed = wanted(Notebook(data).code)
+        except SourceError as error:
+            found.errors.append((path, str(error)))
+            continue
         except OSError as error:
             found.errors.append((path, error.strerror or str(error)))
             continue
@@ -95,6 +110,22 @@ def find(
         else:
             found.others += 1
     return found
+
+
+def _kind(path: Path) -> str:
+    """What a thing is that is no regular file; opening some of them waits for ever."""
+    mode = path.stat().st_mode
+    if stat.S_ISREG(mode):
+        return ""
+    return next((name for test, name in _KINDS if test(mode)), "something else")
+
+
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def _candidates(paths: Iterable[Path], found: Found) -> Iterator[Path]:
@@ -110,7 +141,7 @@ def _candidates(paths: Iterable[Path], found: Found) -> Iterator[Path]:
                 name for name in folders if name not in _SKIPPED_FOLDERS and name[0] != "."
             )
             for name in sorted(files):
-                if name.endswith((".py", ".ipynb")):
+                if name.endswith(_SUFFIXES):
                     yield Path(folder, name)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 from batchnorm.source.exports import DEEPEST, exported
@@ -32,6 +33,7 @@ class Names:
     def __init__(self, source: Source, path: Path | None = None, keras: str | None = None) -> None:
         self.source, self.path, self.keras = source, path, keras
         binder = Binder(source.tree)
+        self._only_read: dict[str, bool] = {}
         self.stars, self.scopes, self.module = binder.stars, binder.scopes, binder.module
 
     def paths(self, node: ast.expr, depth: int = 0) -> tuple[str, ...]:
@@ -111,6 +113,37 @@ class Names:
         scope = None if here is None else here.find(name.id)
         return [] if scope is None else scope.bindings[name.id]
 
+    @cached_property
+    def uses(self) -> dict[str, list[ast.Name]]:
+        """Name -> the places of the file that read it, in whatever scope."""
+        found: dict[str, list[ast.Name]] = {}
+        for node in ast.walk(self.source.tree):
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+                found.setdefault(node.id, []).append(node)
+        return found
+
+    def only_read(self, name: ast.Name) -> bool:
+        """Whether a list or dictionary is nowhere changed, nor given to what may change it."""
+        if name.id not in self._only_read:
+            uses = self.uses.get(name.id, [])
+            self._only_read[name.id] = all(_reads(self.source, use) for use in uses)
+        return self._only_read[name.id]
+
+    def same_at(self, node: ast.expr, place: ast.expr) -> bool:
+        """Whether an expression says the same at another place: constants, and names bound once."""
+        for part in ast.walk(node):
+            if isinstance(part, ast.Name):
+                bound, scope = self.bindings(part), self.scopes.get(part)
+                there = self.scope_at(place).find(part.id)
+                if len(bound) != 1 or scope is None or scope.find(part.id) is not there:
+                    return False
+            elif isinstance(part, ast.Attribute):
+                if not self.paths(part):
+                    return False
+            elif isinstance(part, ast.Call | ast.NamedExpr | ast.Lambda | ast.Await):
+                return False
+        return True
+
     def value(self, node: ast.expr) -> ast.expr:
         """What a name is assigned, if it is assigned once and nothing else; else the node."""
         for _ in range(DEEPEST):
@@ -139,3 +172,24 @@ class Names:
         while node not in self.scopes and node in self.source.parents:
             node = self.source.parents[node]
         return self.scopes.get(node, self.module)
+
+
+_READING = {"get", "items", "keys", "values", "copy", "index", "count"}
+_COPYING = {"dict", "list", "tuple", "len", "sorted", "print", "set"}
+
+
+def _reads(source: Source, use: ast.Name) -> bool:
+    """Whether a use of a list or dictionary leaves it as it is: a copy, an entry, a test."""
+    parent = source.parents[use]
+    match parent:
+        case ast.Starred() | ast.keyword(arg=None) | ast.Compare() | ast.Dict():
+            return True
+        case ast.Subscript(ctx=ast.Load(), value=of):
+            return of is use
+        case ast.Attribute(attr=attr):
+            return attr in _READING
+        case ast.Call(func=ast.Name(id=name)):
+            return name in _COPYING and parent.func is not use
+        case ast.If() | ast.IfExp():
+            return parent.test is use
+    return False

@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import sys
 import tokenize
 import warnings
 from collections.abc import Iterable, Iterator
@@ -24,6 +25,7 @@ __all__ = ["Edit", "Source", "SourceError", "apply", "parse_source", "parse_text
 
 _LINE_ENDS = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
+_FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # notebooks await at their top
 
 
 class SourceError(InvalidValue):
@@ -137,12 +139,34 @@ def parse_text(data: bytes, encoding: str = "utf-8") -> Source:
     try:
         with warnings.catch_warnings():  # about the user's escapes, which are theirs
             warnings.simplefilter("ignore")
-            tree = ast.parse(data.decode())
+            tree = compile(data.decode(), "<source>", "exec", _FLAGS, dont_inherit=True)
     except SyntaxError as error:
-        raise SourceError(f"line {error.lineno or 1}: does not parse: {error.msg}") from None
+        here = f"Python {sys.version_info[0]}.{sys.version_info[1]}"
+        raise SourceError(
+            f"line {error.lineno or 1}: does not parse: {error.msg}{_newer(data, error)} (read by "
+            f"{here})"
+        ) from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise SourceError(f"does not parse: {error or 'it is nested too deeply'}") from None
     return Source(data, encoding, tree)
+
+
+def _newer(data: bytes, error: SyntaxError) -> str:
+    """What a line may be that this Python refuses and a newer one takes."""
+    lines = data.decode(errors="replace").splitlines()
+    number = (error.lineno or 1) - 1
+    line = lines[number] if number < len(lines) else ""
+    for version, pattern in _NEWER:
+        if sys.version_info < version and re.search(pattern, line):
+            return f"; it may be syntax of Python {version[0]}.{version[1]}: run it by that"
+    return ""
+
+
+_NEWER = (
+    ((3, 12), r"^\s*type\s+\w+.*=|^\s*(class|(async\s+)?def)\s+\w+\s*\[|\b[fF][rR]?['\"]"),
+    ((3, 14), r"^\s*except\s+[\w.]+\s*,|\b[tT][rR]?['\"]"),
+)
+"""Generic functions, `type` and quotes in f-strings; `except A, B:` and t-strings."""
 
 
 def apply(data: bytes, edits: Iterable[Edit]) -> bytes:
