@@ -137,7 +137,7 @@ def test_channels_where_the_gradient_cancels_do_not_touch_the_others():
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize("shape", [(2, 2), (2, 7), (3, 5)])
 def test_few_channels_cancel_after_a_forward_by_halves(shape, dtype, relu):
-    """With another order of the result the forward counts per channel, and the backward is one task."""
+    """With another order of results the forward counts by channel; the backward is one task."""
     settings, some = core.Settings((1,), Mode.BATCH, EPSILON), 0
     for seed in range(20):
         rng = np.random.default_rng(seed)
