@@ -257,7 +257,7 @@ class BatchNormalization(KerasLayer):
             x = tf_keras_ghost_batches.split(x, size)
             groups = x.shape[1]  # 1 in inference
             no_ghosts = size is not None and len(inputs) == 0
-            if no_ghosts and mask is not None:
+            if no_ghosts and size is not None and mask is not None:
                 tf_keras_ghost_batches.check_mask_of_nothing(mask, inputs.shape, size)
                 mask = None
         if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
