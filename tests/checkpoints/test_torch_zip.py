@@ -42,7 +42,7 @@ CASES = {
     "getattr": (torch(state(("x", b"cbuiltins\ngetattr\n"))), "builtins.getattr"),
     "an import by name": (torch(state(("x", b"cimportlib\nimport_module\n"))), "importlib"),
     "INST": (torch(b"\x80\x02(ios\nsystem\n."), "opcode b'i'"),
-    "OBJ": (torch(b"\x80\x02(cos\nsystem\no."), "os.system"),
+    "OBJ": (torch(b"\x80\x02(cos\nsystem\no."), "opcode b'o'"),
     "EXT1": (torch(b"\x80\x02\x82\x01."), "opcode"),
     "PERSID": (torch(b"\x80\x02Pos\n."), "opcode b'P'"),
     "calls a storage class": (torch(state(("x", b"ctorch\nFloatStorage\n)R"))), "can't have"),

@@ -165,3 +165,41 @@ def test_a_trainers_attribute_is_no_part_of_the_names(prefix):
     assert set(done_with(state).entries) == set(NET)
     there = done_with(wrapped(prefix), to="mindspore")
     assert "conv.weight" in there.entries
+
+
+STILL = {f"n.{n}": np.arange(1, 5, dtype=np.float32) for n in TORCH}
+STILL["n.num_batches_tracked"] = np.int64(0)
+
+
+def with_class(name):
+    """The same as a pickled or live model has it, which tells its classes."""
+    entries = {n: bn.checkpoints.Entry.of(n, v) for n, v in STILL.items()}
+    facts = {"layers": {"n": {"class": name}}}
+    return bn.checkpoints.Checkpoint(entries, "memory", "torch", facts)
+
+
+def test_a_count_that_stands_is_noted_and_names_instance_norm():
+    done = done_with(STILL, to="mindspore")
+    assert done.report.exit_code == 0
+    (note,) = [n for n in done.report.notes if "InstanceNorm" in n]
+    assert 'kind = "norm"' in note
+    known = done_with(with_class("BatchNorm2d"), to="mindspore")
+    assert not [n for n in known.report.notes if "InstanceNorm" in n]
+
+
+@pytest.mark.parametrize("like", [None, {"n.moving_mean": 0, "n.moving_variance": 0}])
+def test_what_is_said_to_be_no_batch_norm_is_not_carried_as_one(like):
+    like = like and {n: np.ones(4, np.float32) for n in like}
+    said = {"layers": {"n": {"kind": "norm"}}}
+    for state, map_ in ((STILL, said), (with_class("InstanceNorm2d"), None)):
+        done = done_with(state, to="mindspore", like=like, map=map_)
+        assert done.report.exit_code == 1
+        assert "InstanceNorm" in done.report.problems[0]
+
+
+def test_a_template_of_another_class_refuses():
+    done = done_with(with_class("BatchNorm2d"), like=with_class("InstanceNorm2d"))
+    assert done.report.exit_code == 1
+    assert done_with(
+        with_class("InstanceNorm2d"), like=with_class("InstanceNorm2d")
+    ).report.complete

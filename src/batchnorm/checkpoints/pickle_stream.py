@@ -1,25 +1,32 @@
 """Read a pickle as data: a closed interpreter of a fixed list of opcodes.
 
 Nothing is imported, looked up or called. A GLOBAL is a name; REDUCE, NEWOBJ and BUILD hand names
-and plain values to a fixed table that the caller gives, and any name outside it is an error. Facts
-about opcodes: CPython's pickletools. It is not an unpickler and knows nothing about tensors.
+and plain values to a fixed table that the caller gives. An object of any other class is an
+`Instance`: the class's name and the state that BUILD gives it, as data. A call of the standard
+library's outside the table is an error, as no checkpoint needs what it does. Facts about opcodes:
+CPython's pickletools. It is not an unpickler and knows nothing about tensors.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from batchnorm.checkpoints.source import Cursor, quoted
 from batchnorm.errors import CheckpointError
 
-__all__ = ["LARGEST_KEY", "Dictionary", "Global", "Opaque", "Pickle", "Rebuilder"]
+__all__ = ["LARGEST_KEY", "Dictionary", "Global", "Instance", "Opaque", "Pickle", "Rebuilder"]
 
 Rebuilder = Callable[[tuple[Any, ...]], Any]
 MOST_ARGUMENTS = 16
 LARGEST_KEY = 1 << 53  # integers below are their own hash: colliding keys can't be made of them
+
+
+# Modules of which no call is taken outside the table: what they do is no object's state.
+LIBRARY = frozenset({*sys.stdlib_module_names, "__builtin__", "commands", "popen2"}) - {"__main__"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +37,23 @@ class Global:
 
 
 class Opaque:
-    """An object whose content is of no use here, such as `argparse.Namespace`."""
+    """An object whose content is of no use here, such as `argparse.Namespace`; of sets, texts."""
 
-    __slots__ = ("name",)
+    __slots__ = ("name", "texts")
+
+    def __init__(self, name: str, texts: Iterable[str] = ()) -> None:
+        self.name = name
+        self.texts = frozenset(texts)
+
+
+class Instance:
+    """An object of a class that is not known here: its name and what BUILD gave it."""
+
+    __slots__ = ("name", "state")
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.state: Dictionary | None = None
 
 
 class Dictionary(dict[Any, Any]):
@@ -64,7 +82,7 @@ class Pickle:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: list[Any] = []  # every pickler counts up from 0, Python 2's C one from 1
-        self._names: dict[str, Global] = {}  # as many as the table has
+        self._names: dict[str, Global] = {}
 
     def run(self) -> Any:
         """The pickled object."""
@@ -148,7 +166,7 @@ class Pickle:
 
     def _append(self, items: list[Any]) -> None:
         target = self._top()
-        if type(target) is Opaque:
+        if type(target) in (Opaque, Instance):
             return
         if type(target) is not list:
             self._fail(f"appends to a {type(target).__name__}")
@@ -157,7 +175,7 @@ class Pickle:
 
     def _set_items(self, items: list[Any]) -> None:
         target = self._top()
-        if type(target) is Opaque:
+        if type(target) in (Opaque, Instance):
             return
         if type(target) is not Dictionary:
             self._fail(f"sets an item of a {type(target).__name__}")
@@ -169,6 +187,9 @@ class Pickle:
         self._cursor.source.spend(128 * (len(items) // 2), "pickle")
         for key, value in zip(items[::2], items[1::2], strict=True):
             if not (isinstance(key, str | None) or (_is_int(key) and abs(key) < LARGEST_KEY)):
+                odd = isinstance(key, tuple | float | Global | Instance)
+                if odd and isinstance(value, bool | int | float | str | None | Global | Opaque):
+                    continue  # a table of somebody's; arrays under such keys would be lost
                 self._fail(f"a dictionary key of type {type(key).__name__}")
             target[key] = value
         return target
@@ -191,12 +212,8 @@ class Pickle:
 
     def _global(self, module: object, name: object) -> None:
         known = f"{module}.{name}"
-        if known not in self._rebuild:
-            self._fail(
-                f"holds {quoted(known)}, which is not part of a state dictionary; nothing of it "
-                "was run. Where the file is trusted, load it in its own framework and save "
-                "`model.state_dict()`"
-            )
+        if known not in self._names:
+            self._cursor.source.spend(256 + 4 * len(known), "pickle")
         self._push(self._names.setdefault(known, Global(known)))
 
     def _text_global(self) -> None:
@@ -213,6 +230,15 @@ class Pickle:
         arguments, target = self._pop(), self._pop()
         if type(target) is not Global or type(arguments) is not tuple:
             self._fail("calls something that is not a known name")
+        if target.name not in self._rebuild:
+            if target.name.partition(".")[0] in LIBRARY:
+                self._fail(
+                    f"calls {quoted(target.name)}, which is not part of a state dictionary; "
+                    "nothing of it was run. Where the file is trusted, load it in its own "
+                    "framework and save `model.state_dict()`"
+                )
+            self._push(Instance(target.name), 224)
+            return
         if len(arguments) > MOST_ARGUMENTS:
             self._fail(f"{target.name} with {len(arguments)} arguments")
         try:
@@ -227,8 +253,20 @@ class Pickle:
         if type(target) is Dictionary and type(state) is Dictionary:
             self._cursor.source.spend(128 * len(state), "pickle")
             target.attributes.update(state)
+        elif type(target) is Instance:
+            target.state = state if type(state) is Dictionary else target.state
         elif type(target) is not Opaque:
             self._fail(f"sets the state of a {type(target).__name__}")
+
+    def _new_with_names(self) -> None:
+        self._pop()  # arguments by name
+        self._reduce()
+
+    def _add_items(self, items: list[Any]) -> None:
+        target = self._top()
+        if type(target) is Opaque:  # a set
+            self._cursor.source.spend(64 * len(items), "pickle")
+            target.texts |= {item for item in items if isinstance(item, str)}
 
     def _persistent_id(self) -> None:
         self._push(self._persistent(self._pop()), 160)
@@ -282,7 +320,7 @@ _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"s": lambda p: p._set_items([p._pop(), p._pop()][::-1]),
     b"u": lambda p: p._set_items(p._popped_mark()),
     b"\x8f": lambda p: p._push(Opaque("set"), 64),
-    b"\x90": lambda p: p._popped_mark() and p._top(),  # ADDITEMS to a set, which is Opaque
+    b"\x90": lambda p: p._add_items(p._popped_mark()),
     b"\x91": lambda p: p._marked(lambda _: Opaque("frozenset")),
     b"q": lambda p: p._remember(p._number("<B")),
     b"r": lambda p: p._remember(p._number("<I")),
@@ -293,6 +331,7 @@ _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"\x93": Pickle._stack_global,
     b"R": Pickle._reduce,
     b"\x81": Pickle._reduce,  # NEWOBJ: the same arguments for the classes of the table
+    b"\x92": Pickle._new_with_names,
     b"b": Pickle._build,
     b"Q": Pickle._persistent_id,
 }

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from batchnorm.checkpoints.checkpoint import Checkpoint
-from batchnorm.checkpoints.pickle_stream import Pickle
+from batchnorm.checkpoints.pickle_stream import Global, Pickle
 from batchnorm.checkpoints.source import ENTRY_COST, Cursor, Source, quoted
 from batchnorm.checkpoints.storage import FileStorage
 from batchnorm.checkpoints.torch_objects import (
@@ -34,7 +34,9 @@ def read(source: Source) -> Checkpoint:
     sizes: dict[str, StorageRecord] = {}
     table = rebuilders(source)
 
-    def persistent(operand: Any) -> StorageRecord:
+    def persistent(operand: Any) -> StorageRecord | Global:
+        if type(operand) is tuple and operand[:1] == ("module",) and type(operand[1]) is Global:
+            return operand[1]  # a module's class, with its source as text
         record = storage_record(source, operand)
         known = sizes.setdefault(record.key, record)
         if (known.dtype, known.numel) != (record.dtype, record.numel):

@@ -17,6 +17,7 @@ from batchnorm.checkpoints.pickle_stream import (
     LARGEST_KEY,
     Dictionary,
     Global,
+    Instance,
     Opaque,
     Rebuilder,
 )
@@ -46,9 +47,9 @@ STORAGES = {
 }  # fmt: skip
 # Names that carry data of no use here; what they hold is skipped and named in the metadata.
 CARRIERS = (
-    "argparse.Namespace", "builtins.bytearray", "builtins.complex", "builtins.set",
-    "builtins.frozenset", "builtins.slice", "builtins.range", "_codecs.encode",
-    "collections.deque",
+    "argparse.Namespace", "builtins.bytearray", "builtins.complex", "builtins.slice",
+    "builtins.range", "builtins.object", "builtins.getattr", "_codecs.encode", "collections.deque",
+    "functools.partial", "decimal.Decimal", "fractions.Fraction", "uuid.UUID",
     "datetime.date", "datetime.datetime", "datetime.timedelta", "numpy.dtype", "numpy.ndarray",
     "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar",
     "numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct",
@@ -65,6 +66,10 @@ REFUSED = {  # tensors that would be lost in silence if they were skipped
     "torch._utils._rebuild_sparse_tensor": "sparse; save `tensor.to_dense()`",
     "torch._utils._rebuild_nested_tensor": "nested; save `tensor.unbind()`",
     "torch._utils._rebuild_meta_tensor_no_storage": "on the meta device, so it has no values",
+    "torch._utils._rebuild_wrapper_subclass": "a tensor in parts or of a class of its own. Of a "
+    "DTensor, save `tensor.full_tensor()`, of a sharded model "
+    "`get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))` "
+    "(torch.distributed.checkpoint.state_dict); of others, `tensor.dequantize()`",
     "torch._utils._rebuild_device_tensor_from_numpy": "of another device; save `tensor.cpu()`",
 }
 
@@ -102,6 +107,9 @@ def rebuilders(source: Source) -> dict[str, Rebuilder]:
             table[f"{module}.{name}"] = _not_called
     for name in ("collections.OrderedDict", "collections.Counter", "builtins.dict"):
         table[name] = lambda arguments: _dictionary(source, arguments)
+    for name in ("builtins.set", "builtins.frozenset"):
+        table[name] = _set(name)
+    table["copyreg._reconstructor"] = _reconstructed
     table["collections.defaultdict"] = lambda arguments: Dictionary()
     for name in ("builtins.list", "builtins.int", "builtins.float", "builtins.str", "torch.Tensor"):
         table[name] = _not_called  # the default of a defaultdict, a tensor's class
@@ -155,6 +163,23 @@ def storage_record(source: Source, operand: Any) -> StorageRecord:
 
 def _opaque(name: str) -> Rebuilder:
     return lambda arguments: Opaque(name)
+
+
+def _set(name: str) -> Rebuilder:
+    """A set, of which the texts are kept: a module's names of what it doesn't save."""
+
+    def made(arguments: tuple[Any, ...]) -> Opaque:
+        items = arguments[0] if arguments else []
+        return Opaque(name, (item for item in items if isinstance(item, str)))
+
+    return made
+
+
+def _reconstructed(arguments: tuple[Any, ...]) -> Instance:
+    """An object of a class, as pickles of protocols 0 and 1 make one."""
+    if type(arguments[0]) is not Global:
+        raise TypeError
+    return Instance(arguments[0].name)
 
 
 def _not_called(arguments: tuple[Any, ...]) -> Any:

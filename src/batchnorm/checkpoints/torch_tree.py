@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 from batchnorm.checkpoints.checkpoint import Checkpoint, Entry, Extra, collected
 from batchnorm.checkpoints.own import merged
-from batchnorm.checkpoints.pickle_stream import Dictionary, Global, Opaque
+from batchnorm.checkpoints.pickle_stream import Dictionary, Global, Instance, Opaque
 from batchnorm.checkpoints.source import (
     ENTRY_COST,
     LONGEST_NAME,
@@ -26,6 +26,8 @@ from batchnorm.checkpoints.torch_objects import StorageRecord, TensorRecord
 __all__ = ["Tree", "assembled"]
 
 DEEPEST = 32  # nested containers; a state dictionary has one or two levels
+MODULE = ("_parameters", "_buffers", "_modules")  # what torch's Module keeps, in saving order
+SETTINGS = 64  # plain values kept of a module
 
 
 class Tree:
@@ -49,11 +51,12 @@ class Tree:
         self._storages: dict[str, Storage] = {}
         self.entries: list[Entry] = []
         self.extras: dict[str, Extra] = {}
-        self.layers: dict[str, dict[str, Extra]] = {}
+        self.layers: dict[str, dict[str, Any]] = {}
         self.skipped: dict[str, str] = {}
         self.groups: list[str] = []
-        if type(root) is Opaque or not isinstance(root, Dictionary | list | tuple | TensorRecord):
-            name = root.name if type(root) is Opaque else type(root).__name__
+        self.modules: dict[str, str] = {}
+        if not (isinstance(root, Dictionary | list | tuple | TensorRecord) or is_module(root)):
+            name = root.name if isinstance(root, Opaque | Instance) else type(root).__name__
             source.fail("pickle", f"holds a {name}, not a state dictionary")
         self._walk("tensor" if type(root) is TensorRecord else "", root, 0)
 
@@ -73,12 +76,43 @@ class Tree:
                 self.groups.append(path)
             for name, child in _children(path, value):
                 self._walk(name, child, depth + 1)
-        elif type(value) is Opaque or type(value) is Global:
+        elif is_module(value):
+            self.modules[path] = value.name
+            self._module(path, "", value, depth)
+        elif isinstance(value, Opaque | Instance | Global):
             self.skipped[path] = value.name
         elif isinstance(value, bool | int | float | str | None):
             self.extras[path] = value
         else:
             self.skipped[path] = type(value).__name__
+
+    def _module(self, front: str, path: str, module: Instance, depth: int) -> None:
+        """What `state_dict()` of a module would hold, under attribute paths, in its order."""
+        self._source.spend(256, "pickle")
+        if depth == DEEPEST or len(front) + len(path) > LONGEST_NAME:
+            self._source.fail("pickle", f"modules nested more than {DEEPEST} deep")
+        state = module.state or Dictionary()
+        parts = [state.get(name) for name in MODULE]
+        passing = state.get("_non_persistent_buffers_set")
+        passing = passing.texts if type(passing) is Opaque else frozenset()
+        slash = f"{front}/" if front else ""
+        dot = f"{path}." if path else ""
+        held = False
+        for part in parts[:2]:
+            for name, value in part.items() if type(part) is Dictionary else ():
+                if type(value) is TensorRecord and name not in passing:
+                    self._add(f"{slash}{dot}{name}", value)
+                    held = True
+        if held:
+            if front not in self.groups:
+                self.groups.append(front)
+            self.layers[slash + path] = {
+                "class": module.name.rpartition(".")[2],
+                "config": dict(_plain_settings(state)),
+            }
+        for name, value in parts[2].items() if type(parts[2]) is Dictionary else ():
+            if is_module(value):
+                self._module(front, f"{dot}{name}", value, depth + 1)
 
     def _versions(self, path: str, value: Dictionary) -> None:
         versions = value.attributes.get("_metadata")
@@ -115,6 +149,24 @@ class Tree:
         self.entries.append(Entry(checked_name(self._source, path), layout))
 
 
+def is_module(value: object) -> TypeGuard[Instance]:
+    """Whether an object is a module: its attributes have the three tables that modules have."""
+    state = value.state if type(value) is Instance else None
+    return state is not None and all(type(state.get(n)) is Dictionary for n in MODULE)
+
+
+def _plain_settings(state: Dictionary) -> Iterator[tuple[str, Any]]:
+    """A module's own numbers, flags and texts, such as eps, momentum and stride."""
+    for name, value in list(state.items())[:SETTINGS]:
+        if type(name) is not str or name[:1] == "_" or name == "training" or len(name) > 64:
+            continue
+        items = value if isinstance(value, list | tuple) else [value]
+        if len(items) <= 8 and all(
+            v is None or _is_small(v) or (isinstance(v, str) and len(v) < 64) for v in items
+        ):
+            yield name, list(value) if isinstance(value, tuple) else value
+
+
 def _is_small(value: Any) -> bool:
     return isinstance(value, float) or (isinstance(value, int) and abs(value) < 1 << 63)
 
@@ -137,8 +189,9 @@ def assembled(
     metadata = dict(own)
     if tree.layers:
         metadata["layers"] = merged(own.get("layers", {}), tree.layers)
-    if tree.skipped:
-        metadata["torch"] = {"skipped": tree.skipped}
+    facts = {"skipped": tree.skipped, "modules": tree.modules}
+    if any(facts.values()):
+        metadata["torch"] = {name: part for name, part in facts.items() if part}
     return Checkpoint(
         entries=collected(source, tree.entries),
         format=name,

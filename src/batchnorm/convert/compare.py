@@ -63,8 +63,8 @@ def compare(
         [('n', 'running_var', 0.5)]
     """
     with opened(a) as first, opened(b) as second:
-        left = source_of(first, frameworks[0])
-        right = source_of(second, frameworks[1])
+        left = source_of(first, frameworks[0], parameters=second)
+        right = source_of(second, frameworks[1], parameters=first)
         pairs = read_map(map)
         result = Comparison(left.name, right.name, (left.framework, right.framework))
         found = match(

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from batchnorm.checkpoints import Checkpoint, Entry
+from batchnorm.frameworks import find
 from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.frameworks.mindspore import layers as mindspore
 from batchnorm.frameworks.torch import layers as torch
@@ -58,13 +59,6 @@ KERNELS: Mapping[str, str] = {
     "pointwise_kernel": "pointwise",
     "embedding_table": "embedding",
     "embeddings": "embedding",
-}
-FORMS: Mapping[str, str] = {
-    "Dense": "dense",
-    "Embedding": "embedding",
-    **{f"Conv{n}D": "conv" for n in (1, 2, 3)},
-    **{f"Conv{n}DTranspose": "conv_transpose" for n in (1, 2, 3)},
-    **{f"DepthwiseConv{n}D": "depthwise" for n in (1, 2)},
 }
 LONE = {
     "running_mean": "a running mean without its variance: part of a batch norm, as in one file "
@@ -123,6 +117,11 @@ class Group:
     def class_name(self) -> str:
         """The layer's class where the file says it (Keras), else an empty text."""
         return str(self.facts.get("class_name", ""))
+
+    @property
+    def own_class(self) -> str:
+        """The layer's class in its own framework: of a Keras file, a live or a pickled model."""
+        return str(self.facts.get("class", self.class_name))
 
     @property
     def label(self) -> str:
@@ -257,8 +256,9 @@ def _kernel(
 
 def _form(framework: str, leaf: str, members: Mapping[str, Entry], class_name: str) -> str:
     """What a kernel is, as far as its name, its layer's class or its bias tells."""
-    if KERNELS[leaf] or class_name in FORMS:
-        return KERNELS[leaf] or FORMS[class_name]
+    forms: Mapping[str, str] = find(framework).room("saved").FORMS
+    if KERNELS[leaf] or class_name in forms:
+        return KERNELS[leaf] or forms[class_name]
     if framework in CHANNELS_LAST or "bias" not in members:
         return ""
     shape, outputs = members["weight"].shape, members["bias"].shape[0]

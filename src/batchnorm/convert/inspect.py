@@ -10,7 +10,7 @@ import numpy as np
 
 from batchnorm.checkpoints import Entry
 from batchnorm.convert.groups import Group, incomplete, still_counters
-from batchnorm.convert.notes import left_alone, passed_over
+from batchnorm.convert.notes import left_alone, passed_over, still_note
 from batchnorm.convert.settings import known_settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.printable import shown
@@ -181,14 +181,7 @@ def _notes(source: Source) -> list[str]:
     """What is to be known and is no trouble."""
     notes = [source.aside.words()] if source.aside.words() else []
     still = still_counters(source.groups)
-    if still:
-        some = ", ".join(group.label for group in still[:3])
-        more = f" and {len(still) - 3} more" if len(still) > 3 else ""
-        notes.append(
-            f"statistics moved, although 0 batches were counted: {some}{more}; that is usual in "
-            "averages and in files converted from where nothing counts, and else the only sign of "
-            "an InstanceNorm with tracked statistics, whose file looks the same"
-        )
+    notes += [still_note(still)] if still else []
     return notes
 
 

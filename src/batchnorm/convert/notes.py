@@ -7,16 +7,17 @@ The denominator of the running variance is what the real frameworks answered to 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from batchnorm.convert.groups import Group, still_counters
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.questions import recorded
 
-__all__ = ["denominator", "general_notes", "left_alone", "passed_over"]
+__all__ = ["denominator", "general_notes", "left_alone", "passed_over", "still_note"]
 
 QUESTION = "running-variance-denominator"
 FORMULAS = {"unbiased": "n - 1", "biased": "n"}
@@ -41,6 +42,18 @@ def passed_over(objects: Mapping[str, str]) -> str:
     some = ", ".join(f"{path or 'the file'} ({kind})" for path, kind in list(objects.items())[:3])
     more = f" and {len(objects) - 3} more" if len(objects) > 3 else ""
     return f"passed over what is neither tensor nor plain value: {some}{more}"
+
+
+def still_note(layers: Sequence[Group]) -> str:
+    """One line on batch norms that moved and counted nothing."""
+    some = ", ".join(group.label for group in layers[:3])
+    more = f" and {len(layers) - 3} more" if len(layers) > 3 else ""
+    return (
+        f"statistics moved, although 0 batches were counted: {some}{more}; that is usual in "
+        "averages and in files converted from where nothing counts, and else the only sign of "
+        "an InstanceNorm with tracked statistics, whose file looks the same (then say "
+        'kind = "norm" in the map)'
+    )
 
 
 def left_alone(owner: str, count: int) -> str:
@@ -79,6 +92,9 @@ def general_notes(
         )
     if not layers and not report.of("folded"):
         notes.append("found no batch-norm layer with running statistics")
+    still = [g for g in still_counters(source.groups) if not g.own_class]
+    if still and framework != source.framework and not source.ours:
+        notes.append(still_note(still))
     if not layers or framework == source.framework:
         return notes
     own, new = denominator(source.framework), denominator(framework)

@@ -33,6 +33,7 @@ from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.convert.tied import twin
 from batchnorm.convert.wrappers import Wrapping
+from batchnorm.frameworks import find
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["Plan", "plan"]
@@ -129,6 +130,7 @@ def plan(
     report.problems += _named_twice(entries)
     report.problems += [source.shard] if source.shard else []
     report.problems += incomplete(source.groups)
+    report.problems += _no_batch_norms(source, framework, template, map, pairs)
     report.notes += general_notes(source, framework, template, report, record)
     extras = dict(source.extras)
     entries += _scalars(framework, source, back, extras, record)
@@ -199,6 +201,37 @@ def _named_twice(entries: list[Entry]) -> list[str]:
         for name, count in counts.items()
         if count > 1
     ]
+
+
+def _no_batch_norms(
+    source: Source,
+    framework: str,
+    template: Source | None,
+    map: Map,
+    pairs: list[tuple[Group, Group | None]],
+) -> list[str]:
+    """Problems: layers with a batch norm's arrays of which something says that they are none."""
+    countless = find(source.framework).room("saved").COUNTLESS
+    there = find(framework).room("saved").COUNTLESS
+    found = []
+    for group, other in pairs:
+        if group.kind != "batch_norm" or map.of(group.path).to == "":
+            continue
+        kind = map.of(group.path).kind
+        mine = kind == "norm" or group.own_class in countless
+        theirs = other is not None and other.own_class in there
+        settled = template is not None and (other is None or not other.own_class)
+        if framework == source.framework and (settled or template is None) and kind != "norm":
+            continue
+        if mine != theirs and (mine or group.own_class):
+            is_it = "the map says" if kind == "norm" else "its class says"
+            what = "no batch norm" if mine else "a batch norm, and the template's layer is none"
+            found.append(
+                f"{group.label}: {is_it} that it is {what}: InstanceNorm with tracked statistics "
+                "has the same arrays and computes something else; leave it out "
+                f'("{group.path}" = "" in the map), or give the layer that it is'
+            )
+    return found
 
 
 def _in_order(entries: list[Entry], template: Source) -> list[Entry]:

@@ -307,7 +307,7 @@ def _unwrapped(
     layers = dict(part.metadata.get("layers", {}))
     if not room.WRAPPERS and not outer:
         return entries, layers, Wrapping()
-    if part.metadata.get("torch", {}).get("module"):
+    if part.metadata.get("torch", {}).get("modules"):
         outer = ()  # an object's own attributes
     lone = [n for n, e in entries.items() if "." not in n and all(s == 1 for s in e.shape)]
     found = wrapping([n for n in entries if n not in lone], room.WRAPPERS, outer)

@@ -6,7 +6,7 @@ their own, so nothing wraps them, and a `.keras` file keeps other objects in gro
 
 from __future__ import annotations
 
-__all__ = ["COUNTERS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
 
 WRAPPERS: tuple[str, ...] = ()
 OUTER: tuple[str, ...] = ()
@@ -14,3 +14,12 @@ COUNTERS: tuple[str, ...] = ()
 OBSERVERS: tuple[str, ...] = ()
 OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
 SLOTS: tuple[str, ...] = ()
+# What a class says of its kernel.
+FORMS = {
+    "Dense": "dense",
+    "Embedding": "embedding",
+    **{f"Conv{n}D": "conv" for n in (1, 2, 3)},
+    **{f"Conv{n}DTranspose": "conv_transpose" for n in (1, 2, 3)},
+    **{f"DepthwiseConv{n}D": "depthwise" for n in (1, 2)},
+}
+COUNTLESS: tuple[str, ...] = ()

@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from batchnorm.frameworks.keras.saved import COUNTERS, OBSERVERS, OPTIMIZER, OUTER, SLOTS, WRAPPERS
+from batchnorm.frameworks.keras.saved import (
+    COUNTERS,
+    COUNTLESS,
+    FORMS,
+    OBSERVERS,
+    OPTIMIZER,
+    OUTER,
+    SLOTS,
+    WRAPPERS,
+)
 
-__all__ = ["COUNTERS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]

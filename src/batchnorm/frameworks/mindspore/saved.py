@@ -6,7 +6,7 @@ Facts: MindSpore 2.10 (`nn/optim`, `mint/optim`, `nn/wrap`) and files that it wr
 
 from __future__ import annotations
 
-__all__ = ["COUNTERS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
 
 WRAPPERS: tuple[str, ...] = ()
 OUTER = ("model", "network", "_backbone", "_network")
@@ -23,3 +23,12 @@ SLOTS = (
     "exp_inf", "lamb_m", "lamb_v", "linear", "max_exp_avg_sq", "mean_grad", "mean_square", "moment",
     "moment1", "moment2", "momentum_buf", "moments", "prev", "stat", "step_size", "vhat",
 )  # fmt: skip
+# What a class says of its kernel; where a live model tells the class.
+FORMS = {
+    "Dense": "dense",
+    "Embedding": "embedding",
+    "Conv1d": "conv_1d",
+    **{f"Conv{n}d": "conv" for n in (2, 3)},
+    **{f"Conv{n}dTranspose": "conv_transpose" for n in (1, 2, 3)},
+}
+COUNTLESS: tuple[str, ...] = ()

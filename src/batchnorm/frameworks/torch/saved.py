@@ -6,7 +6,7 @@ and files that it wrote; `steps` is mmengine's, `num_updates` and `decay` those 
 
 from __future__ import annotations
 
-__all__ = ["COUNTERS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
 
 # Modules that hold one other and add a word to every name; they can stand anywhere.
 WRAPPERS = ("module", "_orig_mod")
@@ -18,3 +18,12 @@ COUNTERS = ("n_averaged", "steps", "step", "num_updates", "decay", "global_step"
 OBSERVERS = (r"(\w+_)?fake_quant", r"(\w+_)?activation_post_process(_\d+)?")
 OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
 SLOTS: tuple[str, ...] = ()
+# What a class says of its kernel; where a file or a live model tells the class.
+FORMS = {
+    "Linear": "dense",
+    "Embedding": "embedding",
+    **{f"Conv{n}d": "conv" for n in (1, 2, 3)},
+    **{f"ConvTranspose{n}d": "conv_transpose" for n in (1, 2, 3)},
+}
+# Classes with a batch norm's arrays that are none: their counter stays 0.
+COUNTLESS = tuple(f"{lazy}InstanceNorm{n}d" for lazy in ("", "Lazy") for n in (1, 2, 3))
