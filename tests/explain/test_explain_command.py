@@ -100,3 +100,32 @@ def test_usage_errors_exit_with_2(capsys, arguments, text):
     code, shown = run_main(capsys, *arguments)
     assert code == 2
     assert text in shown.err
+
+
+def test_json_is_said_as_elsewhere(capsys):
+    code, shown = run_main(capsys, "torch", "keras", "--json")
+    assert code == 0
+    assert json.loads(shown.out)["a"]["name"] == "torch"
+    code, shown = run_main(capsys, "torch", "keras", "--json", "--format", "md")
+    assert code == 2
+
+
+def test_one_topic_and_what_is_silent(capsys):
+    code, shown = run_main(capsys, "torch", "keras", "--about", "epsilon")
+    assert code == 0
+    assert "epsilon=1e-05" in shown.out
+    code, silent = run_main(capsys, "torch", "keras", "--silent")
+    assert code == 0
+    assert len(silent.out.splitlines()) < 30
+    code, shown = run_main(capsys, "torch", "keras", "--silent", "--full")
+    assert code == 2
+    assert "give one" in shown.err
+
+
+def test_the_language_is_the_locales(capsys, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    _, shown = run_main(capsys, "torch", "keras", "--format", "json")
+    assert json.loads(shown.out)["lang"] == "zh"
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    _, shown = run_main(capsys, "torch", "keras", "--format", "json")
+    assert json.loads(shown.out)["lang"] == "en"

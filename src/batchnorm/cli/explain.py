@@ -10,8 +10,10 @@ import click
 
 from batchnorm.cli.output import console, echo, echo_json, echo_utf8, replace_text
 from batchnorm.errors import InvalidValue
-from batchnorm.explain import FORMATS, page
+from batchnorm.explain import FORMATS, brief, page
+from batchnorm.explain.renderers.screen import print_screen
 from batchnorm.explain.renderers.text import print_page
+from batchnorm.explain.sections.rules import TOPICS
 from batchnorm.explain.words import LANGUAGES
 
 __all__ = ["command"]
@@ -34,7 +36,11 @@ SUFFIXES = {
     type=click.Choice(list(FORMATS)),
     help="Default: by the suffix of FILE; else text on a terminal, md into a pipe.",
 )
-@click.option("--lang", type=click.Choice(LANGUAGES), default="en", show_default=True)
+@click.option("--full", is_flag=True, help="The whole page, through a pager on a terminal.")
+@click.option("--about", type=click.Choice(TOPICS), help="What the page says about one topic.")
+@click.option("--silent", is_flag=True, help="Only what goes wrong without an error.")
+@click.option("--json", "as_json", is_flag=True, help="As --format json.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Default: the locale's, else en.")
 @click.option(
     "-o",
     "--output",
@@ -44,13 +50,27 @@ SUFFIXES = {
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 def command(
-    a: str, b: str, format: str | None, lang: str, output: Path | None, force: bool
+    a: str,
+    b: str,
+    format: str | None,
+    full: bool,
+    about: str | None,
+    silent: bool,
+    as_json: bool,
+    lang: str | None,
+    output: Path | None,
+    force: bool,
 ) -> None:
-    """Explain how the batch normalizations of A and B differ.
+    """Explain what to do when a batch norm of A becomes one of B.
 
     A and B are torch, mindspore, tf_keras or keras, with a version where it matters:
-    mindspore@2.0, tf_keras@2.6.
+    mindspore@2.0, tf_keras@2.6. On a terminal that is one screen: the rules, worst first. The page
+    with all that was measured is there with --full, and goes into files and pipes.
     """
+    if sum((full, about is not None, silent)) > 1:
+        raise click.UsageError("--full, --about and --silent choose what is shown: give one")
+    if as_json and format not in (None, "json"):
+        raise click.UsageError(f"--json is --format json, but got --format {format} too")
     if output == Path("-"):
         output = None
     if output is not None and output.is_dir():
@@ -58,14 +78,24 @@ def command(
             f"{output} is a folder; expected the name of a file, such as {output}/a.md"
         )
     if format is None:
-        format = _format(output)
+        format = "json" if as_json else _format(output)
     if output is not None and os.path.lexists(output) and not force:  # a dangling link is there too
         raise InvalidValue(f"{output} exists; pass --force to replace it")
-    found = page(a, b, lang)
+    lang = lang or _locale()
+    on_terminal = output is None and format == "text" and sys.stdout.isatty()
+    if silent or (on_terminal and not full and about is None):
+        found = brief(a, b, lang, silent=silent)
+    else:
+        found = page(a, b, lang, about)
     if output is not None:
         replace_text(output, FORMATS[format](found))
-    elif format == "text" and sys.stdout.isatty():
+    elif on_terminal and full:
+        with (screen := console()).pager(styles=True):
+            print_page(found, screen)
+    elif on_terminal and about is not None:
         print_page(found, console())
+    elif on_terminal:
+        print_screen(found, console())
     else:
         text = FORMATS[format](found)
         if format == "json":
@@ -74,6 +104,12 @@ def command(
             echo_utf8(text)
         else:
             echo(text, newline=False)
+
+
+def _locale() -> str:
+    """The language that the environment asks for, of those there are."""
+    asked = next((v for v in map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG")) if v), "")
+    return next((known for known in LANGUAGES if asked.startswith(known)), LANGUAGES[0])
 
 
 def _format(output: Path | None) -> str:

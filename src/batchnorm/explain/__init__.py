@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from batchnorm.errors import InvalidValue
+from batchnorm.explain.brief import about as cut
+from batchnorm.explain.brief import brief as first_screen
 from batchnorm.explain.compose import compose
 from batchnorm.explain.page import Page
 from batchnorm.explain.renderers import html, json, markdown, text
-from batchnorm.explain.sides import resolve
+from batchnorm.explain.sides import Side, resolve
 from batchnorm.explain.words import language
 
-__all__ = ["FORMATS", "explain", "page"]
+__all__ = ["FORMATS", "brief", "explain", "page"]
 
 FORMATS: Mapping[str, Callable[[Page], str]] = {
     "md": markdown.render,
@@ -45,11 +47,21 @@ def explain(a: str, b: str, format: str = "md", lang: str = "en") -> str:
     return FORMATS[format](page(a, b, lang))
 
 
-def page(a: str, b: str, lang: str = "en") -> Page:
-    """The same page as data."""
+def page(a: str, b: str, lang: str = "en", about: str | None = None) -> Page:
+    """The same page as data; `about` cuts it to one topic, such as "momentum"."""
+    found = compose(*_sides(a, b), language(lang))
+    return found if about is None else cut(found, about)
+
+
+def brief(a: str, b: str, lang: str = "en", *, silent: bool = False) -> Page:
+    """The first screen: the rules alone, worst first; `silent`: those that raise no error."""
+    return first_screen(*_sides(a, b), language(lang), silent=silent)
+
+
+def _sides(a: str, b: str) -> tuple[Side, Side]:
     sides = resolve(a), resolve(b)
     if sides[0] == sides[1]:
         raise InvalidValue(
             f"{a!r} and {b!r} are the same; expected two dialects or two versions of one"
         )
-    return compose(*sides, language(lang))
+    return sides

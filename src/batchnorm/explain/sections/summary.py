@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from batchnorm.declaration import Parameter
 from batchnorm.explain.page import Column, Row, Section, Table
+from batchnorm.explain.sections import rules
 from batchnorm.explain.sections.answers import ABSENT, flat, show, witnesses
 from batchnorm.explain.sections.modes import cases, starts_in_training
 from batchnorm.explain.sides import Side
@@ -29,9 +30,10 @@ ONLY_INFERENCE = Text("inference mode only", "仅推理模式")
 
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
-    """The table of two sides."""
+    """What to do, and the facts side by side."""
     columns = (Column("fact", ""), Column("a", label(a, b)), Column("b", label(b, a)))
-    return Section("summary", say(TITLE, lang), (Table(columns, rows((a, b), lang)),))
+    blocks = (rules.table(a, b, lang), Table(columns, rows((a, b), lang)))
+    return Section("summary", say(TITLE, lang), blocks)
 
 
 def rows(sides: tuple[Side, ...], lang: Lang) -> tuple[Row, ...]:

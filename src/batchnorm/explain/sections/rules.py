@@ -1,0 +1,351 @@
+"""What to do when a layer goes from one side to the other, ranked by the harm of not doing it.
+
+Every rule is made from the declarations, and its harm is computed: our layers of the other side run
+a few training steps as the rule says, and as they would if nobody had followed it, and the outputs
+in inference are compared. Not here: how the rules are printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from batchnorm.declaration import Parameter
+from batchnorm.explain.page import Column, Row, Table
+from batchnorm.explain.sections import modes
+from batchnorm.explain.sections.effects import by_aspect
+from batchnorm.explain.sections.states import entries
+from batchnorm.explain.sides import Side
+from batchnorm.explain.words import Lang, label, say
+from batchnorm.questions.question import Text
+from batchnorm.translate import Translation, translate
+from batchnorm.vocabulary import Array, Mode
+
+__all__ = ["RULES", "TOPICS", "Rule", "Rules", "table"]
+
+STEPS = 100
+SCALES = (0.05, 0.5, 2.0)  # standard deviations of the channels
+TOPICS = ("momentum", "epsilon", "mode", "axis", "variance", "freezing", "state", "options")
+NO_OPTIONS = {"num_features", "axis", "name", "device", "housekeeping", "input_shape", "dtype"}
+NAMES: Mapping[str, Text] = {
+    "momentum": Text("momentum", "momentum"),
+    "epsilon": Text("epsilon", "epsilon"),
+    "mode": Text("mode", "模式"),
+    "axis": Text("axis", "通道轴"),
+    "variance": Text("running variance", "滑动方差"),
+    "freezing": Text("freezing", "冻结"),
+    "state": Text("state", "状态"),
+    "options": Text("no counterpart", "无对应"),
+}
+RULES = Text("What to do", "该做什么")
+TOPIC, RULE, HARM = (
+    Text("topic", "主题"),
+    Text("rule", "规则"),
+    Text("outputs, if ignored", "若忽略,输出"),
+)
+
+INVERTED = Text(
+    "write 1 - m: {a}'s {value} is {b}'s `{name}={right}`",
+    "写 1 - m:{a} 的 {value} 在 {b} 中是 `{name}={right}`",
+)
+THE_DEFAULT = Text(" (its default)", "(即其默认值)")
+NOT_DEFAULT = Text(" (its default is {default})", "(其默认值是 {default})")
+SAME_MEANING = Text(
+    "means the same; the defaults differ: for {a}'s {value} write `{name}={right}`",
+    "含义相同,但默认值不同:{a} 的 {value} 写作 `{name}={right}`",
+)
+NAMED = Text(
+    "is `{name}` there, default {default}: for {a}'s {value} write `{name}={right}`",
+    "在 {b} 中叫 `{name}`,默认 {default}:{a} 的 {value} 写作 `{name}={right}`",
+)
+BY_CALL = Text(
+    "say it at each call: `layer(x, training=True)` in a training step of your own",
+    "每次调用时指定:自己写的训练步中用 `layer(x, training=True)`",
+)
+BY_METHOD = Text(
+    "a new {b} layer is in {mode}: call `{method}(True)` to train, `{method}(False)` to infer",
+    "新建的 {b} 层处于{mode}:训练前调用 `{method}(True)`,推理前调用 `{method}(False)`",
+)
+AXIS = Text(
+    "channels are on axis {own} of {a}'s default layer and {other} of {b}'s: write `{written}`",
+    "{a} 默认的通道轴是 {own},{b} 是 {other}:写 `{written}`",
+)
+MOVE = Text(
+    "channels are on axis {own} of {a}'s default layer and {other} of {b}'s: move them around "
+    "the layer",
+    "{a} 默认的通道轴是 {own},{b} 是 {other}:在层的前后移动通道轴",
+)
+VARIANCE = Text(
+    "{a} averages the variance over {ours}, {b} over {theirs}: nothing to write; training goes on "
+    "slightly differently",
+    "{a} 的滑动方差除以 {ours},{b} 除以 {theirs}:无需改写;继续训练时略有不同",
+)
+FREEZE = Text(
+    "running statistics stay still in training: {a} by {ours}; {b} by {theirs}",
+    "训练时冻结统计量:{a} 用 {ours};{b} 用 {theirs}",
+)
+INFERENCE_AGAIN = Text(
+    "{method} on the layer alone, after the net's", "在网络之后单独对该层 {method}"
+)
+OPTIONS = Text("{side} only: {names}", "仅 {side} 有:{names}")
+OFF = Text("ignored: {share} off", "忽略则偏差 {share}")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to do about one topic.
+
+    Attributes:
+        topic: one of TOPICS.
+        text: a sentence with the number to write.
+        harm: how far off the outputs are if it is ignored, relative to their root mean square; None
+            where nothing can be computed.
+        silent: whether ignoring it raises no error.
+    """
+
+    topic: str
+    text: str
+    harm: float | None
+    silent: bool = True
+
+    def name(self, lang: Lang) -> str:
+        """The topic's name."""
+        return say(NAMES[self.topic], lang)
+
+    def off(self, lang: Lang) -> str:
+        """The harm in words; empty where none was computed."""
+        if self.harm is None:
+            return ""
+        share = f"{self.harm:.0%}" if self.harm >= 0.005 else f"{self.harm:.0e}"
+        return say(OFF, lang, share=share)
+
+
+class Rules:
+    """The rules for a layer of `a` that becomes one of `b`, in one language."""
+
+    def __init__(self, a: Side, b: Side, lang: Lang) -> None:
+        self.a, self.b, self.lang = a, b, lang
+        self.words = {"a": label(a, b), "b": label(b, a)}
+
+    @cached_property
+    def ranked(self) -> list[Rule]:
+        """All of them, the most harmful first; those without a number last."""
+        found = list(self._found())
+        return sorted(found, key=lambda rule: (rule.harm is None, -(rule.harm or 0)))
+
+    @cached_property
+    def translation(self) -> Translation:
+        """The default layer of `a` in `b`'s words."""
+        return translate(self.a.layer(), to=self.b.name, rank=4)
+
+    def _found(self) -> Iterator[Rule]:
+        for one in (self._momentum, self._epsilon, self._mode, self._axis, self._variance):
+            rule = one()
+            if rule is not None:
+                yield rule
+        yield self._freezing()
+        yield Rule("state", self._state(), None, silent=False)
+        options = self._options()
+        if options:
+            yield Rule("options", options, None, silent=False)
+
+    def _right_value(self, parameter: Parameter) -> tuple[Any, str]:
+        """What `b` must be given for `a`'s default, as a value and as text."""
+        written = self.translation.plan.target.arguments.get(parameter.name)
+        if written is None:
+            return parameter.default, repr(parameter.default)
+        return written.value, written.text
+
+    def _say(self, text: Text, **values: object) -> str:
+        return say(text, self.lang, **self.words, **values)
+
+    def _momentum(self) -> Rule | None:
+        ours = self.a.named("weight_of_batch", "weight_of_running")
+        theirs = self.b.named("weight_of_batch", "weight_of_running")
+        assert ours is not None
+        assert theirs is not None
+        right, written = self._right_value(theirs)
+        values = {"value": ours.default, "name": theirs.name, "right": written}
+        if ours.meaning != theirs.meaning:
+            default = THE_DEFAULT if theirs.default == right else NOT_DEFAULT
+            text = self._say(INVERTED, **values) + self._say(default, default=theirs.default)
+            wrong = ours.default
+        elif ours.default != theirs.default:
+            text, wrong = self._say(SAME_MEANING, **values), theirs.default
+        else:
+            return None
+        return Rule("momentum", text, self._harm({theirs.name: wrong}))
+
+    def _epsilon(self) -> Rule | None:
+        ours, theirs = self.a.named("epsilon"), self.b.named("epsilon")
+        assert ours is not None
+        assert theirs is not None
+        if ours.default == theirs.default:
+            return None
+        values = {"name": theirs.name, "right": self._right_value(theirs)[1], "value": ours.default}
+        text = self._say(NAMED, **values, default=theirs.default)
+        return Rule("epsilon", text, self._harm({theirs.name: theirs.default}))
+
+    def _mode(self) -> Rule | None:
+        starts = [modes.starts_in_training(side) for side in (self.a, self.b)]
+        if self.a.mode_method == self.b.mode_method and starts[0] == starts[1]:
+            return None
+        if self.b.mode_method:
+            mode = say(modes.TRAINING if starts[1] else modes.INFERENCE, self.lang)
+            text = self._say(BY_METHOD, mode=mode, method=self.b.mode_method)
+        else:
+            text = self._say(BY_CALL)
+        return Rule("mode", text, self._harm({}, told=False))
+
+    def _axis(self) -> Rule | None:
+        own, other = (_axis_of(side.layer()) for side in (self.a, self.b))
+        if own == other:
+            return None
+        parameter = self.b.named("channel_axis")
+        if parameter is None:
+            text = self._say(MOVE, own=own, other=other)
+            return Rule("axis", text, None, silent=False)
+        written = f"{parameter.name}={self._right_value(parameter)[1]}"
+        text = self._say(AXIS, own=own, other=other, written=written)
+        return Rule("axis", text, self._harm({parameter.name: parameter.default}))
+
+    def _variance(self) -> Rule | None:
+        ours, theirs = (_correction(side) for side in (self.a, self.b))
+        if ours == theirs:
+            return None
+        names = {0: "n", 1: "n - 1"}
+        text = self._say(VARIANCE, ours=names[ours], theirs=names[theirs])
+        right = _outcome(self.a, self.a.layer(), True)
+        return Rule("variance", text, _apart(self._right, right))
+
+    def _freezing(self) -> Rule:
+        text = self._say(FREEZE, ours=self._still(self.a), theirs=self._still(self.b))
+        return Rule("freezing", text, None)
+
+    def _still(self, side: Side) -> str:
+        found = [
+            ", ".join(
+                f"`{name}={value}`" for name, value in arguments.items() if name != "training"
+            )
+            for arguments, mode in modes.cases(side)
+            if arguments["training"] and mode is Mode.RUNNING
+        ]
+        if found:
+            return "; ".join(found)
+        method = f"`{side.mode_method}(False)`" if side.mode_method else "`training=False`"
+        return say(INFERENCE_AGAIN, self.lang, method=method)
+
+    def _state(self) -> str:
+        ours, theirs = entries(self.a), entries(self.b)
+        pairs = [
+            f"`{name}` → `{theirs[role][1]}`" if role in theirs else f"`{name}` → -"
+            for role, (_, name, entry) in ours.items()
+            if "renorm" not in entry.needs
+        ]
+        return ", ".join(pairs)
+
+    def _options(self) -> str:
+        own, other = by_aspect(self.a), by_aspect(self.b)
+        lines = []
+        for side, there, mine, others in (
+            (self.a, self.b, own, other),
+            (self.b, self.a, other, own),
+        ):
+            unmatched = [
+                f"`{parameter.name}`"
+                for aspect, parameters in mine.items()
+                if aspect not in others and aspect not in NO_OPTIONS
+                for parameter in parameters
+            ]
+            shown = ", ".join(unmatched[:6]) + (", …" if len(unmatched) > 6 else "")
+            if shown:
+                lines.append(say(OPTIONS, self.lang, side=label(side, there), names=shown))
+        return "; ".join(lines)
+
+    @cached_property
+    def _right(self) -> Array:
+        return _outcome(self.b, self._layer({}), True, self._given)
+
+    @cached_property
+    def _given(self) -> int:
+        """The axis on which the data has its channels: as the right layer takes them."""
+        return _axis_of(self._layer({}))
+
+    def _layer(self, other: Mapping[str, Any]) -> Any:
+        made = self.translation.plan.target
+        values = {name: argument.value for name, argument in made.arguments.items()}
+        return self.b.layer(len(SCALES), **{n: v for n, v in {**values, **other}.items()
+                            if not self.b.parameters[n].required})  # fmt: skip
+
+    def _harm(self, other: Mapping[str, Any], told: bool = True) -> float | None:
+        wrong = _outcome(self.b, self._layer(other), told, self._given)
+        return _apart(wrong, self._right)
+
+
+def table(a: Side, b: Side, lang: Lang) -> Table:
+    """The rules as a table, for the top of a page."""
+    columns = [Column("topic", say(TOPIC, lang)), Column("rule", say(RULE, lang), wide=True)]
+    columns.append(Column("harm", say(HARM, lang)))
+    rules = Rules(a, b, lang).ranked
+    cells = ((rule.topic, rule.name(lang), rule.text, rule.off(lang) or "-") for rule in rules)
+    rows = tuple(Row(tuple(shown), f"rule-{topic}") for topic, *shown in cells)
+    return Table(tuple(columns), rows)
+
+
+def _data(axis: int) -> Iterator[Array]:
+    """Batches whose channels, as many as there are scales, lie on an axis of rank 4."""
+    drawn = np.random.default_rng(0)
+    for step in range(STEPS + 1):
+        x = drawn.normal(size=(8, 3, 3, len(SCALES))) * SCALES + 0.3 * np.cos(step)
+        yield np.ascontiguousarray(np.moveaxis(x.astype(np.float32), -1, axis))
+
+
+def _outcome(side: Side, layer: Any, told: bool, axis: int | None = None) -> Array:
+    """The outputs in inference after training; `told` says whether the mode is set."""
+    axis = _axis_of(side.layer(len(SCALES))) if axis is None else axis
+    *batches, last = _data(axis)
+    if side.mode_method:
+        set_mode = getattr(layer, side.mode_method)
+        if told:
+            set_mode(True)
+        for x in batches:
+            layer(x)
+        if told:
+            set_mode(False)
+        y = layer(last)
+    else:
+        for x in batches:
+            layer(x, training=True) if told else layer(x)
+        y = layer(last, training=False) if told else layer(last)
+    return np.moveaxis(np.asarray(y, np.float64), axis, -1)
+
+
+def _apart(one: Array, other: Array) -> float:
+    return float(np.sqrt(np.mean((one - other) ** 2) / np.mean(other**2)))
+
+
+def _axis_of(layer: Any) -> int:
+    layer = type(layer)(**layer.arguments())
+    layer(np.zeros((3, 3, 3, 3), np.float32))
+    (axis,) = layer._saved.settings.channel_axes
+    return int(axis)
+
+
+def _correction(side: Side) -> int:
+    """0 or 1 in n - c: what a step leaves in a layer that keeps nothing of the old value."""
+    weight = side.named("weight_of_batch", "weight_of_running")
+    assert weight is not None
+    whole = 1.0 if weight.meaning.word == "weight_of_batch" else 0.0
+    layer = side.layer(1, **{weight.name: whole})
+    x = np.array([0, 2], np.float32).reshape(2, 1, 1, 1)
+    if side.mode_method:
+        getattr(layer, side.mode_method)(True)
+        layer(x)
+    else:
+        layer(x, training=True)
+    (name,) = (n for n, entry in side.layer_class.STATE.items() if entry.role == "running_var")
+    return round(float(layer.state[name].ravel()[0])) - 1  # 1 or 2
