@@ -17,7 +17,7 @@ from rich.text import Text
 from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table, spans
 from batchnorm.printable import shown, shown_lines
 
-__all__ = ["print_page", "render"]
+__all__ = ["inline", "print_page", "render"]
 
 WIDTH = 100
 NARROWEST = 40
