@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchnorm.checkpoints import Entry, strided
+from batchnorm.checkpoints import Entry, streamed, strided
 from batchnorm.checkpoints.storage import MemoryStorage
-from batchnorm.checkpoints.strided import Streamed, Strided
+from batchnorm.checkpoints.streamed import Streamed
+from batchnorm.checkpoints.strided import Strided
 from batchnorm.errors import CheckpointError
 
 
@@ -30,6 +31,7 @@ def test_pieces_are_the_view_in_c_order(pair, max_bytes, block, gather):
     layout, view = pair
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(strided, "BLOCK", block)
+        patch.setattr(streamed, "BLOCK", block)
         patch.setattr(strided, "GATHER", gather)
         pieces = list(layout.chunks(max_bytes))
         loaded = layout.load()

@@ -18,12 +18,14 @@ import numpy as np
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.steps import Step
 from batchnorm.checkpoints.storage import Array, MemoryStorage
-from batchnorm.checkpoints.strided import Layout, Streamed, Strided
+from batchnorm.checkpoints.streamed import Streamed
+from batchnorm.checkpoints.strided import Layout, Strided
 from batchnorm.errors import CheckpointError
 
 __all__ = ["CHUNK", "Checkpoint", "Entry", "Extra", "collected"]
 
 CHUNK = 8 << 20  # bytes per piece where the caller names no size
+MOST_DIMENSIONS, LARGEST = 64, (1 << 63) - 1  # of NumPy's arrays; bytes
 TIMES = 32  # arrays that share a storage may add up to this many times the file's size
 
 Extra = bool | int | float | str | None  # what a checkpoint may hold beside arrays
@@ -50,6 +52,10 @@ class Entry:
         self.name = name
         self.layout = layout
         self.shape = layout.shape if shape is None else shape
+        fault = _shape_fault(self.shape, layout.dtype.itemsize)
+        if fault:
+            where = layout.storage.label if isinstance(layout, Strided) else layout.place
+            raise CheckpointError(f"{where}: entry {quoted(name)}: {fault}".removeprefix(": "))
         if math.prod(self.shape) != math.prod(layout.shape):
             raise CheckpointError(
                 f"entry {quoted(name)}: shape {self.shape} can't hold the values of {layout.shape}"
@@ -119,10 +125,15 @@ class Entry:
         `split=(O, I, H, W), axes=(2, 3, 1, 0)`; the rows of a Dense kernel after Flatten go from
         C·H·W to H·W·C by `split=(C, H, W, units), axes=(1, 2, 0, 3), shape=(H*W*C, units)`.
         """
-        if math.prod(split) != math.prod(self.shape) or sorted(axes) != list(range(len(split))):
+        fault = _shape_fault(split, self.dtype.itemsize)
+        if (
+            fault
+            or math.prod(split) != math.prod(self.shape)
+            or sorted(axes) != list(range(len(split)))
+        ):
             raise CheckpointError(
-                f"entry {quoted(self.name)}: shape {self.shape} can't be split as {split} "
-                f"and transposed by {axes}"
+                f"entry {quoted(self.name)}: shape {self.shape} can't be split as "
+                f"{quoted(split)[1:-1]} and transposed by {quoted(axes)[1:-1]}"
             )
         layout = self.layout
         if layout.shape != self.shape:  # was rearranged before: its shape hides that order
@@ -227,6 +238,15 @@ class Checkpoint(Mapping[str, Entry]):
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _shape_fault(shape: tuple[int, ...], itemsize: int) -> str:
+    """Why no array can have this shape; a 0 among its sides doesn't make the others small."""
+    if len(shape) > MOST_DIMENSIONS:
+        return f"{len(shape)} dimensions; an array has at most {MOST_DIMENSIONS}"
+    if math.prod(max(side, 1) for side in shape) * itemsize > LARGEST:
+        return f"shape {quoted(shape)[1:-1]}, which no array can have; the file is damaged"
+    return ""
 
 
 def collected(source: Source, entries: Iterable[Entry]) -> dict[str, Entry]:

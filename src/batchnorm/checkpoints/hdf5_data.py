@@ -1,16 +1,14 @@
 """HDF5 datasets: contiguous and compact ones are ranges of the file, chunked ones stream.
 
-Filters are deflate, shuffle and Fletcher-32, which h5py offers as `compression="gzip"`,
-`shuffle=True` and `fletcher32=True`; Keras uses none. Facts: HDF5 File Format Specification 3.0,
-IV.A.2.i (layout) and .l (filters); files of h5py 3.14. Virtual datasets and newer chunk indexes are
-refused.
+Filters (`hdf5_filters`) are what h5py offers as `compression="gzip"`, `shuffle=True` and
+`fletcher32=True`; Keras uses none. Facts: HDF5 File Format Specification 3.0, IV.A.2.i (layout);
+files of h5py 3.14. Virtual datasets and newer chunk indexes are refused.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-import zlib
 from bisect import bisect_left
 from collections.abc import Iterator
 from operator import add
@@ -19,6 +17,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from batchnorm.checkpoints.hdf5_filters import Pipeline, read_filters
 from batchnorm.checkpoints.hdf5_objects import (
     FILL,
     FILTERS,
@@ -31,15 +30,16 @@ from batchnorm.checkpoints.hdf5_objects import (
 from batchnorm.checkpoints.hdf5_types import Kind, dataspace, datatype
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.storage import Array, FileStorage
-from batchnorm.checkpoints.strided import Layout, Streamed, Strided, decoded
+from batchnorm.checkpoints.streamed import Streamed
+from batchnorm.checkpoints.strided import Layout, Strided, native
 
 __all__ = ["dataset_layout"]
 
 UNDEFINED = 0xFFFFFFFFFFFFFFFF
 COMPACT, CONTIGUOUS, CHUNKED, VIRTUAL = 0, 1, 2, 3
 OPAQUE: dict[str, np.dtype[Any]] = {"bfloat16": np.dtype(ml_dtypes.bfloat16)}
-DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 BAND = 32 << 20  # bytes of an array in chunks that are put together at once
+LARGE, MUCH = 1 << 20, 16  # a chunk may be larger than what is used of it: in bytes, and by times
 _Chunk = tuple[tuple[int, ...], int, int, int]  # first index, address, bytes, mask of filters
 
 
@@ -124,37 +124,77 @@ class _Chunked:
         self._bytes = math.prod(chunk) * dtype.itemsize
         if itemsize != dtype.itemsize or not 0 < self._bytes <= source.limit:
             source.fail(place, f"chunks of shape {self._chunk} and {itemsize} bytes per value")
-        self._filters = _filters(source, dataset, place)
+        message = dataset.messages.get(FILTERS)
+        filters = [] if message is None else read_filters(source, message.data, place)
+        self._pipeline = Pipeline(source, filters, dtype.itemsize, place)
+        self._check_room()
         self._filled = FILL in dataset.messages and _fills(dataset.messages[FILL].data)
         self._rows: dict[int, list[_Chunk]] | None = None
+        self._whole = False  # whether every chunk was written
+
+    def _check_room(self) -> None:
+        """Refuse chunks that take more memory than the dataset is worth."""
+        present = math.prod(map(min, self._shape, self._chunk)) * self._dtype.itemsize
+        if self._bytes > LARGE and self._bytes > MUCH * present:
+            self._source.fail(
+                self._place,
+                f"chunks of {self._bytes} bytes for {present} that are used of each; the file is "
+                "made to exhaust memory, or save it with smaller chunks",
+            )
+        needed = math.prod(self._shape) * self._dtype.itemsize
+        needed += self._bytes * (self._pipeline.copies + (self._chunk != self._shape))
+        if needed > self._source.limit:
+            self._source.fail(
+                self._place,
+                f"shape {self._shape} in chunks of {self._chunk} takes {needed} bytes to be put "
+                "together, more than a file of this size may; save it without compression",
+            )
 
     def layout(self) -> Streamed:
         """The values from first to last."""
         where = f"{self._source.label}: {self._place}"
-        return Streamed(self._shape, self._dtype, self._pieces, where)
+        return Streamed(self._shape, self._dtype, self._pieces, where, fill=self._fill)
 
     def _pieces(self, max_bytes: int) -> Iterator[Array]:
         length, inner = self._shape[0], self._shape[1:]
         if math.prod(self._shape) == 0:
             return
-        rows, height = self._chunks_by_row(), self._chunk[0]
-        starts = sorted(rows)
+        height = self._chunk[0]
         band = max(BAND // (math.prod(inner) * self._dtype.itemsize), 1)
         if band > height:  # else a row of chunks is decoded several times, for memory's sake
             band -= band % height
+        elif self._chunk == self._shape:
+            band = length  # decoded where it goes
         for first in range(0, length, band):
-            last = min(first + band, length)
-            out = np.zeros((last - first, *inner), self._dtype)
-            begin = bisect_left(starts, first // height * height)
-            for row in starts[begin : bisect_left(starts, last)]:
-                for start, *chunk in rows[row]:
-                    top, bottom = max(row, first), min(row + height, last)
-                    ends = map(min, map(add, start[1:], self._chunk[1:]), inner)
-                    columns = [(s, e) for s, e in zip(start[1:], ends, strict=True)]
-                    at = (slice(top - first, bottom - first), *(slice(s, e) for s, e in columns))
-                    kept = (slice(top - row, bottom - row), *(slice(0, e - s) for s, e in columns))
-                    out[at] = self._values(*chunk)[kept]
+            out = np.empty((min(band, length - first), *inner), self._dtype)
+            self._put(out, first)
             yield out.reshape(-1)
+
+    def _fill(self, out: Array) -> None:
+        if out.size:
+            self._put(out, 0)
+
+    def _put(self, out: Array, first: int) -> None:
+        """Fill `out`, of any strides, with the rows from `first` on."""
+        rows, height, last = self._chunks_by_row(), self._chunk[0], first + len(out)
+        if not self._whole:
+            out[...] = 0
+        starts = sorted(rows)
+        begin = bisect_left(starts, first // height * height)
+        for row in starts[begin : bisect_left(starts, last)]:
+            for start, address, size, mask in rows[row]:
+                top, bottom = max(row, first), min(row + height, last)
+                ends = map(min, map(add, start[1:], self._chunk[1:]), self._shape[1:])
+                columns = [(s, e) for s, e in zip(start[1:], ends, strict=True)]
+                at = (slice(top - first, bottom - first), *(slice(s, e) for s, e in columns))
+                kept = (slice(top - row, bottom - row), *(slice(0, e - s) for s, e in columns))
+                part = out[at]
+                if part.shape == self._chunk and part.flags.c_contiguous:
+                    self._values(address, size, mask, part)
+                else:
+                    whole = np.empty(self._chunk, self._dtype)
+                    self._values(address, size, mask, whole)
+                    part[...] = whole[kept]
 
     def _chunks_by_row(self) -> dict[int, list[_Chunk]]:
         if self._rows is None:
@@ -165,7 +205,7 @@ class _Chunked:
             whole = sum(map(len, rows.values())) == math.prod(-(-n // c) for n, c in pairs)
             if not whole and self._filled:
                 self._source.fail(self._place, "parts of it were never written; save it anew")
-            self._rows = rows
+            self._rows, self._whole = rows, whole
         return self._rows
 
     def _index(self) -> Iterator[_Chunk]:
@@ -181,31 +221,10 @@ class _Chunked:
             seen.add(start)
             yield start, address, size, mask
 
-    def _values(self, address: int, size: int, mask: int) -> Array:
-        data = self._source.read(address, size, self._place)
-        for index, kind in reversed(list(enumerate(self._filters))):
-            if mask >> index & 1:
-                continue
-            if kind == FLETCHER32:
-                data = data[:-4]  # a checksum; zlib has its own
-            elif kind == SHUFFLE:
-                whole = len(data) // self._dtype.itemsize * self._dtype.itemsize
-                planes = np.frombuffer(data[:whole], np.uint8).reshape(self._dtype.itemsize, -1)
-                data = planes.T.tobytes() + data[whole:]
-            else:
-                data = self._inflated(data)
-        if len(data) != self._bytes:
-            self._source.fail(self._place, f"a chunk of {len(data)} bytes, not {self._bytes}")
-        where = f"{self._source.label}: {self._place}"
-        return decoded(data, self._dtype, self._swapped, where).reshape(self._chunk)
-
-    def _inflated(self, data: bytes) -> bytes:
-        inflater = zlib.decompressobj()
-        try:
-            out = inflater.decompress(data, self._bytes + 5)
-        except zlib.error as error:
-            self._source.fail(self._place, f"a chunk can't be decompressed ({error})")
-        return out
+    def _values(self, address: int, size: int, mask: int, out: Array) -> None:
+        """Fill `out`, a chunk in C order."""
+        self._pipeline.undo(address, size, mask, out.reshape(-1).view(np.uint8))
+        native(out, self._swapped, f"{self._source.label}: {self._place}")
 
 
 def _fills(data: bytes) -> bool:
@@ -213,29 +232,3 @@ def _fills(data: bytes) -> bool:
     start = 6 if data[:1] == b"\3" else 8
     (size,) = struct.unpack_from("<I", data.ljust(8, b"\0"), start - 4)
     return any(data[start : start + size])
-
-
-def _filters(source: Source, dataset: Object, place: str) -> list[int]:
-    message = dataset.messages.get(FILTERS)
-    if message is None:
-        return []
-    data, kinds = message.data, []
-    if len(data) < 2 or data[0] not in (1, 2) or data[1] > 8:
-        source.fail(place, "a list of filters that can't be read")
-    at = 8 if data[0] == 1 else 2
-    for _ in range(data[1]):
-        if at + (8 if data[0] == 1 else 6) > len(data):
-            source.fail(place, "a list of filters that is cut short")
-        (kind,) = struct.unpack_from("<H", data, at)
-        if kind not in (DEFLATE, SHUFFLE, FLETCHER32):
-            source.fail(
-                place, f"filter {kind} is none of gzip, shuffle, fletcher32; save it without"
-            )
-        if data[0] == 1:
-            name, _, count = struct.unpack_from("<HHH", data, at + 2)
-            at += 8 + -(-name // 8) * 8 + 4 * (count + count % 2)
-        else:
-            (count,) = struct.unpack_from("<H", data, at + 4)
-            at += 6 + 4 * count
-        kinds.append(kind)
-    return kinds

@@ -9,12 +9,15 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from batchnorm.checkpoints.checksums import lookup3
 from batchnorm.checkpoints.source import Cursor, Source
 
 __all__ = ["SIGNATURE", "Message", "messages", "root_address"]
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 CONTINUATION = 0x10
+LARGEST = 16 << 20  # bytes of a version 2 header that are worth a checksum
+DAMAGED = "the file is damaged, fetch or save it again"
 SHARED = 2  # flag of a message that is stored elsewhere
 
 
@@ -39,6 +42,8 @@ def root_address(source: Source) -> int:
         sizes, at, root_at = head[9:11], 12, 24
     if sizes != b"\x08\x08":
         source.fail("superblock", "addresses are not of 8 bytes, as h5py writes them")
+    if version >= 2 and lookup3(head[:44]) != int.from_bytes(head[44:48], "little"):
+        source.fail("superblock", f"its checksum does not fit it; {DAMAGED}")
     base, _, end, _, _ = struct.unpack_from("<QQQQQ", head, at)
     if base != 0 or end > source.size:
         source.fail("superblock", f"the file is cut short: it should have {end} bytes")
@@ -54,12 +59,22 @@ def messages(source: Source, address: int, place: str) -> Iterator[Message]:
         at = address + 6 + (16 if flags & 0x20 else 0) + (4 if flags & 0x10 else 0)
         width = 1 << (flags & 3)
         size = int.from_bytes(source.read(at, width, place), "little")
+        _check(source, address, at + width + size, place)
         yield from _blocks(source, at + width, size, place, new=True, order=bool(flags & 4))
     elif start[0] == 1:
         (size,) = struct.unpack_from("<I", start, 8)
         yield from _blocks(source, address + 16, size, place, new=False, order=False)
     else:
         source.fail(place, f"no object header at byte {address}")
+
+
+def _check(source: Source, start: int, end: int, place: str) -> None:
+    """See that the checksum at `end` fits the bytes of a header from `start` to there."""
+    if end - start > LARGEST:
+        source.fail(place, f"a header of {end - start} bytes; Keras writes none that large")
+    data = source.read(start, end + 4 - start, place)
+    if lookup3(data[:-4]) != int.from_bytes(data[-4:], "little"):
+        source.fail(place, f"its header's checksum does not fit it; {DAMAGED}")
 
 
 def _blocks(
@@ -91,6 +106,7 @@ def _blocks(
                 if new:  # a signature before, a checksum behind
                     if source.read(target, 4, place) != b"OCHK" or span < 8:
                         source.fail(place, "its header continues where none is")
+                    _check(source, target, target + span - 4, place)
                     target, span = target + 4, span - 8
                 blocks.append((target, span))
             elif kind:

@@ -14,7 +14,13 @@ from batchnorm.checkpoints.hdf5_objects import Group, open_root
 from batchnorm.checkpoints.keras_h5 import weights_checkpoint
 from batchnorm.checkpoints.own import parsed_json
 from batchnorm.checkpoints.source import Source, quoted
-from batchnorm.checkpoints.zip_archive import Member, inflated, read_members, stored_storage
+from batchnorm.checkpoints.zip_archive import (
+    Member,
+    check_crc,
+    inflated,
+    read_members,
+    stored_storage,
+)
 
 __all__ = ["WEIGHTS", "open_weights", "read"]
 
@@ -41,7 +47,8 @@ def open_weights(source: Source, members: dict[str, Member]) -> tuple[Source, Gr
     member = members.get(WEIGHTS)
     if member is None:
         source.fail("zip directory", f"{WEIGHTS} is missing")
-    stored_storage(source, member).readinto(0, memoryview(bytearray(0)))  # checks the CRC
+    stored_storage(source, member)  # so that it is a range of the archive
+    check_crc(source, member)
     inner = source.part(member.offset, member.size, WEIGHTS)
     return inner, open_root(inner)
 

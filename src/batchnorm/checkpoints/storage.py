@@ -5,20 +5,17 @@ It knows no format; `strided` makes arrays of it.
 
 from __future__ import annotations
 
-import tempfile
-import weakref
 import zlib
 from bisect import bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any, Protocol
 
 import numpy as np
 
 from batchnorm.checkpoints.source import Source
-from batchnorm.errors import CheckpointError
 
-__all__ = ["Array", "FileStorage", "MemoryStorage", "SpooledStorage", "Storage"]
+__all__ = ["Array", "FileStorage", "MemoryStorage", "Storage"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -46,29 +43,6 @@ class MemoryStorage:
     def readinto(self, offset: int, view: memoryview) -> None:
         """Fill `view` with the bytes at `offset`."""
         view[:] = self._bytes[offset : offset + len(view)]
-
-
-class SpooledStorage:
-    """Bytes that came piece by piece and are kept in a nameless temporary file."""
-
-    def __init__(self, pieces: Iterable[Array]) -> None:
-        self.label = ""
-        try:
-            self._file = tempfile.TemporaryFile()  # noqa: SIM115 - it lives as long as this does
-            for piece in pieces:
-                self._file.write(np.ascontiguousarray(piece).view(np.uint8).data)
-            self.size = self._file.tell()
-        except OSError as error:
-            raise CheckpointError(
-                f"temporary folder {tempfile.gettempdir()}: {error.strerror}; an array that is "
-                "compressed and is to be transposed is kept there: make room, or set TMPDIR"
-            ) from None
-        weakref.finalize(self, self._file.close)
-
-    def readinto(self, offset: int, view: memoryview) -> None:
-        """Fill `view` with the bytes at `offset`."""
-        self._file.seek(offset)
-        self._file.readinto(view)
 
 
 class FileStorage:

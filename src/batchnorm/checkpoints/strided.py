@@ -8,26 +8,25 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from batchnorm.checkpoints.storage import Array, MemoryStorage, SpooledStorage, Storage
+from batchnorm.checkpoints.storage import Array, MemoryStorage, Storage
+from batchnorm.checkpoints.streamed import BLOCK, Streamed, blocks
 from batchnorm.errors import CheckpointError
 
 __all__ = [
     "Layout",
-    "Streamed",
     "Strided",
     "decoded",
     "little_endian",
+    "native",
 ]
 
 GATHER = 32 << 20  # bytes of storage read at once for a view that is not contiguous
-BLOCK = 64 << 20  # bytes of such a view put together at once: each block passes over the storage
-SPOOLED = 8 << 20  # bytes written to a temporary file at once
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Strided:
             for start in range(0, size, step):
                 yield self._read(start, min(step, size - start))
             return
-        for index, shape in _blocks(self.shape, max(BLOCK // self.dtype.itemsize, 1)):
+        for index, shape in blocks(self.shape, max(BLOCK // self.dtype.itemsize, 1)):
             out = np.empty(shape, self.dtype)
             self._gather(self._at(index), self._block_strides(shape), out)
             flat = out.reshape(-1)
@@ -85,15 +84,14 @@ class Strided:
         self._gather(self.offset, self.strides, out)
         return self._native(out)
 
-    def rearranged(self, split: tuple[int, ...], axes: tuple[int, ...]) -> Strided:
+    def rearranged(self, split: tuple[int, ...], axes: tuple[int, ...]) -> Layout:
         """The values reshaped to `split` and transposed by `axes`; a view where that is one."""
         if self.is_contiguous:
             strides = c_strides(split, self.dtype.itemsize)
         elif split == self.shape:
             strides = self.strides
         else:
-            kept = _kept(self)
-            return Strided.contiguous(kept, self.dtype, split).rearranged(split, axes)
+            return Streamed(self.shape, self.dtype, self.chunks, self.place).rearranged(split, axes)
         return replace(
             self, shape=tuple(split[a] for a in axes), strides=tuple(strides[a] for a in axes)
         )
@@ -105,12 +103,7 @@ class Strided:
         return self._native(out)
 
     def _native(self, out: Array) -> Array:
-        if self.dtype == np.bool_ and out.size and out.view(np.uint8).max() > 1:
-            where = f"{self.storage.label}: {self.place}".removeprefix(": ")
-            raise CheckpointError(f"{where}: a bool that is neither 0 nor 1; the file is damaged")
-        if self.swapped and self.dtype.itemsize > 1:  # bfloat16 can't swap its bytes by itself
-            (out.view(np.uint16) if self.dtype.kind == "V" else out).byteswap(inplace=True)
-        return out
+        return native(out, self.swapped, f"{self.storage.label}: {self.place}".removeprefix(": "))
 
     def _at(self, index: tuple[int, ...]) -> int:
         return self.offset + sum(i * s for i, s in zip(index, self.strides, strict=False))
@@ -136,57 +129,7 @@ class Strided:
         self._gather(offset + half * strides[axis], strides, right)
 
 
-@dataclass(frozen=True)
-class Streamed:
-    """Values that can only be read from the first to the last: compressed, or computed."""
-
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    open: Callable[[int], Iterator[Array]]  # max_bytes -> one-dimensional native arrays
-    place: str = "the array"
-
-    def chunks(self, max_bytes: int) -> Iterator[Array]:
-        """The values in C order, checked against the declared shape and type."""
-        left = math.prod(self.shape)
-        for piece in self.open(max_bytes):
-            left -= piece.size
-            if left < 0 or piece.dtype != self.dtype:
-                raise CheckpointError(
-                    f"{self.place}: yields {piece.dtype} values beyond the declared shape "
-                    f"{self.shape} of {self.dtype}"
-                )
-            yield piece.reshape(-1)
-        if left:
-            raise CheckpointError(f"{self.place}: ends {left} values before its shape {self.shape}")
-
-    def load(self) -> Array:
-        """All values at once."""
-        out = np.empty(math.prod(self.shape), self.dtype)
-        done = 0
-        for piece in self.chunks(1 << 22):
-            out[done : done + piece.size] = piece
-            done += piece.size
-        return out.reshape(self.shape)
-
-    def rearranged(self, split: tuple[int, ...], axes: tuple[int, ...]) -> Streamed:
-        """The values reshaped and transposed; they are decompressed when they are asked for."""
-        shape = tuple(split[a] for a in axes)
-
-        def pieces(max_bytes: int) -> Iterator[Array]:
-            view = Strided.contiguous(_kept(self), self.dtype, split).rearranged(split, axes)
-            return view.chunks(max_bytes)
-
-        return Streamed(shape, self.dtype, pieces, self.place)
-
-
 Layout = Strided | Streamed  # where an entry's values come from
-
-
-def _kept(layout: Layout) -> Storage:
-    """All values in C order: in memory, or where they are many in a temporary file."""
-    if math.prod(layout.shape) * layout.dtype.itemsize <= BLOCK:
-        return MemoryStorage(layout.load())
-    return SpooledStorage(layout.chunks(SPOOLED))
 
 
 def c_strides(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -211,26 +154,14 @@ def little_endian(array: Array) -> memoryview:
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
+def native(out: Array, swapped: bool, place: str) -> Array:
+    """Values as they were stored, made native in place; bools are checked."""
+    if out.dtype == np.bool_ and out.size and out.view(np.uint8).max() > 1:
+        raise CheckpointError(f"{place}: a bool that is neither 0 nor 1; the file is damaged")
+    if swapped and out.dtype.itemsize > 1:  # bfloat16 can't swap its bytes by itself
+        (out.view(np.uint16) if out.dtype.kind == "V" else out).byteswap(inplace=True)
+    return out
+
+
 def _bytes_of(array: Array) -> memoryview:
     return array.view(np.uint8).data
-
-
-def _blocks(
-    shape: tuple[int, ...], items: int
-) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """Cut an array into blocks of at most `items`, in C order: (start of block, its shape)."""
-    if math.prod(shape) == 0:
-        return
-    axis, inner = len(shape), 1
-    while axis and inner * shape[axis - 1] <= items:
-        axis -= 1
-        inner *= shape[axis]
-    if axis == 0:
-        yield (), shape
-        return
-    axis -= 1
-    step = max(items // inner, 1)
-    for outer in np.ndindex(*shape[:axis]):
-        for start in range(0, shape[axis], step):
-            count = min(step, shape[axis] - start)
-            yield (*outer, start), (count, *shape[axis + 1 :])

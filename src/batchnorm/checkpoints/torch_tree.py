@@ -144,7 +144,8 @@ class Tree:
         reach = sum((n - 1) * s for n, s in zip(tensor.shape, tensor.strides, strict=True))
         if items and start + (reach + 1) * size > storage.size:
             self._source.fail(place, "the tensor reaches beyond its storage; the file is damaged")
-        strides = tuple(s * size for s in tensor.strides)
+        sides = zip(tensor.shape, tensor.strides, strict=True)
+        strides = tuple(s * size if n > 1 and items else 0 for n, s in sides)
         layout = Strided(storage, tensor.dtype, tensor.shape, strides, start, place, self._swapped)
         self.entries.append(Entry(checked_name(self._source, path), layout))
 

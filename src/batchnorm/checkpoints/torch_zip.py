@@ -26,12 +26,13 @@ from batchnorm.checkpoints.torch_objects import (
     storage_record,
 )
 from batchnorm.checkpoints.torch_tree import Tree, assembled
-from batchnorm.checkpoints.zip_archive import Member, read_members, stored_storage
+from batchnorm.checkpoints.zip_archive import Member, check_crc, read_members, stored_storage
 from batchnorm.checkpoints.zip_writer import ZipWriter
 from batchnorm.errors import CheckpointError
 
 __all__ = ["read", "write"]
 
+SMALL = 1 << 16  # bytes of a member that is no storage and worth a look all the same
 ROOT = "archive"  # the folder that torch.save(file object) uses
 OWN_MEMBER = f".data/{OWN}"  # torch reads only the records that it asks for
 
@@ -62,10 +63,14 @@ def read(source: Source) -> Checkpoint:
                 f"zip member {quoted(member.name)}",
                 f"has {member.size} bytes, the pickle says {record.numel} × {record.dtype}",
             )
-        return stored_storage(source, member)
+        return stored_storage(source, member, zero_is_none=True)
 
     pickle = members[pickles[0]]
-    stored_storage(source, pickle).readinto(0, memoryview(bytearray(0)))  # checks the CRC
+    stored_storage(source, pickle)  # so that it is a range of the archive
+    for member in members.values():
+        small = member.size <= SMALL and not member.name.startswith(root + "data/")
+        if member is pickle or small:  # what nobody reads may be damaged, too
+            check_crc(source, member, zero_is_none=True)
     run = Pickle(
         Cursor(source, pickle.offset, pickle.offset + pickle.size),
         rebuilders(source),
@@ -86,7 +91,7 @@ def _small(
         source.fail(f"zip member {quoted(name)}", f"{member.size} bytes are too many for it")
     source.spend(member.size, name)
     buffer = bytearray(member.size)
-    stored_storage(source, member).readinto(0, memoryview(buffer))
+    stored_storage(source, member, zero_is_none=True).readinto(0, memoryview(buffer))
     return bytes(buffer)
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from batchnorm.checkpoints.source import Source, checked_name, quoted
 from batchnorm.checkpoints.storage import FileStorage
 
-__all__ = ["STORED", "Member", "inflated", "read_members", "stored_storage"]
+__all__ = ["STORED", "Member", "check_crc", "inflated", "read_members", "stored_storage"]
 
 STORED = 0  # methods
 DEFLATED = 8
@@ -68,12 +68,17 @@ def _end_record(source: Source) -> tuple[int, int, int]:
     """Number of members, offset and length of the central directory."""
     tail_size = min(source.size, 22 + 0xFFFF)
     tail = source.read(source.size - tail_size, tail_size, "zip end record")
-    found = tail.rfind(b"PK\5\6")
-    if found < 0 or len(tail) - found < 22:
+    found, comment = tail.rfind(b"PK\5\6"), -1
+    while found >= 0:  # its comment is any text, also one that begins as a record does
+        comment = int.from_bytes(tail[found + 20 : found + 22], "little")
+        if len(tail) - found >= 22 and found + 22 + comment == len(tail):
+            break
+        found = tail.rfind(b"PK\5\6", 0, found)
+    if found < 0 and comment < 0:
         source.fail("zip end record", "none found; the file is cut short, fetch or save it again")
-    disk, _, here, count, length, start, comment = struct.unpack_from("<HHHHIIH", tail, found + 4)
-    if found + 22 + comment != len(tail):
-        source.fail("zip end record", "bytes follow the archive's end")
+    if found < 0:
+        source.fail("zip end record", "bytes follow the archive's end, or it is cut short")
+    disk, _, here, count, length, start = struct.unpack_from("<HHHHII", tail, found + 4)
     if disk or here != count:
         source.fail("zip end record", "the archive is split over several files; join them first")
     end = source.size - tail_size + found
@@ -149,12 +154,17 @@ def _zip64(
     return source.fail(place, "its zip64 sizes are missing")
 
 
-def stored_storage(source: Source, member: Member, *, verify: bool = True) -> FileStorage:
-    """A stored member's bytes. A CRC of 0 is none: torch can be told not to compute it."""
+def stored_storage(source: Source, member: Member, *, zero_is_none: bool = False) -> FileStorage:
+    """A stored member's bytes, whose CRC is checked when they are first read.
+
+    With `zero_is_none` a CRC of 0 is none: torch can be told not to compute it.
+    """
     place = f"zip member {quoted(member.name)}"
     if member.method != STORED:
         source.fail(place, "is compressed; unpack the archive and pack it again with `zip -0`")
-    crc = member.crc32 if verify and member.crc32 else None
+    crc = None if zero_is_none and not member.crc32 else member.crc32
+    if not member.size and member.crc32:
+        source.fail(place, f"is empty and has CRC {member.crc32:08x}; the file is damaged")
     return FileStorage(source, [(member.offset, member.size)], place, crc)
 
 
@@ -183,5 +193,12 @@ def inflated(source: Source, member: Member, step: int = 1 << 16) -> Iterator[by
             yield piece
     if produced != member.size:
         source.fail(place, f"holds {produced} of the {member.size} bytes it announces")
-    if member.crc32 and crc != member.crc32:
+    if crc != member.crc32:
         source.fail(place, f"the data have CRC {crc:08x}, the file says {member.crc32:08x}")
+
+
+def check_crc(source: Source, member: Member, *, zero_is_none: bool = False) -> None:
+    """Read a member to its end, so that its CRC is checked now."""
+    if not (zero_is_none and not member.crc32):
+        for _ in inflated(source, member):
+            pass
