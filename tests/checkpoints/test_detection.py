@@ -20,7 +20,7 @@ from batchnorm.errors import CheckpointError
         (b"\x28\xb5\x2f\xfd" + b"\0" * 60, "zstd"),
         (b"<!DOCTYPE html>" + b" " * 60, "web page"),
         (b"version https://git-lfs.github.com/spec/v1\n" + b" " * 60, "git lfs pull"),
-        (b'{"weight_map": {}}' + b" " * 60, "index of a sharded.*each of the files"),
+        (b'{"weight_map": {}}' + b" " * 60, "weight_map is no table"),
         (b"\n" + b'  {"a": 1}' + b" " * 60, "JSON, not a checkpoint"),
         (b"GGUF\3\0\0\0" + b"\0" * 60, "GGUF"),
         (b"\x1c\0\0\0TFL3" + b"\0" * 60, "TFLite.*save_weights"),

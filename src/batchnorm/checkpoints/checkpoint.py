@@ -163,8 +163,9 @@ class Checkpoint(Mapping[str, Entry]):
             Keras's class, config, path and weight names (see `keras_layers`).
         extras: numbers, strings and flags that are not arrays, such as `epoch`.
         groups: prefixes of `group`, the nested dictionaries that hold arrays; "" is the file.
-        path: the file.
+        path: the file, or the index of several.
         steps: the model's calls, where the file says them (see `Step`).
+        parts: the checkpoints of several files, which hold the entries.
     """
 
     entries: dict[str, Entry]
@@ -176,6 +177,13 @@ class Checkpoint(Mapping[str, Entry]):
     path: Path | None = None
     source: Source | None = field(default=None, repr=False)
     steps: tuple[Step, ...] = field(default=(), repr=False)
+    parts: tuple[Checkpoint, ...] = field(default=(), repr=False)
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that it is read from."""
+        own = [self.path] if self.path is not None else []
+        return [*own, *(path for part in self.parts for path in part.paths)]
 
     def __getitem__(self, name: str) -> Entry:
         return self.entries[name]
@@ -221,12 +229,15 @@ class Checkpoint(Mapping[str, Entry]):
             groups=("", *(g[len(start) :] for g in self.groups if g.startswith(start))),
             path=self.path,
             source=self.source,
+            parts=self.parts,
         )
 
     def close(self) -> None:
         """Close the file; entries that were not loaded can't be loaded any more."""
         if self.source is not None:
             self.source.close()
+        for part in self.parts:
+            part.close()
 
     def __enter__(self) -> Checkpoint:
         return self

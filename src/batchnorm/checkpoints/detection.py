@@ -11,15 +11,23 @@ import struct
 from pathlib import Path
 from typing import NoReturn
 
+from batchnorm.checkpoints.foreign import (
+    CAFFE,
+    foreign_file,
+    foreign_folder,
+    foreign_pickle,
+    foreign_protobuf,
+)
 from batchnorm.checkpoints.hdf5_headers import SIGNATURE
 from batchnorm.checkpoints.mindspore_ckpt import ENCRYPTED
+from batchnorm.checkpoints.sharded import is_index
 from batchnorm.checkpoints.source import Source
 from batchnorm.checkpoints.torch_legacy import MAGIC
 from batchnorm.checkpoints.zip_archive import read_members
 from batchnorm.errors import CheckpointError
 from batchnorm.printable import shown
 
-__all__ = ["FORMATS", "detected", "format_of_name", "refuse_folder"]
+__all__ = ["FORMATS", "INDEX", "detected", "format_of_name", "refuse_folder"]
 
 # name -> suffixes under which it is written; the first that fits wins, longer ones before shorter
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -32,6 +40,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "keras-weights": (".weights.h5",),
     "keras-h5": (".h5", ".hdf5"),
 }
+INDEX = "index"  # names the files of a sharded checkpoint, which are of one of the formats above
 SMALLEST = 8
 TF_CHECKPOINT = "load the model in Keras and save `model.save_weights('x.weights.h5')`"
 STARTS = {
@@ -39,7 +48,6 @@ STARTS = {
     b"BZh": "bzip2 data; unpack it first",
     b"\xfd7zXZ": "xz data; unpack it first",
     b"\x28\xb5\x2f\xfd": "zstd data; unpack it first",
-    b"\x93NUMPY": "a single .npy array without a name; save it with numpy.savez(path, name=array)",
     b"version https://git-lfs": "a Git LFS pointer, not the file; run `git lfs pull`",
     b"<!DOCTYPE": "a web page; the download went wrong",
     b"<html": "a web page; the download went wrong",
@@ -64,7 +72,7 @@ def format_of_name(path: str | os.PathLike[str]) -> str | None:
 
 def refuse_folder(path: Path) -> NoReturn:
     """Say what a folder is, which no format of ours is."""
-    what = "is a folder; give the checkpoint file"
+    what = "is " + (foreign_folder(path) or "a folder; give the checkpoint file")
     if os.path.exists(path / "saved_model.pb"):  # noqa: PTH110 - raises for no path
         what = "is " + TF_ADVICE.format(what="SavedModel")
     raise CheckpointError(f"{shown(path)}: {what}")
@@ -77,6 +85,8 @@ def detected(source: Source) -> str:
     (length,) = struct.unpack("<Q", start[:8].ljust(8, b"\xff"))
     if start[8:9] == b"{" and 2 <= length <= source.size - 8:
         return "safetensors"
+    if is_index(source, start):
+        return INDEX
     _refuse(source, start)
     if start[:4] == b"PK\3\4":
         return _kind_of_zip(source)
@@ -85,9 +95,14 @@ def detected(source: Source) -> str:
     if start.startswith(MAGIC):
         return "torch-legacy"
     if start[0] == 0x0A:  # field 1 of a protobuf message, as text: ONNX begins with 08
+        other = foreign_protobuf(source, start)
+        if other:
+            source.fail("first bytes", f"is {other}")
         return "mindspore"
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
-        source.fail("first bytes", "a plain pickle; in torch, load it and save it with torch.save")
+        source.fail("first bytes", f"is {foreign_pickle(source)}")
+    if source.path.suffix.lower() == ".caffemodel":
+        source.fail("first bytes", f"is {CAFFE}")
     return source.fail(
         "first bytes",
         "none of safetensors, torch, MindSpore .ckpt, Keras .h5 or .keras, .npz; "
@@ -99,6 +114,9 @@ def _refuse(source: Source, start: bytes) -> None:
     place = "first bytes"
     if len(start) < SMALLEST:
         source.fail(place, f"the file has {source.size} bytes; it is empty or cut short")
+    other = foreign_file(source, start)
+    if other:
+        source.fail(place, f"is {other}")
     for sign, what in STARTS.items():
         if start.startswith(sign):
             source.fail(place, f"is {what}")
@@ -115,7 +133,7 @@ def _refuse(source: Source, start: bytes) -> None:
             "`torch.save(torch.load(path), new)`, or unpack it",
         )
     if start.lstrip()[:1] == b"{":
-        source.fail(place, "is " + _kind_of_json(source))
+        source.fail(place, "is JSON, not a checkpoint; give the file that holds the arrays")
     if start[4:8] == b"TFL3":
         source.fail(place, "is a TFLite model; " + TF_CHECKPOINT)
     if source.path.name == "saved_model.pb" or start[:3] == b"\x08\x01\x12":
@@ -132,16 +150,6 @@ def _refuse(source: Source, start: bytes) -> None:
         source.fail(place, "is " + TF_ADVICE.format(what="checkpoint index"))
     if ".data-0" in name and name.rpartition("-of-")[2].isdigit():
         source.fail(place, "is " + TF_ADVICE.format(what="checkpoint shard"))
-
-
-def _kind_of_json(source: Source) -> str:
-    text = source.read(0, min(source.size, 1 << 20), "first bytes")
-    if b'"weight_map"' in text:
-        return (
-            "the index of a sharded checkpoint and holds no arrays; give each of the files that it "
-            "names, or load the model in its framework and save it as one file"
-        )
-    return "JSON, not a checkpoint; give the file that holds the arrays"
 
 
 def _kind_of_zip(source: Source) -> str:

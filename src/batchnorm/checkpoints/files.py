@@ -23,12 +23,13 @@ from batchnorm.checkpoints import (
     mindspore_ckpt,
     npz,
     safetensors,
+    sharded,
     torch_legacy,
     torch_zip,
 )
 from batchnorm.checkpoints.atomic import replacement
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra
-from batchnorm.checkpoints.detection import FORMATS, detected, format_of_name, refuse_folder
+from batchnorm.checkpoints.detection import FORMATS, INDEX, detected, format_of_name, refuse_folder
 from batchnorm.checkpoints.source import Source, name_fault, quoted
 from batchnorm.checkpoints.storage import Array
 from batchnorm.checkpoints.strided import little_endian
@@ -87,7 +88,7 @@ def read(path: str | os.PathLike[str], *, format: str | None = None) -> Checkpoi
     source = Source(place)
     try:
         kind = _known(format) if format is not None else detected(source)
-        return READERS[kind](source)
+        return sharded.read(source, read) if kind == INDEX else READERS[kind](source)
     except CheckpointError:
         source.close()
         raise
@@ -151,7 +152,7 @@ def write(
         extras = given.extras if extras is None else extras
         metadata = given.metadata if metadata is None else metadata
     forbidden = [Path(p) for p in inputs]
-    forbidden += [given.path] if given is not None and given.path is not None else []
+    forbidden += given.paths if given is not None else []
     opened = None
     if template is not None and not isinstance(template, Checkpoint):
         opened = template = read(template)

@@ -103,6 +103,11 @@ class Source:
         """The largest array that this file may make a reader allocate, in bytes."""
         return self._budget.limit
 
+    def extend(self, size: int) -> None:
+        """Count the bytes of another file that belongs to this one, an index."""
+        self._budget.limit += 2 * size
+        self._budget.left += 2 * size
+
     def fail(self, place: str, reason: str) -> NoReturn:
         """Raise the one error: file, place, reason (which ends with what to do, where known)."""
         if len(reason) > LONGEST_REASON:  # shapes of many large numbers

@@ -208,7 +208,7 @@ def _write(
     progress: Callable[[int, int], None] | None,
 ) -> None:
     format = format_of_name(Path(target))
-    inputs = [c.path for c in (source, template) if c is not None and c.path is not None]
+    inputs = [path for c in (source, template) if c is not None for path in c.paths]
     mould = template if template is not None and template.format == format else None
     if mould is not None and (format not in TEMPLATED or mould.source is None):
         mould = None

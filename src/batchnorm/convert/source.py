@@ -195,6 +195,7 @@ def source_of(
         path=part.path,
         source=part.source,
         steps=part.steps if not prefix else (),
+        parts=part.parts,
     )
     groups = grouped(inner, found)
     if part.format == "keras" and not ours:
