@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check generate sanitize bench clean
+.PHONY: run test check generate sanitize bench wheels clean
 
 run: $(VENV)/package
 	mkdir -p build/example
@@ -43,6 +43,11 @@ $(VENV)-sanitize/ready: pyproject.toml
 bench: $(VENV)/test
 	$(BIN)/pip install --quiet --editable ".[bench]"
 	$(BIN)/python -m benchmarks --out benchmarks/results
+
+# Linux wheels for every CPython at hand, for glibc 2.28, each tested in a fresh environment.
+wheels: $(VENV)/package
+	$(BIN)/pip install --quiet ziglang==0.17.1 wheel
+	$(BIN)/python packaging/wheels.py -o dist
 
 clean:
 	rm -rf $(VENV) $(VENV)-sanitize

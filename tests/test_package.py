@@ -5,10 +5,10 @@ import importlib.metadata
 import pkgutil
 import subprocess
 import sys
-import tomllib
 from pathlib import Path
 
 import pytest
+import tomllib
 
 import batchnorm as bn
 from batchnorm import errors, frameworks

@@ -20,13 +20,13 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from batchnorm.errors import CheckpointError
+from batchnorm.newer_python import tomllib
 
 __all__ = ["KINDS", "LayerPair", "Map", "map_text", "read_map"]
 

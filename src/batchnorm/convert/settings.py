@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -25,6 +24,7 @@ from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.frameworks.mindspore import layers as mindspore
 from batchnorm.frameworks.torch import layers as torch
 from batchnorm.layer import Layer
+from batchnorm.newer_python import tomllib
 
 __all__ = ["Settings", "defaults", "known_settings", "read_settings", "settings_of"]
 

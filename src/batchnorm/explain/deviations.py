@@ -6,11 +6,11 @@ with a reason and a link, and which checks the file itself. Its head says what a
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from batchnorm.newer_python import tomllib
 from batchnorm.questions.question import Text
 
 __all__ = ["Deviation", "deviation"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from batchnorm.frameworks import find
 from batchnorm.frameworks.names import did_you_mean
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
+from batchnorm.newer_python import tomllib
 
 __all__ = ["Settings", "from_pyproject", "rule"]
 

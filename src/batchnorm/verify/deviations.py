@@ -8,7 +8,6 @@ speak of; a class says which steps it holds for, never what happens there.
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from batchnorm.errors import InvalidValue
+from batchnorm.newer_python import tomllib
 from batchnorm.verify.draw import Case, Step
 
 __all__ = ["CLASSES", "FILE", "Deviation", "find", "read"]

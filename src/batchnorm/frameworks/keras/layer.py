@@ -8,7 +8,7 @@ keras/src/layers/layer.py.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from batchnorm.errors import BatchNormError, InvalidType, InvalidValue
 from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
 from batchnorm.frameworks.keras.objects import Dialect
 from batchnorm.layer import Entry, Layer
+from batchnorm.newer_python import Self
 from batchnorm.vocabulary import Array
 
 __all__ = ["KerasLayer"]

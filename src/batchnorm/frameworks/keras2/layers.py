@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack
+from typing import Any
 
 import numpy as np
 
@@ -32,6 +32,7 @@ from batchnorm.frameworks.keras2 import adjustment as tf_keras_adjustment
 from batchnorm.frameworks.keras2 import fused as tf_keras_fused
 from batchnorm.frameworks.keras2 import ghost_batches as tf_keras_ghost_batches
 from batchnorm.frameworks.keras2.options import Options, batch_input_shape
+from batchnorm.newer_python import Unpack
 from batchnorm.vocabulary import (
     Array,
     ChannelAxes,

@@ -6,7 +6,7 @@ Source: the recorded behaviour of tensorflow 2.6.5 with keras 2.6.0 in tests/dat
 
 from __future__ import annotations
 
-from typing import Any, Unpack
+from typing import Any
 
 from batchnorm.arrays import as_array, is_array
 from batchnorm.errors import InvalidValue
@@ -22,6 +22,7 @@ from batchnorm.frameworks.keras.arguments import (
 )
 from batchnorm.frameworks.keras2 import layers as tf_keras
 from batchnorm.frameworks.keras2.options import Options
+from batchnorm.newer_python import Unpack
 from batchnorm.vocabulary import (
     Array,
     ChannelAxes,

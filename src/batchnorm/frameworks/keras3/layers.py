@@ -8,7 +8,7 @@ questions, calls at the edge of what is accepted and drawn cases are compared wi
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, TypedDict
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from batchnorm.frameworks.keras.arguments import (
 )
 from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.frameworks.keras.masks import keras_weights
+from batchnorm.newer_python import Unpack
 from batchnorm.vocabulary import (
     Array,
     ChannelAxis,

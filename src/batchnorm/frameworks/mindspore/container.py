@@ -6,10 +6,11 @@ Source: MindSpore 2.10.0, mindspore/nn/cell.py. Not here: anything about batch n
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from batchnorm.frameworks.mindspore.parameters_dict import names
 from batchnorm.layer import Layer
+from batchnorm.newer_python import Self
 from batchnorm.vocabulary import Array, complement
 
 __all__ = ["Cell"]

@@ -7,13 +7,14 @@ Source: PyTorch 2.13.0, torch/nn/modules/module.py. Not here: anything about bat
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks.torch.state_dict import VERSION, IncompatibleKeys, StateDict, load
 from batchnorm.layer import Layer
+from batchnorm.newer_python import Self
 from batchnorm.vocabulary import Array
 
 __all__ = ["Module"]
