@@ -13,6 +13,8 @@ from pathlib import Path
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
+from batchnorm.lint.helpers import Helpers
+from batchnorm.lint.number import Number
 from batchnorm.lint.site import Site, sites
 from batchnorm.source import (
     Names,
@@ -65,8 +67,16 @@ class Linted:
 
     @cached_property
     def sites(self) -> list[Site]:
-        """The calls that make batch-norm layers, partial ones included."""
-        return sorted(sites(self.nodes, self.names), key=lambda site: self.place(site.node))
+        """The calls that make batch-norm layers, partial ones and those by helpers included."""
+        own = list(sites(self.nodes, self.names))
+        known, helpers = {site.node for site in own}, Helpers(self.names)
+        by_helpers = (
+            site
+            for node in self.nodes
+            if isinstance(node, ast.Call) and node not in known
+            for site in helpers.sites(node)
+        )
+        return sorted([*own, *by_helpers], key=lambda site: self.place(site.node))
 
     @cached_property
     def frameworks(self) -> frozenset[str]:
@@ -128,6 +138,13 @@ class Linted:
         """Line and column of a node, both counted from 1."""
         line, offset = node.lineno, node.col_offset  # type: ignore[attr-defined]
         return line, len(self.source.line(line).encode()[:offset].decode(errors="replace")) + 1
+
+    def layer_of(self, site: Site, found: Number) -> str:
+        """Where a site's layer is made, as text, if that isn't where its number stands."""
+        path, line = site.layer or (self.path, self.place(site.node)[0])
+        if path is not None and path != self.path:
+            return f" in {path.name}, line {line}"
+        return "" if self.place(found.node)[0] == line else f" in line {line}"
 
     def end(self, node: ast.AST) -> tuple[int, int]:
         """The line in which a node ends, and the column after it, both counted from 1."""

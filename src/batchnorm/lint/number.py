@@ -1,7 +1,8 @@
-"""The number that an expression is, and the place in the file where a person would change it.
+"""The numbers that an expression may be, and the places in the file where a person changes them.
 
-Literals, sums and products of them, names assigned once, and parameters' defaults: what a call
-gets unless somebody says otherwise. Anything else is no number. Nothing is evaluated.
+Literals, sums and products, names, attributes that the class gives itself, parameters' defaults
+(what a call gets unless somebody says otherwise), what stands in for None, and constants of other
+files of the tree. Anything else is no number. Nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import ast
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from batchnorm.source import Names
+from batchnorm.source.tree import definition
 
-__all__ = ["Number", "number"]
+__all__ = ["Number", "number", "numbers"]
 
 _OPERATORS: dict[type[ast.operator], Callable[[Decimal, Decimal], Decimal]] = {
     ast.Add: operator.add,
@@ -22,6 +24,7 @@ _OPERATORS: dict[type[ast.operator], Callable[[Decimal, Decimal], Decimal]] = {
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
+_DEEPEST = 6
 
 
 @dataclass(frozen=True)
@@ -30,29 +33,57 @@ class Number:
 
     Attributes:
         value: as a decimal, so that 1 - 0.9 is 0.1.
-        node: the literal, or the sum, that says it.
+        node: the literal, or the sum, that says it; where it stands in another file, its use here.
         default: whether it is only a parameter's default.
+        elsewhere: the other file and line, as text.
     """
 
     value: Decimal
     node: ast.expr
     default: bool = False
+    elsewhere: str = ""
 
 
 def number(node: ast.expr, names: Names) -> Number | None:
-    """What number an expression is; None where that can't be told."""
+    """The only number that an expression may be; None where that can't be told."""
+    found = numbers(node, names)
+    return found[0] if len(found) == 1 else None
+
+
+def numbers(node: ast.expr, names: Names, depth: int = 0) -> tuple[Number, ...]:
+    """The numbers that an expression may be, as far as that can be told; none for anything else."""
     value = _value(node)
     if value is not None:
-        return Number(value, node)
-    if not isinstance(node, ast.Name):
-        return None
-    found = names.value(node)
-    if isinstance(found, ast.Name):
-        default = _default(found, names)
-        value = None if default is None else _value(default)
-        return None if default is None or value is None else Number(value, default, default=True)
-    value = _value(found)
-    return None if value is None else Number(value, found)
+        return (Number(value, node),)
+    if depth > _DEEPEST:
+        return ()
+    match node:
+        case ast.Name():
+            return _named(node, names, depth + 1)
+        case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
+            return _attribute(node, attr, names, depth + 1)
+        case ast.Attribute():
+            return _elsewhere(node, names, depth)
+        case ast.IfExp(body=body, orelse=other):
+            return numbers(body, names, depth + 1) + numbers(other, names, depth + 1)
+        case ast.BoolOp(op=ast.Or(), values=values):
+            return tuple(n for each in values for n in numbers(each, names, depth + 1))
+        case ast.Subscript(value=of, slice=ast.Constant(value=str(entry))):
+            held = names.value(of)
+            if isinstance(held, ast.Dict) and isinstance(of, ast.Name) and names.only_read(of):
+                pairs = zip(held.keys, held.values, strict=True)
+                said = [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == entry]
+                return numbers(said[0], names, depth + 1) if len(said) == 1 else ()
+        case ast.BinOp(left=left, op=op, right=right):
+            sides = [numbers(side, names, depth + 1) for side in (left, right)]
+            apply = _OPERATORS.get(type(op))
+            if apply is not None and all(len(side) == 1 for side in sides):
+                a, b = sides[0][0], sides[1][0]
+                try:
+                    return (Number(apply(a.value, b.value), node, a.default or b.default),)
+                except ArithmeticError:
+                    return ()
+    return ()
 
 
 def _value(node: ast.expr) -> Decimal | None:
@@ -75,12 +106,75 @@ def _value(node: ast.expr) -> Decimal | None:
     return None
 
 
-def _default(node: ast.Name, names: Names) -> ast.expr | None:
-    """The default of the parameter that a name is, unless it is assigned as well."""
+def _named(node: ast.Name, names: Names, depth: int) -> tuple[Number, ...]:
+    """What a name is given: by all its assignments, and by a default."""
     bound = names.bindings(node)
-    if len(bound) != 1 or not isinstance(bound[0].node, ast.arg):
-        return None
-    function = names.source.parents[names.source.parents[bound[0].node]]
+    if len(bound) == 1 and bound[0].kind == "import":
+        return _elsewhere(node, names, depth)
+    found: list[Number] = []
+    blocks = [_branch(b.node, names) for b in bound if not isinstance(b.node, ast.arg)]
+    if len(bound) > 1 and (None in blocks or len(set(blocks)) < len(blocks)):
+        return ()  # which of them holds depends on the place
+    for binding in bound:
+        if isinstance(binding.node, ast.arg):
+            default = _default(binding.node, names)
+            if default is not None and not _is_none(default):
+                found += [replace(n, default=True) for n in numbers(default, names, depth)]
+        elif binding.kind != "assign" or binding.value is None:
+            return ()
+        elif not _is_none(binding.value):
+            said = numbers(binding.value, names, depth)
+            if not said:
+                return ()
+            found += said
+    return tuple(dict.fromkeys(found))
+
+
+def _branch(node: ast.AST, names: Names) -> tuple[ast.AST, bool] | None:
+    """The if statement that a statement stands right in, and whether in its first branch."""
+    around = names.source.parents.get(node)
+    return (around, node in around.body) if isinstance(around, ast.If) else None
+
+
+def _attribute(node: ast.Attribute, attr: str, names: Names, depth: int) -> tuple[Number, ...]:
+    """What the class around gives to an attribute, in its body or as `self.name = …`."""
+    owner = next((n for n in names.source.around(node) if isinstance(n, ast.ClassDef)), None)
+    seen: set[ast.ClassDef] = set()
+    while owner is not None and owner not in seen:
+        seen.add(owner)
+        said = names.given(owner).get(attr)
+        if said is not None:
+            found: list[Number] = []
+            for value in said:
+                each = () if value is None else numbers(value, names, depth)
+                if not each and not (value is not None and _is_none(value)):
+                    return ()
+                found += each
+            return tuple(dict.fromkeys(found))
+        bases = (definition(b, names) for b in owner.bases if isinstance(b, ast.Name))
+        own = (b.node for b in bases if b is not None and b.names is names)
+        owner = next((b for b in own if isinstance(b, ast.ClassDef)), None)
+    return ()
+
+
+def _elsewhere(node: ast.expr, names: Names, depth: int) -> tuple[Number, ...]:
+    """A constant that another file of the tree defines."""
+    found = definition(node, names)
+    if found is None or not isinstance(found.node, ast.expr) or found.names is names:
+        return ()
+    where = f"{'' if found.names.path is None else found.names.path.name}:{found.node.lineno}"
+    return tuple(
+        Number(n.value, node, n.default, where) for n in numbers(found.node, found.names, depth + 1)
+    )
+
+
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
+
+
+def _default(argument: ast.arg, names: Names) -> ast.expr | None:
+    """The default of a parameter."""
+    function = names.source.parents[names.source.parents[argument]]
     if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
         return None
     arguments = function.args
@@ -88,4 +182,4 @@ def _default(node: ast.Name, names: Names) -> ast.expr | None:
     last = positional[len(positional) - len(arguments.defaults) :]
     pairs = [*zip(last, arguments.defaults, strict=True)]
     pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d]
-    return next((default for a, default in pairs if a is bound[0].node), None)
+    return next((default for a, default in pairs if a is argument), None)

@@ -17,6 +17,8 @@ from batchnorm.source import NOTEBOOK, Notebook, find, names_a_batch_norm, work_
 __all__ = ["lint", "lint_file", "lint_text", "look_through", "worth_a_look"]
 
 _BY_NAME = re.compile(rb"""(?i)['"][._]?bn['"]""")
+_MOMENTUM = re.compile(rb"(?i)momentum")
+_NORM = re.compile(rb"(?i)norm|(\b|_)bn(\b|_)")
 _STEP = re.compile(rb"TrainOneStep|value_and_grad")
 
 
@@ -95,7 +97,8 @@ def lint(
 def worth_a_look(data: bytes) -> bool:
     """Whether a file can have findings at all."""
     trains = b"mindspore" in data and _STEP.search(data)
-    return bool(names_a_batch_norm(data) or _BY_NAME.search(data) or trains)
+    helped = _MOMENTUM.search(data) and _NORM.search(data)
+    return bool(names_a_batch_norm(data) or _BY_NAME.search(data) or trains or helped)
 
 
 def _one(settings: Settings, path: Path, data: bytes) -> tuple[list[Finding], int, list[Problem]]:

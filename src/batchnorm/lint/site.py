@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import find
@@ -25,6 +26,7 @@ class Site:
         symbol: the class.
         form: the class's parameters.
         arguments: what is given, by parameter.
+        layer: file and line of the layer, where a helper makes it.
         complete: whether that is all that is given; not for starred arguments and partial calls.
     """
 
@@ -33,6 +35,7 @@ class Site:
     form: Form
     arguments: Mapping[str, ast.expr]
     complete: bool
+    layer: tuple[Path | None, int] | None = None
 
     @property
     def framework(self) -> str:

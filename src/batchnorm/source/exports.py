@@ -1,4 +1,4 @@
-"""What another file of the same folder tree gives under a name that a relative import takes.
+"""What another file of the same folder tree gives under a name that an import takes.
 
 It is parsed, and never imported. Not here: what the path means (`symbols`).
 """
@@ -6,11 +6,15 @@ It is parsed, and never imported. Not here: what the path means (`symbols`).
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["DEEPEST", "exported"]
+__all__ = ["DEEPEST", "OUTSIDE", "exported", "own_files"]
 
+OUTSIDE = ("os.", "typing.", "collections.", "numpy.")
+"""How paths begin that are surely none of the tree's."""
+_FARTHEST = 8  # folders up, where an absolute import may begin
 DEEPEST = 8
 """Aliases of aliases, and files that import from files, are followed this far."""
 
@@ -19,22 +23,35 @@ def exported(path: Path | None, level: int, dotted: str, depth: int) -> tuple[st
     """What another file of the same folder tree gives under a name; none if unknown."""
     if path is None or depth > DEEPEST:
         return ()
-    base = path.resolve().parent
-    for _ in range(level - 1):
-        base = base.parent
-    *module, name = dotted.split(".")
-    folder = base.joinpath(*module)
-    for file in (folder.with_suffix(".py") if module else None, folder / "__init__.py"):
-        if file is not None and file.is_file():
+    module, _, name = dotted.rpartition(".")
+    for file in own_files(path.absolute().parent, module, level):
+        if _is_file(file):
             return _given_by(file, name, depth + 1)
     return ()
+
+
+def own_files(folder: Path, module: str, level: int) -> Iterator[Path]:
+    """Where the module of an import may stand in the tree around a folder."""
+    roots = [folder, *folder.parents]
+    roots = roots[level - 1 : level] if level else roots[:_FARTHEST]
+    for root in roots:
+        path = root.joinpath(*module.split(".")) if module else root
+        if module:
+            yield path.with_suffix(".py")
+        yield path / "__init__.py"
+
+
+@lru_cache(maxsize=65536)
+def _is_file(path: Path) -> bool:
+    return path.is_file()
 
 
 @lru_cache(maxsize=4096)
 def _given_by(file: Path, name: str, depth: int) -> tuple[str, ...]:
     found: list[str] = []
     for path, level in _exports(file).get(name, ()):
-        found += exported(file, level, path, depth) if level else [path]
+        own = exported(file, level, path, depth) if level or "." in path else ()
+        found += own or ([] if level else [path])
     return tuple(dict.fromkeys(found))
 
 

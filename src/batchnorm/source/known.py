@@ -69,6 +69,12 @@ class Environment:
         found.put(place, thing)
         return found
 
+    def become(self, place: str, thing: Thing | None) -> None:
+        """Know something else of a place from now on, or nothing."""
+        self._roots = self.without([place])._roots
+        if thing is not None:
+            self.put(place, thing)
+
     def without(self, places: Iterable[str]) -> Environment:
         """Another one, after something else has been assigned to names or attributes."""
         found = self.copy()
@@ -125,11 +131,17 @@ def unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr
     return list(zip(*sides, strict=True))
 
 
-def assigned(node: ast.AST, *, body: bool = True) -> Iterator[str]:
-    """The names and attributes that a node assigns to; without `body`, only those of a `with`."""
+def assigned(node: ast.AST, *, body: bool = True, inline: bool = True) -> Iterator[str]:
+    """The names and attributes that a node assigns to.
+
+    Without `body` only those of a `with`, without `inline` none by `:=`.
+    """
     parts = ast.walk(node) if body else (n for i in node.items for n in ast.walk(i))  # type: ignore[attr-defined]
+    passed = set()
     for part in parts:
-        if isinstance(getattr(part, "ctx", None), ast.Store | ast.Del):
+        if isinstance(part, ast.NamedExpr) and not inline:
+            passed.add(part.target)
+        elif isinstance(getattr(part, "ctx", None), ast.Store | ast.Del) and part not in passed:
             place = key(part)  # type: ignore[arg-type]
             if place:
                 yield place

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
-from batchnorm.source.exports import DEEPEST, exported
+from batchnorm.source.exports import DEEPEST, OUTSIDE, exported
 from batchnorm.source.scopes import Binder, Binding, Scope
 from batchnorm.source.symbols import CLASSES, Symbol, symbol_at
 from batchnorm.source.text import Source
@@ -34,6 +34,7 @@ class Names:
         self.source, self.path, self.keras = source, path, keras
         binder = Binder(source.tree)
         self._only_read: dict[str, bool] = {}
+        self._given: dict[ast.ClassDef, dict[str, list[ast.expr | None]]] = {}
         self.stars, self.scopes, self.module = binder.stars, binder.scopes, binder.module
 
     def paths(self, node: ast.expr, depth: int = 0) -> tuple[str, ...]:
@@ -52,7 +53,9 @@ class Names:
         candidates: list[str] = []
         for binding in scope.bindings[node.id]:
             if binding.kind == "import" and not binding.level:
-                candidates.append(binding.path)
+                own = "." in binding.path and not binding.path.startswith(OUTSIDE)
+                said = exported(self.path, 0, binding.path, depth) if own else ()
+                candidates += said or [binding.path]
             elif binding.kind == "import":
                 candidates += exported(self.path, binding.level, binding.path, depth)
             elif binding.kind == "assign" and binding.value is not None:
@@ -122,6 +125,12 @@ class Names:
                 found.setdefault(node.id, []).append(node)
         return found
 
+    def given(self, owner: ast.ClassDef) -> dict[str, list[ast.expr | None]]:
+        """What a class gives its attributes, in its body and by `self.name = …`; None: unsure."""
+        if owner not in self._given:
+            self._given[owner] = _attributes(owner)
+        return self._given[owner]
+
     def only_read(self, name: ast.Name) -> bool:
         """Whether a list or dictionary is nowhere changed, nor given to what may change it."""
         if name.id not in self._only_read:
@@ -172,6 +181,29 @@ class Names:
         while node not in self.scopes and node in self.source.parents:
             node = self.source.parents[node]
         return self.scopes.get(node, self.module)
+
+
+def _attributes(owner: ast.ClassDef) -> dict[str, list[ast.expr | None]]:
+    found: dict[str, list[ast.expr | None]] = {}
+    for statement in owner.body:
+        if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
+            if statement.value is not None:
+                found.setdefault(statement.target.id, []).append(statement.value)
+        elif isinstance(statement, ast.Assign):
+            for target in statement.targets:
+                if isinstance(target, ast.Name):
+                    found.setdefault(target.id, []).append(statement.value)
+    plain: dict[ast.expr, ast.expr] = {}
+    for node in ast.walk(owner):
+        if isinstance(node, ast.Assign):
+            plain |= dict.fromkeys(node.targets, node.value)
+        elif isinstance(node, ast.AnnAssign) and node.value is not None:
+            plain[node.target] = node.value
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            of = node.value.id if isinstance(node.value, ast.Name) else ""
+            if of in ("self", "cls"):
+                found.setdefault(node.attr, []).append(plain.get(node))
+    return found
 
 
 _READING = {"get", "items", "keys", "values", "copy", "index", "count"}

@@ -120,7 +120,7 @@ class Objects:
                 return None
             case _:
                 self._parts(node, env)
-                return env.without(assigned(node))
+                return env.without(assigned(node, inline=False))
 
     def _parts(self, node: ast.AST, env: Environment) -> None:
         for child in ast.iter_child_nodes(node):
@@ -132,7 +132,7 @@ class Objects:
         if node.value is not None:
             self._expression(node.value, env)
             found = self._thing(node.value, env)
-        env = env.without(assigned(node))
+        env = env.without(assigned(node, inline=False))
         targets = node.targets if isinstance(node, ast.Assign) else [node.target]
         if found is None and isinstance(node, ast.AnnAssign):
             found = self._guards.annotated(node.annotation)
@@ -245,6 +245,10 @@ class Objects:
         found = self._thing(node, env)
         if found is not None:
             self._note(node, found)
+        if isinstance(node, ast.NamedExpr):
+            env.become(node.target.id, found)
+            if found is not None:
+                self._note(node.target, found)
 
     def _note(self, node: ast.expr, found: Thing) -> None:
         self.known[node] = found

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from batchnorm.lint.linted import Linted
-from batchnorm.lint.number import number
+from batchnorm.lint.number import numbers
 from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["LARGEST", "RULE"]
@@ -57,13 +57,14 @@ def check(file: Linted) -> Iterator[Hit]:
         epsilon = site.given("epsilon")
         if epsilon is None:
             continue
-        found, text = number(epsilon, file.names), file.text(epsilon)
+        every, text = numbers(epsilon, file.names), file.text(epsilon)
+        found = next((n for n in every if n.value >= LARGEST), every[0] if every else None)
         name = site.parameter("epsilon").name
         channels = site.given("num_features")
         if found is not None and found.value >= LARGEST:
             message = (
-                f"{name} {found.value} of {site.symbol.name} is added to the variance; is it a "
-                "momentum? Then name the argument"
+                f"{name} {found.value} of {site.symbol.name}{file.layer_of(site, found)} is added "
+                "to the variance; is it a momentum? Then name the argument"
             )
             yield found.node, message
         elif found is None and (

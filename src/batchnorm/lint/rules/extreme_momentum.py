@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchnorm.lint.linted import Linted
-from batchnorm.lint.number import number
+from batchnorm.lint.number import numbers
 from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["RULE"]
@@ -53,13 +53,14 @@ def check(file: Linted) -> Iterator[Hit]:
     for site in file.sites:
         if site.momentum is None or not site.averages:
             continue
-        found = number(site.momentum, file.names)
-        if found is not None and found.value in (0, 1):
+        for found in numbers(site.momentum, file.names):
+            if found.value not in (0, 1):
+                continue
             still = (found.value == 0) == site.weighs_batch
             what = "never move" if still else "hold the last batch only"
             message = (
                 f"with momentum {found.value} the running statistics of {site.framework}'s "
-                f"{site.symbol.name} {what}"
+                f"{site.symbol.name}{file.layer_of(site, found)} {what}"
             )
             yield found.node, message
 

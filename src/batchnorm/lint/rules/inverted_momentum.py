@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from decimal import Decimal
 
 from batchnorm.lint.linted import Linted
-from batchnorm.lint.number import number
+from batchnorm.lint.number import numbers
 from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["RULE", "THRESHOLD"]
@@ -24,7 +24,9 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     A momentum above 0.5 given to a torch layer, and one below 0.5 given to a MindSpore or Keras
-    layer: a literal, a constant of the file, or a parameter's default. People choose momenta that
+    layer: a literal, a constant, an attribute that the class gives itself, a parameter's default,
+    what stands in for None, an entry of a dictionary that is only read; also where a helper makes
+    the layer, of this file or of another of the same tree. People choose momenta that
     let the running statistics average over many batches, so the weight of the new batch is far
     below one half: of the momenta written in the code that this rule was tried on, the right ones
     lie between 0.0003 and 0.2 in torch's sense, and none between 0.2 and 0.8
@@ -64,26 +66,20 @@ def check(file: Linted) -> Iterator[Hit]:
     for site in file.sites:
         if site.momentum is None or not site.averages:
             continue
-        found = number(site.momentum, file.names)
-        if found is None or not 0 < found.value < 1:
-            continue
-        right = found.value < THRESHOLD if site.weighs_batch else found.value > THRESHOLD
-        if right or found.value == THRESHOLD:
-            continue
-        of = "the new batch" if site.weighs_batch else "the old value"
-        theirs = "Keras' or MindSpore" if site.weighs_batch else "torch"
-        message = (
-            f"momentum {found.value} of {site.symbol.name}{_place(file, found.node, site.node)} is "
-            f"the weight of {of} in {site.framework}; write {1 - found.value} if {found.value} is "
-            f"{theirs}'s number"
-        )
-        yield found.node, message
-
-
-def _place(file: Linted, number_at: object, call: object) -> str:
-    """Where the layer is, if the number stands elsewhere."""
-    where = file.place(call)[0]  # type: ignore[arg-type]
-    return "" if file.place(number_at)[0] == where else f" in line {where}"  # type: ignore[arg-type]
+        for found in numbers(site.momentum, file.names):
+            if not 0 < found.value < 1 or found.value == THRESHOLD:
+                continue
+            if (found.value < THRESHOLD) == site.weighs_batch:
+                continue
+            of = "the new batch" if site.weighs_batch else "the old value"
+            theirs = "Keras' or MindSpore" if site.weighs_batch else "torch"
+            said = f" ({found.elsewhere})" if found.elsewhere else ""
+            message = (
+                f"momentum {found.value}{said} of {site.symbol.name}{file.layer_of(site, found)} "
+                f"is the weight of {of} in {site.framework}; write {1 - found.value} if "
+                f"{found.value} is {theirs}'s number"
+            )
+            yield found.node, message
 
 
 RULE = Rule(
