@@ -13,7 +13,7 @@ from pathlib import Path
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
-from batchnorm.lint.helpers import Helpers
+from batchnorm.lint.makers import Makers
 from batchnorm.lint.number import Number
 from batchnorm.lint.site import Site, sites
 from batchnorm.source import (
@@ -69,12 +69,12 @@ class Linted:
     def sites(self) -> list[Site]:
         """The calls that make batch-norm layers, partial ones and those by helpers included."""
         own = list(sites(self.nodes, self.names))
-        known, helpers = {site.node for site in own}, Helpers(self.names)
+        known, helpers = {site.node for site in own}, Makers(self.names)
         by_helpers = (
             site
             for node in self.nodes
             if isinstance(node, ast.Call) and node not in known
-            for site in helpers.sites(node)
+            for site in makers.sites(node)
         )
         return sorted([*own, *by_helpers], key=lambda site: self.place(site.node))
 

@@ -17,7 +17,7 @@ from batchnorm.lint.site import Site, sites
 from batchnorm.source import Names
 from batchnorm.source.tree import definition
 
-__all__ = ["Helpers", "Reached"]
+__all__ = ["Makers", "Reached"]
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _DEEPEST = 4
@@ -38,7 +38,7 @@ class Reached:
 
 
 @dataclass
-class Helpers:
+class Makers:
     """The helpers that one file calls."""
 
     names: Names
@@ -85,14 +85,14 @@ class Helpers:
             own = {each.site.node for each in found}
             for node in nodes:
                 if isinstance(node, ast.Call) and node not in own:
-                    inner = Helpers(self.names, self.depth + 1, self._known)
+                    inner = Makers(self.names, self.depth + 1, self._known)
                     for site in inner.sites(node):
                         path, line = site.layer or (self.names.path, node.lineno)
                         found.append(Reached(site, path, line))
             self._known[function] = found
         return self._known[function]
 
-    def _helper(self, call: ast.Call) -> tuple[Helpers, Function, bool] | None:
+    def _helper(self, call: ast.Call) -> tuple[Makers, Function, bool] | None:
         """Whose function is called, and whether its first parameter is the object itself."""
         func = call.func
         if isinstance(func, ast.Attribute) and getattr(func.value, "id", "") in ("self", "cls"):
@@ -110,7 +110,7 @@ class Helpers:
             return None
         helper = self
         if found.names is not self.names:
-            helper = Helpers(found.names, self.depth + 1)
+            helper = Makers(found.names, self.depth + 1)
         if isinstance(found.node, ast.ClassDef):
             made = [s for s in found.node.body if isinstance(s, Function) and s.name == "__init__"]
             return (helper, made[0], True) if made else None
@@ -138,7 +138,7 @@ def _given(call: ast.Call, function: Function, *, bound: bool) -> _Given | None:
     return _Given(named, rest, {n: v for n, v in keywords.items() if n not in known})
 
 
-def _handed(site: Site, function: Function, given: _Given, helper: Helpers) -> dict[str, ast.expr]:
+def _handed(site: Site, function: Function, given: _Given, helper: Makers) -> dict[str, ast.expr]:
     """What of a call's arguments reaches the arguments of a site inside the function."""
     found: dict[str, ast.expr] = {}
     for name, value in site.arguments.items():
