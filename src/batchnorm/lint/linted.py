@@ -69,7 +69,7 @@ class Linted:
     def sites(self) -> list[Site]:
         """The calls that make batch-norm layers, partial ones and those by helpers included."""
         own = list(sites(self.nodes, self.names))
-        known, helpers = {site.node for site in own}, Makers(self.names)
+        known, makers = {site.node for site in own}, Makers(self.names)
         by_helpers = (
             site
             for node in self.nodes
