@@ -18,6 +18,7 @@ import numpy as np
 from batchnorm.vocabulary import Array
 
 __all__ = [
+    "CALLS",
     "descend",
     "described",
     "eager",
@@ -30,6 +31,7 @@ __all__ = [
     "unchanged",
 ]
 
+CALLS = {True: "model(x, training=True), layer.trainable = True", False: "training=False"}  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
 NOISE = ("dropout", "droppath", "stochasticdepth", "gaussiannoise")
 STATE = {

@@ -1,6 +1,7 @@
 """A live model run once, with chosen layers watched: what both Kerases share (`keras`)."""
 
 from batchnorm.frameworks.keras.running import (
+    CALLS,
     descend,
     described,
     eager,
@@ -14,6 +15,7 @@ from batchnorm.frameworks.keras.running import (
 )
 
 __all__ = [
+    "CALLS",
     "descend",
     "described",
     "eager",

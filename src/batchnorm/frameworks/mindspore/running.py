@@ -17,6 +17,7 @@ from batchnorm.errors import InvalidType
 from batchnorm.vocabulary import Array
 
 __all__ = [
+    "CALLS",
     "descend",
     "described",
     "eager",
@@ -29,6 +30,7 @@ __all__ = [
     "unchanged",
 ]
 
+CALLS = {True: "model.set_train(True)", False: "model.set_train(False)"}  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
 NOISE = ("dropout", "droppath")
 BATCH_NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")

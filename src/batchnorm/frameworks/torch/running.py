@@ -18,6 +18,7 @@ from batchnorm.errors import InvalidType
 from batchnorm.vocabulary import Array
 
 __all__ = [
+    "CALLS",
     "descend",
     "described",
     "eager",
@@ -30,6 +31,7 @@ __all__ = [
     "unchanged",
 ]
 
+CALLS = {True: "model.train()", False: "model.eval()"}  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
 WRAPPERS = ("DataParallel", "DistributedDataParallel")
 NOISE = ("dropout", "droppath", "stochasticdepth")

@@ -1,0 +1,119 @@
+"""`diagnose`: two live models, one batch, and the causes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from batchnorm.diagnose.comparison import compare_recordings
+from batchnorm.diagnose.report import Report
+from batchnorm.diagnose.watching import record, room_of
+from batchnorm.vocabulary import Array
+
+__all__ = ["diagnose"]
+
+
+def diagnose(
+    source: Any,
+    port: Any,
+    batch: Any,
+    *,
+    steps: int = 1,
+    map: Mapping[str, str] | None = None,
+    source_batch: Any = None,
+    loss: Callable[[Any], Any] | tuple[Callable[[Any], Any], Callable[[Any], Any]] | None = None,
+) -> Report:
+    """Say why a port computes or trains otherwise than its source.
+
+    Each batch norm of the port is replayed by the source's rule on the input that the port itself
+    gave it, so a fault of one layer accuses no other, and the tolerance is that of one layer. State
+    before, output, update of the statistics and gradients are looked at separately, in inference,
+    in training and after further steps; what reaches a layer by the layers that feed it. Both
+    models are left as they were: modes, state, gradients. Dropout is off meanwhile.
+
+    Args:
+        source: the model that was ported: a torch module, a MindSpore cell (PyNative mode), a Keras
+            2 or 3 model, a layer of this package or several of them in sequence.
+        port: its port, of any of these.
+        batch: what both are called with: an array or tensor, a tuple or a mapping of them. In the
+            source's layout, it is carried into the port's; with `source_batch`, it is the port's.
+        steps: training steps, with plain gradient descent between them.
+        map: names of the port's layers by the source's, where they can't be found.
+        source_batch: the source's batch, where the two are given separately.
+        loss: what is differentiated, of the outputs: one function for both, or one for each. By
+            default the outputs are weighted by fixed random numbers.
+
+    Raises:
+        TypeError: a model that is none, holds no batch norm, or can't be watched.
+        ValueError: the map names a layer that isn't there.
+
+    >>> import batchnorm as bn
+    >>> x = np.random.default_rng(0).normal(size=(8, 3, 4, 4)).astype(np.float32)
+    >>> port = bn.mindspore.BatchNorm2d(3, momentum=0.1).set_train()
+    >>> found = bn.diagnose(bn.torch.BatchNorm2d(3), port, x)
+    >>> found.causes, found.findings[0].fix
+    (['momentum-inverted'], 'momentum=0.9')
+    """
+    mine, own = loss if isinstance(loss, tuple) else (loss, loss)
+    (_, room), (_, other) = room_of(source), room_of(port)
+    given = batch if source_batch is None else source_batch
+    last = _is_last(room, room.eager(source), given)
+    if source_batch is None:
+        carried, own_last = _carried(batch, last, other, other.eager(port))
+    else:
+        carried = batch
+        alike = _same(source_batch, batch)
+        own_last = last if alike else _is_last(other, other.eager(port), batch)
+    first = record(source, given, steps=steps, loss=mine, last=last)
+    second = record(port, carried, steps=steps, loss=own, last=own_last)
+    return compare_recordings(first, second, map)
+
+
+def _is_last(room: Any, model: Any, batch: Any) -> bool:
+    """Whether channels are the last axis: as the model says, or else as its batch norms have it."""
+    said = room.is_last(model)
+    if said is not None:
+        return bool(said)
+    return _axes(room, model) == "last"
+
+
+def _axes(room: Any, model: Any) -> str:
+    """Where a model without convolutions has its channels, by the axes of its batch norms."""
+    axes = [getattr(layer, "axis", 1) for layer in room.parameterised(model).values()]
+    flat = [axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis for axis in axes]
+    known = [axis for axis in flat if isinstance(axis, int)]
+    return "last" if known and all(axis not in (1,) for axis in known) else "first"
+
+
+def _carried(batch: Any, last: bool, room: Any, model: Any) -> tuple[Any, bool]:
+    """The source's batch as the port takes it, and whether channels are last there."""
+    own_last = _is_last(room, model, batch)
+    if isinstance(batch, Mapping):
+        return {k: _moved(v, last, own_last) for k, v in batch.items()}, own_last
+    if isinstance(batch, tuple | list):
+        return tuple(_moved(v, last, own_last) for v in batch), own_last
+    return _moved(batch, last, own_last), own_last
+
+
+def _plain(value: Any) -> Array:
+    for name in ("detach", "cpu", "asnumpy", "numpy"):
+        if hasattr(value, name):
+            value = getattr(value, name)()
+    return np.asarray(value)
+
+
+def _moved(value: Any, last: bool, own_last: bool) -> Array:
+    array = _plain(value)
+    if array.ndim > 2 and last != own_last:
+        source, target = (-1, 1) if last else (1, -1)
+        return np.ascontiguousarray(np.moveaxis(array, source, target))
+    return array
+
+
+def _same(a: Any, b: Any) -> bool:
+    if isinstance(a, Mapping | tuple | list) or isinstance(b, Mapping | tuple | list):
+        return False
+    one, other = _plain(a), _plain(b)
+    return one.shape == other.shape and bool(np.array_equal(one, other))

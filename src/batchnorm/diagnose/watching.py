@@ -1,0 +1,301 @@
+"""A live model's run as a `Recording`: in inference, in training with gradients, and some steps.
+
+The framework's room runs the model and tells what its layers are given and give; here it is put
+into one layout and thinned out. Not here: what is made of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from batchnorm import frameworks
+from batchnorm.computation import computation
+from batchnorm.diagnose import own
+from batchnorm.diagnose.recording import INFERENCE, TRAINING, Node, Recording, Rule
+from batchnorm.diagnose.trace import Trace, corners, sampled, statistics, unpadded
+from batchnorm.errors import BatchNormError, InvalidType
+from batchnorm.frameworks import dialect_of
+from batchnorm.layer import Layer
+from batchnorm.read import framework_of, read_layer
+from batchnorm.vocabulary import Array, Mode
+
+__all__ = ["RATE", "canonical", "record", "room_of"]
+
+RATE = 1e-3  # of the steps of plain gradient descent
+SMALL = 1 << 16  # values of a kernel that is kept whole
+ROWS = 8  # of a larger one
+PLAIN = (bool, int, float, str)
+
+
+def room_of(model: Any) -> tuple[str, ModuleType]:
+    """Whose model it is, and the module that can run it.
+
+    Raises:
+        TypeError: nobody's.
+    """
+    if isinstance(model, Layer):
+        return dialect_of(type(model)) or model.FRAMEWORK, own
+    parts = list(model.values()) if isinstance(model, Mapping) else model
+    if isinstance(parts, list | tuple) and parts and all(isinstance(p, Layer) for p in parts):
+        return dialect_of(type(parts[0])) or parts[0].FRAMEWORK, own
+    family = framework_of(model)
+    if family == "keras":
+        roots = {c.__module__.partition(".")[0] for c in type(model).__mro__}
+        family = "tf_keras" if "tf_keras" in roots else "keras"
+    return family, frameworks.find(family).room("running")
+
+
+def canonical(x: Array, last: bool) -> Array:
+    """With channels in axis 1."""
+    return np.moveaxis(x, -1, 1) if last and x.ndim > 2 else x
+
+
+class Watcher:
+    """Takes what a run tells of the layers and keeps what a diagnosis needs."""
+
+    def __init__(self, room: ModuleType, model: Any, layers: Mapping[str, Any], last: bool) -> None:
+        self.room, self.model, self.layers, self.last = room, model, layers, last
+        self.nodes = {path: _node(room, path, layer) for path, layer in layers.items()}
+        self.order: list[str] = []
+        self.phase = ""
+        self.inputs: dict[str, list[Array]] = {}
+        self.states: dict[str, dict[str, Array]] = {}
+
+    @property
+    def norms(self) -> dict[str, Any]:
+        """The batch norms alone."""
+        return {p: self.layers[p] for p, node in self.nodes.items() if node.kind == "batch_norm"}
+
+    def start(self, phase: str) -> None:
+        """What is told from here on belongs to this phase."""
+        self.phase, self.inputs = phase, {}
+        self.states = {path: self.room.state(layer) for path, layer in self.norms.items()}
+
+    def tell(self, path: str, what: str, a: Array, b: Array | None) -> None:
+        """See torch's `running.run`."""
+        a = canonical(a, self.last)
+        if what == "forward":
+            assert b is not None
+            self._forward(path, a, canonical(b, self.last))
+            return
+        calls = self.nodes[path].calls.get(self.phase, [])
+        name = f"d{what}"
+        trace = next((t for t in reversed(calls) if getattr(t, name) is None), None)
+        if trace is None or self.nodes[path].kind != "batch_norm":
+            return
+        setattr(trace, name, sampled(a))
+        if what == "y":
+            x = self.inputs[path][calls.index(trace)]
+            if x.shape == a.shape:
+                for axis, found in trace.statistics.items():
+                    found.dy = _sums(a, x, axis, found.mean)
+
+    def _forward(self, path: str, x: Array, y: Array) -> None:
+        if path not in self.order:
+            self.order.append(path)
+        node = self.nodes[path]
+        if node.kind != "batch_norm" and self.phase != INFERENCE:
+            return
+        trace = Trace(x.shape, x.dtype.name, sampled(x), y.shape, sampled(y), y.dtype.name)
+        if node.kind == "batch_norm":
+            node.one_pass = self.room.one_pass(self.layers[path])
+            axes = {1, x.ndim - 1} if 0 not in x.shape else set()
+            trace.statistics = {axis: statistics(x, axis) for axis in sorted(axes) if axis}
+            trace.before = self.states[path]
+            trace.after = self.states[path] = self.room.state(self.layers[path])
+            if self.phase != INFERENCE:
+                self.inputs.setdefault(path, []).append(x)
+            self._rules(node, x)
+        elif node.kind == "convolution" and x.ndim > 2 and node.kernel is not None:
+            reach = [
+                (k - 1) * d + 1
+                for k, d in zip(node.kernel.shape[2:], node.facts["dilation"], strict=True)
+            ]
+            trace.corners = corners(x, y, tuple(reach), tuple(node.facts["strides"]))
+            inside, trace.inner = unpadded(x, tuple(reach))
+            trace.x = sampled(inside)
+        node.calls.setdefault(self.phase, []).append(trace)
+
+    def _rules(self, node: Node, x: Array) -> None:
+        """What the layer's own settings say of such an input, in both modes."""
+        if node.unread or self.phase in node.rules:
+            return
+        layer = read_layer(self.layers[node.name])
+        native = np.moveaxis(np.broadcast_to(x.dtype.type(0), x.shape), 1, -1) if (
+            self.last and x.ndim > 2
+        ) else np.broadcast_to(x.dtype.type(0), x.shape)
+        training = self.phase != INFERENCE
+        load = {name: v for name, v in layer.state.items()}
+        for name, value in load.items():  # the factor may depend on the batches counted before
+            role = layer.STATE[name].role
+            before = self.states[node.name].get(role)
+            if role == "count" and before is not None and training:
+                load[name] = np.asarray(before - 1).reshape(value.shape)
+        try:
+            layer.load_state(load)
+            found = computation(layer, native, training)
+        except BatchNormError as error:
+            node.unread = str(error)
+            return
+        if found is None:
+            return
+        axis = found.settings.channel_axes[0]
+        if self.last and x.ndim > 2:
+            axis = 1 if axis == x.ndim - 1 else axis + 1
+        mode = found.settings.mode
+        node.rules[self.phase] = Rule(
+            mode is not Mode.RUNNING,
+            mode is Mode.BATCH_AND_UPDATE,
+            float(found.settings.epsilon),
+            float(found.settings.exponential_average_factor),
+            int(found.settings.correction),
+            axis,
+        )
+
+    def end(self, gradients: Mapping[str, Mapping[str, Array]]) -> None:
+        """The phase is over."""
+        self.inputs = {}
+        for path, layer in self.norms.items():
+            calls = self.nodes[path].calls.get(self.phase, [])
+            if len(calls) == 1 or (len(calls) > 1 and _alike(calls)):
+                calls[0].after = self.room.state(layer)
+                del calls[1:]
+            if len(calls) == 1:
+                calls[0].gradients = dict(gradients.get(path, {}))
+
+
+def _alike(calls: list[Trace]) -> bool:
+    """Whether a layer was given the same each time, as when a checkpoint is computed again."""
+    return all(np.array_equal(c.x, calls[0].x, equal_nan=True) for c in calls)
+
+
+def _sums(dy: Array, x: Array, axis: int, mean: Array) -> Array:
+    shape = [1] * x.ndim
+    shape[axis] = -1
+    others = tuple(a for a in range(x.ndim) if a != axis)
+    wide = dy.astype(np.float64)
+    centred = x.astype(np.float64) - mean.reshape(shape)
+    size = np.abs(wide)
+    return np.array(
+        [wide.sum(others), (wide * centred).sum(others), size.sum(others), size.max(others)]
+    )
+
+
+def _node(room: ModuleType, path: str, layer: Any) -> Node:
+    facts = dict(room.described(layer))
+    node = Node(path, facts.pop("kind"))
+    if node.kind == "batch_norm":
+        node.standing = room.standing(layer)
+        node.class_name = type(layer).__name__
+        try:
+            read = read_layer(layer)
+        except BatchNormError as error:
+            node.unread = str(error)
+            return node
+        node.dialect, node.class_name = dialect_of(type(read)) or read.FRAMEWORK, type(read).__name__
+        node.arguments = {
+            name: value
+            for name, value in read.arguments().items()
+            if isinstance(value, PLAIN) and name not in ("name", "device")
+        }
+        return node
+    kernel = facts.pop("kernel", None)
+    node.bias = facts.pop("bias", None)
+    if kernel is not None:
+        flat = kernel.reshape(kernel.shape[0], -1).astype(np.float64)
+        node.sums = np.array([flat.sum(1), (flat * flat).sum(1)])
+        if kernel.size > SMALL:
+            wanted = np.linspace(0, kernel.shape[0] - 1, 4).astype(int)
+            node.rows = np.unique(wanted)[:ROWS]
+            kernel = kernel[node.rows]
+        node.kernel = kernel
+    node.facts = facts
+    return node
+
+
+def record(
+    model: Any,
+    batch: Any,
+    *,
+    steps: int = 1,
+    loss: Callable[[Any], Any] | None = None,
+    last: bool | None = None,
+) -> Recording:
+    """Run a model on a batch, in inference, in training, and further steps of gradient descent.
+
+    Args:
+        model: a torch module, a MindSpore cell, a Keras model, a layer of this package's or several
+            in sequence. It is left as it was.
+        batch: what it is called with.
+        steps: how many training steps.
+        loss: from the outputs, what is differentiated; by default they are weighted by fixed
+            random numbers.
+        last: whether channels are the last axis, where the model doesn't say so.
+
+    Raises:
+        TypeError: it is no model of a framework that is known here, or can't be watched.
+    """
+    name, room = room_of(model)
+    model = room.eager(model)
+    layers = room.parameterised(model)
+    if not any(room.described(layer)["kind"] == "batch_norm" for layer in layers.values()):
+        raise InvalidType(f"{type(model).__qualname__} holds no batch norm, so there is nothing "
+                          "to diagnose")
+    said = room.is_last(model)
+    last = bool(last) if said is None else said
+    watcher = Watcher(room, model, layers, last)
+    found = Recording(name)
+    found.batch = [_of_batch(value, last) for value in _arrays(batch)]
+
+    def weigh(outputs: list[Array]) -> list[Array]:
+        return [_weights(output, last, index) for index, output in enumerate(outputs)]
+
+    with room.unchanged(model):
+        watcher.start(INFERENCE)
+        outputs, _ = room.run(model, batch, layers, watcher.tell, training=False)
+        watcher.end({})
+        found.outputs = [canonical(o, last) for o in outputs]
+    own_loss = {"loss": loss} if loss is not None else {"weigh": weigh}
+    with room.unchanged(model):
+        for step in range(steps):
+            phase = TRAINING if step == 0 else f"step {step + 1}"
+            watcher.start(phase)
+            _, gradients = room.run(
+                model, batch, watcher.norms, watcher.tell, training=True, **own_loss
+            )
+            watcher.end(gradients)
+            found.phases.append(phase)
+            if step + 1 < steps:
+                room.descend(model, RATE)
+    found.phases.insert(0, INFERENCE)
+    never = [path for path in layers if path not in watcher.order]
+    found.nodes = [watcher.nodes[path] for path in (*watcher.order, *never)]
+    return found
+
+
+def _arrays(batch: Any) -> list[Any]:
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, tuple | list) else [batch]
+
+
+def _of_batch(value: Any, last: bool) -> Trace:
+    for name in ("detach", "asnumpy", "numpy"):
+        if hasattr(value, name):
+            value = getattr(value, name)()
+    array = canonical(np.asarray(value), last)
+    if array.ndim < 2:
+        array = array.reshape(-1, 1)
+    kept = sampled(array)
+    return Trace(array.shape, array.dtype.name, kept, array.shape, kept, array.dtype.name)
+
+
+def _weights(output: Array, last: bool, index: int) -> Array:
+    """Random numbers that are the same for every layout."""
+    shape = canonical(output, last).shape
+    drawn = np.random.default_rng(index).standard_normal(shape).astype(np.float32)
+    return np.ascontiguousarray(np.moveaxis(drawn, 1, -1)) if last and len(shape) > 2 else drawn
