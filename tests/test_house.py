@@ -24,7 +24,7 @@ TIERS = [  # each may import those above it, and its own
     {"read"},
     {"verify"},
     {"translate", "hosts"},
-    {"explain", "convert", "recalibrate", "source"},
+    {"explain", "convert", "diagnose", "recalibrate", "source"},
     {"rewrite", "lint"},
     {"cli"},
 ]

@@ -3,7 +3,8 @@
 `torch`, `mindspore`, `tf_keras` and `keras` hold each framework's layers, in NumPy; no framework is
 needed or loaded. `read` takes a framework's own live layer. What the command `batchnorm` does is
 done by functions of the same names and words: `explain`, `translate`, `convert`, `inspect`,
-`compare`, `lint`, `verify`. Each is loaded when it is first asked for.
+`compare`, `diagnose`, `lint`,
+`verify`. Each is loaded when it is first asked for.
 """
 
 import functools
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from batchnorm.convert.fold import fold, unfold
     from batchnorm.convert.inspect import inspect
     from batchnorm.core.threads import get_num_threads, set_num_threads
+    from batchnorm.diagnose import diagnose
     from batchnorm.errors import BatchNormError, CheckpointError
     from batchnorm.explain import explain
     from batchnorm.frameworks.keras2 import layers as tf_keras
@@ -41,6 +43,7 @@ __all__ = [
     "compare",
     "convert",
     "core",
+    "diagnose",
     "explain",
     "fold",
     "get_num_threads",
@@ -67,6 +70,7 @@ _FUNCTIONS = {  # and classes: the module that each is taken from
     "CheckpointError": "errors",
     "compare": "convert",
     "convert": "convert",
+    "diagnose": "diagnose",
     "explain": "explain",
     "fold": "convert",
     "get_num_threads": "core.threads",

@@ -352,3 +352,44 @@ def plain(act="relu", **options):
     net.conv_bn("b", 8, stride=2, act=act)
     net.conv_bn("c", 12, act=act)
     return net.head()
+
+
+def resnet(seed=0, shape=(4, 3, 16, 16), w=8):
+    net = Net(shape=shape, seed=seed)
+    net.conv_bn("stem", w)
+    for i, (c, s) in enumerate([(w, 1), (w * 2, 2), (w * 2, 1)]):
+        a = net.last
+        net.conv_bn(f"layer{i}.0", c, stride=s)
+        net.conv_bn(f"layer{i}.1", c, act=None)
+        b = net.last
+        if s > 1 or net.channels[a] != c:
+            net.conv_bn(f"layer{i}.down", c, kernel=1, act=None, of=a, stride=s)
+            a = net.last
+        net.add(f"layer{i}.sum", "add", b, a)
+        net.add(f"layer{i}.act", "act", function="relu")
+    return net.head()
+
+
+def mobile(seed=0):
+    net = Net(shape=(4, 3, 16, 16), seed=seed)
+    net.conv_bn("stem", 8, act="relu6", stride=2)
+    for i, (c, s) in enumerate([(8, 1), (12, 2), (12, 1)]):
+        a = net.last
+        k = net.channels[a]
+        net.conv_bn(f"b{i}.expand", k * 4, kernel=1, act="relu6")
+        net.conv_bn(f"b{i}.deep", k * 4, act="relu6", groups=k * 4, stride=s)
+        net.conv_bn(f"b{i}.project", c, kernel=1, act=None)
+        if k == c and s == 1:
+            net.add(f"b{i}.sum", "add", net.last, a)
+    return net.head()
+
+
+def vgg(seed=0):
+    net = Net(shape=(4, 3, 16, 16), seed=seed)
+    net.conv_bn("a", 8, bias=True)
+    net.conv_bn("b", 8, bias=True)
+    net.add("p1", "max")
+    net.conv_bn("c", 16, bias=True)
+    net.add("p2", "max")
+    net.conv_bn("d", 16, bias=True)
+    return net.head()

@@ -76,9 +76,9 @@ def align(
         for a, b in _matching(list(left.values()), list(right.values()), alike):
             pair(a, b, why)
     rest: dict[Hashable, tuple[list[Node], list[Node]]] = defaultdict(lambda: ([], []))
-    for side, nodes in enumerate((left, right)):
-        for node in nodes.values():
-            rest[_signature(node)][side].append(node)
+    for index, held in enumerate((left, right)):
+        for node in held.values():
+            rest[_signature(node)][index].append(node)
     for ones, others in rest.values():
         if len(ones) == len(others):
             for a, b in zip(ones, others, strict=True):
@@ -154,9 +154,7 @@ def _alike_values(a: Node, b: Node) -> bool:
     if _kind(a) != _kind(b) or _signature(a) != _signature(b):
         return False
     if _kind(a) == "weighted":
-        return (
-            a.kernel is not None and b.kernel is not None and same(a.kernel, b.kernel, 1e-5)
-        )
+        return a.kernel is not None and b.kernel is not None and same(a.kernel, b.kernel, 1e-5)
     one, other = a.call(INFERENCE), b.call(INFERENCE)
     if one is None or other is None:
         return False

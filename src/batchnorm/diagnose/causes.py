@@ -126,7 +126,9 @@ CAUSES: Mapping[str, Cause] = {
     ),
     "activation-differs": Cause("another function is applied before the layer", "激活函数不同"),
     "scale-differs": Cause("the values are scaled or shifted", "数值被缩放或平移"),
-    "channel-order": Cause("the channels come in reverse (RGB and BGR)", "通道顺序相反（RGB 与 BGR）"),
+    "channel-order": Cause(
+        "the channels come in reverse (RGB and BGR)", "通道顺序相反（RGB 与 BGR）"
+    ),
     "input-permuted": Cause("the values come in another order", "输入值的顺序不同"),
     "unexplained": Cause(
         "the layer computes something else than the source's rule, and no known cause fits",

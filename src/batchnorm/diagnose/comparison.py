@@ -55,9 +55,7 @@ def compare_recordings(
 
 
 class _Comparison:
-    def __init__(
-        self, source: Recording, port: Recording, map: Mapping[str, str] | None
-    ) -> None:
+    def __init__(self, source: Recording, port: Recording, map: Mapping[str, str] | None) -> None:
         self.source, self.port = source, port
         self.pairs, self.left, self.right = align(source, port, map)
         self.findings: list[Finding] = []
@@ -72,8 +70,9 @@ class _Comparison:
                 self._norm(pair)
             elif pair.source.kernel is not None and pair.port.kernel is not None:
                 others = {
-                    n.name: n for n in self.source.nodes if n is not pair.source and n.kernel is not
-                    None
+                    n.name: n
+                    for n in self.source.nodes
+                    if n is not pair.source and n.kernel is not None
                 }
                 for cause, evidence, runner in layer_findings(pair.source, pair.port, others):
                     self._add(pair, cause, evidence, runner, INFERENCE)
@@ -81,15 +80,21 @@ class _Comparison:
         for side, nodes in (("source", self.left), ("port", self.right)):
             names = [n.name for n in nodes if n.kind == "batch_norm"]
             if names:
-                self._doubt("pairing", f"no layer of the other model was found for these of the "
-                            f"{side}; name it in a map", *names)
+                self._doubt(
+                    "pairing",
+                    f"no layer of the other model was found for these of the "
+                    f"{side}; name it in a map",
+                    *names,
+                )
         findings = grouped(self.findings)
         for finding in findings:
             finding.fix = finding.fix or fix_of(finding, self.source, self.port)
         named = {name for f in findings for name in f.layers}
-        follows = [
-            d.layer for d in self.depth if d.difference > CLOSE and d.layer not in named
-        ] if findings else []
+        follows = (
+            [d.layer for d in self.depth if d.difference > CLOSE and d.layer not in named]
+            if findings
+            else []
+        )
         return Report(
             findings=findings,
             follows=follows,
@@ -121,8 +126,9 @@ class _Comparison:
         mine, own = source.call(INFERENCE), port.call(INFERENCE)
         if mine is None or own is None:
             if (mine is None) != (own is None):
-                self._doubt("everything", "the layer is called in one of the models only",
-                            source.name)
+                self._doubt(
+                    "everything", "the layer is called in one of the models only", source.name
+                )
             return
         if (source.standing, port.standing) in ((True, False), (False, True)):
             words = {True: "training", False: "inference"}
@@ -168,8 +174,11 @@ class _Comparison:
         source, port = pair.source, pair.port
         rule, declared = source.rules.get(phase), port.rules.get(phase)
         if rule is None:
-            self._doubt("everything", f"the source's rule can't be read: {source.unread or '?'}",
-                        source.name)
+            self._doubt(
+                "everything",
+                f"the source's rule can't be read: {source.unread or '?'}",
+                source.name,
+            )
             return
         calls = list(zip(source.calls[phase], port.calls[phase], strict=False))
         for mine, trace in calls:
@@ -226,8 +235,11 @@ class _Comparison:
             values[name] = (own.shape, own.x.astype(np.float64))
             error = max(error, _difference(mine.x, own.x, mine.shape, own.shape))
         if error > CLOSE:
-            self._doubt("what reaches the first layers", "the two models were given batches that "
-                        "differ", "the batch")
+            self._doubt(
+                "what reaches the first layers",
+                "the two models were given batches that differ",
+                "the batch",
+            )
         for node in self.source.nodes:
             one = node.call(INFERENCE)
             pair = partner.get(node.name)
@@ -270,12 +282,15 @@ class _Comparison:
             if found is not None and not self._tolerated(d, error, found[0]):
                 self._add(pair, found[0], {**found[1], "after": link_text(link)}, found[2],
                           INFERENCE)  # fmt: skip
-        elif d > max(CLOSE, GROWTH * error):
+        elif d > max(CLOSE, GROWTH * error) and np.isfinite(own).all():
             cause, evidence, runner = _unlinked(x, own, one)
             self._add(pair, cause, evidence, runner, INFERENCE)
         elif error > CLOSE and link is None and d > CLOSE:
-            self._doubt("what reaches the layer", "a difference comes in from before, and what "
-                        "lies between isn't known", pair.source.name)
+            self._doubt(
+                "what reaches the layer",
+                "a difference comes in from before, and what lies between isn't known",
+                pair.source.name,
+            )
         return max(error, d, after)
 
     def _tolerated(self, d: float, error: float, cause: str) -> bool:
@@ -297,9 +312,7 @@ def _unlinked(x: Array, own: Array, one: Trace) -> tuple[str, dict[str, Any], st
     return "input-differs", evidence, ""
 
 
-def _difference(
-    a: Array, b: Array, shape: tuple[int, ...], other: tuple[int, ...]
-) -> float:
+def _difference(a: Array, b: Array, shape: tuple[int, ...], other: tuple[int, ...]) -> float:
     """The largest, relative to the largest value; infinite for shapes that differ."""
     if shape != other:
         return float("inf")

@@ -7,7 +7,6 @@ from batchnorm.diagnose.causes import CAUSES
 from batchnorm.diagnose.finding import Finding
 from batchnorm.diagnose.recording import Node, Recording
 from batchnorm.errors import BatchNormError
-from batchnorm.translate import translate
 
 __all__ = ["fix_of"]
 
@@ -42,6 +41,8 @@ def fix_of(finding: Finding, source: Recording, port: Recording) -> str:
 
 def _argument(cause: str, mine: Node, own: Node) -> str:
     """The argument of the port's call that makes it what the source's is."""
+    from batchnorm.translate import translate  # most users of the package never need it
+
     if mine.dialect is None or own.dialect is None:
         return ""
     declared = frameworks.declaration_of(mine.dialect)

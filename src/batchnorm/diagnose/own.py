@@ -1,4 +1,4 @@
-"""This package's own layers as a model: one layer, or a sequence of them called one after another.
+"""Layers of this package as a model: one, or a sequence of them called one after another.
 
 The same functions as in the frameworks' facets `running`, which say what each does.
 """
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.frameworks.keras.layer import KerasLayer
-from batchnorm.layer import RESULTS, Layer
+from batchnorm import frameworks
+from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -43,6 +43,11 @@ def _layers(model: Any) -> list[tuple[str, Layer]]:
     return [(str(name), layer) for name, layer in pairs]
 
 
+def _is_told(layer: Layer) -> bool:
+    """Whether its mode is said in each call."""
+    return frameworks.find(layer.FRAMEWORK).is_keras
+
+
 def parameterised(model: Any) -> dict[str, Any]:
     """The layers by their place, one alone by the empty name."""
     return dict(_layers(model))
@@ -61,7 +66,7 @@ def is_last(model: Any) -> bool | None:
 def standing(layer: Any) -> bool | None:
     """Its mode; None where calls say so."""
     mode = getattr(layer, "training", None)
-    return None if isinstance(layer, KerasLayer) or mode is None else bool(mode)
+    return None if _is_told(layer) or mode is None else bool(mode)
 
 
 def one_pass(layer: Any) -> bool:
@@ -91,7 +96,7 @@ def unchanged(model: Any) -> Iterator[None]:
         for layer, objects, values in kept:
             for name, value in values.items():
                 own = objects[name]
-                if isinstance(own, np.ndarray) and name not in RESULTS:
+                if isinstance(own, np.ndarray):
                     own[...] = value
                 object.__setattr__(layer, name, own)
             for name in set(vars(layer)) - set(values):
@@ -113,7 +118,7 @@ def run(
     own = _layers(model)
     for name, layer in own:
         called: Any = layer
-        if isinstance(layer, KerasLayer):
+        if _is_told(layer):
             y = called(x, training=bool(training))
         else:
             if training is not None:

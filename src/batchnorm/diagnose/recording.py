@@ -14,7 +14,8 @@ from batchnorm.vocabulary import Array
 
 __all__ = ["INFERENCE", "TRAINING", "Node", "Recording", "Rule"]
 
-INFERENCE, TRAINING = "inference", "training"
+INFERENCE = "inference"
+TRAINING = "training"
 
 
 @dataclass(frozen=True)

@@ -195,8 +195,10 @@ class Replay:
                 ("running_var", var, u * np.abs(found.var) + u * lost),
             ):
                 old = t.before[role].astype(np.float64)
-                kept = 2 * max(roundoff(t.before[role].dtype.name), sixteen(str(
-                    as_dtype(t.before[role].dtype).name)))
+                kept = 2 * max(
+                    roundoff(t.before[role].dtype.name),
+                    sixteen(str(as_dtype(t.before[role].dtype).name)),
+                )
                 bound = abs(f) * noise + kept * (np.abs(old) + abs(f) * np.abs(new))
                 result[role] = ((1 - f) * old + f * new, bound + 1e-37)
         return result

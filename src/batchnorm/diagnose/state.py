@@ -55,10 +55,10 @@ def state_findings(
     if len(wrong) > 1 or not _trivial(full_port, wrong):
         for name, other in others.items():
             own = [r for r in wrong if r in other]
-            if own == wrong and all(same(other[r], full_port[r]) for r in wrong):
-                if not _trivial(full_port, wrong):
-                    yield "wrong-layer", {"equals": name}
-                    return
+            equal = own == wrong and all(same(other[r], full_port[r]) for r in wrong)
+            if equal and not _trivial(full_port, wrong):
+                yield "wrong-layer", {"equals": name}
+                return
         if _permuted(full_source, full_port, wrong):
             yield "channels-permuted", {"channels": int(full_source[wrong[0]].size)}
             return

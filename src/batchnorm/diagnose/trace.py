@@ -9,13 +9,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.vocabulary import Array
 
-__all__ = ["PLACES", "Corner", "Statistics", "Trace", "corners", "places", "sampled", "statistics", "unpadded"]
+__all__ = [
+    "PLACES",
+    "Corner",
+    "Statistics",
+    "Trace",
+    "corners",
+    "places",
+    "sampled",
+    "statistics",
+    "unpadded",
+]
 
 PLACES = 16  # per channel
 EDGE = 3  # outputs at each corner that a convolution is replayed at
@@ -146,7 +157,8 @@ def sampled(x: Array) -> Array:
     if x.ndim == 2:
         return np.array(x[samples])
     index = np.unravel_index(inside, x.shape[2:])
-    return np.array(x[(samples, slice(None), *index)])
+    where: Any = (samples, slice(None), *index)
+    return np.array(x[where])
 
 
 def unpadded(x: Array, reach: tuple[int, ...]) -> tuple[Array, tuple[tuple[int, int], ...]]:
@@ -155,7 +167,8 @@ def unpadded(x: Array, reach: tuple[int, ...]) -> tuple[Array, tuple[tuple[int, 
     >>> unpadded(np.pad(np.ones((1, 1, 2)), ((0, 0), (0, 0), (1, 0))), (3,))[1]
     ((1, 0),)
     """
-    found, inside = [], [slice(None), slice(None)]
+    found: list[tuple[int, int]] = []
+    inside: list[slice[Any, Any, Any]] = [slice(None), slice(None)]
     for axis, extent in enumerate(reach, 2):
         ends = []
         for places in (range(extent - 1), range(-1, -extent, -1)):
@@ -201,11 +214,12 @@ def corners(x: Array, y: Array, reach: tuple[int, ...], strides: tuple[int, ...]
     if x.shape[1] * math.prod(extents) > LARGEST:
         return []
     edges = [min(EDGE, n) for n in outs]
+    whole: Any = slice(None)
     for last in (False, True):
         start = tuple(n - e if last else 0 for n, e in zip(sizes, extents, strict=True))
         first = tuple(n - e if last else 0 for n, e in zip(outs, edges, strict=True))
         inside = tuple(slice(s, s + e) for s, e in zip(start, extents, strict=True))
-        outside = tuple(slice(f, f + e) for f, e in zip(first, edges, strict=True))
-        part = y[(0, channels, *outside)] if y.ndim > 2 else y[0, channels]
-        found.append(Corner(start, np.array(x[(0, slice(None), *inside)]), first, part, channels))
+        beyond = tuple(slice(f, f + e) for f, e in zip(first, edges, strict=True))
+        part = y[0][channels][(whole, *beyond)]
+        found.append(Corner(start, np.array(x[0][(whole, *inside)]), first, part, channels))
     return found

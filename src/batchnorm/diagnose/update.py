@@ -153,9 +153,9 @@ def _denominator(found: Moved, replay: Replay, rule: Rule, declared: Rule | None
     if said == correction:
         found.notes.append(text)
     else:
-        evidence = {"port": _n(correction), "source": _n(source)}
+        names = {"port": _n(correction), "source": _n(source)}
         other = f"{_n(source)}, {abs(entered - source) / noise:.3g} noises away"
-        found.findings.append(("denominator-differs", evidence, other))
+        found.findings.append(("denominator-differs", names, other))
 
 
 def _n(correction: int) -> str:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm import frameworks
 from batchnorm.computation import computation
 from batchnorm.diagnose import own
 from batchnorm.diagnose.recording import INFERENCE, TRAINING, Node, Recording, Rule
@@ -42,11 +41,8 @@ def room_of(model: Any) -> tuple[str, ModuleType]:
     parts = list(model.values()) if isinstance(model, Mapping) else model
     if isinstance(parts, list | tuple) and parts and all(isinstance(p, Layer) for p in parts):
         return dialect_of(type(parts[0])) or parts[0].FRAMEWORK, own
-    family = framework_of(model)
-    if family == "keras":
-        roots = {c.__module__.partition(".")[0] for c in type(model).__mro__}
-        family = "tf_keras" if "tf_keras" in roots else "keras"
-    return family, frameworks.find(family).room("running")
+    record = framework_of(model)
+    return record.name, record.room("running")
 
 
 def canonical(x: Array, last: bool) -> Array:
@@ -125,11 +121,13 @@ class Watcher:
         if node.unread or self.phase in node.rules:
             return
         layer = read_layer(self.layers[node.name])
-        native = np.moveaxis(np.broadcast_to(x.dtype.type(0), x.shape), 1, -1) if (
-            self.last and x.ndim > 2
-        ) else np.broadcast_to(x.dtype.type(0), x.shape)
+        native = (
+            np.moveaxis(np.broadcast_to(x.dtype.type(0), x.shape), 1, -1)
+            if (self.last and x.ndim > 2)
+            else np.broadcast_to(x.dtype.type(0), x.shape)
+        )
         training = self.phase != INFERENCE
-        load = {name: v for name, v in layer.state.items()}
+        load = dict(layer.state)
         for name, value in load.items():  # the factor may depend on the batches counted before
             role = layer.STATE[name].role
             before = self.states[node.name].get(role)
@@ -196,7 +194,10 @@ def _node(room: ModuleType, path: str, layer: Any) -> Node:
         except BatchNormError as error:
             node.unread = str(error)
             return node
-        node.dialect, node.class_name = dialect_of(type(read)) or read.FRAMEWORK, type(read).__name__
+        node.dialect, node.class_name = (
+            dialect_of(type(read)) or read.FRAMEWORK,
+            type(read).__name__,
+        )
         node.arguments = {
             name: value
             for name, value in read.arguments().items()
@@ -243,8 +244,9 @@ def record(
     model = room.eager(model)
     layers = room.parameterised(model)
     if not any(room.described(layer)["kind"] == "batch_norm" for layer in layers.values()):
-        raise InvalidType(f"{type(model).__qualname__} holds no batch norm, so there is nothing "
-                          "to diagnose")
+        raise InvalidType(
+            f"{type(model).__qualname__} holds no batch norm, so there is nothing to diagnose"
+        )
     said = room.is_last(model)
     last = bool(last) if said is None else said
     watcher = Watcher(room, model, layers, last)

@@ -31,7 +31,10 @@ __all__ = [
     "unchanged",
 ]
 
-CALLS = {True: "model(x, training=True), layer.trainable = True", False: "training=False"}  # that set the mode
+CALLS = {
+    True: "model(x, training=True), layer.trainable = True",
+    False: "training=False",
+}  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
 NOISE = ("dropout", "droppath", "stochasticdepth", "gaussiannoise")
 STATE = {
