@@ -3,8 +3,7 @@
 `torch`, `mindspore`, `tf_keras` and `keras` hold each framework's layers, in NumPy; no framework is
 needed or loaded. `read` takes a framework's own live layer. What the command `batchnorm` does is
 done by functions of the same names and words: `explain`, `translate`, `convert`, `inspect`,
-`compare`, `diagnose`, `lint`,
-`verify`. Each is loaded when it is first asked for.
+`compare`, `diagnose`, `lint`, `verify`. Each is loaded when it is first asked for.
 """
 
 import functools
