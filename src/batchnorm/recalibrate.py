@@ -21,7 +21,7 @@ from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts.gathered import Gathered
 from batchnorm.layer import Layer
-from batchnorm.read import find, framework_of, read_layer
+from batchnorm.read import find, framework_of, rule_of
 from batchnorm.vocabulary import Array, Mode
 
 __all__ = ["recalibrate"]
@@ -113,7 +113,9 @@ def recalibrate(
     Args:
         model_or_layer: a layer of this package, a torch module, a Keras 2 or 3 model, or a
             MindSpore cell (in PyNative mode).
-        batches: inputs; of a tuple (in torch and MindSpore of a list too) the first element.
+        batches: inputs; of a tuple (in torch and MindSpore of a list too) the first element. In
+            torch a mapping's entries are given by name, where the model's forward has arguments of
+            all these names, else the mapping is the one argument.
         call: how a batch is given to a model, as `call(model, batch)`, where that is not enough.
         workers: processes that each recalibrate the same model on a part of the data set: an
             mpi4py communicator, a torch.distributed process group, or `core`'s Replicas. All get
@@ -148,7 +150,7 @@ def recalibrate(
             f"{type(model_or_layer).__qualname__} holds no batch norm with running statistics that "
             "aren't frozen, so there is nothing to recalibrate"
         )
-    tallies = {path: Tally(read_layer(layer)) for path, layer in layers.items()}
+    tallies = {path: Tally(rule_of(layer)) for path, layer in layers.items()}
 
     def tell(path: str, x: Array, mask: Any) -> None:
         tallies[path].add(x, mask)

@@ -7,28 +7,31 @@ included, as are `eps` and `momentum`, which torch honours when they are changed
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import partial
 from typing import Any
 
-import numpy as np
-
 from batchnorm.errors import InvalidType
 from batchnorm.frameworks.hosted import is_host
+from batchnorm.frameworks.torch import calls, frozen
 from batchnorm.frameworks.torch import layers as torch_dialect
+from batchnorm.frameworks.torch.values import array_of, to_array
 from batchnorm.layer import Layer
-from batchnorm.vocabulary import Array, as_dtype
+from batchnorm.vocabulary import Array
 
 __all__ = [
     "ACCEPTED",
+    "adds",
     "array_of",
     "bases",
     "is_batch_norm",
     "layers_of",
     "read",
     "recalibrates",
+    "rule_of",
     "run",
     "settings_of",
     "state_of",
@@ -37,11 +40,13 @@ __all__ = [
     "write",
 ]
 
-ACCEPTED = "torch.nn.BatchNorm1d/2d/3d or SyncBatchNorm, a FrozenBatchNorm2d"
+ACCEPTED = (
+    "torch.nn.BatchNorm1d/2d/3d or SyncBatchNorm, a class derived from them, a FrozenBatchNorm2d"
+)
 CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 TORCH_NAMES = {"moving_mean": "running_mean", "moving_variance": "running_var"}
+BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 Tell = Callable[[str, Array, Any], None]
-FROZEN = ("weight", "bias", "running_mean", "running_var")
 
 
 def bases() -> tuple[type, ...]:
@@ -51,13 +56,11 @@ def bases() -> tuple[type, ...]:
 
 
 def is_batch_norm(obj: Any) -> bool:
-    """Whether a module is a batch norm by its class, or a frozen one by its buffers and name."""
+    """Whether a module is a batch norm by its class, or a frozen one by its buffers."""
     torch: Any = sys.modules["torch"]
     if isinstance(obj, torch.nn.modules.batchnorm._BatchNorm):
         return True
-    named = any("Frozen" in cls.__name__ and "Norm" in cls.__name__ for cls in type(obj).__mro__)
-    buffers = {name for name, value in obj.named_buffers(recurse=False) if value is not None}
-    return named and buffers - {"num_batches_tracked"} == set(FROZEN)
+    return frozen.is_frozen(obj)
 
 
 def layers_of(model: Any) -> dict[str, Any]:
@@ -73,23 +76,31 @@ def read(obj: Any) -> Layer:
     """One layer."""
     torch: Any = sys.modules["torch"]
     if not isinstance(obj, torch.nn.modules.batchnorm._NormBase):
-        return _read_frozen(obj)
+        return frozen.read(obj)
+    if calls.own_forward(obj) and not (trial := calls.tried(obj)).calls:
+        raise InvalidType(
+            f"{type(obj).__qualname__} has a forward of its own (in {type(obj).forward.__module__})"
+            f", which isn't known to be a batch norm: {trial.why}; read takes {ACCEPTED}"
+        )
+    return rule_of(obj)
+
+
+def rule_of(obj: Any) -> Layer:
+    """The layer of torch's class from which an object's class derives, whatever its forward is."""
+    torch: Any = sys.modules["torch"]
+    if not isinstance(obj, torch.nn.modules.batchnorm._NormBase):
+        return frozen.read(obj)
     name = next((n for n in CLASSES for c in type(obj).__mro__ if c.__name__ == n), None)
-    if name is None or type(obj).__name__.startswith("Lazy"):
+    if name is None or calls.is_lazy(obj):
         raise InvalidType(
             f"a torch {type(obj).__name__} can't be read: expected {', '.join(CLASSES)}; a Lazy "
             "layer is one of them after its first call"
         )
-    defined = str(type(obj).forward.__module__)
-    if not defined.startswith(("torch.", "batchnorm.hosts.torch.")):
-        raise InvalidType(
-            f"{type(obj).__qualname__} has a forward of its own (in {defined}), so nothing says "
-            f"that it is a batch norm; read takes {ACCEPTED}"
-        )
     values = {key: getattr(obj, key, None) for key in torch_dialect.BatchNorm2d.STATE}
     arrays = {key: None if v is None else to_array(v) for key, v in values.items()}
-    if defined.startswith("batchnorm.") and obj.semantics != "torch":
-        ported: Layer = obj.layer_of_another(name, arrays)
+    bound = vars(obj).get("forward")  # of our host, or somebody's
+    if getattr(bound, "ported", False):
+        ported: Layer = bound.layer_of_another(name, arrays)  # type: ignore[union-attr]
         return ported
     # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
     layer_class = getattr(torch_dialect, name, torch_dialect.BatchNorm2d)
@@ -107,41 +118,23 @@ def read(obj: Any) -> Layer:
     return layer
 
 
-def _read_frozen(obj: Any) -> Layer:
-    """Fixed statistics and parameters, as in torchvision and detectron2: a layer in evaluation.
+def adds(obj: Any) -> str:
+    """What a layer's forward does that isn't read, in words; nothing for most."""
+    if frozen.is_frozen(obj):
+        return _children(obj) if dict(obj.named_children()) else ""
+    if not calls.own_forward(obj) or not calls.tried(obj).adds:
+        return ""
+    return _children(obj) or f"the forward of {type(obj).__qualname__} adds to batch norm"
 
-    These classes compute in forwards of their own, so the one at hand is asked, on two inputs.
-    """
-    arrays = {name: to_array(getattr(obj, name)) for name in FROZEN}
-    eps = float(getattr(obj, "eps", 0.0))
-    layer = torch_dialect.BatchNorm2d(len(arrays["weight"]), eps, 0.0, dtype=arrays["weight"].dtype)
-    for name, value in arrays.items():
-        setattr(layer, name, value)
-    layer.eval()
+
+def _children(obj: Any) -> str:
     torch: Any = sys.modules["torch"]
-    own = obj.weight
-    offset = own.new_tensor(arrays["running_mean"].astype(np.float64)).reshape(1, -1, 1, 1)
-    for scale in (1.0, -2.0):
-        x = offset + scale * torch.arange(1, 5).to(own).reshape(1, 1, 2, 2)
-        with torch.no_grad():
-            theirs = to_array(obj(x)).astype(np.float64)
-        ours = layer(to_array(x)).astype(np.float64)
-        precision = 64 * max(float(torch.finfo(own.dtype).eps), 1e-7)
-        size = np.abs(ours) + np.abs(arrays["running_mean"] * arrays["weight"])[:, None, None] + 1
-        if theirs.shape != ours.shape or not (np.abs(theirs - ours) <= precision * size).all():
-            raise InvalidType(
-                f"{type(obj).__qualname__} has the buffers of a frozen batch norm, but doesn't "
-                f"compute (x - mean) / sqrt(var + {eps}) * weight + bias; read takes {ACCEPTED}"
-            )
-    return layer
-
-
-def to_array(tensor: Any) -> Array:
-    """A copy of a tensor's values."""
-    tensor = tensor.detach().cpu()
-    if str(tensor.dtype) == "torch.bfloat16":
-        return np.array(tensor.float().numpy().astype(as_dtype("bfloat16")))
-    return np.array(tensor.numpy())
+    inner = [
+        f"{name}={type(child).__name__}"
+        for name, child in obj.named_children()
+        if type(child) is not torch.nn.Identity
+    ]
+    return f"{type(obj).__qualname__} holds {', '.join(inner)}" if inner else ""
 
 
 def settings_of(layer: Any) -> dict[str, float | None]:
@@ -165,20 +158,6 @@ def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
     return arrays, {"batchnorm": {"settings": settings}, "layers": layers}
 
 
-def array_of(tensor: Any) -> Any:
-    """A tensor's values on its own memory; None for what is no tensor, or NumPy takes by itself.
-
-    bfloat16, which NumPy hasn't, is taken by its bits.
-    """
-    if not hasattr(tensor, "detach"):
-        return None
-    plain = tensor.detach().cpu()
-    if str(plain.dtype) == "torch.bfloat16":
-        bits = plain.view(sys.modules["torch"].int16)
-        return bits.numpy().view(as_dtype("bfloat16"))
-    return plain.numpy()
-
-
 def recalibrates(layer: Any) -> bool:
     """Whether it has running statistics that training would move."""
     if is_host(layer):
@@ -187,8 +166,28 @@ def recalibrates(layer: Any) -> bool:
 
 
 def run(model: Any, batch: Any) -> None:
-    """The model on a batch; of a tuple or list, as data loaders make them, on the first."""
-    model(batch[0] if isinstance(batch, tuple | list) else batch)
+    """The model on a batch, as data loaders make them.
+
+    Of a tuple or list on the first; a mapping's entries by name, where the model's forward has
+    arguments of all these names, else the mapping itself.
+    """
+    if isinstance(batch, Mapping) and _takes(model, batch):
+        model(**batch)
+    else:
+        model(batch[0] if isinstance(batch, tuple | list) else batch)
+
+
+def _takes(model: Any, batch: Mapping[Any, Any]) -> bool:
+    """Whether a forward has arguments of these names; of a wrapper, that of the model inside."""
+    parameters = inspect.signature(model.forward).parameters
+    kinds = {one.kind for one in parameters.values()}
+    names = {k for k, one in parameters.items() if one.kind in BY_NAME}
+    if names >= set(batch):
+        return True
+    inner = getattr(model, "module", getattr(model, "_orig_mod", None))
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return False
+    return _takes(inner, batch) if inner is not None else all(isinstance(k, str) for k in batch)
 
 
 @contextmanager
@@ -206,14 +205,25 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
         (layer, layer.training, {k: v.clone() for k, v in layer.named_buffers(recurse=False)})
         for layer in layers.values()
     ]
+    insides = {path: one for path, one in layers.items() if _calls_inside(one)}
     handles = [
         layer.register_forward_pre_hook(partial(hook, path), with_kwargs=True)
         for path, layer in layers.items()
+        if path not in insides
     ]
+    paths = {id(one.running_mean): path for path, one in insides.items()}
+
+    def answer(call: calls.Call, compute: Callable[[], Any]) -> Any:
+        path = paths.get(id(call.running_mean))
+        if path is not None:
+            tell(path, to_array(call.input), None)
+        return compute()
+
     try:
         for layer in layers.values():
             layer.training = True
-        with torch.no_grad():
+        listening = calls.listening(answer) if insides else nullcontext()
+        with torch.no_grad(), listening:
             yield
     finally:
         for handle in handles:
@@ -223,6 +233,13 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
                 layer.training = training
                 for name, value in buffers.items():
                     getattr(layer, name).copy_(value)
+
+
+def _calls_inside(layer: Any) -> bool:
+    """Whether what a batch norm gets is known from the call in its forward alone."""
+    if is_host(layer) or not calls.own_forward(layer):
+        return False
+    return calls.tried(layer).calls
 
 
 def write(layer: Any, values: Mapping[str, Array]) -> None:

@@ -1,8 +1,8 @@
 """A model's own batch norms computing with our kernel, and the way back: `accelerate`, `restore`.
 
-A module's class is exchanged for ours and nothing else: parameters, buffers, hooks, names and
-whoever holds the module stay as they are. Not here: the classes (`batchnorm.py`) and the fusing of
-what follows a batch norm (`fuse.py`).
+A module gets a forward of its own and keeps its class: parameters, buffers, hooks, names and
+whoever holds the module stay as they are. Not here: what computes (`batchnorm.py`, `derived.py`),
+which modules are taken (`candidates.py`), and the fusing of what follows (`fuse.py`).
 """
 
 from __future__ import annotations
@@ -13,27 +13,37 @@ from torch import nn
 
 from batchnorm.errors import InvalidType
 from batchnorm.hosts.torch import fuse as fusing
-from batchnorm.hosts.torch.batchnorm import OURS, THEIRS
+from batchnorm.hosts.torch.batchnorm import SyncBatchNorm
+from batchnorm.hosts.torch.bound import bind, keep_source, unbind
+from batchnorm.hosts.torch.candidates import Candidate, candidates, tell
 
-__all__ = ["accelerate", "batch_norms", "restore"]
+__all__ = ["accelerate", "restore", "take"]
 
 
-def accelerate(model: Any, fuse: bool = False) -> Any:
+def accelerate(model: Any, fuse: bool = False, *, verbose: bool = True) -> Any:
     """Let a torch model's batch norms compute with our kernel; the model itself is changed.
 
     y = (x - mean) / sqrt(var + eps) * weight + bias, and with fuse relu(y) or relu(y + addend)
 
+    Taken are BatchNorm1d, 2d, 3d, SyncBatchNorm, and classes derived from them: one that adds to
+    batch norm in a forward of its own (an activation, a split of the batch) keeps all of that, and
+    the batch norm that it calls is ours; whether it calls one is tried on a small input. Each keeps
+    its class, so type(m) and isinstance say what they said, but for SyncBatchNorm: ours is no
+    instance of torch's (ask isinstance(m, nn.modules.batchnorm._BatchNorm)), which
+    DistributedDataParallel refuses to have on a CPU.
+
     Args:
-        model: any torch.nn.Module. Its BatchNorm1d, 2d, 3d and SyncBatchNorm become ours; classes
-            derived from them stay as they are.
+        model: any torch.nn.Module.
         fuse: whether a ReLU that follows a batch norm, also after an addition, is computed with
             it: where torch.fx can trace the `forward` that calls them, in training and evaluation
             mode alike, and neither has hooks. A module that is changed later (another ReLU, a hook,
             an attribute) computes as changed; only of variables outside of it that a `forward`
             reads it is taken that they stay.
+        verbose: whether to say on stderr, in one line, how many batch norms were taken, and which
+            not and why.
 
-    `restore` the model first for tools that ask for torch's exact classes (fuse_modules of
-    torch.ao.quantization) or compile the source of a fused `forward` (torch.jit.script).
+    A shallow copy (copy.copy) of a batch norm computes with the settings of the one it was copied
+    from; copy.deepcopy and pickle give it its own.
 
     Shape: as before.
     Dtypes: as before; what the kernel doesn't take (other devices, for one) torch computes.
@@ -48,20 +58,37 @@ def accelerate(model: Any, fuse: bool = False) -> Any:
     >>> wanted = net(x)
     >>> bool(torch.allclose(accelerate(net, fuse=True)(x), wanted, atol=1e-6))
     True
-    >>> type(restore(net)[0])
-    <class 'torch.nn.modules.batchnorm.BatchNorm2d'>
+    >>> "forward" in vars(net[0]), "forward" in vars(restore(net)[0])
+    (True, False)
 
     Source: torch 2.13.0, torch/nn/modules/batchnorm.py.
     """
-    for found in batch_norms(model):
-        found.__class__ = OURS.get(type(found), type(found))
+    found = candidates(model)
+    take(found)
     if fuse:
         fusing.fuse(model)
+    keep_source(model)
+    tell("accelerate", found, verbose)
     return model
 
 
+def take(found: list[Candidate], ported: bool | None = None) -> None:
+    """Bind each that can be taken; `ported` None leaves the rule of those that have one."""
+    for one in found:
+        if one.forward is None:
+            continue
+        module = one.module
+        if type(module) is nn.SyncBatchNorm:
+            module.__class__ = SyncBatchNorm
+        own = vars(module).get("forward")
+        if ported is None and own is not None:
+            continue
+        unbind(module)
+        bind(module, one.forward(module, bool(ported)))
+
+
 def restore(model: Any) -> Any:
-    """Give a model's batch norms torch's own class and rule again; the model itself is changed.
+    """Give a model's batch norms torch's own forward and rule again; the model itself is changed.
 
     y = (x - mean) / sqrt(var + eps) * weight + bias
 
@@ -76,28 +103,21 @@ def restore(model: Any) -> Any:
         TypeError: `model` is no torch.nn.Module.
 
     >>> import torch
-    >>> net = accelerate(torch.nn.Sequential(torch.nn.BatchNorm1d(2)))
-    >>> type(restore(net)[0])
-    <class 'torch.nn.modules.batchnorm.BatchNorm1d'>
+    >>> net = accelerate(torch.nn.Sequential(torch.nn.BatchNorm1d(2)), verbose=False)
+    >>> "forward" in vars(restore(net)[0])
+    False
 
     Source: torch 2.13.0, torch/nn/modules/batchnorm.py.
-    """
-    found = batch_norms(model)
-    fusing.split(model)
-    for one in found:
-        one.__class__ = THEIRS.get(type(one), type(one))
-        for name in ("semantics", "_trainable"):
-            vars(one).pop(name, None)
-    return model
-
-
-def batch_norms(model: Any) -> list[Any]:
-    """A model's batch norms of torch's own classes or ours; none of a class derived from them.
-
-    Raises:
-        TypeError: `model` is no torch.nn.Module.
     """
     if not isinstance(model, nn.Module):
         kind = f"{type(model).__module__}.{type(model).__qualname__}"
         raise InvalidType(f"expected a torch.nn.Module, but got {kind}")
-    return [one for one in model.modules() if type(one) in OURS or type(one) in THEIRS]
+    for module in model.modules():
+        own = vars(module).get("forward")
+        if getattr(own, "ported", False):
+            for name in ("semantics", "trainable"):
+                vars(module).pop(name, None)
+        unbind(module)
+        if type(module) is SyncBatchNorm:
+            module.__class__ = nn.SyncBatchNorm  # type: ignore[assignment]
+    return model

@@ -1,13 +1,12 @@
-"""torch's own batch-norm classes computing with our kernel, by torch's rule or another dialect's.
+"""The forward of torch's own batch norms, computing with our kernel: `Forward`.
 
-Each is a subclass of torch's class of the same name that keeps its state, its checks and its
-errors. By torch's rule, whatever the kernel doesn't take goes on to torch's own forward. Not here:
-how a model gets them (`accelerate.py`, `port.py`).
+It keeps torch's state, checks and errors; whatever the kernel doesn't take goes on to torch's own
+forward. Not here: how a module gets it (`accelerate.py`, `port.py`), another dialect's rule
+(`another.py`), and classes with forwards of their own (`derived.py`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -16,60 +15,62 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
-from batchnorm.errors import InvalidValue
-from batchnorm.hosts.torch import ported, processes, rules, tasks
+from batchnorm.hosts.torch import another, processes, tasks
+from batchnorm.hosts.torch.bound import Bound
 from batchnorm.hosts.torch.formulas import Buffers
-from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.kernel import Call, Normalize
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, plain, takes
-from batchnorm.hosts.torch.traced import as_leaf, as_torchs_own
-from batchnorm.layer import Layer
-from batchnorm.vocabulary import Array, Mode
+from batchnorm.hosts.torch.traced import as_leaf
+from batchnorm.vocabulary import Mode
 
-__all__ = [
-    "OURS",
-    "THEIRS",
-    "BatchNorm1d",
-    "BatchNorm2d",
-    "BatchNorm3d",
-    "Hosted",
-    "SyncBatchNorm",
-]
+__all__ = ["Forward", "SyncBatchNorm", "fits", "settings_of"]
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SIXTEEN_BIT = (torch.float16, torch.bfloat16)
 
 
-class Hosted(Freezing, _BatchNorm):
-    """What the four classes share.
+class SyncBatchNorm(_BatchNorm):
+    """torch.nn.SyncBatchNorm, which with our `Forward` works on the CPU too.
 
-    Attributes:
-        semantics: whose rule decides the statistics, their update and what freezes: "torch", or
-            another dialect's name. `momentum` stays torch's, the weight of the new batch.
+    Not derived from torch's, which DistributedDataParallel refuses to have on a CPU.
     """
 
-    semantics = "torch"
     process_group: Any = None
+    _check_input_dim = nn.SyncBatchNorm._check_input_dim
+    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
+    forward = nn.SyncBatchNorm.forward
 
-    def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
-        """Give relu(batch_norm(input) + addend); without the last two, as torch's own."""
-        y = self._forward_at_once(input, addend, relu)
-        if y is not None:
-            return y
-        if isinstance(input, fx.Proxy):
-            return as_leaf(self, input)
-        if self.semantics != "torch":
-            return self._forward_as_another(input, addend, relu)
-        others, state = self._processes(), self._tensors()
-        if others is not None and takes(input, empty=True):
-            self._check_input_dim(input)
-        elif others is not None or not self._suits(input, state):
-            return add_and_relu(self._forward_by_torch(input), addend, relu)
+
+class Forward(Bound):
+    """relu(batch_norm(input) + addend); without the last two, as torch's own."""
+
+    def __call__(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
+        """As the class's own."""
+        owner = self.owner
+        if self.ported:
+            return another.forward(owner, input, addend, relu, self._processes())
+        if not isinstance(input, Tensor) or not input.is_cpu:  # first, as it gains nothing there
+            return self._by_torch(input, addend, relu)
+        if type(owner) is not SyncBatchNorm:
+            y = self._at_once(input, addend, relu)
+            if y is not None:
+                return y
+        elif owner.training and processes.outside():
+            return _outside(self, input, addend, relu)
+        return self._in_order(input, addend, relu)
+
+    def _in_order(self, x: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
+        """By the kernel or its operators, if it is a call that torch would accept."""
+        owner, others, state = self.owner, self._processes(), self._tensors()
+        if others is not None and takes(x, empty=True):
+            owner._check_input_dim(x)
+        elif others is not None or not self._suits(x, state):
+            return self._by_torch(x, addend, relu)
         weight, bias, mean, var, batches = state
-        factor: Any = self.momentum
-        if not self.training or not self.track_running_stats:
+        factor: Any = owner.momentum
+        if not owner.training or not owner.track_running_stats:
             batches = None
         elif batches is not None and factor is None:
             batches.add_(1)
@@ -77,116 +78,60 @@ class Hosted(Freezing, _BatchNorm):
             factor = 1.0 / (batches.to(torch.float64) if lazy else float(batches))
             batches = None
         factor = 0.0 if factor is None else factor
-        mode = _mode(self.training, self.track_running_stats, mean is not None)
+        mode = _mode(owner.training, owner.track_running_stats, mean is not None)
         return normalize(
-            input,
+            x,
             weight,
             bias,
             Buffers(mean, var),
-            core.Settings((1,), mode, self.eps, factor, 1),
+            core.Settings((1,), mode, owner.eps, factor, 1),
             addend=addend,
             relu=relu,
             processes=others,
             batches=batches,
         )
 
-    def __prepare_scriptable__(self) -> nn.Module:
-        """What torch.jit.script compiles instead: torch's own class on the same tensors."""
-        return as_torchs_own(self, THEIRS[type(self)])
-
-    def extra_repr(self) -> str:
-        """As torch prints it, and whose rule it follows."""
-        text: str = super().extra_repr()
-        return text if self.semantics == "torch" else f"{text}, semantics={self.semantics!r}"
-
-    def layer_of_another(self, name: str, arrays: Mapping[str, Array | None]) -> Layer:
-        """The layer of the dialect whose rule it follows; `arrays` as `ported.read` takes them."""
-        return ported.read(self, name, arrays)
-
-    def _forward_as_another(self, input: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
-        """By another dialect's rule."""
-        others = self._processes()
-        settings = self._settings_of_another(input, others is not None)
-        return normalize(
-            input,
-            self.weight,
-            self.bias,
-            Buffers(self.running_mean, self.running_var),
-            settings,
-            addend=addend,
-            relu=relu,
-            processes=None if settings.mode is Mode.RUNNING else others,
-        )
-
-    def _settings_of_another(self, input: Tensor, shared: bool) -> core.Settings:
-        """By another dialect's rule; counts the batch."""
-        self._check_input_dim(input)
-        channels = input.shape[1]
-        if channels != self.num_features:
-            raise RuntimeError(
-                f"a batch norm of {self.num_features} channels got an input of {channels}: "
-                f"its shape is {tuple(input.shape)}"
-            )
-        if self.running_mean is None or self.running_var is None:
-            raise RuntimeError(
-                f"semantics={self.semantics!r} needs running statistics, which "
-                "track_running_stats=False leaves out"
-            )
-        if self.momentum is None:  # torch.optim.swa_utils.update_bn sets it, for one
-            raise InvalidValue(
-                f"momentum=None, the mean over all batches, has no counterpart in "
-                f"{self.semantics}: batchnorm.recalibrate gives the statistics of a data set"
-            )
-        if self.training and self.num_batches_tracked is not None:
-            self.num_batches_tracked.add_(1)  # so that going back to torch's rule is possible
-        values = input.numel() // max(channels, 1)
-        return rules.of_semantics(
-            self.semantics,
-            input.dim(),
-            2 if values > 1 or shared else values,
-            float(self.eps),
-            float(self.momentum),
-            self.training,
-            self.trainable,
-            input.dtype is torch.float64,
-        )
-
-    def _forward_by_torch(self, input: Tensor) -> Tensor:
+    def _by_torch(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor:
         """What torch's own class computes, or refuses."""
-        result: Tensor = _BatchNorm.forward(self, input)
-        return result
+        if isinstance(x, fx.Proxy) and type(self.owner) is SyncBatchNorm:
+            return as_leaf(self.owner, x)  # type: ignore[no-any-return]
+        y: Tensor = type(self.owner).forward(self.owner, x)
+        return y if addend is None and not relu else add_and_relu(y, addend, relu)
 
     def _processes(self) -> Processes | None:
         """With whom the batch is shared; only SyncBatchNorm has others."""
-        return None
+        owner = self.owner
+        if type(owner) is not SyncBatchNorm or not owner.training:
+            return None
+        return processes.find(owner.process_group)
 
     def _tensors(self) -> tuple[Any, ...]:
         """Weight, bias, running mean and variance, and the number of batches.
 
         From where torch keeps them: asking for them as attributes takes as long as all the rest.
         """
-        own, buffers = self._parameters, self._buffers
+        owner = self.owner
+        own, buffers = owner._parameters, owner._buffers
         try:
             return own["weight"], own["bias"], *[buffers[name] for name in BUFFERS]
         except KeyError:  # computed from others, as by torch.nn.utils.prune; or deleted
-            batches = self.num_batches_tracked if self.training else None
-            return self.weight, self.bias, self.running_mean, self.running_var, batches
+            batches = owner.num_batches_tracked if owner.training else None
+            return owner.weight, owner.bias, owner.running_mean, owner.running_var, batches
 
-    def _forward_at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
-        """The short way to what `forward` gives; None where anything is out of the ordinary."""
-        eps, momentum = self.eps, self.momentum
-        if self.semantics != "torch" or not plain(x):
-            return None
-        if type(eps) is not float or eps <= 0 or type(momentum) is not float:
+    def _at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
+        """The short way to what `_in_order` gives; None where anything is out of the ordinary."""
+        owner = self.owner
+        eps, momentum = owner.eps, owner.momentum
+        if not plain(x) or type(eps) is not float or eps <= 0 or type(momentum) is not float:
             return None
         weight, bias, mean, var, batches = self._tensors()
         if (mean is None) != (var is None) or (addend is not None and not relu):
             return None
-        self._check_input_dim(x)
-        training, tracking = self.training, self.track_running_stats
-        settings = _settings(training, tracking, mean is not None, eps, momentum)
+        owner._check_input_dim(x)
+        training, tracking = owner.training, owner.track_running_stats
+        mode = _mode(training, tracking, mean is not None)
         batches = batches if training and tracking else None
-        call = Call(settings, mean, var, relu, addend is not None, None, batches)
+        call = Call(settings_of(mode, eps, momentum), mean, var, relu, addend is not None, None, batches)
         y = tasks.forward(x, weight, bias, addend, call, least=2)
         if y is not None and torch.is_grad_enabled():
             call.y = y
@@ -195,33 +140,47 @@ class Hosted(Freezing, _BatchNorm):
 
     def _suits(self, x: Any, state: tuple[Any, ...]) -> bool:
         """Whether torch would accept this call, and our kernel or its operators can do it."""
+        owner = self.owner
         if torch.compiler.is_compiling():
-            if torch.compiler.is_exporting() or x.device.type != "cpu" or x.dtype not in DTYPES:
+            if torch.compiler.is_exporting() or x.dtype not in DTYPES:
                 return False
         elif not takes(x):
             return False
         if x.dim() < 2 or x.numel() == 0:
             return False
-        self._check_input_dim(x)
-        _, _, mean, var, _ = state
-        if (mean is None) != (var is None):
-            return False
-        batch = self.training or mean is None
-        channels = x.shape[1]
-        if batch and x.numel() == channels:
-            return False
-        plain = isinstance(self.eps, float) and isinstance(self.momentum, float | None)
-        if not plain or self.eps < 0 or (batch and self.eps == 0):
-            return False
-        for tensor in state[:4]:
-            if tensor is not None:
-                if tensor.dim() != 1 or tensor.shape[0] != channels or tensor.device != x.device:
-                    return False
-                if tensor.dtype is not x.dtype and not (
-                    tensor.dtype is torch.float32 and x.dtype in SIXTEEN_BIT
-                ):
-                    return False
-        return True
+        owner._check_input_dim(x)
+        batch = owner.training or state[2] is None
+        return fits(x, *state[:4], batch, owner.momentum, owner.eps)
+
+
+def fits(
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    mean: Tensor | None,
+    var: Tensor | None,
+    batch: bool,
+    momentum: Any,
+    eps: Any,
+) -> bool:
+    """Whether torch's batch norm takes these arguments, and our kernel can do the same."""
+    if (mean is None) != (var is None):
+        return False
+    channels = x.shape[1]
+    if batch and x.numel() == channels:
+        return False
+    numbers = isinstance(eps, float) and isinstance(momentum, float | None)
+    if not numbers or eps < 0 or (batch and eps == 0):
+        return False
+    for tensor in (weight, bias, mean, var):
+        if tensor is not None:
+            if tensor.dim() != 1 or tensor.shape[0] != channels or tensor.device != x.device:
+                return False
+            if tensor.dtype is not x.dtype and not (
+                tensor.dtype is torch.float32 and x.dtype in SIXTEEN_BIT
+            ):
+                return False
+    return True
 
 
 def _mode(training: bool, tracking: bool, buffers: bool) -> Mode:
@@ -232,63 +191,11 @@ def _mode(training: bool, tracking: bool, buffers: bool) -> Mode:
 
 
 @lru_cache(maxsize=64)
-def _settings(
-    training: bool, tracking: bool, buffers: bool, eps: float, factor: float
-) -> core.Settings:
-    return core.Settings((1,), _mode(training, tracking, buffers), eps, factor, 1)
-
-
-class BatchNorm1d(Hosted, nn.BatchNorm1d):
-    """torch.nn.BatchNorm1d with our kernel."""
-
-
-class BatchNorm2d(Hosted, nn.BatchNorm2d):
-    """torch.nn.BatchNorm2d with our kernel."""
-
-
-class BatchNorm3d(Hosted, nn.BatchNorm3d):
-    """torch.nn.BatchNorm3d with our kernel."""
-
-
-class SyncBatchNorm(Hosted):
-    """torch.nn.SyncBatchNorm with our kernel: on the CPU too, where torch's has none.
-
-    Not derived from torch's, which DistributedDataParallel refuses to have on a CPU.
-    """
-
-    _check_input_dim = nn.SyncBatchNorm._check_input_dim
-    _check_non_zero_input_channels = nn.SyncBatchNorm._check_non_zero_input_channels
-
-    def __init__(self, *settings: Any, process_group: Any = None, **options: Any) -> None:
-        super().__init__(*settings, **options)
-        self.process_group = process_group
-
-    def forward(self, input: Tensor, addend: Tensor | None = None, relu: bool = False) -> Tensor:
-        """As `Hosted`; in training by several processes, outside of compiled graphs."""
-        if self.training and processes.outside():
-            return _outside(self, input, addend, relu)
-        return super().forward(input, addend, relu)
-
-    def _forward_at_once(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor | None:
-        return None if self.training else super()._forward_at_once(x, addend, relu)
-
-    def _forward_by_torch(self, input: Tensor) -> Tensor:
-        result: Tensor = nn.SyncBatchNorm.forward(self, input)
-        return result
-
-    def _processes(self) -> Processes | None:
-        return processes.find(self.process_group) if self.training else None
+def settings_of(mode: Mode, eps: float, factor: float) -> core.Settings:
+    """torch's rule."""
+    return core.Settings((1,), mode, eps, factor, 1)
 
 
 @torch.compiler.disable(reason=processes.OUTSIDE)
-def _outside(module: Hosted, input: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
-    return Hosted.forward(module, input, addend, relu)
-
-
-OURS = {
-    nn.BatchNorm1d: BatchNorm1d,
-    nn.BatchNorm2d: BatchNorm2d,
-    nn.BatchNorm3d: BatchNorm3d,
-    nn.SyncBatchNorm: SyncBatchNorm,
-}
-THEIRS = {ours: theirs for theirs, ours in OURS.items()}
+def _outside(forward: Forward, x: Tensor, addend: Tensor | None, relu: bool) -> Tensor:
+    return forward._in_order(x, addend, relu)

@@ -9,19 +9,19 @@ Not here: how the kernel computes it.
 
 from __future__ import annotations
 
-import copy
 import operator
 from collections.abc import Callable
-from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn import functional
-from torch.nn.modules import module as hooks
 
-from batchnorm.hosts.torch.batchnorm import Hosted
+from batchnorm.hosts.torch.batchnorm import Forward
+from batchnorm.hosts.torch.bound import Bound, bind, unbind
+from batchnorm.hosts.torch.derived import Activated
 from batchnorm.hosts.torch.graph import Known, graph_of
+from batchnorm.hosts.torch.hooks import has_hooks, hooks_for_all
 
 __all__ = ["Fused", "fuse", "split"]
 
@@ -30,11 +30,14 @@ ADDS = {operator.add, operator.iadd, torch.add, "add", "add_"}
 IN_PLACE = {operator.iadd, "add_"}
 
 
-class Fused:
+class Fused(Bound):
     """A module's `forward` with its batch norms fused; a copy or a pickle of it is fused too."""
 
-    def __init__(self, owner: nn.Module, found: Found | None) -> None:
-        self.owner, self.found = owner, found
+    again = False  # DataParallel's copies live for one call, and a trace takes longer
+
+    def __init__(self, owner: Any, found: Found | None = None) -> None:
+        super().__init__(owner)
+        self.found = found
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """As the owner's class does it."""
@@ -42,22 +45,14 @@ class Fused:
         if not torch.compiler.is_compiling():
             if found is None or not found.holds():  # fresh from a pickle, or changed
                 found = self.found = _found(self.owner)
-            if _hooks_for_all():
+            if hooks_for_all():
                 return type(self.owner).forward(self.owner, *args, **kwargs)
         if found is None or found.run is None or not found.suits(args, kwargs):
             return type(self.owner).forward(self.owner, *args, **kwargs)
         return found.run(self.owner, *args)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Fused:
-        return Fused(copy.deepcopy(self.owner, memo), copy.deepcopy(self.found, memo))
-
     def __reduce__(self) -> Any:
-        return Fused, (None, None), {"owner": self.owner, "found": None}
-
-    @property
-    def __code__(self) -> CodeType:
-        """Of the owner's class, for whoever asks where a `forward` stands (torch.export)."""
-        return type(self.owner).forward.__code__
+        return Fused, (None,), {"owner": self.owner, "found": None}
 
 
 class Found:
@@ -66,7 +61,7 @@ class Found:
     def __init__(
         self,
         known: Known,
-        parts: dict[nn.Module, type],
+        parts: dict[nn.Module, Any],
         inputs: int,
         run: Callable[..., Any] | None,
     ) -> None:
@@ -76,7 +71,7 @@ class Found:
         """Whether nothing of it has changed since."""
         parts = self.parts.items()
         return self.known.holds() and all(
-            type(part) is kind and not _has_hooks(part) for part, kind in parts
+            _kind(part) == kind and not has_hooks(part) for part, kind in parts
         )
 
     def suits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
@@ -88,21 +83,21 @@ class Found:
 def fuse(model: nn.Module) -> None:
     """Fuse in every module of a model."""
     for module in list(model.modules()):
-        if isinstance(module, Hosted | torch.jit.ScriptModule) or "forward" in vars(module):
+        if isinstance(module, torch.jit.ScriptModule) or "forward" in vars(module):
             continue
         inside = module.modules()
         next(inside)
-        if any(isinstance(one, Hosted) for one in inside):
+        if any(isinstance(vars(one).get("forward"), Forward) for one in inside):
             found = _found(module)
             if found is not None and found.run is not None:
-                module.forward = Fused(module, found)
+                bind(module, Fused(module, found))
 
 
 def split(model: nn.Module) -> None:
     """Undo `fuse`."""
     for module in model.modules():
         if isinstance(vars(module).get("forward"), Fused):
-            del vars(module)["forward"]
+            unbind(module)
 
 
 def _found(module: nn.Module) -> Found | None:
@@ -113,7 +108,7 @@ def _found(module: nn.Module) -> Found | None:
     modules = dict(module.named_modules(remove_duplicate=False))
     called = {modules[str(node.target)] for node in graph.nodes if node.op == "call_module"}
     known, inputs = Known(module, called), sum(node.op == "placeholder" for node in graph.nodes)
-    parts: dict[nn.Module, type] = {}
+    parts: dict[nn.Module, Any] = {}
     for node in list(graph.nodes):
         parts |= _replace(graph, node, modules)
     if not parts:
@@ -124,7 +119,7 @@ def _found(module: nn.Module) -> Found | None:
 
 def _replace(
     graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]
-) -> dict[nn.Module, type]:
+) -> dict[nn.Module, Any]:
     """The modules that have become one, if this node was a ReLU that could go into a batch norm."""
     if not _is_relu(relu, modules):
         return {}
@@ -147,7 +142,7 @@ def _replace(
     for node in dict.fromkeys((relu, place, norm)):
         graph.erase_node(node)
     own = [modules[str(node.target)] for node in (norm, relu) if node.op == "call_module"]
-    return {part: type(part) for part in own}
+    return {part: _kind(part) for part in own}
 
 
 def _operands(add: fx.Node, modules: dict[str, nn.Module]) -> tuple[fx.Node, fx.Node] | None:
@@ -179,6 +174,13 @@ def _called_between(norm: fx.Node, end: fx.Node, modules: dict[str, nn.Module]) 
     return False
 
 
+def _kind(part: nn.Module) -> Any:
+    """What must stay as it is for a part to stay fused."""
+    bound = vars(part).get("forward")
+    after = type(part.act) if isinstance(bound, Activated) else None
+    return type(part), type(bound), after
+
+
 def _is_call(node: fx.Node, targets: set[Any]) -> bool:
     return node.op in ("call_function", "call_method") and node.target in targets
 
@@ -186,7 +188,7 @@ def _is_call(node: fx.Node, targets: set[Any]) -> bool:
 def _is_relu(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op == "call_module":
         module = modules[str(node.target)]
-        return type(module) is nn.ReLU and not _has_hooks(module) and len(node.args) == 1
+        return type(module) is nn.ReLU and not has_hooks(module) and len(node.args) == 1
     return _is_call(node, RELUS) and bool(node.args)
 
 
@@ -194,19 +196,8 @@ def _is_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if node.op != "call_module" or node.kwargs or len(node.args) != 1:
         return False
     module = modules[str(node.target)]
-    return isinstance(module, Hosted) and not _has_hooks(module)
+    bound = vars(module).get("forward")
+    if not isinstance(bound, Forward) or has_hooks(module):
+        return False
+    return not isinstance(bound, Activated) or type(module.act) is nn.Identity
 
-
-def _has_hooks(module: nn.Module) -> bool:
-    kinds = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
-    return any(getattr(module, kind) for kind in kinds) or "forward" in vars(module)
-
-
-def _hooks_for_all() -> bool:
-    """Whether somebody listens to all modules there are."""
-    return bool(
-        hooks._global_forward_hooks
-        or hooks._global_forward_pre_hooks
-        or hooks._global_backward_hooks
-        or hooks._global_backward_pre_hooks
-    )

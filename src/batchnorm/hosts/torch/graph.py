@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from batchnorm.hosts.torch.bound import Bound
+
 __all__ = ["Known", "graph_of"]
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device, torch.Size)
@@ -131,7 +133,8 @@ def _twin(module: nn.Module, training: bool) -> nn.Module:
 
 
 def _attributes(module: nn.Module) -> dict[str, Any]:
-    return {name: value for name, value in vars(module).items() if name not in STANDARD}
+    own = vars(module).items()
+    return {k: v for k, v in own if k not in STANDARD and not isinstance(v, Bound)}
 
 
 def _of_class(kind: type) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Our kernel under torch's autograd: eager tensors in the CPU's memory, forward and twice back.
 
-Memory is shared, not copied; what torch would lay out otherwise is copied first. Not here: which
+Memory is shared, not copied; what torch would lay out otherwise is copied for each pass, and only
+the tensor itself is kept for the backward. Not here: which
 calls can be taken (`normalize.py`), and the operators that torch.compile sees (`operators.py`).
 """
 
@@ -17,7 +18,7 @@ from batchnorm import core
 from batchnorm.hosts.torch import tasks
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.second_gradient import Normalized, first_gradient, second_gradient
-from batchnorm.hosts.torch.tensors import array_of, laid_out_as, tensor_of, vector_of
+from batchnorm.hosts.torch.tensors import array_of, dense, laid_out_as, tensor_of, vector_of
 from batchnorm.hosts.torch.threads import share_threads
 from batchnorm.vocabulary import Array
 
@@ -84,7 +85,8 @@ class Call:
 def forward(
     x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Tensor | None, call: Call
 ) -> Tensor:
-    """As `core.forward` for a dense x, of all processes together where the call has some."""
+    """As `core.forward`, of all processes together where the call has some."""
+    x = dense(x)
     y = tasks.forward(x, gamma, beta, addend, call)
     if y is not None:
         return y
@@ -138,7 +140,7 @@ class Normalize(Function):
         else:
             found = None
             if not torch.is_grad_enabled():
-                found = tasks.backward(dy, x, gamma, y, needs, call)
+                found = tasks.backward(dy, dense(x), gamma, y, needs, call)
             dx, dgamma, dbeta, daddend = found or Gradient.apply(dy, x, gamma, y, call)
         return (
             dx if needs[0] else None,
@@ -160,6 +162,7 @@ class Gradient(Function):
         ctx.call = call
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(dy, x, gamma, y)
+        x = dense(x)
         daddend = torch.empty_like(x) if call.addend else None
         dx, dgamma, dbeta = _arrays(call, x, gamma, laid_out_as(x, dy), y, daddend)
         return dx, torch.from_numpy(dgamma), torch.from_numpy(dbeta), daddend

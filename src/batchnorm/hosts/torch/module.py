@@ -1,6 +1,6 @@
 """A torch.nn.Module of any dialect's layer: `module`.
 
-torch's own dialect becomes torch's own class with our kernel (`batchnorm.py`); the others become a
+torch's own dialect becomes torch's own class with our kernel (`accelerate.py`); the others become a
 `DialectBatchNorm`, which asks the dialect's layer for its settings at every call.
 """
 
@@ -14,7 +14,7 @@ from torch import nn
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks import find
 from batchnorm.frameworks.torch import layers as torch_dialect
-from batchnorm.hosts.torch import batchnorm
+from batchnorm.hosts.torch.accelerate import accelerate
 from batchnorm.hosts.torch.dialect_module import DialectBatchNorm
 from batchnorm.hosts.torch.tensors import tensor_of
 from batchnorm.layer import Layer
@@ -91,10 +91,10 @@ def _torch_module(layer: Any, synchronized: bool, process_group: Any) -> Any:
     made: Any  # a torch.nn.Module
     settings = (layer.num_features, layer.eps, layer.momentum, bool(layer.affine))
     tracking, options = bool(layer.track_running_stats), {"bias": layer.bias is not None}
+    kind = nn.SyncBatchNorm if synchronized else getattr(nn, type(layer).__name__)
+    made = kind(*settings, track_running_stats=tracking, **options)
     if synchronized:
-        made = batchnorm.SyncBatchNorm(*settings, tracking, process_group=process_group, **options)
-    else:
-        made = getattr(batchnorm, type(layer).__name__)(*settings, tracking, **options)
+        made.process_group = process_group
     for name in torch_dialect.BatchNorm2d.STATE:
         value = getattr(layer, name)
         tensor = None if value is None else tensor_of(np.array(value))
@@ -104,4 +104,4 @@ def _torch_module(layer: Any, synchronized: bool, process_group: Any) -> Any:
             made.register_buffer(name, tensor)
     made.affine, made.track_running_stats = layer.affine, layer.track_running_stats
     made.train(layer.training)
-    return made
+    return accelerate(made, verbose=False)

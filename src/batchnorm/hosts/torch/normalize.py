@@ -1,4 +1,4 @@
-"""The choice for one call: our kernel, its registered operators, or torch's own operations.
+"""The choice for one call: our kernel, its registered operators, torch's own batch norm, or formulas.
 
 Not here: what a dialect's settings are (`rules.py`) and the modules that keep state.
 """
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from batchnorm import core
-from batchnorm.hosts.torch import formulas, operators
+from batchnorm.hosts.torch import formulas, native, operators
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.kernel import Call, Normalize, forward
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, dense, takes
+from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, takes
 
 __all__ = ["add_and_relu", "normalize"]
 
@@ -59,8 +59,10 @@ def normalize(
         mean, var = buffers.mean, buffers.var
         call = Call(settings, mean, var, fused, other is not None, processes, batches)
         run = Normalize.apply if torch.is_grad_enabled() else forward
-        y = run(dense(x), gamma, beta, other, call)
+        y = run(x, gamma, beta, other, call)
         return y if fused else add_and_relu(y, addend, relu)
+    if plain and processes is None and native.suits(x, settings):
+        return add_and_relu(native.normalize(x, gamma, beta, buffers, settings), addend, relu)
     y = formulas.normalize(
         x,
         gamma,

@@ -15,6 +15,7 @@ from batchnorm.frameworks.keras2 import v2_6 as tf_keras_2_6
 from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.frameworks.mindspore import layers as mindspore
 from batchnorm.frameworks.mindspore import v2_0 as mindspore_2_0
+from batchnorm.hosts.torch import another
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array, complement
 
@@ -67,7 +68,7 @@ def _keras(obj: Any, name: str, arrays: Mapping[str, Array | None]) -> KerasLaye
         epsilon=float(obj.eps),
         center=arrays["bias"] is not None,
         scale=arrays["weight"] is not None,
-        trainable=obj.trainable,
+        trainable=another.learns(obj),
         dtype=dtype if dtype in ("float32", "float64") else f"mixed_{dtype}",
     )
     layer.build((None, obj.num_features, *(2,) * (RANKS[name] - 2)))

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 from torch._ops import _len_torch_dispatch_stack_pre_dispatch
 from torch.autograd import forward_ad
+from torch.overrides import _get_current_function_mode_stack
 
 from batchnorm import core
+from batchnorm.frameworks.torch.calls import is_listening
 from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = [
@@ -63,7 +65,13 @@ def plain(x: Any) -> bool:
         and not torch._C._len_torch_dispatch_stack()
         and not _len_torch_dispatch_stack_pre_dispatch()
         and not torch._C._is_tracing()
+        and (not torch._C._len_torch_function_stack() or not _is_listened_to())
     )
+
+
+def _is_listened_to() -> bool:
+    """Whether a mode sees each of torch's functions, that isn't ours."""
+    return not all(map(is_listening, _get_current_function_mode_stack()))
 
 
 def array_of(tensor: Tensor) -> Array:
