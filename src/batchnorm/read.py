@@ -67,7 +67,9 @@ def read(obj: Any) -> Layer | dict[str, Layer]:
     if not found:
         raise InvalidType(text)
     if refused:
-        warnings.warn(f"{len(refused)} of {len(layers)} batch norms aren't read: {text}", stacklevel=2)
+        warnings.warn(
+            f"{len(refused)} of {len(layers)} batch norms aren't read: {text}", stacklevel=2
+        )
     _say(reader, {path: layers[path] for path in found})
     return found
 
@@ -143,7 +145,9 @@ def record_of(obj: Any) -> Framework | None:
 def _say(reader: Any, layers: dict[str, Any]) -> None:
     """A warning about what layers do besides batch norm, if any do."""
     adds = getattr(reader, "adds", None)
-    told = {path: adds(layer) for path, layer in layers.items() if not is_host(layer)} if adds else {}
+    told = (
+        {path: adds(layer) for path, layer in layers.items() if not is_host(layer)} if adds else {}
+    )
     told = {path: text for path, text in told.items() if text}
     if told:
         text = "; ".join(f"{path}: {text}" for path, text in list(told.items())[:5])

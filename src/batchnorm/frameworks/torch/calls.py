@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-__all__ = ["Call", "Trial", "is_lazy", "is_listening", "listening", "own_forward", "tried"]
+__all__ = ["Call", "Trial", "is_lazy", "is_listening", "listening", "mode", "own_forward", "tried"]
 
 RANKS = {"BatchNorm1d": 2, "BatchNorm2d": 4, "BatchNorm3d": 5}
 SAMPLES = 4
@@ -67,16 +67,17 @@ def is_lazy(module: Any) -> bool:
 
 def listening(answer: Callable[[Call, Callable[[], Any]], Any]) -> Any:
     """A context in which `answer` gets every call of batch norm, and what would compute it."""
-    return _mode()(answer)
+    return mode()(answer)
 
 
-def is_listening(mode: Any) -> bool:
+def is_listening(given: Any) -> bool:
     """Whether a torch function mode is one of `listening`, or only names a device."""
-    return type(mode) is _mode() or type(mode).__name__ == "DeviceContext"
+    return type(given) is mode() or type(given).__name__ == "DeviceContext"
 
 
 @lru_cache(maxsize=1)
-def _mode() -> Any:
+def mode() -> Any:
+    """The class of what `listening` gives, for whoever has torch.compile trace it."""
     torch: Any = sys.modules["torch"]
     functions = (torch.nn.functional.batch_norm, torch.batch_norm)
 
@@ -122,12 +123,18 @@ def tried(module: Any) -> Trial:
             training, evaluation = (_tried(torch, _twin(module), mode) for mode in (True, False))
     except Exception as error:  # what a foreign forward raises may be anything
         text = " ".join(str(error).split())
-        return Trial(False, why=f"its forward, tried on a copy, raises {type(error).__name__}: {text}")
-    if not (training.calls and evaluation.calls):
-        when = "" if not (training.calls or evaluation.calls) else (
-            " in evaluation" if training.calls else " in training"
+        return Trial(
+            False, why=f"its forward, tried on a copy, raises {type(error).__name__}: {text}"
         )
-        return Trial(False, why=f"its forward calls no batch norm with its running statistics{when}")
+    if not (training.calls and evaluation.calls):
+        when = (
+            ""
+            if not (training.calls or evaluation.calls)
+            else (" in evaluation" if training.calls else " in training")
+        )
+        return Trial(
+            False, why=f"its forward calls no batch norm with its running statistics{when}"
+        )
     then = training.then_children and evaluation.then_children
     return Trial(True, training.adds or evaluation.adds, then)
 

@@ -100,7 +100,7 @@ def rule_of(obj: Any) -> Layer:
     arrays = {key: None if v is None else to_array(v) for key, v in values.items()}
     bound = vars(obj).get("forward")  # of our host, or somebody's
     if getattr(bound, "ported", False):
-        ported: Layer = bound.layer_of_another(name, arrays)  # type: ignore[union-attr]
+        ported: Layer = bound.layer_of_another(name, arrays)
         return ported
     # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
     layer_class = getattr(torch_dialect, name, torch_dialect.BatchNorm2d)
@@ -201,6 +201,8 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
     def hook(path: str, _: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         tell(path, to_array(given[0] if given else next(iter(named.values()))), None)
 
+    if "torch._dynamo" in sys.modules:  # a compiled model breaks its graph here
+        hook = torch.compiler.disable(hook)
     before = [
         (layer, layer.training, {k: v.clone() for k, v in layer.named_buffers(recurse=False)})
         for layer in layers.values()
@@ -212,6 +214,7 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
         if path not in insides
     ]
     paths = {id(one.running_mean): path for path, one in insides.items()}
+    bound = [(vars(one), vars(one).pop("forward", None)) for one in insides.values()]
 
     def answer(call: calls.Call, compute: Callable[[], Any]) -> Any:
         path = paths.get(id(call.running_mean))
@@ -228,6 +231,9 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+        for attributes, forward in bound:  # our host's, which computes what it hears
+            if forward is not None:
+                attributes["forward"] = forward
         with torch.no_grad():
             for layer, training, buffers in before:
                 layer.training = training

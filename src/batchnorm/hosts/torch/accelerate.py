@@ -119,5 +119,5 @@ def restore(model: Any) -> Any:
                 vars(module).pop(name, None)
         unbind(module)
         if type(module) is SyncBatchNorm:
-            module.__class__ = nn.SyncBatchNorm  # type: ignore[assignment]
+            module.__class__ = nn.SyncBatchNorm
     return model

@@ -94,7 +94,7 @@ class Forward(Bound):
     def _by_torch(self, x: Any, addend: Tensor | None, relu: bool) -> Tensor:
         """What torch's own class computes, or refuses."""
         if isinstance(x, fx.Proxy) and type(self.owner) is SyncBatchNorm:
-            return as_leaf(self.owner, x)  # type: ignore[no-any-return]
+            return as_leaf(self.owner, x)
         y: Tensor = type(self.owner).forward(self.owner, x)
         return y if addend is None and not relu else add_and_relu(y, addend, relu)
 
@@ -131,7 +131,9 @@ class Forward(Bound):
         training, tracking = owner.training, owner.track_running_stats
         mode = _mode(training, tracking, mean is not None)
         batches = batches if training and tracking else None
-        call = Call(settings_of(mode, eps, momentum), mean, var, relu, addend is not None, None, batches)
+        call = Call(
+            settings_of(mode, eps, momentum), mean, var, relu, addend is not None, None, batches
+        )
         y = tasks.forward(x, weight, bias, addend, call, least=2)
         if y is not None and torch.is_grad_enabled():
             call.y = y
@@ -150,7 +152,8 @@ class Forward(Bound):
             return False
         owner._check_input_dim(x)
         batch = owner.training or state[2] is None
-        return fits(x, *state[:4], batch, owner.momentum, owner.eps)
+        weight, bias, mean, var, _ = state
+        return fits(x, weight, bias, mean, var, batch, owner.momentum, owner.eps)
 
 
 def fits(

@@ -77,7 +77,8 @@ def _candidate(path: str, module: Any) -> Candidate:
     trial = tried(module)
     if not trial.calls:
         return Candidate(path, module, None, trial.why)
-    return Candidate(path, module, Activated if trial.then_children else Inside)
+    then = trial.then_children and not isinstance(module, nn.SyncBatchNorm)
+    return Candidate(path, module, Activated if then else Inside)
 
 
 def summary(found: list[Candidate]) -> str:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm.errors import InvalidType
-from batchnorm.frameworks.torch.calls import Call, listening
+from batchnorm.frameworks.torch.calls import Call, mode
 from batchnorm.hosts.torch import another, native
 from batchnorm.hosts.torch.batchnorm import Forward, fits, settings_of
 from batchnorm.hosts.torch.bound import Bound
@@ -25,6 +25,8 @@ from batchnorm.hosts.torch.tensors import plain, takes
 from batchnorm.vocabulary import Mode
 
 __all__ = ["Activated", "Inside"]
+
+LISTENING = mode()
 
 
 class Inside(Bound):
@@ -37,7 +39,7 @@ class Inside(Bound):
             x = args[0] if args else next(iter(kwargs.values()), None)
             if not isinstance(x, Tensor) or not x.is_cpu or not plain(x):
                 return type(owner).forward(owner, *args, **kwargs)
-            with listening(_by_torchs_rule):
+            with LISTENING(_by_torchs_rule):
                 return type(owner).forward(owner, *args, **kwargs)
         heard: list[Any] = []
 
@@ -50,7 +52,7 @@ class Inside(Bound):
             return another.normalized(owner, call.input, *given, call.momentum, call.eps)
 
         another.check(owner)
-        with listening(answer):
+        with LISTENING(answer):
             result = type(owner).forward(owner, *args, **kwargs)
         if owner.training and not heard:
             raise InvalidType(

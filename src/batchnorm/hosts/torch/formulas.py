@@ -18,7 +18,7 @@ from batchnorm.hosts.torch.kept import kept
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.vocabulary import Mode
 
-__all__ = ["Adjusted", "Buffers", "normalize"]
+__all__ = ["Adjusted", "Buffers", "normalize", "width"]
 
 
 class Buffers(NamedTuple):
@@ -51,8 +51,7 @@ def normalize(
     dtype: torch.dtype | None = None,
 ) -> Tensor:
     """The result in `dtype` (None: that of x), with the buffers moved as the settings say."""
-    wide = torch.float64 if x.device.type in ("cpu", "meta") else torch.float32
-    wide = torch.float64 if x.dtype is torch.float64 else wide
+    wide = width(x)
     axes, groups = settings.channel_axes, settings.groups
     shape = [x.shape[axis] if axis in axes else 1 for axis in range(x.dim())]
     rest = [axis for axis in range(x.dim()) if axis not in axes]
@@ -102,6 +101,12 @@ def normalize(
     if beta is not None:
         y = y + spread(beta)
     return y.to(dtype or x.dtype)
+
+
+def width(x: Tensor) -> torch.dtype:
+    """The type of sums."""
+    here = x.device.type in ("cpu", "meta")
+    return torch.float64 if here or x.dtype is torch.float64 else torch.float32
 
 
 def _counted(values: Tensor, w: Tensor) -> Tensor:

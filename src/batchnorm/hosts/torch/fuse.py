@@ -117,9 +117,7 @@ def _found(module: nn.Module) -> Found | None:
     return Found(known, parts, inputs, type(fx.GraphModule(module, graph)).forward)
 
 
-def _replace(
-    graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]
-) -> dict[nn.Module, Any]:
+def _replace(graph: fx.Graph, relu: fx.Node, modules: dict[str, nn.Module]) -> dict[nn.Module, Any]:
     """The modules that have become one, if this node was a ReLU that could go into a batch norm."""
     if not _is_relu(relu, modules):
         return {}
@@ -200,4 +198,3 @@ def _is_batch_norm(node: fx.Node, modules: dict[str, nn.Module]) -> bool:
     if not isinstance(bound, Forward) or has_hooks(module):
         return False
     return not isinstance(bound, Activated) or type(module.act) is nn.Identity
-

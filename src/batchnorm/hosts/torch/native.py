@@ -56,13 +56,11 @@ def normalize(
     kind = x.dtype if x.dtype is torch.float64 else torch.float32
     if x.dtype is not torch.float64 and _alike(x.dtype, gamma, beta):
         kind = x.dtype
-    gamma, beta = (None if t is None else t.to(kind).reshape(-1) for t in (gamma, beta))
+    gamma, beta = _vector(gamma, kind), _vector(beta, kind)
     update = settings.mode is Mode.BATCH_AND_UPDATE and buffers.mean is not None
     mean = var = None
     if settings.mode is Mode.RUNNING:
-        assert buffers.mean is not None
-        assert buffers.var is not None
-        mean, var = (t.to(kind).reshape(-1) for t in (buffers.mean, buffers.var))
+        mean, var = _vector(buffers.mean, kind), _vector(buffers.var, kind)
     elif update:
         mean, var = (x.new_zeros(given.shape[1], dtype=kind) for _ in range(2))
     batch = settings.mode is not Mode.RUNNING
@@ -82,6 +80,11 @@ def normalize(
             _move(buffers.mean, mean, factor, 1.0)
             _move(buffers.var, var, factor, scale)
     return y if axis == 1 else y.movedim(1, axis)
+
+
+def _vector(t: Tensor | None, kind: torch.dtype) -> Tensor | None:
+    """Itself wherever it can be, so that nothing more is seen in a trace."""
+    return t if t is None or (t.dtype is kind and t.dim() == 1) else t.to(kind).reshape(-1)
 
 
 def _alike(dtype: torch.dtype, *tensors: Tensor | None) -> bool:

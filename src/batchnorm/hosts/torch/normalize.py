@@ -1,4 +1,4 @@
-"""The choice for one call: our kernel, its registered operators, torch's own batch norm, or formulas.
+"""The choice for one call: our kernel, its operators, torch's own batch norm, or formulas.
 
 Not here: what a dialect's settings are (`rules.py`) and the modules that keep state.
 """

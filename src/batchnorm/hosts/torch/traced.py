@@ -17,4 +17,3 @@ def as_leaf(module: nn.Module, *inputs: Any) -> Any:
     proxy: fx.Proxy = inputs[0]
     tracer: Any = proxy.tracer
     return tracer.create_proxy("call_module", tracer.path_of_module(module), inputs, {})
-
