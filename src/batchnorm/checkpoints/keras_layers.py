@@ -41,7 +41,7 @@ SEPARABLE = ("SeparableConv1D", "SeparableConv2D")
 NORMAL = ("BatchNormalization", "SyncBatchNormalization")
 KNOWN = (
     *KERNEL, *DEPTHWISE, *SEPARABLE, *NORMAL, "Embedding", "GroupNormalization",
-    "LayerNormalization", "PReLU",
+    "LayerNormalization", "Normalization", "PReLU",
 )  # fmt: skip
 SETTINGS = 64  # plain values kept of a layer's config
 
@@ -186,6 +186,8 @@ def weight_names(class_name: str, config: dict[str, Any], count: int, keras: int
         names = ["embeddings"]
     elif class_name == "PReLU":
         names = ["alpha"]
+    elif class_name == "Normalization":
+        names = ["mean", "variance", "count"]
     elif class_name in ("LayerNormalization", "GroupNormalization"):
         names = [*(["gamma"] if config.get("scale") else [])]
         names += ["beta"] if config.get("center") else []

@@ -14,6 +14,7 @@ from typing import Any
 from batchnorm.checkpoints import Checkpoint, Entry, write
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.checkpoints.detection import format_of_name
+from batchnorm.convert.counterparts import candidates
 from batchnorm.convert.fold_plan import fold_source, unfold_source
 from batchnorm.convert.frameworks import framework_of_target
 from batchnorm.convert.groups import CHANNELS_LAST, Group
@@ -30,7 +31,7 @@ __all__ = ["Conversion", "convert"]
 TEMPLATED = ("keras", "keras-weights", "keras-h5")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Conversion:
     """A conversion that was done, or planned.
 
@@ -48,6 +49,16 @@ class Conversion:
     extras: Mapping[str, Extra]
     metadata: Mapping[str, Any]
     map: str
+
+    def __repr__(self) -> str:
+        report = self.report
+        source, target = report.frameworks
+        lines = [f"<Conversion of {report.source}, {source} → {target}: {report.summary}"]
+        for title, texts in (("problem", report.problems), ("note", report.notes)):
+            lines += [f"  {title}: {_short(text)}" for text in texts[:5]]
+            lines += [f"  … {len(texts) - 5} more {title}s"] if len(texts) > 5 else []
+        wrote = f"wrote {report.target}" if report.written else "nothing was written"
+        return "\n".join([*lines, f"  exit code {report.exit_code}; {wrote}>"])
 
     def load(self) -> dict[str, Array]:
         """All arrays of the target, by name."""
@@ -161,6 +172,10 @@ def convert(
         return Conversion(report, entries, done.extras, done.metadata, _map_text(done, pairs))
 
 
+def _short(text: str) -> str:
+    return text if len(text) <= 160 else text[:159] + "…"
+
+
 def _settle(source: Source, map: Map, said: Mapping[str, Settings]) -> None:
     """What the map says of a layer's kind; both it and the settings name layers that are there."""
     for group in source.groups:
@@ -172,6 +187,11 @@ def _settle(source: Source, map: Map, said: Mapping[str, Settings]) -> None:
     _known("the map", source, map.layers, paths)
     _known("the map", source, map.arrays, source.checkpoint)
     _known("the map's [fold]", source, [*map.fold, *map.fold.values()], paths)
+    for group in source.groups:
+        if map.of(group.path).flatten and group.kind != "kernel":
+            raise CheckpointError(
+                f"the map's flatten for {group.label!r} has no effect: it is for dense layers"
+            )
     _known("the settings", source, [n for n in said if n != "default"], norms)
 
 
@@ -244,15 +264,19 @@ def _map_text(done: Plan, used: Map) -> str:
         (path, pair) for path, pair in used.layers.items() if path not in {n for n, _ in pairs}
     ]
     notes = []
-    unused = sorted({row.layer for row in report.of("unused")})
-    missing = sorted({row.layer for row in report.of("missing")})
-    if unused:
-        notes.append("without counterpart in the source: " + ", ".join(unused))
-    if missing:
-        notes.append("without counterpart in the target: " + ", ".join(missing))
+    mine, theirs = done.open_ends
+    unused = {row.layer for row in report.of("unused")}
+    waiting = [
+        (group.path, [other.path for other in candidates(group, theirs, mine)])
+        for group in mine
+        if group.label in unused and group.path not in used.layers
+    ]
+    lost = [group.label for group in theirs if not candidates(group, mine, theirs)]
+    if lost:
+        notes.append("layers of the target that nothing in the source fits: " + ", ".join(lost))
     notes += report.problems
     notes += [f"{row.source}: {row.what}" for row in report.of("ambiguous") if row.what]
-    return map_text(pairs, used.arrays.items(), notes)
+    return map_text(pairs, used.arrays.items(), notes, waiting)
 
 
 def _path_of(done: Plan, group: Group) -> str:

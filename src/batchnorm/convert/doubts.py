@@ -9,8 +9,9 @@ from __future__ import annotations
 from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.layout import canonical
 
-__all__ = ["unclear"]
+__all__ = ["leftover", "unclear"]
 
+_SCALING = "mean and variance by which a Normalization layer scales the input"
 SETTLE = "settle it with --like, or with kind in the map"
 
 
@@ -26,11 +27,23 @@ def unclear(group: Group, framework: str) -> str:
     return f"{doubt}: {SETTLE}" if doubt else ""
 
 
+def leftover(group: Group) -> str:
+    """The way out for a layer that other models often don't have; empty for other layers."""
+    if group.kind != "scaling":
+        return ""
+    return (
+        f"the {_SCALING}; scale it yourself, (x - mean) / sqrt(variance), and leave the layer out "
+        f'("{group.path}" = "" in the map)'
+    )
+
+
 def _of_keras(group: Group) -> str:
     """The names of a Keras layer's arrays say what they are, if it is a known layer."""
     if group.kind == "single":
         owner = f"a {group.class_name}" if group.class_name else "a layer that is not known here"
         return f"an array of {owner}, carried as it is"
+    if group.kind == "scaling":
+        return f"the {_SCALING}, which no layer of the target does: carried as they are"
     if group.kind != "kernel" or group.part:
         return ""
     if group.class_name and not group.form:

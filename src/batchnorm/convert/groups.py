@@ -34,7 +34,7 @@ __all__ = [
     "still_counters",
 ]
 
-Kind: TypeAlias = Literal["batch_norm", "kernel", "affine", "single"]
+Kind: TypeAlias = Literal["batch_norm", "kernel", "affine", "scaling", "single"]
 Roles: TypeAlias = Mapping[str, str]
 
 CHANNELS_LAST = ("keras", "tf_keras")
@@ -60,6 +60,7 @@ KERNELS: Mapping[str, str] = {
     "embedding_table": "embedding",
     "embeddings": "embedding",
 }
+SCALING = ["mean", "variance", "count"]  # of Keras's Normalization, as its files order them
 LONE = {
     "running_mean": "a running mean without its variance: part of a batch norm, as in one file "
     "of several",
@@ -82,7 +83,8 @@ class Group:
         framework: whose names they are.
         path: the layer's name, without the inner layer of MindSpore's BatchNorm3d.
         kind: batch_norm; kernel (a weight of rank 2 or more, perhaps with a bias); affine (a scale
-            and a shift without statistics); single (any other array).
+            and a shift without statistics); scaling (the mean and variance by which Keras's
+            Normalization scales an input); single (any other array).
         members: role -> entry. Roles of batch_norm and affine are the core's words, those of a
             kernel `weight` and `bias`, that of a single array `value`.
         form: what a kernel is where that is known: dense, conv, conv_transpose, depthwise,
@@ -187,6 +189,9 @@ def _groups_of(
     for leaf in KERNELS if not recurrent else ():
         if leaf in left and len(left[leaf].shape) >= 2:
             yield _kernel(framework, prefix, leaf, left, facts, separable=separable)
+    if framework in CHANNELS_LAST and {"mean", "variance"} <= set(left) <= set(SCALING):
+        scaling = {name: left.pop(name) for name in SCALING if name in left}
+        yield Group(framework, prefix, "scaling", scaling, facts=facts)
     affine = _affine(framework, prefix, left, facts)
     if affine is not None:
         yield affine
@@ -292,9 +297,14 @@ def _named(own: dict[str, Entry], class_name: str) -> tuple[dict[str, Entry], st
         if len(entries) == 3:
             names = ["beta", *statistics]
             doubt = "the file doesn't say whether the first of three arrays is gamma or beta"
+    elif class_name == "Normalization" and len(entries) <= 3:
+        names = SCALING[: len(entries)]
+    elif class_name.startswith("Separable") and len(entries) in (2, 3):
+        names = ["depthwise_kernel", "pointwise_kernel", "bias"][: len(entries)]
     elif vectors and len(entries) == 2:
         names = ["gamma", "beta"]
-        doubt = "two numbered arrays of one length: gamma and beta, or a mean and a variance"
+        if class_name not in ("LayerNormalization", "GroupNormalization"):
+            doubt = "two numbered arrays of one length: gamma and beta, or a mean and a variance"
     elif len(shapes[0]) >= 2 and len(entries) <= 2 and all(len(s) == 1 for s in shapes[1:]):
         first = "embeddings" if class_name == "Embedding" else "kernel"
         names = [first, "bias"][: len(entries)]

@@ -6,6 +6,8 @@ into the `ledger`. Not here: which layers belong together, and the whole (`plan`
 
 from __future__ import annotations
 
+import dataclasses
+
 from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
 from batchnorm.convert.biases import Moves
@@ -31,6 +33,8 @@ class LayerPlanner:
         ledger: where decisions are written.
         paths: source layer -> target layer.
         biases: those that go into the mean of the batch norm after them.
+        sent: array of the target -> the source's that the map sends there.
+        arrived: names of the source's arrays that the map sent and that have their place.
     """
 
     def __init__(self, source: Source, framework: str, map: Map, ledger: Ledger) -> None:
@@ -38,6 +42,9 @@ class LayerPlanner:
         self.back, self.returning = ledger.back, ledger.returning
         self.paths: dict[str, str] = {}
         self.biases = Moves()
+        self.sent = {new: old for old, new in map.arrays.items() if new}
+        self.arrived: set[str] = set()
+        self._owners = {e.name: (g, r) for g in source.groups for r, e in g.members.items()}
         self.crosses = (source.framework in CHANNELS_LAST) != (framework in CHANNELS_LAST)
 
     def by_rule(self, group: Group) -> None:
@@ -63,6 +70,9 @@ class LayerPlanner:
         )
         for role, entry in group.members.items():
             name = self.map.arrays.get(entry.name)
+            if name == "":
+                self.ledger.row(group, entry, None, None, "left out", "the map leaves it out")
+                continue
             if name is None and own_name:  # what it is can't be told, so its name stays
                 name = f"{path}.{entry.name.rpartition('.')[2]}" if path else entry.name
             name = name or array_name(group, role, self.framework, path=path) or path
@@ -81,7 +91,11 @@ class LayerPlanner:
         if lesser is not None:
             group = group.replaced(running_mean=lesser)
         for role, place in target.members.items():
-            if role in group.members:
+            own = group.members.get(role)
+            out = own is not None and self.map.arrays.get(own.name) == ""
+            if place.name in self.sent:
+                self._send(place, role, target)
+            elif own is not None and not out:
                 doubt = group.doubt if pairing.why != "map" else ""
                 status: Status = "ambiguous" if doubt else "carried"
                 if lesser is not None and role == "running_mean" and not doubt:
@@ -90,37 +104,51 @@ class LayerPlanner:
             elif role in NEUTRAL or role == "count":
                 self.ledger.make(group, role, place.name, place.shape, str(place.dtype))
             elif not self.ledger.put_back(group, role, place.name, place.shape):
-                self.ledger.missing(group, place, f"the source has no {role}")
+                why = "the map leaves its array out" if out else f"the source has no {role}"
+                self.ledger.missing(group, place, why)
         for role, entry in group.members.items():
-            if role not in target.members:
+            if entry.name in self.map.arrays:
+                self._left_out(group, entry)
+            elif role not in target.members:
                 self._without_place(group, role, entry)
+            elif target.members[role].name in self.sent:
+                why = "the map sends another array to its place"
+                self.ledger.row(group, entry, None, None, "unused", why)
 
     def reject(self, group: Group, status: Status, why: str) -> None:
         """Put a whole layer of the source into the report as having no place."""
         for entry in group.members.values():
-            to = self.map.arrays.get(entry.name)
-            if to == "":
-                self.ledger.row(group, entry, None, None, "left out", "the map leaves it out")
+            if entry.name in self.map.arrays:
+                self._left_out(group, entry)
             else:
                 self.ledger.row(group, entry, None, None, status, why)
 
     def missing(self, group: Group, why: str) -> None:
         """Put a layer of the template into the report as having got nothing."""
-        for place in group.members.values():
-            given = [old for old, new in self.map.arrays.items() if new == place.name]
-            if given and given[0] in self.source.checkpoint:
-                self._single(given[0], place)
+        for role, place in group.members.items():
+            if place.name in self.sent:
+                self._send(place, role, group)
             else:
                 self.ledger.missing(group, place, why)
 
-    def _single(self, name: str, place: Entry) -> None:
-        """One array that the map sends to one place."""
-        entry = self.source.checkpoint[name]
-        alone = Group(self.source.framework, name, "single", {"value": entry})
-        found = step(alone, "value", self.framework, shape=place.shape)
-        report = self.ledger.report
-        report.rows = [r for r in report.rows if r.source != name or r.target is not None]
-        self.ledger.add(alone, entry, place.name, found, "carried", "map")
+    def _left_out(self, group: Group, entry: Entry) -> None:
+        """A row for an array that the map leaves out; one that it sends has its row there."""
+        if self.map.arrays[entry.name] == "":
+            self.ledger.row(group, entry, None, None, "left out", "the map leaves it out")
+
+    def _send(self, place: Entry, role: str, target: Group) -> None:
+        """One array that the map sends to one place, laid out as the target's layer has it."""
+        name = self.sent[place.name]
+        group, its = self._owners[name]
+        entry = group.members[its]
+        if (group.kind == "kernel") != (target.kind == "kernel") or (its, role) == ("bias", "bias"):
+            group, its = dataclasses.replace(group, kind="single", members={role: entry}), role
+        flatten = self.map.of(group.path).flatten if its == "weight" else ()
+        found = step(
+            group, its, self.framework, form=target.form, shape=place.shape, flatten=flatten
+        )
+        self.arrived.add(name)
+        self.ledger.add(group, entry, place.name, found, "carried", "map")
 
     def _pass(self, group: Group, path: str) -> None:
         self.paths[group.path] = path
@@ -142,6 +170,11 @@ class LayerPlanner:
             name = array_name(group, role, self.framework, path=path, inner=inner)
             if name is None:
                 continue
+            if role in group.members and group.members[role].name in self.map.arrays:
+                name = self.map.arrays[group.members[role].name]
+                if not name:
+                    self._left_out(group, group.members[role])
+                    continue
             if role in group.members:
                 self._carry(group, role, name, None, LayerPair(), status, doubt)
             elif self.ledger.kept_before(group, role):

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -124,19 +124,34 @@ def map_text(
     pairs: Iterable[tuple[str, LayerPair]],
     arrays: Iterable[tuple[str, str]] = (),
     notes: Iterable[str] = (),
+    open_ends: Iterable[tuple[str, Sequence[str]]] = (),
 ) -> str:
-    """The TOML of a map, ready to edit; `notes` become comments below it."""
+    """The TOML of a map, ready to edit; `notes` become comments below it.
+
+    Each of `open_ends`, a layer and what it could be, becomes a line that counts once its `# ` is
+    taken away.
+    """
     lines = [f"version = {VERSION}", "", '[layers]  # source = target; "" leaves a layer out']
     for name, pair in pairs:
         to = _text(pair.to or "")
         more = f", flatten = {list(pair.flatten)}" if pair.flatten else ""
         more += f", kind = {_text(pair.kind)}" if pair.kind else ""
         lines.append(f"{_text(name)} = " + (f"{{ to = {to}{more} }}" if more else to))
+    waiting = [_open_line(name, choices) for name, choices in open_ends]
+    if waiting:
+        lines += ["# Without counterpart: take the first # away where the pair is right.", *waiting]
     listed = [f"{_text(a)} = {_text(b)}" for a, b in arrays]
     if listed:
         lines += ["", "[arrays]", *listed]
     remarks = [f"# {line}" for note in notes for line in note.splitlines()]
     return "\n".join([*lines, *([""] if remarks else []), *remarks]) + "\n"
+
+
+def _open_line(name: str, choices: Sequence[str]) -> str:
+    line = f"# {_text(name)} = {_text(choices[0] if choices else '')}"
+    if not choices:
+        return line + "  # left out: no layer that is left has its shape"
+    return line + (f"  # or {', '.join(map(_text, choices[1:]))}" if choices[1:] else "")
 
 
 def _text(value: str) -> str:

@@ -74,6 +74,8 @@ def array_name(
             return None
         if framework == "mindspore" and inner:
             leaf = f"{INNER}.{leaf}"
+    elif group.kind == "scaling":
+        leaf = role
     elif group.kind == "affine":
         leaf = AFFINE["keras" if framework in CHANNELS_LAST else framework][role]
     else:

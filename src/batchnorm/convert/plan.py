@@ -8,6 +8,7 @@ is loaded here but single numbers and what must be compared with 1 or 0.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ import numpy as np
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.biases import moved
+from batchnorm.convert.counterparts import without_counterpart
+from batchnorm.convert.doubts import leftover
 from batchnorm.convert.fold_pairs import followed
 from batchnorm.convert.frameworks import is_framework
 from batchnorm.convert.groups import CHANNELS_LAST, Group, incomplete
@@ -33,6 +36,7 @@ from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.convert.tied import twin
 from batchnorm.convert.wrappers import Wrapping
+from batchnorm.errors import CheckpointError
 from batchnorm.frameworks import find
 from batchnorm.vocabulary import as_dtype
 
@@ -45,6 +49,7 @@ class Plan:
 
     Attributes:
         wrapping: what `wrap` has to put into the names of the target.
+        open_ends: layers of the source and of the template without counterpart.
     """
 
     entries: list[Entry]
@@ -53,6 +58,7 @@ class Plan:
     metadata: dict[str, Any]
     pairs: list[tuple[Group, Group | None]] = field(default_factory=list)
     wrapping: Wrapping = field(default_factory=Wrapping)
+    open_ends: tuple[list[Group], list[Group]] = ([], [])
 
     def wrap(self) -> None:
         """Put wrappers' words, such as `module.`, into the names of the target."""
@@ -102,6 +108,7 @@ def plan(
     ledger = Ledger(back, returning, record, report)
     planner = LayerPlanner(source, framework, map, ledger)
     pairs: list[tuple[Group, Group | None]]
+    open_ends: tuple[list[Group], list[Group]] = ([], [])
     if template is not None:
         found = _matched(source, template, framework, map, back if returning else None)
         known = [(p.source, p.target) for p in found.pairs]
@@ -110,6 +117,8 @@ def plan(
         for pairing in found.pairs:
             planner.by_template(pairing)
         _unmatched(planner, found)
+        _no_effect(map, planner, template, folded=bool(folded))
+        open_ends = (found.source, found.target)
         entries = _in_order(ledger.entries, template)
     else:
         if framework == source.framework and not map.layers and not map.arrays:
@@ -135,7 +144,8 @@ def plan(
     extras = dict(source.extras)
     entries += _scalars(framework, source, back, extras, record)
     metadata = _metadata(source, framework, template, back, returning, record, planner)
-    return Plan(entries, report, extras, metadata, pairs, _wrapping(template, back, returning))
+    wrapping = _wrapping(template, back, returning)
+    return Plan(entries, report, extras, metadata, pairs, wrapping, open_ends)
 
 
 def _followed(source: Source, map: Map) -> list[tuple[Group, Group]]:
@@ -144,7 +154,9 @@ def _followed(source: Source, map: Map) -> list[tuple[Group, Group]]:
     said = [
         (groups[a], groups[b])
         for a, b in map.fold.items()
-        if groups[a].kind == "kernel" and groups[b].kind == "batch_norm"
+        if {a, b} <= set(groups)  # what was folded is gone
+        and groups[a].kind == "kernel"
+        and groups[b].kind == "batch_norm"
     ]
     named = {id(a) for a, _ in said}
     return [*said, *(pair for pair in followed(source) if id(pair[0]) not in named)]
@@ -188,9 +200,36 @@ def _unmatched(planner: LayerPlanner, found: Match) -> None:
         if other is not None:
             planner.reject(group, "left out", f"tied to {other.label}, which has the same values")
         else:
-            planner.reject(group, "unused", "no layer of the template was found for it")
+            why = leftover(group) or without_counterpart(group, found.target, "template")
+            planner.reject(group, "unused", why)
     for group in found.target:
-        planner.missing(group, "no layer of the source was found for it")
+        planner.missing(group, without_counterpart(group, found.source, "source"))
+
+
+def _no_effect(map: Map, planner: LayerPlanner, template: Source, *, folded: bool) -> None:
+    """Lines of the map that did nothing are mistakes.
+
+    Raises:
+        CheckpointError: there is one; says which.
+    """
+    lost = {new: old for new, old in planner.sent.items() if old not in planner.arrived}
+    if lost:
+        new, old = next(iter(lost.items()))
+        near = difflib.get_close_matches(new, list(template.checkpoint), 3)
+        near = near or list(template.checkpoint)[:3]
+        raise CheckpointError(
+            f"the map's [arrays] {old!r} = {new!r} has no effect: {template.name} has no array of "
+            f"that name; near it are {', '.join(repr(n) for n in near)}"
+        )
+    if folded:
+        return
+    idle = [line for line in map.fold.items() if planner.biases.into.get(line[0]) != line[1]]
+    if idle:
+        raise CheckpointError(
+            f"the map's [fold] {idle[0][0]!r} = {idle[0][1]!r} has no effect: say --fold to fold "
+            "(without it, the line only says into which batch norm's mean a bias goes that the "
+            "target has no place for)"
+        )
 
 
 def _named_twice(entries: list[Entry]) -> list[str]:

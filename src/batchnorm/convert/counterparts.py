@@ -1,0 +1,56 @@
+"""Which layers a layer without counterpart could be: for reports, and for maps to be edited.
+
+Candidates have the layer's shape, or one that a conversion can make of it. Not here: matching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from batchnorm.convert.alike import signature
+from batchnorm.convert.groups import Group
+from batchnorm.convert.layout import canonical
+
+__all__ = ["candidates", "without_counterpart"]
+
+MOST = 6  # candidates in a line
+
+
+def candidates(group: Group, others: Sequence[Group], among: Sequence[Group]) -> list[Group]:
+    """The layers of the other side that have its shape, likeliest by their order first.
+
+    Args:
+        group: the layer.
+        others: the other side's layers without counterpart.
+        among: its own side's.
+    """
+    sign = signature(group, loose=True)
+    fitting = [other for other in others if signature(other, loose=True) == sign]
+    alike = [one for one in among if signature(one, loose=True) == sign]
+    place = next((i for i, one in enumerate(alike) if one is group), 0)
+    if place < len(fitting):
+        fitting.insert(0, fitting.pop(place))
+    return fitting
+
+
+def without_counterpart(group: Group, others: Sequence[Group], side: str) -> str:
+    """Why a layer has none, in one sentence.
+
+    Args:
+        group: the layer.
+        others: the other side's layers without counterpart.
+        side: what the other side is called.
+    """
+    fitting = candidates(group, others, [group])
+    if fitting:
+        names = ", ".join(repr(other.label) for other in fitting[:MOST])
+        more = f" and {len(fitting) - MOST} more" if len(fitting) > MOST else ""
+        return f"no layer of the {side} was found for it; it could be {names}{more}"
+    return f"no layer of the {side} was found for it; none that is left has its {_shape(group)}"
+
+
+def _shape(group: Group) -> str:
+    if group.kind == "batch_norm":
+        return f"{group.channels} channels"
+    role = "weight" if group.kind == "kernel" else next(iter(group.members))
+    return f"shape ({', '.join(map(str, canonical(group, role)))})"
