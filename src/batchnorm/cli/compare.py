@@ -52,7 +52,7 @@ def command(
     """
     found = compare(a, b, frameworks=(from_a, from_b), map=map_file, atol=atol, rtol=rtol)
     if as_json:
-        echo_json(found.as_json())
+        echo_json(found.as_json(), exit_code=found.exit_code)
     else:
         found.print(console())
     sys.exit(found.exit_code)

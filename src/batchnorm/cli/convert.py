@@ -113,7 +113,7 @@ def command(
         inputs = [path for path in (source, target, like) if path is not None]
         replace_text(dump_map, done.map, inputs)
     if as_json:
-        echo_json(done.report.as_json())
+        echo_json(done.report.as_json(), exit_code=done.report.exit_code)
     else:
         done.report.print(console(), table=not quiet)
         if not done.report.written and not dry_run:

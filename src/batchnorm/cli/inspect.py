@@ -31,7 +31,7 @@ def command(
     """
     found = inspect(file, framework=framework, group=group, settings=settings)
     if as_json:
-        echo_json(found.as_json())
+        echo_json(found.as_json(), exit_code=found.exit_code)
     else:
         found.print(console())
     sys.exit(found.exit_code)

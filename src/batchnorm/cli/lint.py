@@ -35,6 +35,7 @@ def _codes(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option(
     "--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True
 )
+@click.option("--json", "form", flag_value="json", help="As --format json.")
 @click.option("--explain", "explained", metavar="ID", help="Print a rule's page and end.")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; one per processor.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no summary line.")
@@ -70,12 +71,13 @@ def command(
         report = _standard_input(settings)
     else:
         report = lint(paths, settings, jobs=jobs, progress=not quiet)
+    code = 2 if report.problems else 1 if report.findings else 0
     for line in FORMATS[form](report, quiet):
         if form == "json":
-            echo_json(line)
+            echo_json(line, exit_code=code)
         else:
             echo(shown(line))
-    sys.exit(2 if report.problems else 1 if report.findings else 0)
+    sys.exit(code)
 
 
 def _settings(

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
@@ -24,7 +25,7 @@ from rich.segment import Segment
 
 from batchnorm.checkpoints.atomic import replacement
 from batchnorm.errors import CheckpointError, InvalidValue
-from batchnorm.printable import as_ascii, escaped_json, json_text, shown_lines
+from batchnorm.printable import as_ascii, json_text, shown_lines
 
 __all__ = [
     "Output",
@@ -70,13 +71,22 @@ def echo(text: str = "", *, error: bool = False, newline: bool = True) -> None:
     click.echo(shown_lines(text), err=error, nl=newline)
 
 
-def echo_json(content: Any, indent: int | None = None) -> None:
-    """Print one JSON document: of plain data, or one that is text already."""
-    narrow = not _is_utf8(sys.stdout)
-    if isinstance(content, str):
-        text = escaped_json(content, ascii_only=narrow)
-    else:
-        text = json_text(content, indent, ascii_only=narrow)
+def echo_json(
+    content: str | Mapping[str, Any], indent: int | None = None, *, exit_code: int = 0
+) -> None:
+    """Print one JSON object, of plain data or text already, in the envelope that all have.
+
+    `schema`, a number that grows when a key changes its meaning or goes; `command`; `exit_code`;
+    then the command's own keys (docs/json.md).
+    """
+    data = dict(json.loads(content) if isinstance(content, str) else content)
+    context = click.get_current_context(silent=True)
+    envelope = {
+        "schema": data.pop("schema", 1),
+        "command": context.info_name if context is not None else None,
+        "exit_code": exit_code,
+    }
+    text = json_text({**envelope, **data, **envelope}, indent, ascii_only=not _is_utf8(sys.stdout))
     echo_bytes(text.rstrip("\n").encode() + b"\n")
 
 

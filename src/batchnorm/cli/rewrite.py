@@ -97,7 +97,7 @@ def command(
     open_ = newly_left if writing else bool(report.changed)
     code = 2 if report.errors else int(open_)
     if as_json:
-        echo_json(_data(from_, to, files, report, code), indent=2)
+        echo_json(_data(from_, to, files, report, code), indent=2, exit_code=code)
     else:
         for path, error in report.errors:
             echo(shown(f"{path}: {error}"), error=True)
@@ -133,7 +133,7 @@ def _standard_input(
         report = Report()
         report.add(result)
         data = _data(from_, to, [_file(Path("-"), result)], report, int(result.changed))
-        echo_json(data, indent=2)
+        echo_json(data, indent=2, exit_code=data["exit_code"])
     else:
         if not check:
             echo_bytes(result.after)

@@ -74,7 +74,8 @@ def command(
         found = [one(to, from_)]
     proofs = [_real(translation) if real else None for translation in found]
     if as_json:
-        echo_json(_data(found, proofs, strict), indent=2)
+        code = _exit_code(found, proofs, strict)
+        echo_json(_data(found, proofs, strict), indent=2, exit_code=code)
     elif quiet:
         for translation in found:
             echo(translation.text)

@@ -89,8 +89,11 @@ def command(
             progress=told,
         )
     absent = [name for name in frameworks if name in report.missing]
+    code = 0 if report.equal and not (strict and report.stale) else 1
+    if not report.rows or absent:
+        code = 2
     if as_json:
-        echo_json(report.as_json(), indent=1)
+        echo_json(report.as_json(), indent=1, exit_code=code)
     else:
         _print(report, verbose)
     if not report.rows or absent:
@@ -100,8 +103,7 @@ def command(
             f"--oracle {(absent or list(report.missing))[0]}=/path/to/python",
             error=True,
         )
-        sys.exit(2)
-    sys.exit(0 if report.equal and not (strict and report.stale) else 1)
+    sys.exit(code)
 
 
 def _asked(name: str, oracles: Mapping[str, str]) -> str:
