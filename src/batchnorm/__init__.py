@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from batchnorm.frameworks.keras3 import layers as keras
     from batchnorm.frameworks.mindspore import layers as mindspore
     from batchnorm.frameworks.mindspore import v2_0 as mindspore_2_0
+    from batchnorm.frameworks.mint import layers as mint
     from batchnorm.frameworks.torch import layers as torch
     from batchnorm.lint import lint
     from batchnorm.read import read
@@ -52,6 +53,7 @@ __all__ = [
     "lint",
     "mindspore",
     "mindspore_2_0",
+    "mint",
     "read",
     "recalibrate",
     "set_num_threads",

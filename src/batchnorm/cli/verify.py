@@ -14,7 +14,7 @@ from rich.text import Text
 
 from batchnorm.cli.output import console, echo, echo_json
 from batchnorm.errors import InvalidValue
-from batchnorm.frameworks import find
+from batchnorm.frameworks import current, find
 from batchnorm.printable import shown
 from batchnorm.verify import FRAMEWORKS, Report, Row, verify
 from batchnorm.verify.oracle import FRAMEWORKS as KNOWN
@@ -159,6 +159,9 @@ def _print(report: Report, verbose: bool) -> None:
         listed = {f.deviation: f for f in report.findings if f.deviation is not None}
         for deviation in listed:
             out.print(f"\nlisted: {deviation}\n  {deviation.link}", markup=False)
+    for record in current():
+        if record.sourced:
+            console.print(f"\n{record.name}: not compared. {record.sourced[0]}", markup=False)
     for deviation in report.stale:
         out.print(f"\nlisted, but gone: {deviation}", markup=False)
 

@@ -32,12 +32,13 @@ SIGNS = {
 
 
 def known_framework(name: str) -> str:
-    """The framework of a name such as `keras@3`, `mindspore@2.10`.
+    """The framework whose names the files of another have: `mindspore` for `mindspore@2.10`.
 
     Raises:
         ValueError: there is none of that name.
     """
-    return find(name).framework
+    record = find(name)
+    return record.names_of[0] if record.names_of else record.framework
 
 
 def is_framework(name: object) -> bool:
@@ -102,11 +103,14 @@ def framework_of_target(
     if like is not None and (given is None or like.framework is not None):
         said[str(like.path or "the template")] = framework_of(like)
     format = format_of_name(Path(path)) if path is not None else None
-    if format in FORMATS:
+    record = None if given is None else find(given)
+    fits = record is not None and FORMATS.get(str(format)) in record.names_of
+    if format in FORMATS and not fits:
         said[str(path)] = FORMATS[format]
     families = {_family(framework): place for place, framework in said.items()}
     if len(families) > 1:
-        listed = " and ".join(f"{place} is {framework}" for place, framework in said.items())
+        own = {"--to": record.framework} if record is not None else {}
+        listed = " and ".join(f"{place} is {own.get(place, its)}" for place, its in said.items())
         raise CheckpointError(
             f"{listed}; choose one: .pth holds torch's names, .ckpt MindSpore's, .h5 and .keras "
             "Keras's, .safetensors and .npz any"

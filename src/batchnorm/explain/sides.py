@@ -14,7 +14,6 @@ from typing import Any
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import OWN, Framework, find
 from batchnorm.layer import Layer
-from batchnorm.questions.subject import MODE_METHODS
 
 __all__ = ["NAMES", "NEWEST", "Side", "resolve"]
 
@@ -67,8 +66,7 @@ class Side:
     @cached_property
     def layer_class(self) -> type[Layer]:
         """Our class of that layer."""
-        found: type[Layer] = getattr(self.framework.room("layers"), self.framework.class_name)
-        return found
+        return self.framework.layer_class
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -86,7 +84,7 @@ class Side:
     @property
     def mode_method(self) -> str:
         """The method that sets training or inference; empty where each call says it."""
-        return MODE_METHODS.get(self.dialect, "")
+        return self.framework.calls.mode_method
 
     def named(self, *words: str) -> Parameter | None:
         """The first constructor parameter with one of these meanings."""

@@ -12,7 +12,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
-from batchnorm.frameworks import keras2, keras3, mindspore, torch
+from batchnorm.frameworks import keras2, keras3, mindspore, mint, torch
 from batchnorm.frameworks.framework import FACETS, Framework
 from batchnorm.frameworks.names import resolve
 
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 GROUP = "batchnorm.frameworks"
-ROOMS = (torch, mindspore, keras2, keras3)
+ROOMS = (torch, mindspore, keras2, keras3, mint)
 # The newest of each first.
 OWN = tuple(sorted((r for room in ROOMS for r in room.RECORDS), key=lambda record: record.older))
 

@@ -23,6 +23,7 @@ class Calls:
         synchronized: SyncBatchNorm's parameter for the processes, and the one that it stands
             behind; empty where there is no such class.
         mode: in which mode a layer starts, and how that is changed.
+        mode_method: the layer's method that sets the mode; empty where each call says it.
         momentum_by_hand: what comes before the advice to recompute statistics, where momentum=None
             can't be said.
         freeze: what keeps a parameter from training.
@@ -44,6 +45,7 @@ class Calls:
     lazy: bool = False
     synchronized: tuple[str, str] | tuple[()] = ()
     mode: tuple[str, str] = ("has modes of its own", "set the mode as that framework wants it")
+    mode_method: str = ""
     momentum_by_hand: str = ""
     freeze: str = "keep {role} out of the optimizer's variables"
     fill: Mapping[str, str] = field(default_factory=dict, hash=False)

@@ -13,9 +13,13 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from batchnorm.errors import NotSupported
 from batchnorm.frameworks.calls import Calls
+
+if TYPE_CHECKING:
+    from batchnorm.layer import Layer
 
 __all__ = ["FACETS", "Framework"]
 
@@ -51,7 +55,12 @@ class Framework:
         places: dotted paths under which its users find the layers.
         lineage: a name of which it is a version too: `keras@2` is tf_keras.
         absent: parameters that this version doesn't have yet, though the dialect declares them.
+        names_of: the framework whose names its files have, if that is another; and the formats
+            of files, by their makers, that hold them.
         calls: how its calls are written.
+        easier: for calls of one framework that are ported to another this one is the easier target:
+            those two, and why.
+        sourced: what is told by its source because it can't be run, in English and in Chinese.
         is_keras: whether one class serves all ranks and takes an axis.
     """
 
@@ -69,7 +78,10 @@ class Framework:
     places: tuple[str, ...] = ()
     lineage: str = ""
     absent: frozenset[str] = frozenset()
+    names_of: tuple[str, str] | tuple[()] = ()
     calls: Calls = field(default_factory=Calls)
+    easier: tuple[str, str, str] | tuple[()] = ()
+    sourced: tuple[str, str] | tuple[()] = ()
     is_keras: bool = False
 
     @property
@@ -91,6 +103,12 @@ class Framework:
     def class_name(self) -> str:
         """The class of its batch norm for rank 4."""
         return self.layer.rpartition(".")[2]
+
+    @property
+    def layer_class(self) -> type[Layer]:
+        """Our class of that batch norm."""
+        found: type[Layer] = getattr(self.room("layers"), self.class_name)
+        return found
 
     def module_of(self, facet: str) -> str:
         """The full name of a facet's module, whether there is one or not."""

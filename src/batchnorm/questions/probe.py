@@ -12,20 +12,17 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.frameworks import OWN, find
 from batchnorm.questions.question import Answer
 from batchnorm.questions.subject import Raised, Run, Subject
 from batchnorm.vocabulary import Array
 
 __all__ = ["KERAS", "ROLES", "SHAPE", "Probe", "attempt", "close", "draw", "error_name", "number"]
 
-KERAS = ("tf_keras", "keras")
+KERAS = tuple(record.name for record in OWN if record.is_keras and not record.older)
 SHAPE = (4, 3, 2, 5)  # 40 values per channel: n / (n - 1) is 1.0256, far from rounding
-ROLES = {
-    "weight": "gamma",
-    "bias": "beta",
-    "num_batches_tracked": "count",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
+ROLES = {  # what any framework calls its state: name -> role
+    name: entry.role for record in OWN for name, entry in record.layer_class.STATE.items()
 }
 
 
@@ -46,13 +43,17 @@ class Probe:
         weight_of_batch: float | None = None,
         **own: Any,
     ) -> None:
-        self.keras = subject.dialect in KERAS
+        record = find(subject.dialect)
+        self.keras = record.is_keras
         self.shape = shape
+        names = {p.meaning.word: name for name, p in record.layer_class.PARAMETERS.items()}
+        self.roles = {name: entry.role for name, entry in record.layer_class.STATE.items()}
         if epsilon is not None:
-            own["epsilon" if self.keras else "eps"] = epsilon
-        if weight_of_batch is not None:
-            torch = subject.dialect == "torch"
-            own["momentum"] = weight_of_batch if torch else 1 - weight_of_batch
+            own[names["epsilon"]] = epsilon
+        if weight_of_batch is not None and "weight_of_batch" in names:
+            own[names["weight_of_batch"]] = weight_of_batch
+        elif weight_of_batch is not None:
+            own[names["weight_of_running"]] = 1 - weight_of_batch
         if self.keras:
             self.layer = subject.layer("BatchNormalization", axis=axis, **own)
             self.layer.build(shape)
@@ -69,7 +70,7 @@ class Probe:
 
     def state(self) -> dict[str, Array]:
         """Give the state by role, in the layer's order: gamma, beta, running_mean, ..."""
-        return {ROLES.get(name, name): value for name, value in self.layer.state().items()}
+        return {self.roles.get(name, name): value for name, value in self.layer.state().items()}
 
     def value(self, role: str) -> Array:
         """Give one state entry, flat and in float64."""
@@ -79,8 +80,8 @@ class Probe:
         """Fill state entries, named by role, each with one number."""
         state = self.layer.state()
         for name, array in state.items():
-            if ROLES.get(name, name) in values:
-                state[name] = np.full_like(array, values[ROLES.get(name, name)])
+            if self.roles.get(name, name) in values:
+                state[name] = np.full_like(array, values[self.roles.get(name, name)])
         self.layer.load_state(state)
         return self
 

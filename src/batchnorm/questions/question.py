@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from batchnorm.frameworks import OWN
 from batchnorm.questions.subject import Subject
 
 __all__ = ["Answer", "Category", "Question", "Text"]
@@ -59,7 +60,7 @@ class Question:
     text: Text
     consequence: Text
     experiment: Callable[[Subject], Answer] | None
-    asked_of: tuple[str, ...] = ("torch", "mindspore", "tf_keras", "keras")
+    asked_of: tuple[str, ...] = tuple(r.name for r in OWN if not (r.older or r.sourced))
     absent: Text = NOTHING
     absent_in_keras: Text = NOTHING
     speaks_of: tuple[str, ...] = ()

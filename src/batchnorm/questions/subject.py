@@ -20,7 +20,6 @@ from batchnorm.frameworks import find
 from batchnorm.vocabulary import Array
 
 __all__ = [
-    "MODE_METHODS",
     "Adjustment",
     "LayerUnderTest",
     "OurLayer",
@@ -33,7 +32,6 @@ __all__ = [
 ]
 
 # How each framework says which mode a layer is in. Keras has no such method: it is asked per call.
-MODE_METHODS = {"torch": "train", "mindspore": "set_train"}
 
 
 class Raised(Exception):
@@ -232,9 +230,10 @@ class OurLayer:
 
 def mode_method(dialect: str) -> str:
     """Give the name of the method that sets a layer's mode; TypeError where there is none."""
-    if dialect not in MODE_METHODS:
+    method = find(dialect).calls.mode_method
+    if not method:
         raise TypeError(f"a {dialect} layer has no mode to set: pass training= to run instead")
-    return MODE_METHODS[dialect]
+    return method
 
 
 def builtin_bases(error: BaseException) -> list[str]:

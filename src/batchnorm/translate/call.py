@@ -21,12 +21,8 @@ __all__ = ["TOO_DEEP", "Call", "CallError", "bind", "parse_call"]
 
 # Layers of the same class names that are none of ours.
 _FOREIGN = {
-    "mint": "mindspore.mint.nn's layers have torch's arguments, with torch's momentum and not "
-    "mindspore.nn's: write the call as nn... and read it with --from torch",
-    **{
-        name: f"{name} has batch norms of its own, which aren't known here"
-        for name in ("paddle", "oneflow", "jittor", "jt", "flax", "linen", "mxnet", "quantized")
-    },
+    name: f"{name} has batch norms of its own, which aren't known here"
+    for name in ("paddle", "oneflow", "jittor", "jt", "flax", "linen", "mxnet", "quantized")
 }
 
 

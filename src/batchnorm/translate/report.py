@@ -56,6 +56,7 @@ def as_data(translation: Translation, *, real: Proof | None = None) -> dict[str,
             }
             for names in translation.state
         ],
+        "notes": list(translation.notes),
         "differences": [_difference(d, translation.size_of(d)) for d in translation.differences],
         "proof": _proof(translation.proof),
         "real_proof": None if real is None else _proof(real),
@@ -116,6 +117,8 @@ def print_translation(
     _print_proof(translation.proof, console)
     if real is not None:
         _print_proof(real, console)
+    for note in translation.notes:
+        console.print(Text(note, "dim"))
     words, colour = _STATUS[translation.status]
     console.print(Text(words, f"bold {colour}"))
 

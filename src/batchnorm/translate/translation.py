@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
 
-from batchnorm.frameworks import Framework
+from batchnorm.frameworks import Framework, current
 from batchnorm.frameworks import find as find_framework
 from batchnorm.layer import Layer
 from batchnorm.read import read_layer
@@ -54,6 +54,18 @@ class Translation:
     def differences(self) -> tuple[Difference, ...]:
         """What remains different."""
         return self.plan.differences
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is to be known of the frameworks: an easier target, what is told by its source."""
+        source, target = (side.form.dialect for side in (self.plan.source, self.plan.target))
+        pair = (source.framework, target.framework)
+        found = [
+            f"easier: {record.easier[2]} (--to {record.name})"
+            for record in current()
+            if record.easier and record.easier[:2] == pair
+        ]
+        return (*found, *(side.sourced[0] for side in (source, target) if side.sourced))
 
     def size_of(self, difference: Difference) -> float | None:
         """How much a difference matters: as computed, or measured where it is the only loss."""

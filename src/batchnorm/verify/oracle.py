@@ -265,7 +265,10 @@ def named(name: str) -> str:
         ValueError: no framework, or one that no worker here runs.
     """
     name, slash, backend = name.partition("/")
-    found = find_framework(name).framework + slash + backend.lower()
+    record = find_framework(name)
+    found = record.framework + slash + backend.lower()
+    if record.sourced:
+        raise InvalidValue(f"there is nothing to compare {record.name} with: {record.sourced[0]}")
     if found not in FRAMEWORKS:
         raise InvalidValue(f"no oracle runs {found!r}; expected one of {', '.join(FRAMEWORKS)}")
     return found

@@ -50,6 +50,11 @@ CATEGORIES = {
     "gradients": Text("Gradients", "梯度"),
     "devices": Text("Devices and layouts", "设备与布局"),
 }
+UNASKED = Text(
+    "No answer of {side} is recorded, so nothing measured stands here; what stands above follows "
+    "from the declaration of its layer.",
+    "没有录制 {side} 的任何回答,因此这里没有实测内容;以上内容由其层的声明得出。",
+)
 
 
 def make(a: Side, b: Side, lang: Lang) -> list[Section]:
@@ -59,7 +64,9 @@ def make(a: Side, b: Side, lang: Lang) -> list[Section]:
     differ = [q for q in answered if differing(q, a, b)]
     equal = [q for q in answered if q not in differ]
     opened = [q for q in put if q not in answered]
-    intro = [Paragraph(say(DIFFER_INTRO, lang))]
+    silent = [side for side in (a, b) if not witnesses(side)]
+    intro = [Paragraph(say(UNASKED, lang, side=side.versioned)) for side in silent]
+    intro = intro or [Paragraph(say(DIFFER_INTRO, lang))]
     for side in (a, b):
         if any(witness.from_recording for witness in witnesses(side)):
             intro.append(Paragraph(say(RECORDED, lang, side=side.versioned)))
@@ -83,7 +90,12 @@ def make(a: Side, b: Side, lang: Lang) -> list[Section]:
 
 def _missing(question: Question, a: Side, b: Side) -> list[Side]:
     """The sides that could be asked but have no answer recorded."""
-    return [s for s in (a, b) if s.dialect in question.asked_of and not asked.known(question, s)]
+    return [
+        side
+        for side in (a, b)
+        if (side.dialect in question.asked_of or not witnesses(side))
+        and not asked.known(question, side)
+    ]
 
 
 def differing(question: Question, a: Side, b: Side) -> bool:
@@ -112,7 +124,7 @@ def _equal(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
 
 
 def _open(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
-    rows = []
+    rows, known = [], witnesses(a) and witnesses(b)
     for question in questions:
         missing = ", ".join(side.versioned for side in _missing(question, a, b))
         reason = say(NOT_RECORDED, lang, sides=missing) if question.experiment else ""
@@ -120,7 +132,7 @@ def _open(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
         source = f"[{say(SOURCE, lang)}]({question.source})" if question.source else by_hand
         cells = (
             as_is(question.text, lang),
-            as_is(question.consequence, lang) if asked.fits(question, a, b) else "-",
+            as_is(question.consequence, lang) if known and asked.fits(question, a, b) else "-",
             reason or as_is(question.unrecorded, lang),
             source,
         )

@@ -13,6 +13,7 @@ import numpy as np
 from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, mode_words, say
+from batchnorm.questions import question
 from batchnorm.questions.question import Text
 from batchnorm.vocabulary import Mode
 
@@ -36,17 +37,20 @@ BY_CALL = Text(
 TRAINING, INFERENCE = Text("training mode", "训练模式"), Text("inference mode", "推理模式")
 BUFFERS = Text(
     "`buffers` says whether `running_mean` and `running_var` are both there (`True`) or both "
-    "`None` (`False`); with one of them alone every call is an error: see "
-    "[one statistic only](#one-statistic-only).",
-    "`buffers` 表示 `running_mean` 和 `running_var` 都在(`True`)或都是 `None`(`False`);"
-    "只有其中之一时,每次调用都会出错:见[只有一个统计量](#one-statistic-only)。",
+    "`None` (`False`){alone}.",
+    "`buffers` 表示 `running_mean` 和 `running_var` 都在(`True`)或都是 `None`(`False`){alone}。",
+)
+ALONE = Text(
+    "; with one of them alone every call is an error: see "
+    "[one statistic only](#one-statistic-only)",
+    ";只有其中之一时,每次调用都会出错:见[只有一个统计量](#one-statistic-only)",
 )
 METHODS = {"train": "`train()`, `eval()`", "set_train": "`set_train()`, `set_train(False)`"}
 
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
     """One table per side."""
-    sections = tuple(_one(side, label(side, other), lang) for side, other in ((a, b), (b, a)))
+    sections = tuple(_one(side, other, lang) for side, other in ((a, b), (b, a)))
     return Section("modes", say(TITLE, lang), (Paragraph(say(INTRO, lang)),), sections)
 
 
@@ -70,7 +74,12 @@ def starts_in_training(side: Side) -> bool:
     return bool(np.any(layer.state[name] != 0))
 
 
-def _one(side: Side, title: str, lang: Lang) -> Section:
+def _methods(side: Side) -> str:
+    return METHODS.get(side.mode_method, f"`{side.mode_method}()`")
+
+
+def _one(side: Side, other: Side, lang: Lang) -> Section:
+    title = label(side, other)
     found = list(cases(side))
     columns = [Column(name, f"`{name}`") for name in found[0][0]]
     columns += [Column("normalizes_by", say(USED, lang)), Column("updates", say(UPDATES, lang))]
@@ -80,10 +89,11 @@ def _one(side: Side, title: str, lang: Lang) -> Section:
         rows.append(Row((*shown, *mode_words(mode, lang)), data={**arguments, "mode": mode.name}))
     first = say(TRAINING if starts_in_training(side) else INFERENCE, lang)
     if side.mode_method:
-        start = say(BY_METHOD, lang, methods=METHODS[side.mode_method], mode=first)
+        start = say(BY_METHOD, lang, methods=_methods(side), mode=first)
     else:
         start = say(BY_CALL, lang, mode=first)
     blocks: list[Block] = [Table(tuple(columns), tuple(rows)), Paragraph(start)]
     if "buffers" in found[0][0]:
-        blocks.append(Paragraph(say(BUFFERS, lang)))
+        asked = {side.dialect, other.dialect} & set(question("one-statistic-only").asked_of)
+        blocks.append(Paragraph(say(BUFFERS, lang, alone=say(ALONE, lang) if asked else "")))
     return Section(f"modes-{side.id}", title, tuple(blocks))

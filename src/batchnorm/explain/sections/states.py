@@ -32,7 +32,6 @@ KERAS_FILES = Text(
     "{sides} 一列是旧的 .h5 文件中的名称(Keras 3 的 Sequential 模型在前面加模型名);"
     ".keras 和 .weights.h5 用类名和序号:见[权重文件](#names-in-weight-files)。",
 )
-KERAS_SPELLING = {"tf_keras": "{net}/{name}:0", "keras": "{net}/{name}"}  # as h5 files hold them
 ROLE, NEW = Text("role", "作用"), Text("in a new layer", "新建层中")
 EXISTS_IF, ALWAYS = Text("{side}: exists", "{side}:何时存在"), Text("always", "始终")
 AND = Text(" and ", " 和 ")
@@ -53,7 +52,7 @@ ROLES: Mapping[str, Text] = {
 def make(a: Side, b: Side, lang: Lang) -> Section:
     """Both tables; ids are `state-` and the role."""
     files = say(FILES, lang)
-    keras = [label(s, other) for s, other in ((a, b), (b, a)) if s.dialect in KERAS_SPELLING]
+    keras = [label(s, other) for s, other in ((a, b), (b, a)) if s.framework.is_keras]
     if keras:
         space = " " if lang == "en" else ""
         files += space + say(KERAS_FILES, lang, sides=say(AND, lang).join(keras))
@@ -81,8 +80,8 @@ def spelled(side: Side, net: str = "") -> dict[str, str]:
     if hasattr(layer, "state_dict"):
         prefix = f"{net}." if net else ""
         return dict(zip(layer.state, layer.state_dict(prefix=prefix), strict=True))
-    form, state = KERAS_SPELLING[side.dialect], side.layer_class.STATE
-    return {name: form.format(net=net, name=name) for name in state} if net else {}
+    form, state = side.framework.calls.variable, side.layer_class.STATE
+    return {name: form.format(layer=net, name=name) for name in state} if net else {}
 
 
 def _built(side: Side) -> Any:

@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from batchnorm.declaration import Parameter
-from batchnorm.explain.page import Column, Row, Section, Table
+from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sections import rules
 from batchnorm.explain.sections.answers import ABSENT, flat, show, witnesses
 from batchnorm.explain.sections.modes import cases, starts_in_training
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, say
+from batchnorm.frameworks import OWN, find
 from batchnorm.questions import question
 from batchnorm.questions.question import Text
+from batchnorm.questions.subject import Ours
 from batchnorm.vocabulary import Mode
 
 __all__ = ["make", "rows"]
@@ -26,14 +28,46 @@ AT_RANK = Text("{word} at rank {ranks}", "{ranks} 维时{word}")
 TRAINING, INFERENCE = Text("training", "训练"), Text("inference", "推理")
 BY_METHOD = Text("{mode}; set by {method}", "{mode};由 {method} 设置")
 BY_CALL = Text("{mode}; set by each call's `training=`", "{mode};由每次调用的 `training=` 设置")
+READ_IN = Text("{side}, by its source", "{side},依据源码")
+EASIER = Text(
+    "The easiest port from {a} to {b} is `{layer}`, which keeps its names, defaults and "
+    "momentum: see [that page]({page}.en.md). It runs on Ascend only.",
+    "从 {a} 移植到 {b},最容易的是 `{layer}`:名称、默认值和 momentum 都不变,"
+    "见[该页]({page}.zh.md)。它只能在 Ascend 上运行。",
+)
 ONLY_INFERENCE = Text("inference mode only", "仅推理模式")
 
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
     """What to do, and the facts side by side."""
     columns = (Column("fact", ""), Column("a", label(a, b)), Column("b", label(b, a)))
-    blocks = (rules.table(a, b, lang), Table(columns, rows((a, b), lang)))
+    notes = (Paragraph(text) for text in (*sourced((a, b), lang), *easier(a, b, lang)))
+    facts = Table(columns, rows((a, b), lang))
+    blocks: tuple[Block, ...] = (rules.table(a, b, lang), facts, *notes)
     return Section("summary", say(TITLE, lang), blocks)
+
+
+def sourced(sides: tuple[Side, ...], lang: Lang) -> list[str]:
+    """What of the sides is told by its source because it can't be run."""
+    return [say(Text(*s.framework.sourced), lang) for s in sides if s.framework.sourced]
+
+
+def easier(a: Side, b: Side, lang: Lang) -> list[str]:
+    """Other frameworks that are easier targets of a port from one of the sides to the other."""
+    pairs = {(a.dialect, b.dialect), (b.dialect, a.dialect)}
+    found = [r for r in OWN if r.easier and r.easier[:2] in pairs]
+    return [
+        say(
+            EASIER,
+            lang,
+            a=find(r.easier[0]).title,
+            b=find(r.easier[1]).title,
+            layer=r.layer,
+            page=f"{r.easier[0]}-{r.name}",
+        )
+        for r in found
+        if r.easier
+    ]
 
 
 def rows(sides: tuple[Side, ...], lang: Lang) -> tuple[Row, ...]:
@@ -49,6 +83,8 @@ def _layer(side: Side, lang: Lang) -> str:
 
 
 def _version(side: Side, lang: Lang) -> str:
+    if side.framework.sourced:
+        return say(READ_IN, lang, side=side.versioned)
     return side.versioned
 
 
@@ -71,7 +107,12 @@ def _weight(side: Side, lang: Lang) -> str:
 
 def _variance(side: Side, lang: Lang) -> str:
     """By rank where that is recorded and decides, else in one word."""
-    (witness, *_) = witnesses(side)
+    found = witnesses(side)
+    if not found:  # nothing is recorded: as our layer has it
+        own = question("running-variance-denominator").experiment
+        assert own is not None
+        return show(own(Ours(side.name)), lang)
+    witness = found[0]
     answer = witness.answer(question("running-variance-denominator-by-rank"))
     if answer == ABSENT:
         return show(witness.answer(question("running-variance-denominator")), lang)

@@ -23,6 +23,7 @@ _MINDSPORE = Framework(
         prefixes=("mindspore", "ms"),
         synchronized=("process_groups", "use_batch_statistics"),
         mode=("starts in inference mode", "bn.set_train() before training"),
+        mode_method="set_train",
         momentum_by_hand="a momentum that is changed later has no effect in mindspore: ",
         freeze="bn.{name}.requires_grad = False",
         channels_last='; or, on GPU only, data_format="NHWC" (--data-format NHWC)',

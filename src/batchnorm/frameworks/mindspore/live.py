@@ -39,6 +39,7 @@ __all__ = [
 
 ACCEPTED = "mindspore.nn.BatchNorm1d/2d/3d or SyncBatchNorm"
 Tell = Callable[[str, Array, Any], None]
+STATISTICS = ("moving_mean", "moving_variance")
 CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 
 
@@ -61,10 +62,18 @@ def is_batch_norm(obj: Any) -> bool:
 def layers_of(model: Any) -> dict[str, Any]:
     """The batch norms inside a cell, by their path; not the 2d layer inside a BatchNorm3d."""
     found = {
-        path: cell for path, cell in model.cells_and_names() if is_batch_norm(cell) or is_host(cell)
+        path: cell
+        for path, cell in model.cells_and_names()
+        if is_batch_norm(cell) or is_host(cell) or _is_mints(cell)
     }
     wrapped = {id(cell.bn2d) for cell in found.values() if hasattr(cell, "bn2d")}
     return {path: cell for path, cell in found.items() if id(cell) not in wrapped}
+
+
+def _is_mints(obj: Any) -> bool:
+    """Whether a cell is one of mint's batch norms, which its own room reads."""
+    module = sys.modules.get("mindspore.mint.nn.layer.normalization")
+    return module is not None and isinstance(obj, module._BatchNorm)
 
 
 def _holder(obj: Any) -> Any:
@@ -154,6 +163,8 @@ def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
 
 def recalibrates(layer: Any) -> bool:
     """Whether it has running statistics that training would move."""
+    if _is_mints(layer):
+        return layer.running_mean is not None and bool(layer.track_running_stats)
     return _holder(layer).use_batch_statistics is not False
 
 
@@ -172,9 +183,9 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
     def hook(path: str, _: Any, given: tuple[Any, ...]) -> None:
         tell(path, to_array(given[0]), None)
 
-    names = ("moving_mean", "moving_variance")
     before = []
     for layer in layers.values():
+        names = ("running_mean", "running_var") if _is_mints(layer) else STATISTICS
         values = {name: to_array(getattr(_holder(layer), name)) for name in names}
         before.append((layer, bool(_holder(layer).training), values))
     handles = [

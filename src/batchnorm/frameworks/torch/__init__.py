@@ -23,6 +23,7 @@ RECORDS = (
             lazy=True,
             synchronized=("process_group", "track_running_stats"),
             mode=("starts in training mode", "bn.eval() for inference, bn.train() to go back"),
+            mode_method="train",
             freeze="bn.{name}.requires_grad_(False)",
             fill={
                 "Zeros": "nn.init.zeros_({name})",
