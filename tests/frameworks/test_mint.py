@@ -96,7 +96,7 @@ def test_it_is_told_of_as_the_easier_port_from_torch():
 
 
 def test_verify_says_why_it_is_not_compared():
-    with pytest.raises(InvalidValue, match="nothing to compare mint with: .* Ascend only"):
+    with pytest.raises(InvalidValue, match="nothing to compare mint with"):
         bn.verify(bn.mint.BatchNorm2d(3))
     with pytest.raises(InvalidValue, match="Ascend only"):
         bn.verify(frameworks=["mindspore.mint"])

@@ -21,6 +21,7 @@ CALLS = {
     "torch": "nn.BatchNorm2d(8, eps=1e-4, momentum=0.3)",
     "mindspore": "nn.BatchNorm2d(8, eps=1e-4, momentum=0.7)",
     "tf_keras": "BatchNormalization(1, 0.7, 1e-4)",
+    "mint": "mint.nn.BatchNorm2d(8, eps=1e-4, momentum=0.3)",
     "keras": "BatchNormalization(1, 0.7, 1e-4)",
 }
 PAIRS = [(a.name, b.name) for a in known() for b in known() if a.framework != b.framework]

@@ -82,7 +82,7 @@ def test_json_is_one_object_with_a_version():
     (one,) = found["translations"]
     assert set(one) == {
         *("to", "call", "lazy_call", "class", "arguments", "rank", "channel_axis"),
-        *("state", "differences", "proof", "real_proof", "status"),
+        *("state", "notes", "differences", "proof", "real_proof", "status"),
     }
     assert one["arguments"] == {"axis": "1", "momentum": "0.99", "epsilon": "0.001"}
     assert one["status"] == "predicted"
@@ -98,10 +98,10 @@ def test_json_is_one_object_with_a_version():
 def test_all_is_every_other_framework():
     done = run(CALL, "--from", "torch", "--to", "all", "--json")
     found = json.loads(done.stdout)
-    assert [t["to"] for t in found["translations"]] == ["mindspore", "tf_keras", "keras"]
+    assert [t["to"] for t in found["translations"]] == ["mindspore", "tf_keras", "keras", "mint"]
     done = run("nn.BatchNorm2d(3, gamma_init=2)", "--to", "all", "--quiet")
     assert done.exit_code == 1
-    assert len(done.stdout.splitlines()) == 3
+    assert len(done.stdout.splitlines()) == 4
 
 
 def test_quiet_prints_the_call_alone():

@@ -161,7 +161,7 @@ def _print(report: Report, verbose: bool) -> None:
             out.print(f"\nlisted: {deviation}\n  {deviation.link}", markup=False)
     for record in current():
         if record.sourced:
-            console.print(f"\n{record.name}: not compared. {record.sourced[0]}", markup=False)
+            out.print(f"\n{record.name}: not compared. {record.sourced[0]}", markup=False)
     for deviation in report.stale:
         out.print(f"\nlisted, but gone: {deviation}", markup=False)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.frameworks import OWN, find
+from batchnorm.frameworks import OWN, Framework, find
 from batchnorm.questions.question import Answer
 from batchnorm.questions.subject import Raised, Run, Subject
 from batchnorm.vocabulary import Array
@@ -21,8 +21,16 @@ __all__ = ["KERAS", "ROLES", "SHAPE", "Probe", "attempt", "close", "draw", "erro
 
 KERAS = tuple(record.name for record in OWN if record.is_keras and not record.older)
 SHAPE = (4, 3, 2, 5)  # 40 values per channel: n / (n - 1) is 1.0256, far from rounding
+
+
+def roles(record: Framework) -> dict[str, str]:
+    """What a framework calls its state: name -> role; renorm's entries have no other names."""
+    state = record.layer_class.STATE.items()
+    return {name: entry.role for name, entry in state if "renorm" not in entry.needs}
+
+
 ROLES = {  # what any framework calls its state: name -> role
-    name: entry.role for record in OWN for name, entry in record.layer_class.STATE.items()
+    name: role for record in OWN for name, role in roles(record).items()
 }
 
 
@@ -47,7 +55,7 @@ class Probe:
         self.keras = record.is_keras
         self.shape = shape
         names = {p.meaning.word: name for name, p in record.layer_class.PARAMETERS.items()}
-        self.roles = {name: entry.role for name, entry in record.layer_class.STATE.items()}
+        self.roles = roles(record)
         if epsilon is not None:
             own[names["epsilon"]] = epsilon
         if weight_of_batch is not None and "weight_of_batch" in names:
