@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from batchnorm.checkpoints.checkpoint import Extra
-from batchnorm.checkpoints.source import Source
+from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.errors import CheckpointError
 
 __all__ = ["OWN", "json_cost", "merged", "own_bytes", "parsed_json", "parsed_own"]
@@ -47,10 +47,18 @@ def parsed_own(source: Source, data: bytes | None) -> tuple[dict[str, Any], dict
         isinstance(v, bool | int | float | str | None) for v in extras.values()
     ):
         source.fail(place, "its extras are not plain values")
-    layers = content.get("layers", {})
-    if not isinstance(layers, dict) or not all(map(_is_layer, layers.values())):
-        source.fail(place, "its layers are not described as layers are")
+    for name, part in content.items():
+        if not _FORMS.get(name, _is_table)(part):
+            source.fail(place, f"its part {quoted(name)} has not the form that we write it in")
     return content, extras
+
+
+def _is_table(part: Any) -> bool:
+    return isinstance(part, dict)
+
+
+def _is_texts(part: Any) -> bool:
+    return isinstance(part, dict) and all(isinstance(text, str) for text in part.values())
 
 
 def _is_layer(facts: Any) -> bool:
@@ -61,7 +69,18 @@ def _is_layer(facts: Any) -> bool:
     for key in ("weights", "weight_names"):
         names = facts.get(key, [])
         texts += names if isinstance(names, list) else [None]
-    return all(isinstance(t, str) for t in texts) and isinstance(facts.get("config", {}), dict)
+    version = facts.get("version")
+    plain = version is None or (type(version) is int and abs(version) < 1 << 31)
+    config = facts.get("config", {})
+    return plain and all(isinstance(t, str) for t in texts) and isinstance(config, dict)
+
+
+_FORMS: dict[str, Callable[[Any], bool]] = {  # of parts that are more than a table
+    "layers": lambda part: _is_table(part) and all(map(_is_layer, part.values())),
+    "safetensors": _is_texts,
+    "npz_types": _is_texts,
+    "torch": lambda part: _is_table(part) and _is_texts(part.get("skipped", {})),
+}
 
 
 def merged(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:

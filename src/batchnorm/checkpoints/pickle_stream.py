@@ -57,13 +57,26 @@ class Instance:
 
 
 class Dictionary(dict[Any, Any]):
-    """A dict, an OrderedDict or a like; `attributes` holds what BUILD sets, such as `_metadata`."""
+    """A dict, an OrderedDict or a like; `attributes` holds what BUILD sets, such as `_metadata`.
 
-    __slots__ = ("attributes",)
+    Keys that are no names, such as the numbers of somebody's table, are left out with what they
+    hold; `odd` counts them by their type.
+    """
+
+    __slots__ = ("attributes", "odd")
 
     def __init__(self) -> None:
         super().__init__()
         self.attributes: dict[Any, Any] = {}
+        self.odd: dict[str, int] = {}
+
+    def put(self, key: Any, value: Any) -> None:
+        """Add an item, if its key is a name; other keys are not even hashed."""
+        if isinstance(key, str | None) or (_is_int(key) and abs(key) < LARGEST_KEY):
+            self[key] = value
+        else:
+            kind = type(key).__name__.lower()
+            self.odd[kind] = self.odd.get(kind, 0) + 1
 
 
 class Pickle:
@@ -186,12 +199,7 @@ class Pickle:
             self._fail("a dictionary has a key without a value")
         self._cursor.source.spend(128 * (len(items) // 2), "pickle")
         for key, value in zip(items[::2], items[1::2], strict=True):
-            if not (isinstance(key, str | None) or (_is_int(key) and abs(key) < LARGEST_KEY)):
-                odd = isinstance(key, tuple | float | Global | Instance)
-                if odd and isinstance(value, bool | int | float | str | None | Global | Opaque):
-                    continue  # a table of somebody's; arrays under such keys would be lost
-                self._fail(f"a dictionary key of type {type(key).__name__}")
-            target[key] = value
+            target.put(key, value)
         return target
 
     def _remember(self, index: int) -> None:

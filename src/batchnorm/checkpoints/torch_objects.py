@@ -14,7 +14,6 @@ import ml_dtypes
 import numpy as np
 
 from batchnorm.checkpoints.pickle_stream import (
-    LARGEST_KEY,
     Dictionary,
     Global,
     Instance,
@@ -191,9 +190,8 @@ def _dictionary(source: Source, arguments: tuple[Any, ...]) -> Dictionary:
     given = arguments[0] if arguments else ()
     source.spend(128 * len(given), "pickle")  # one list can be the argument of many calls
     for key, value in given.items() if type(given) is Dictionary else given:
-        if not (isinstance(key, str) or (type(key) is int and abs(key) < LARGEST_KEY)):
-            source.fail("pickle", f"a dictionary key of type {type(key).__name__}")
-        result[key] = value
+        result.put(key, value)
+    result.odd.update(given.odd if type(given) is Dictionary else {})
     return result
 
 

@@ -71,6 +71,9 @@ class Tree:
                 self._source.fail("pickle", f"containers nested more than {DEEPEST} deep")
             if type(value) is Dictionary:
                 self._versions(path, value)
+                for kind, count in value.odd.items():
+                    items = f"{count} item{'s' if count > 1 else ''} under keys that are no names"
+                    self.skipped[f"{path}/<{kind}>".lstrip("/")] = items
             children = value.values() if type(value) is Dictionary else value
             if any(type(child) is TensorRecord for child in children):
                 self.groups.append(path)

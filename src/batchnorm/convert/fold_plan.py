@@ -16,7 +16,7 @@ import numpy as np
 from batchnorm.checkpoints import Checkpoint, Entry
 from batchnorm.convert.fold import Statistics, fold, make_statistics, output_axes, unfold
 from batchnorm.convert.fold_pairs import fold_pairs
-from batchnorm.convert.groups import CHANNELS_LAST, Group, grouped, separator
+from batchnorm.convert.groups import CHANNELS_LAST, Group, counted, grouped, separator
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import array_name
 from batchnorm.convert.packed import packed, unpacked
@@ -24,6 +24,7 @@ from batchnorm.convert.report import Row
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.errors import CheckpointError
+from batchnorm.frameworks import find
 from batchnorm.vocabulary import Array
 
 __all__ = ["fold_source", "unfold_source"]
@@ -99,26 +100,32 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
     entries = dict(source.checkpoint.entries)
     rows: list[Row] = []
     tracked, settings = dict(source.ours.get("tracked", {})), dict(source.ours.get("settings", {}))
+    damaged = f"{source.name}: its record of a fold is damaged"
     for path, facts in folded.items():
         conv = groups.get(str(here.get(path, path)))
         try:
             arrays = {str(n): unpacked(p) for n, p in facts["arrays"].items()}
             epsilon, had_bias = float(facts["epsilon"]), bool(facts["bias"])
             parts = int(facts.get("groups", 1))
-            owner = str(facts["framework"])
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"{source.name}: its record of a fold is damaged") from error
+            owner = find(facts["framework"]).name
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CheckpointError(damaged) from error
         if conv is None or "bias" not in conv.members:
             raise CheckpointError(f"{source.name}: the folded layer {path!r} is missing")
+        weight, bias = conv.members["weight"], conv.members["bias"]
         alone = Checkpoint({n: Entry.of(n, a) for n, a in arrays.items()}, "memory", owner)
-        norm = grouped(alone, owner)[0]
+        norm = next((g for g in grouped(alone, owner) if g.kind == "batch_norm"), None)
+        if norm is None or not 0 < parts <= weight.shape[0] or not math.isfinite(epsilon):
+            raise CheckpointError(damaged)
         statistics = make_statistics(
             {role: e.load() for role, e in norm.members.items()}, epsilon, path
         )
-        weight, bias = conv.members["weight"], conv.members["bias"]
         if parts > 1:
             conv.form = "conv_transpose"
         layout = _layout(conv, norm)
+        outputs = math.prod(weight.shape[axis] for axis in output_axes(layout)) * parts
+        if (outputs,) != bias.shape or outputs != norm.channels:
+            raise CheckpointError(damaged)
         new = {weight.name: _weight(weight, statistics, layout, parts, back=True)}
         made = Entry.of(bias.name, _bias(weight, bias, statistics, layout, back=True))
         entries = _replaced(entries, new, weight.name, made)
@@ -126,7 +133,7 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
             del entries[bias.name]
         added = {}
         if "count" in norm.members:
-            tracked[here.get(norm.path, norm.path)] = int(norm.members["count"].load())
+            tracked[here.get(norm.path, norm.path)] = counted(norm.members["count"]) or 0
         if "settings" in facts:
             settings[here.get(norm.path, norm.path)] = facts["settings"]
         for role, entry in norm.members.items():

@@ -28,6 +28,7 @@ __all__ = [
     "Group",
     "Kind",
     "Roles",
+    "counted",
     "grouped",
     "incomplete",
     "separator",
@@ -155,6 +156,17 @@ def incomplete(groups: Iterable[Group]) -> list[str]:
     return [f"{group.label}: {group.doubt}" for group in groups if group.doubt in LONE.values()]
 
 
+def counted(entry: Entry) -> int | None:
+    """How many batches an array says were counted; None where it holds no whole number."""
+    value = entry.load()
+    if value.size != 1 or value.dtype.kind in "cb":
+        return None
+    if value.dtype.kind in "iu":
+        return int(value.item())
+    number = float(value.item())  # older tools save it so
+    return int(number) if number.is_integer() else None
+
+
 def still_counters(groups: Iterable[Group]) -> list[Group]:
     """Batch norms whose statistics moved, although their counter says 0 batches.
 
@@ -163,7 +175,7 @@ def still_counters(groups: Iterable[Group]) -> list[Group]:
     found = []
     for group in groups:
         count = group.members.get("count") if group.kind == "batch_norm" else None
-        if count is None or int(count.load()) != 0:
+        if count is None or counted(count) != 0:
             continue
         mean, var = (group.members[role].load() for role in ("running_mean", "running_var"))
         if var.size and (mean.any() or (var != 1).any()):

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from batchnorm.checkpoints import Entry
-from batchnorm.convert.groups import Group, incomplete, still_counters
+from batchnorm.convert.groups import Group, counted, incomplete, still_counters
 from batchnorm.convert.notes import left_alone, passed_over, still_note
 from batchnorm.convert.settings import known_settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.printable import shown
+from batchnorm.vocabulary import Array
 
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
 
 __all__ = ["Inspection", "LayerFacts", "inspect"]
+
+FRESH = "statistics as at the start (mean 0, variance 1): never updated"
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def inspect(
     """
     with opened(source) as checkpoint:
         given = source_of(checkpoint, framework, group)
-        said = read_settings(settings, given.framework)
+        layers, fresh = _layers(given, read_settings(settings, given.framework))
         kinds = {"kernel": "kernels", "affine": "other norms", "single": "other arrays"}
         others: dict[str, int] = {}
         for item in given.groups:
@@ -166,15 +169,24 @@ def inspect(
             given.framework,
             len(given.checkpoint),
             sum(_size(e) for e in given.checkpoint.values()),
-            [_facts(g, given, said) for g in given.groups if g.kind == "batch_norm"],
+            layers,
             others,
             dict(given.extras),
             dict(given.left),
             given.group,
             given.passed_over,
-            _notes(given),
+            [*_notes(given), *fresh],
             [*([given.shard] if given.shard else []), *incomplete(given.groups)],
         )
+
+
+def _layers(source: Source, said: Any) -> tuple[list[LayerFacts], list[str]]:
+    """The batch norms; and a note, instead of trouble, if none of a model was ever trained."""
+    layers = [_facts(g, source, said) for g in source.groups if g.kind == "batch_norm"]
+    if layers and all(f.batches == 0 and f.trouble == (FRESH,) for f in layers):
+        note = f"all {len(layers)} batch norms have {FRESH}, and 0 batches counted: never trained"
+        return [replace(facts, trouble=()) for facts in layers], [note]
+    return layers, []
 
 
 def _notes(source: Source) -> list[str]:
@@ -187,7 +199,7 @@ def _notes(source: Source) -> list[str]:
 
 def _facts(group: Group, source: Source, said: Any) -> LayerFacts:
     count = group.members.get("count")
-    batches = int(count.load()) if count is not None else None
+    batches = counted(count) if count is not None else None
     if batches is None and isinstance(source.ours.get("tracked"), Mapping):
         stored = source.ours["tracked"].get(group.path)
         batches = stored if type(stored) is int else None
@@ -205,22 +217,31 @@ def _facts(group: Group, source: Source, said: Any) -> LayerFacts:
 def _trouble(group: Group, batches: int | None) -> list[str]:
     found = []
     for role, entry in group.members.items():
-        values = entry.load().astype(np.float64)
+        if entry.dtype.kind == "c" and role != "count":
+            found.append(f"{role}: complex values, which no batch norm has")
+        values = _real(entry)
         bad = int((~np.isfinite(values)).sum())
         if bad:
             found.append(f"{role}: {bad} of {values.size} values are not finite")
     roles = ("running_mean", "running_var")
-    mean, var = (group.members[role].load().astype(np.float64) for role in roles)
+    mean, var = (_real(group.members[role]) for role in roles)
     for what, bad in (("negative", int((var < 0).sum())), ("zero", int((var == 0).sum()))):
         if bad:
             found.append(f"{what} variance in {bad} of {var.size} channels")
     if var.size and not mean.any() and (var == 1).all():
-        found.append("statistics as at the start (mean 0, variance 1): never updated")
+        found.append(FRESH)
         if batches:
             found[-1] += f", although {batches} batches were counted"
+    if batches is None and "count" in group.members:
+        found.append(f"{group.members['count'].load().item()} is no number of batches")
     if batches is not None and batches < 0:
         found.append(f"{batches} batches were counted")
     return found
+
+
+def _real(entry: Entry) -> Array:
+    values = entry.load()
+    return (values.real if values.dtype.kind == "c" else values).astype(np.float64)
 
 
 def _leaves(layer: LayerFacts) -> tuple[str, ...]:

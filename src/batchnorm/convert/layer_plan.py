@@ -12,7 +12,7 @@ from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
 from batchnorm.convert.biases import Moves
 from batchnorm.convert.doubts import unclear
-from batchnorm.convert.groups import CHANNELS_LAST, INNER, Group
+from batchnorm.convert.groups import CHANNELS_LAST, INNER, Group, counted
 from batchnorm.convert.layout import canonical, step
 from batchnorm.convert.ledger import NEUTRAL, Ledger, is_neutral
 from batchnorm.convert.mapping import LayerPair, Map
@@ -262,12 +262,15 @@ class LayerPlanner:
         """An array that the target's layer doesn't have."""
         ledger, path = self.ledger, self.paths[group.path]
         made = self.returning and entry.name in self.back.made
-        tracked = int(entry.load()) if role == "count" else None
+        tracked = counted(entry) if role == "count" else None
         if made and (tracked == 0 or is_neutral(role, entry)):
             ledger.row(group, entry, None, None, "left out", "made on the way here")
         elif tracked is not None:
             ledger.record.tracked[path] = tracked
             ledger.row(group, entry, None, None, "kept", f"{tracked} batches")
+        elif role == "count":
+            what = f"{entry.load().item()} is no number of batches"
+            ledger.row(group, entry, None, None, "left out", what)
         elif role in TRAINING:
             ledger.keep(group, role, entry, path)
         elif is_neutral(role, entry):

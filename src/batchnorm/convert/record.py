@@ -25,11 +25,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchnorm.convert.layout import Step
+from batchnorm.convert.settings import Settings
 from batchnorm.convert.wrappers import Wrapping
 
 __all__ = ["Record"]
 
 VERSION = 1
+MOST = 1 << 62  # of batches, and of an array's sides
 
 
 @dataclass
@@ -83,10 +85,10 @@ class Record:
         source = given.get("source")
         plain = source if isinstance(source, Mapping) else {}
         record = cls(
-            str(given.get("framework", "")),
-            str(plain.get("framework", "")),
-            str(plain.get("format", "")),
-            str(given.get("origin", "")),
+            _text(given.get("framework")),
+            _text(plain.get("framework")),
+            _text(plain.get("format")),
+            _text(given.get("origin")),
         )
         for new, value in _table(given, "names").items():
             found = _name(value)
@@ -98,20 +100,25 @@ class Record:
         record.made = [n for n in made if isinstance(n, str)] if isinstance(made, list) else []
         for path, roles in _table(given, "dropped").items():
             if isinstance(roles, Mapping):
-                record.dropped[path] = {str(r): str(d) for r, d in roles.items()}
+                record.dropped[path] = {r: d for r, d in roles.items() if isinstance(d, str)}
         counts = _table(given, "tracked").items()
-        record.tracked = {path: n for path, n in counts if type(n) is int}
+        record.tracked = {path: n for path, n in counts if type(n) is int and -MOST < n < MOST}
         for path, arrays in _table(given, "kept").items():
             if isinstance(arrays, Mapping):
                 record.kept[path] = dict(arrays)
         record.wrapping = Wrapping.of(given.get("wrapper"))
-        record.settings = dict(_table(given, "settings"))
+        for path, said in _table(given, "settings").items():
+            record.settings[path] = Settings.from_json(said).as_json()
         scalars = _table(given, "scalars").items()
         record.scalars = {n: d for n, d in scalars if isinstance(d, str)}
         layers = _table(given, "layers").items()
         record.layers = {n: f for n, f in layers if isinstance(f, dict)}
         record.folded = {n: f for n, f in _table(given, "folded").items() if isinstance(f, dict)}
         return record
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _table(given: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -126,7 +133,7 @@ def _name(value: Any) -> tuple[str, Step | None] | None:
         return value[0], None
     numbers = value[1:]
     good = len(value) == 4 and all(
-        isinstance(n, list) and all(type(i) is int and i >= 0 for i in n) for n in numbers
+        isinstance(n, list) and all(type(i) is int and 0 <= i < MOST for i in n) for n in numbers
     )
     if not good:
         return None

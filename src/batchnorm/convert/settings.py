@@ -29,6 +29,7 @@ from batchnorm.newer_python import tomllib
 __all__ = ["Settings", "defaults", "known_settings", "read_settings", "settings_of"]
 
 NONE = "none"
+HUGE = 1 << 1000  # beyond any setting, and within what a float holds
 OF_BATCH, OF_RUNNING = "weight_of_batch", "weight_of_running"
 LAYERS: Mapping[str, type[Layer]] = {
     "torch": torch.BatchNorm2d,
@@ -103,8 +104,9 @@ class Settings:
 
 
 def _number(value: Any) -> float | None:
-    plain = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if plain else None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < HUGE:
+        return None  # NaN is no number either
+    return float(value)
 
 
 def _complement(momentum: float | None) -> float | None:

@@ -161,7 +161,8 @@ def source_of(
     found = framework_of(part, framework)
     room = find(found).room("saved")
     recorded = part.metadata.get("batchnorm", {})
-    ours: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
+    whole = isinstance(recorded, Mapping) and recorded
+    ours: Mapping[str, Any] = Record.of(recorded).as_json() if whole else {}
     prefix = group if group and group != chosen else ""
     arrays = Record.of(ours).names  # what an earlier conversion wrote is no trainer's
     keep = {*arrays, *parameters}
