@@ -81,7 +81,7 @@ CASES = {
     "memo never written": (torch(b"\x80\x02h\x05."), "memo 5"),
     "odd items": (torch(DICT + text("x") + b"u."), "key without a value"),
     "unhashable key": (torch(DICT + b"]" + text("x") + b"u."), "keys that are no names"),
-    "colliding keys": (torch(DICT + number((1 << 61) - 1) + text("x") + b"u."), "keys that are no names"),
+    "colliding keys": (torch(DICT + number((1 << 61) - 1) + text("x") + b"u."), "are no names"),
     "long integer": (torch(b"\x80\x02\x8b\xff\xff\x00\x00" + b"1" * 65535 + b"."), "65535 bytes"),
     "text without end": (torch(b"\x80\x02X\xff\xff\xff\x7f."), "announced"),
     "bytes without end": (torch(b"\x80\x02\x8e" + b"\xff" * 7 + b"\x7f."), "announced"),
