@@ -42,7 +42,10 @@ def write(
     patches: list[tuple[int, Entry | bytes]] = []
     for entry in entries:
         patches.append((_place(entry, template), entry))
-    own = own_bytes({k: v for k, v in metadata.items() if k not in NAMESPACES}, extras)
+    kept = {k: v for k, v in metadata.items() if k not in NAMESPACES}
+    if "batchnorm" in template.metadata and template.format == "keras-weights":
+        kept["layers"] = template.metadata.get("layers", {})  # it has its names from there
+    own = own_bytes(kept, extras)
     appended = b""
     if own or "batchnorm" in template.metadata:  # what an earlier run said of other arrays
         small, appended = with_attribute(inner, OWN, own.decode() or "{}")

@@ -70,6 +70,12 @@ LARGE = 64 << 20  # bytes from which on progress is shown
     is_flag=True,
     help="Write although arrays have no counterpart, and exit with 0.",
 )
+@click.option(
+    "--assume-order",
+    is_flag=True,
+    help="The model that loads a Keras file written without --like makes its layers in SOURCE's "
+    "order.",
+)
 @click.option("--crc", is_flag=True, help="Append the CRC that MindSpore can verify.")
 @click.option("--dry-run", is_flag=True, help="Report only.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as one JSON object.")
@@ -88,6 +94,7 @@ def command(
     unfold: bool,
     group: str | None,
     allow_missing: bool,
+    assume_order: bool,
     crc: bool,
     dry_run: bool,
     as_json: bool,
@@ -107,6 +114,7 @@ def command(
             source, target, from_framework=from_framework, to=to, like=like, map=map_file,
             settings=settings, fold=fold, unfold=unfold, group=group,
             allow_missing=allow_missing, force=force, dry_run=dry_run, crc=crc,
+            assume_order=assume_order,
             progress=progress,
         )  # fmt: skip
     if dump_map is not None:

@@ -18,8 +18,10 @@ from batchnorm.convert.counterparts import candidates
 from batchnorm.convert.fold_plan import fold_source, unfold_source
 from batchnorm.convert.frameworks import framework_of_target
 from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.loading_order import order_written
 from batchnorm.convert.mapping import LayerPair, Map, map_text, read_map
 from batchnorm.convert.plan import Plan, plan
+from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report, Row
 from batchnorm.convert.settings import Settings, read_settings
 from batchnorm.convert.source import Readable, Source, read_any, source_of
@@ -54,7 +56,11 @@ class Conversion:
         report = self.report
         source, target = report.frameworks
         lines = [f"<Conversion of {report.source}, {source} → {target}: {report.summary}"]
-        for title, texts in (("problem", report.problems), ("note", report.notes)):
+        for title, texts in (
+            ("problem", report.problems),
+            ("unclear", report.doubts),
+            ("note", report.notes),
+        ):
             lines += [f"  {title}: {_short(text)}" for text in texts[:5]]
             lines += [f"  … {len(texts) - 5} more {title}s"] if len(texts) > 5 else []
         wrote = f"wrote {report.target}" if report.written else "nothing was written"
@@ -81,6 +87,7 @@ def convert(
     force: bool = False,
     dry_run: bool = False,
     crc: bool = False,
+    assume_order: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Conversion:
     """Convert a checkpoint of one framework into another's; no framework is needed.
@@ -105,6 +112,8 @@ def convert(
         force: replace an existing target.
         dry_run: plan and report only.
         crc: append MindSpore's CRC to a .ckpt.
+        assume_order: the model that will load a Keras file written without `like` makes its layers
+            in the source's order.
         progress: called with (bytes done, bytes in all).
 
     Returns:
@@ -158,6 +167,17 @@ def convert(
         report.notes += notes
         report.target = None if target is None else str(target)
         report.allow_missing = allow_missing
+        returning = Record.of(given.ours).source == framework  # its layers' places are recorded
+        if (
+            target is not None
+            and template is None
+            and not (given.framework in CHANNELS_LAST or returning)
+        ):
+            order = order_written(given.groups, format_of_name(Path(target)))
+            if order and assume_order:
+                report.notes.append(order.partition(". Give")[0])
+            elif order:
+                report.doubts.append(order)
         if allow_missing and pattern is not None:
             _keep_template(done, pattern)
         done.wrap()

@@ -59,6 +59,7 @@ class Report:
         settings: by the target's layer, constructor arguments in the target's words.
         notes: what to know about the result.
         problems: why layers could not be matched.
+        doubts: what can't be told of the whole, though the target is written.
         written: whether the target was written.
         allow_missing: whether missing and unused arrays were allowed.
     """
@@ -70,6 +71,7 @@ class Report:
     settings: dict[str, dict[str, float | None]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
     written: bool = False
     allow_missing: bool = False
 
@@ -85,7 +87,7 @@ class Report:
     @property
     def exit_code(self) -> int:
         """0, or 1 if something is unmatched or unclear and that was not allowed."""
-        open_ends = not self.complete or bool(self.of("ambiguous"))
+        open_ends = not self.complete or bool(self.of("ambiguous") or self.doubts)
         return 1 if open_ends and not self.allow_missing else 0
 
     @property
@@ -114,6 +116,7 @@ class Report:
             "settings": self.settings,
             "notes": self.notes,
             "problems": self.problems,
+            "doubts": self.doubts,
             "summary": self.summary,
         }
 
@@ -126,6 +129,8 @@ class Report:
             console.print(table_of(rows, self.frameworks))
         for note in self.notes:
             console.print(f"note: {shown(note)}", highlight=False, markup=False)
+        for doubt in self.doubts:
+            console.print(f"unclear: {shown(doubt)}", style="yellow", highlight=False, markup=False)
         for problem in self.problems:
             console.print(f"problem: {shown(problem)}", style="red", highlight=False, markup=False)
         wrote = f"wrote {self.target}" if self.written else "nothing was written"
