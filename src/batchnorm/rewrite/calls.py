@@ -20,7 +20,7 @@ from batchnorm.rewrite.job import Job, Outcome, Task
 from batchnorm.rewrite.known import around
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
-from batchnorm.translate import Argument, Form, Plan, forms, make_plan
+from batchnorm.translate import Argument, Difference, Form, Plan, forms, make_plan
 from batchnorm.translate.call import bind
 from batchnorm.translate.form import form as form_for
 
@@ -93,6 +93,8 @@ def _plan(task: Task, name: str, whole: str, rank: int | None, channels: int | N
                 return f"{task.from_.name} has no synchronized="
             arguments["synchronized"] = Argument("True", True)
         rank = rank if not form.ranks else None
+        dropped = [] if form.dialect.is_keras and task.to.is_keras else _without_dtype(
+            form, arguments)  # fmt: skip
         if rank is None and form.dialect.is_keras:
             rank = 5 if _axis(arguments) == 4 else task.rank
         plan = make_plan(form, arguments, task.to, rank=rank, num_features=channels)
@@ -100,10 +102,31 @@ def _plan(task: Task, name: str, whole: str, rank: int | None, channels: int | N
         return "the call is nested too deeply to be read"
     except (BatchNormError, SyntaxError) as error:
         return str(error)
+    told = tuple(
+        Difference(
+            "dtype-dropped",
+            "around",
+            f"{text} is dropped, and {task.to.name}'s layer has its own default dtype",
+            "convert the net as a whole where it isn't to be float32",
+        )
+        for text in dropped
+    )
+    plan = replace(plan, differences=(*plan.differences, *told))
     worst = [d for d in plan.differences if d.kind == "inexpressible"]
     if worst:
         return "; ".join(d.text + (f" ({d.remedy})" if d.remedy else "") for d in worst)
     return plan
+
+
+def _without_dtype(form: Form, arguments: dict[str, Argument]) -> list[str]:
+    """Take out dtypes that are expressions, which mostly stand for the default; what they were."""
+    names = [
+        name
+        for name, argument in arguments.items()
+        if form.parameters[name].meaning.word in ("parameter_dtype", "dtype_policy")
+        and not argument.literal
+    ]
+    return [f"{name}={arguments.pop(name).text}" for name in names]
 
 
 def _axis(arguments: Mapping[str, Argument]) -> object:
@@ -171,7 +194,31 @@ def rewrite_call(job: Job, call: ast.Call, symbol: Symbol) -> None:
     reason = ""
     if count is not None and count.text == PLACEHOLDER:
         reason = f"put the number of channels in place of {PLACEHOLDER}"
+    reason = "; ".join(
+        each for each in (reason, hidden_reason(job, found), anew(job, call)) if each
+    )
     job.rewritten(call, "call", text, reason, plan)
+
+
+def hidden_reason(job: Job, found: Given) -> str:
+    """What is to be done about `**x` of which nothing says what is in it; empty without one."""
+    if not found.hidden:
+        return ""
+    texts = " and ".join(f"**{text}" for text in found.hidden)
+    from_, to = job.task.from_.name, job.task.to.name
+    return f"{texts} stays as it was: give it {to}'s names and numbers in place of {from_}'s"
+
+
+def anew(job: Job, call: ast.Call) -> str:
+    """What is to be done about a layer that is made where it is called; empty for another."""
+    parent = job.source.parents[call]
+    called = isinstance(parent, ast.Call) and parent.func is call
+    if not called or not job.task.from_.is_keras or job.task.to.is_keras:
+        return ""
+    return (
+        "a new layer is made at each call, which is never trained: in "
+        f"{job.task.to.name} make it once, in __init__, and call that"
+    )
 
 
 def spelled(job: Job, func: ast.expr, class_name: str) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from batchnorm.rewrite.calls import (
     call_text,
+    hidden_reason,
     planned,
     reference_class,
     spelled,
@@ -47,7 +48,7 @@ def rewrite_partial(job: Job, call: ast.Call, symbol: Symbol) -> None:
         job.left(call, "reference", str(left))
         return
     job.replace(call, _closed(job.source.parents[call], text))
-    job.rewritten(call, "reference", text, plan=plan)
+    job.rewritten(call, "reference", text, hidden_reason(job, found), plan)
 
 
 def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from batchnorm.rewrite.job import Job
-from batchnorm.rewrite.site import Left
+from batchnorm.rewrite.site import Hidden, Left
 
 __all__ = ["Given", "given"]
 
@@ -23,11 +23,13 @@ class Given:
         positional: their texts.
         keywords: their texts by name.
         items: for each argument, in the same order, the number of the item of the list it is in.
+        hidden: the texts of `**x` that stay as they are, since nothing says what is in them.
     """
 
     positional: tuple[str, ...]
     keywords: Mapping[str, str]
     items: tuple[int, ...]
+    hidden: tuple[str, ...] = ()
 
 
 def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
@@ -38,6 +40,7 @@ def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
     """
     parts: list[ast.expr | ast.keyword] = [*call.args, *call.keywords]
     parts.sort(key=lambda part: job.source.span(part))
+    hidden: list[str] = []
     positional: list[tuple[int, str]] = []
     keywords: dict[str, tuple[int, str]] = {}
 
@@ -52,7 +55,14 @@ def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
         if isinstance(part, ast.Starred):
             positional += [(index, text) for text in _starred(job, part)]
         elif isinstance(part, ast.keyword) and part.arg is None:
-            for name, text in _double_starred(job, part.value):
+            try:
+                found = _double_starred(job, part.value)
+            except Hidden:
+                if len(call.keywords) < 1 or part is not parts[-1]:
+                    raise
+                hidden.append(job.source.text(part.value))
+                continue
+            for name, text in found:
                 named(index, name, text)
         elif isinstance(part, ast.keyword):
             named(index, str(part.arg), _whole(job, part.value))
@@ -62,6 +72,7 @@ def given(job: Job, call: ast.Call, skip: int = 0) -> Given:
         tuple(text for _, text in positional),
         {name: text for name, (_, text) in keywords.items()},
         (*(index for index, _ in positional), *(index for index, _ in keywords.values())),
+        tuple(hidden),
     )
 
 
@@ -93,9 +104,9 @@ def _double_starred(job: Job, node: ast.expr) -> list[tuple[str, str]]:
     elif isinstance(value, ast.Call) and not value.args and ast.unparse(value.func) == "dict":
         pairs = [(keyword.arg, keyword.value) for keyword in value.keywords]
     else:
-        raise Left(f"**{shown} hides which arguments are given")
+        raise Hidden(f"**{shown} hides which arguments are given")
     if not all(isinstance(name, str) for name, _ in pairs):
-        raise Left(f"**{shown} hides which arguments are given")
+        raise Hidden(f"**{shown} hides which arguments are given")
     if value is not node and not _constant(job, node, value):
         raise Left(f"**{shown} may have changed where it is used")
     return [(str(name), job.text(inner)) for name, inner in pairs]

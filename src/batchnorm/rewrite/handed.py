@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 
-from batchnorm.rewrite.calls import call_text, planned, target_class
+from batchnorm.rewrite.calls import call_text, hidden_reason, planned, target_class
 from batchnorm.rewrite.factories import counted, is_partial, same_counting
 from batchnorm.rewrite.given import given
 from batchnorm.rewrite.job import Job
@@ -15,7 +15,7 @@ from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
 from batchnorm.translate import forms
 
-__all__ = ["handed_on", "indirect_call"]
+__all__ = ["default_of", "handed_on", "indirect_call"]
 
 
 def indirect_call(job: Job, call: ast.Call) -> None:
@@ -44,7 +44,7 @@ def indirect_call(job: Job, call: ast.Call) -> None:
     text = job.text(call.func) + call_text(job, call, found, plan, target, arguments)
     if text != job.text(call):
         job.replace(call, text)
-        job.rewritten(call, "call", text, plan=plan)
+        job.rewritten(call, "call", text, hidden_reason(job, found), plan)
 
 
 def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
@@ -70,7 +70,7 @@ def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
         return found
     for binding in job.names.bindings(func):
         if isinstance(binding.node, ast.arg):
-            default = _default(job, binding.node)
+            default = default_of(job, binding.node)
             found |= handed_on(job, default, depth + 1) if default is not None else set()
         elif binding.value is not None:
             found |= handed_on(job, binding.value, depth + 1)
@@ -102,7 +102,8 @@ def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr]:
     ]
 
 
-def _default(job: Job, argument: ast.arg) -> ast.expr | None:
+def default_of(job: Job, argument: ast.arg) -> ast.expr | None:
+    """The default of a parameter."""
     arguments = job.source.parents[argument]
     if not isinstance(arguments, ast.arguments):
         return None

@@ -13,12 +13,13 @@ from batchnorm.rewrite.attributes import ROLES, layer_at
 from batchnorm.rewrite.handed import handed_on
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.types import names_a_type
-from batchnorm.source import Symbol, symbol_at
-from batchnorm.translate import forms
+from batchnorm.source import Symbol, keras_module, symbol_at
+from batchnorm.translate import Difference, forms
 
-__all__ = ["report_exports", "report_hidden", "report_settings"]
+__all__ = ["report_exports", "report_hidden", "report_mixture", "report_settings"]
 
 _BY_STRING = {"getattr", "hasattr", "setattr", "delattr"}
+_GRAPHS = (".Model", ".Sequential", ".Input", ".layers.", ".models.", ".engine.")
 _SETTINGS = {"momentum", "eps", "epsilon"}
 
 
@@ -81,9 +82,39 @@ def report_exports(job: Job) -> None:
         symbols = [symbol_at(b.path, job.task.keras) for b in bound if b.kind == "import"]
         if not any(_ours(job, symbol) for symbol in symbols):
             continue
-        if scope_name in public or scope_name not in used:
+        again = any(
+            alias.asname == alias.name == scope_name
+            for b in bound
+            for alias in getattr(b.node, "names", ())
+        )
+        package = job.names.path is not None and job.names.path.name == "__init__.py"
+        if scope_name in public or (scope_name not in used and (again or package)):
             reason = f"{scope_name} is imported for other files, which get {job.task.from_.name}'s"
             job.left(bound[0].node, "reference", reason, certain=scope_name in public)
+
+
+def report_mixture(job: Job) -> None:
+    """Say where a Keras file would hold layers of two Keras: a graph keeps its own only."""
+    from_, to = job.task.from_, job.task.to
+    calls = [site for site in job.sites if site.kind == "call" and site.after]
+    if not (from_.is_keras and to.is_keras and calls):
+        return
+    ours = {site.node for site in job.sites}
+    for node in ast.walk(job.source.tree):
+        if not isinstance(node, ast.Call) or node in ours or job.names.symbol(node.func):
+            continue
+        found = [keras_module(path, job.task.keras) for path in job.names.paths(node.func)]
+        if any(e and e[0] == from_.framework and e[1].startswith(_GRAPHS) for e in found):
+            what, site = job.source.text(node.func), calls[0]
+            text = (
+                f"{what} stays {from_.name}'s, and a {to.name} layer in its graph is no part of "
+                "the model: its weights are missing from model.weights"
+            )
+            told = Difference("mixed-keras", "around", text, "carry the whole file over")
+            site.differences = (*site.differences, told)
+            todo = f"carry the whole file over: {what} stays {from_.name}'s"
+            site.reason = "; ".join(filter(None, (site.reason, todo)))
+            return
 
 
 def report_settings(job: Job) -> None:

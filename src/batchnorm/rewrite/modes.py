@@ -12,6 +12,7 @@ import re
 
 from batchnorm.rewrite.arguments import Arguments
 from batchnorm.rewrite.attributes import stays
+from batchnorm.rewrite.handed import default_of
 from batchnorm.rewrite.job import Job
 from batchnorm.source import Thing
 
@@ -40,19 +41,31 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
         return False  # bn.train(flag)(x) is rewritten as a whole
     if layer is not None and stays(job, layer):
         return True
+    if thing is not None and thing.kind in ("net", "list") and not to.is_keras:
+        net = "it" if thing.net is None else thing.net.name
+        job.left(call, "mode", f"{net} is {from_.name}'s net still: once it is {to.name}'s, "
+                               + _mode_of(job, said))  # fmt: skip
+        return True
     if to.is_keras:
         job.left(call, "mode", f"{to.name} {_TOLD}")
         return True
     if from_.framework == to.framework:
         return True
     base = job.text(func.value)
-    if to.framework == "mindspore":
-        text = f"{base}.set_train({said})"
-    else:
-        text = f"{base}.eval()" if said == "False" else f"{base}.train({said})"
+    text = f"{base}.{_mode_of(job, said)}"
     job.replace(call, text)
     job.rewritten(call, "mode", text)
     return True
+
+
+def _mode_of(job: Job, said: str) -> str:
+    """The call that sets a mode in the target; for Keras, what is to be done."""
+    to = job.task.to
+    if to.is_keras:
+        return _TOLD
+    if to.framework == "mindspore":
+        return f"set_train({said})"
+    return "eval()" if said == "False" else f"train({said})"
 
 
 def _said(job: Job, call: ast.Call, framework: str) -> str | None:
@@ -95,12 +108,41 @@ def rewrite_layer_call(job: Job, call: ast.Call) -> None:
             _to_method(job, call)
     elif to.is_keras and not from_.is_keras:
         inner = call.func
+        thing = job.objects.thing(inner)
+        if _known(job, thing) and not _names_mode(inner):
+            _in_forward(job, call)
+            return
         if not isinstance(inner, ast.Call) or not isinstance(inner.func, ast.Attribute):
             return
         said = _said(job, inner, from_.framework)
         thing = job.objects.thing(inner.func.value)
         if said is not None and _known(job, thing):
             _to_argument(job, call, inner.func.value, said or "True")
+
+
+def _names_mode(node: ast.expr) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+
+
+def _in_forward(job: Job, call: ast.Call) -> None:
+    """`self.bn(x)` in a method: a Keras layer infers unless the call tells it the mode."""
+    if any(keyword.arg in (None, "training") for keyword in call.keywords):
+        return
+    scope = next(
+        (
+            o
+            for o in job.source.around(call)
+            if isinstance(o, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        ),
+        None,
+    )
+    first = None if not isinstance(scope, ast.FunctionDef) else [*scope.args.posonlyargs,
+                                                                 *scope.args.args][:1]  # fmt: skip
+    owner = None if scope is None else job.source.parents.get(scope)
+    if first and isinstance(owner, ast.ClassDef):
+        _to_argument(job, call, call.func, f"{first[0].arg}.training")
+    else:
+        job.left(call, "mode", f"{job.task.to.name} {_TOLD}")
 
 
 def _known(job: Job, thing: Thing | None) -> bool:
@@ -112,6 +154,11 @@ def _to_method(job: Job, call: ast.Call) -> None:
     names = [keyword.arg for keyword in call.keywords]
     if "mask" in names:
         job.left(call, "mode", f"{to.name} takes no mask")
+        return
+    stars = [keyword for keyword in call.keywords if keyword.arg is None]
+    if stars or any(isinstance(argument, ast.Starred) for argument in call.args):
+        reason = f"the stars may hold training, which {to.name} is told by a method before the call"
+        job.left(call, "mode", reason)
         return
     placed = len(call.args) == 2 and not any(isinstance(a, ast.Starred) for a in call.args)
     if "training" not in names and not placed:
@@ -128,12 +175,29 @@ def _to_method(job: Job, call: ast.Call) -> None:
             elif part.arg == "inputs":
                 item.new = job.text(part.value)
     method = "train" if to.framework == "torch" else "set_train"
-    mode = f".{method}({job.text(value)})"
+    said = job.text(value)
+    if may_be_none(job, value):
+        said = f"bool({said})"  # None, which infers
+    mode = f".{method}({said})"
     if isinstance(value, ast.Constant) and value.value is None:
         mode = ""
     text = f"{job.text(call.func)}{mode}{listed.written([])}"
     job.replace(call, text)
     job.rewritten(call, "mode", text)
+
+
+def may_be_none(job: Job, value: ast.expr) -> bool:
+    """Whether a flag is a parameter whose default is None, or may be one otherwise."""
+    if isinstance(value, ast.IfExp):
+        return may_be_none(job, value.body) or may_be_none(job, value.orelse)
+    if isinstance(value, ast.BoolOp | ast.Call | ast.Subscript):
+        return True
+    if not isinstance(value, ast.Name):
+        return isinstance(value, ast.Constant) and value.value is None
+    bound = job.names.bindings(value)
+    defaults = [default_of(job, b.node) for b in bound if isinstance(b.node, ast.arg)]
+    given = [*defaults, *(b.value for b in bound)]
+    return any(isinstance(each, ast.Constant) and each.value is None for each in given)
 
 
 def _to_argument(job: Job, call: ast.Call, layer: ast.expr, said: str) -> None:

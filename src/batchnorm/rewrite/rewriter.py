@@ -18,7 +18,7 @@ from batchnorm.rewrite.factories import (
     rewrite_reference,
 )
 from batchnorm.rewrite.handed import indirect_call
-from batchnorm.rewrite.hidden import report_exports, report_hidden, report_settings
+from batchnorm.rewrite.hidden import report_exports, report_hidden, report_mixture, report_settings
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import line_for, mark
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
@@ -163,6 +163,7 @@ def _run(job: Job) -> tuple[Job, int]:
         _visit(job, statement)
     report_exports(job)
     report_settings(job)
+    report_mixture(job)
     marks = _marks(job)
     for edit in (*marks, *job.imports.edits()):
         job.edits.add(edit)

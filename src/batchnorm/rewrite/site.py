@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 
 from batchnorm.translate import Difference
 
-__all__ = ["Kind", "Left", "Site"]
+__all__ = ["Hidden", "Kind", "Left", "Site"]
 
 Kind: TypeAlias = Literal["call", "reference", "attribute", "mode", "function"]
 
@@ -72,3 +72,7 @@ class Site:
 
 class Left(Exception):
     """A site that can't be carried over; its text is the reason."""
+
+
+class Hidden(Left):
+    """Arguments of which nothing says which they are."""

@@ -79,7 +79,9 @@ def type_text(job: Job, node: ast.expr, symbol: Symbol) -> str:
 
 def _ranks(job: Job, node: ast.expr) -> str:
     """The classes for each rank, as isinstance takes them, or as one type."""
-    texts = [spelled(job, node, f"BatchNorm{rank}d") for rank in (1, 2, 3)]
+    classes = [f"BatchNorm{rank}d" for rank in (1, 2, 3)]
+    classes += ["SyncBatchNorm"] if "SyncBatchNorm" in forms(job.task.to) else []
+    texts = [spelled(job, node, each) for each in classes]
     outer = next(o for o in job.source.around(node) if not isinstance(o, ast.Tuple | ast.List))
     return f"({', '.join(texts)})" if isinstance(outer, ast.Call) else " | ".join(texts)
 
