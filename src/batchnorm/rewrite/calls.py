@@ -27,6 +27,7 @@ from batchnorm.translate.form import form as form_for
 __all__ = [
     "call_text",
     "decide",
+    "hidden_reason",
     "planned",
     "reference_class",
     "rewrite_call",
