@@ -1,88 +1,121 @@
-"""What a layer would compute for an input: asked of the layer itself, without computing it.
+"""What a dialect decides on one call: `Layer.decide` gives it, and whoever computes follows it.
 
-A dialect checks its input, casts it and chooses the mode in its own call; `computation` lets it do
-so on a copy and stops before the arithmetic. Hosts trace what it says in their own framework, and
-recalibration takes its statistics by it. Not here: any rule of a dialect.
+Layers compute with it in NumPy, hosts trace it in their own framework, recalibration takes its
+statistics by it. Not here: any rule of a dialect, which are in its own `decide`, and the arithmetic
+(`core`).
 """
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from batchnorm import core
-from batchnorm.frameworks.keras.layer import KerasLayer
-from batchnorm.frameworks.mindspore.container import Cell
-from batchnorm.frameworks.torch.container import Module
-from batchnorm.layer import Layer
-from batchnorm.vocabulary import Array, as_dtype
+from batchnorm.errors import InvalidValue
+from batchnorm.vocabulary import Array
 
-__all__ = ["Computation", "computation"]
+__all__ = ["Computation", "Masking", "mask_without_channels"]
 
 
-@dataclass(frozen=True, eq=False)
-class Computation:
-    """What the core would be given.
+@dataclass(slots=True, eq=False)
+class Masking:
+    """How a mask becomes weights of the values.
 
     Args:
-        x: the input as the core would get it: cast, and split into ghost batches.
-        settings: mode, channel axes, epsilon and the rest.
-        weights: how much each value counts; None for all alike.
-        dtype: of the result.
+        shape: what a mask is reshaped to before it broadcasts against the input.
+        truth: whether anything but 0 counts as 1. If not, the mask's own numbers are the weights,
+            and a NaN or inf with a weight of 0 still spoils its channel.
     """
 
-    x: Array
-    settings: core.Settings
-    weights: Array | None
-    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    truth: bool
 
 
-def computation(
-    layer: Layer, x: Array, training: bool, mask: Array | None = None
-) -> Computation | None:
-    """What `layer` would compute for `x`, or None where there is nothing to (torch's empty batch).
+@dataclass(slots=True, eq=False)
+class Computation:
+    """What an input of some shape and type is done with.
 
-    The layer isn't changed; of `x` nothing but shape and type is looked at.
-
-    Raises:
-        Exception: whatever the dialect raises for such an input.
+    Args:
+        settings: of the core: mode, channel axes, correction, epsilon and factor as the framework
+            rounds them, the count's offset, ghost batches, renorm.
+        dtype: of the result.
+        casts: types that the input's real part passes through before all else.
+        split: the input's shape as ghost batches, (size, their number, ...); None without them.
+        masking: how the mask counts; None where it doesn't, or where there is none.
+        counts: whether the number of batches tracked goes up.
+        cumulative: whether the factor is one over that number, which the next call has another of.
+        guarded: whether one value per channel lets the biased variance enter the running one; the
+            correction in `settings` is that of the number of values that was asked about.
+        skips_empty: whether an empty batch leaves the running statistics alone; the mode in
+            `settings` is that of the number of values that was asked about.
+        passes: whether the input is given back instead, as torch does with an empty batch.
 
     >>> import batchnorm as bn
-    >>> computation(bn.torch.BatchNorm1d(2), np.zeros((4, 2), np.float32), True).settings.correction
-    1
+    >>> layer = bn.tf_keras.BatchNormalization(virtual_batch_size=2)
+    >>> found = layer.decide((4, 3), "float16", training=True)
+    >>> found.split, found.settings.channel_axes, found.settings.groups, str(found.dtype)
+    ((2, 2, 3), (1, 2), 2, 'float32')
     """
-    asked = copy.copy(layer)
-    asked.replicas = None
-    for name, value in vars(layer).items():
-        if isinstance(value, np.ndarray):
-            setattr(asked, name, value.copy())
-    heard: list[Computation] = []
 
-    def compute(
-        x: Array,
-        settings: core.Settings,
-        *,
-        weights: Array | None = None,
-        dtype: np.dtype[Any] | None = None,
-        out: Array | None = None,
-        how: Any = None,
-        again: bool = True,
-    ) -> Array:
-        heard.append(Computation(x, settings, weights, as_dtype(dtype or x.dtype)))
-        return x
+    settings: core.Settings
+    dtype: np.dtype[Any]
+    casts: tuple[np.dtype[Any], ...] = ()
+    split: tuple[int, ...] | None = None
+    masking: Masking | None = None
+    counts: bool = False
+    cumulative: bool = False
+    guarded: bool = False
+    skips_empty: bool = False
+    passes: bool = False
 
-    asked._compute = compute  # type: ignore[method-assign]
-    called: Any = asked
-    if isinstance(layer, KerasLayer):
-        called.activity_regularizer = None
-        called.adjustment = None  # comes after all that is asked here
-        arguments: dict[str, Any] = {"training": training}
-        called(x, **(arguments if mask is None else {**arguments, "mask": mask}))
-    else:
-        assert isinstance(layer, Module | Cell)
-        called.training = training
-        called(x)
-    return heard[0] if heard else None
+    def input(self, x: Array) -> Array:
+        """The input as the core takes it: real, cast, and split into ghost batches."""
+        if x.dtype.kind == "c":
+            x = x.real
+        for dtype in self.casts:
+            if x.dtype != dtype:
+                with np.errstate(all="ignore"):
+                    x = x.astype(dtype)
+        return x if self.split is None else x.reshape(self.split)
+
+    def weights(self, mask: Any, x: Array) -> Array | None:
+        """How much each value of `x`, as `input` gives it, counts; None for all alike.
+
+        Raises:
+            ValueError: the mask doesn't broadcast to x.
+        """
+        if self.masking is None:
+            return None
+        if self.masking.truth:
+            return self._spread((np.asarray(mask) != 0).astype(np.float64), x)
+        found = self._spread(np.asarray(mask, x.dtype), x)
+        return np.where(np.isfinite(x) | (found != 0), found, np.nan)
+
+    def _spread(self, mask: Array, x: Array) -> Array:
+        assert self.masking is not None
+        try:
+            return np.broadcast_to(mask.reshape(self.masking.shape), x.shape)
+        except ValueError:
+            raise InvalidValue(
+                f"a mask of shape {mask.shape}, which becomes {self.masking.shape}, doesn't "
+                f"broadcast to inputs of shape {x.shape}"
+            ) from None
+
+
+def mask_without_channels(mask: Any, shape: tuple[int, ...], axis: int) -> Masking:
+    """The rule of dialects that have no masks of their own: samples, or values of all channels.
+
+    Raises:
+        ValueError: another shape than (N,) or the input's without its channel axis.
+    """
+    given, rank = np.shape(mask), len(shape)
+    if len(given) == 1:
+        return Masking(given + (1,) * (rank - 1), truth=True)
+    if len(given) == rank - 1:
+        return Masking((*given[:axis], 1, *given[axis:]), truth=True)
+    raise InvalidValue(
+        f"a mask must have shape (N,) or the input's without axis {axis}, but its shape is {given} "
+        f"for an input of rank {rank}"
+    )

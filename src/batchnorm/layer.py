@@ -1,13 +1,14 @@
 """The machine behind all dialects: state, forward, backward. Names no framework.
 
-A dialect subclasses `Layer`, declares its parameters and state, and calls `_compute` with the
-settings that its own rules give. Attributes are the truth: what the user changes after construction
-counts, and nothing keeps a second copy.
+A dialect subclasses `Layer`, declares its parameters and state, says in `decide` what its rules
+make of an input, and lets `_compute` follow that. Attributes are the truth: what the user changes
+after construction counts, and nothing keeps a second copy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any, ClassVar
@@ -16,8 +17,10 @@ import numpy as np
 
 from batchnorm import core, declaration
 from batchnorm.arrays import as_array, converted
+from batchnorm.computation import Computation
 from batchnorm.core.replicas import Replicas
 from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue
+from batchnorm.newer_python import Self
 from batchnorm.vocabulary import Array
 
 __all__ = ["Entry", "Layer"]
@@ -62,6 +65,8 @@ class Layer:
 
     Attributes:
         gradients: what the latest `backward` found, under the dialect's own parameter names.
+        MASKS: whether the dialect's own layers take masks.
+        built: whether the state exists; a dialect may wait for an input's shape.
         replicas: who holds the other parts of each batch; None, as always at first, for nobody.
     """
 
@@ -70,7 +75,10 @@ class Layer:
     STATE: ClassVar[Mapping[str, Entry]]
     PARAMETERS: ClassVar[Mapping[str, declaration.Parameter]]
 
+    MASKS: ClassVar[bool] = False
+
     gradients: dict[str, Array]
+    built: bool = True
     replicas: Replicas | None = None
     _saved: core.Saved | None = None
     _latest: Call | None = None
@@ -129,6 +137,67 @@ class Layer:
         """The constructor arguments that would make a layer with the present settings."""
         return {name: getattr(self, name) for name in self.PARAMETERS}
 
+    def decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | str,
+        training: bool,
+        mask: Any = None,
+        *,
+        total: Callable[[int], int] | None = None,
+    ) -> Computation:
+        """What the layer does with an input: the only statement of its dialect's rules for a call.
+
+        Nothing is computed or changed, and the layer's replicas aren't asked.
+
+        Args:
+            shape: the input's.
+            dtype: the input's, or its name.
+            training: whether the layer, or its caller, is training.
+            mask: what the call is given as a mask, of which only the shape counts. Dialects
+                without masks take one of shape (N,) or the input's without its channel axis.
+            total: gives the number of values per channel in all parts of the batch from that of
+                this part; None where this is the whole.
+
+        Raises:
+            Exception: whatever the dialect raises for such an input.
+
+        >>> import batchnorm as bn
+        >>> found = bn.torch.BatchNorm1d(2).decide((4, 2), "float32", training=True)
+        >>> found.settings.mode.name, found.settings.correction
+        ('BATCH_AND_UPDATE', 1)
+        """
+        raise NotImplementedError
+
+    def ensure_built(self, shape: tuple[int, ...]) -> None:
+        """Create the state for inputs of this shape where the dialect waits for one."""
+
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape of some input that the layer takes, with more than one value per channel."""
+        raise NotImplementedError
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """The settings as JSON can hold them, without the state; `from_plain` takes them."""
+        plain = (str, bool, int, float, type(None))
+        return {key: value for key, value in self.arguments().items() if isinstance(value, plain)}
+
+    @classmethod
+    def from_plain(cls, arguments: Mapping[str, Any]) -> Self:
+        """A new layer of the settings that `plain_arguments` gave."""
+        return cls(**arguments)
+
+    @property
+    def policy(self) -> str | None:
+        """The name of the layer's dtype policy, where its dialect has policies."""
+        return None
+
+    def in_policy(self, policy: str) -> Self:
+        """A copy, with this dtype policy where its dialect has policies."""
+        return copy.deepcopy(self)
+
+    def freeze(self, trainable: bool) -> None:
+        """Set whether the layer trains, where its dialect's rules ask that."""
+
     def backward(self, dy: Any) -> Array:
         """The gradient of the input for the gradient `dy` of the output of the latest forward.
 
@@ -170,22 +239,22 @@ class Layer:
     def _compute(
         self,
         x: Array,
-        settings: core.Settings,
+        found: Computation,
         *,
-        weights: Array | None = None,
-        dtype: np.dtype[Any] | None = None,
+        mask: Any = None,
         out: Array | None = None,
         how: Any = None,
-        again: bool = True,
     ) -> Array:
         """One pure forward of the core on this layer's state; the new state is stored.
 
-        `how` is what the caller has decided on besides the attributes and x, for `_again`, and
-        `again` whether the next call decides the same.
+        `found` is what the dialect has decided, and `how` what it has decided that by besides the
+        attributes and x, for `_again`. With ghost batches the result is split as they are.
         """
+        x, settings = found.input(x), found.settings
+        weights = None if mask is None else found.weights(mask, x)
         given = self._running()
         gamma, beta = self._value("gamma"), self._value("beta")
-        more: dict[str, Any] = {"weights": weights, "dtype": dtype, "out": out}
+        more: dict[str, Any] = {"weights": weights, "dtype": found.dtype, "out": out}
         more["replicas"] = self.replicas
         y, running, self._saved = core.forward(x, gamma, beta, given, settings, **more)
         if running is not None and running is not given:
@@ -194,7 +263,7 @@ class Layer:
         if latest is None or latest.thread != get_ident() or latest.like is not None:
             return y
         like = (x.dtype, x.shape, x.strides)
-        simple = again and weights is None and self.replicas is None
+        simple = not found.cumulative and weights is None and self.replicas is None
         simple = simple and settings.plain and isinstance(settings.epsilon, float)
         if simple and like == (y.dtype, y.shape, y.strides):
             arrays = (gamma, beta) if given is None else (gamma, beta, given.mean, given.var)

@@ -15,10 +15,8 @@ import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array
-from batchnorm.computation import computation
 from batchnorm.core.replicas import Replicas
 from batchnorm.errors import InvalidType, InvalidValue
-from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts.gathered import Gathered
 from batchnorm.layer import Layer
 from batchnorm.read import find, framework_of, rule_of
@@ -37,27 +35,27 @@ class Tally:
 
     def add(self, x: Array, mask: Any = None) -> None:
         """Merge the moments of one more input, cast and weighted as the layer would."""
-        found = computation(self.layer, x, True, mask)
-        if found is None or found.settings.mode is Mode.RUNNING:
+        found = self.layer.decide(x.shape, x.dtype, True, mask)
+        if found.passes or found.settings.mode is Mode.RUNNING:
             return
         axes = found.settings.channel_axes
         axes = axes[1:] if found.settings.groups > 1 else axes
-        moments = core.reduce(found.x, axes, found.weights)
+        inner = found.input(x)
+        moments = core.reduce(inner, axes, None if mask is None else found.weights(mask, inner))
         self.moments = moments if self.moments is None else core.merge(self.moments, moments)
         self.settings = found.settings
 
     def join(self, replicas: Replicas) -> None:
         """Merge with what the same layer was given elsewhere."""
-        own = self.moments
+        own, mean = self.moments, self.layer._value("running_mean")
+        assert mean is not None
         if own is None:
-            mean = self.layer._value("running_mean")
-            assert mean is not None
             nothing = np.zeros(mean.size)
             own = core.Moments(nothing, nothing + np.nan, nothing, nothing)
         self.moments = replicas.merged(own)
         if self.settings is None:  # what an input would have said, had there been one
-            found = computation(self.layer, _an_input(self.layer), True)
-            self.settings = None if found is None else found.settings
+            found = self.layer.decide(self.layer.example_shape(), mean.dtype, True)
+            self.settings = found.settings
 
     def values(self) -> dict[str, Array]:
         """The true statistics under the layer's own names."""
@@ -170,8 +168,7 @@ def _layer(
     tally = Tally(layer)
     for batch in _shown(batches, progress):
         x = as_array(batch[0] if isinstance(batch, tuple) else batch, "a batch")
-        if isinstance(layer, KerasLayer) and not layer.built:
-            layer.build(x.shape)  # type: ignore[attr-defined]
+        layer.ensure_built(x.shape)
         tally.add(x)
     if layer._value("running_mean") is None:
         raise InvalidValue(f"{layer!r} has no running statistics to recalibrate")
@@ -202,19 +199,6 @@ def _joined(tallies: dict[str, Tally], replicas: Replicas | None) -> dict[str, c
             stacklevel=3,
         )
     return found
-
-
-def _an_input(layer: Any) -> Array:
-    """Zeros of some shape that the layer takes."""
-    mean = layer._value("running_mean")
-    if isinstance(layer, KerasLayer):
-        rank, lengths = layer._input_spec
-        samples = 2 * (getattr(layer, "virtual_batch_size", None) or 1)
-        shape = [lengths.get(axis, 2 if axis else samples) for axis in range(rank)]
-    else:
-        shape = [2] * layer.RANKS[-1]
-        shape[-1 if getattr(layer, "format", "NCHW") == "NHWC" else 1] = mean.size
-    return np.zeros(shape, mean.dtype)
 
 
 def _replicas(workers: Any) -> Replicas | None:

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.computation import computation
 from batchnorm.diagnose import own
 from batchnorm.diagnose.recording import INFERENCE, TRAINING, Node, Recording, Rule
 from batchnorm.diagnose.trace import Trace, corners, sampled, statistics, unpadded
@@ -121,11 +120,8 @@ class Watcher:
         if node.unread or self.phase in node.rules:
             return
         layer = read_layer(self.layers[node.name])
-        native = (
-            np.moveaxis(np.broadcast_to(x.dtype.type(0), x.shape), 1, -1)
-            if (self.last and x.ndim > 2)
-            else np.broadcast_to(x.dtype.type(0), x.shape)
-        )
+        moved = self.last and x.ndim > 2
+        shape = (x.shape[0], *x.shape[2:], x.shape[1]) if moved else x.shape
         training = self.phase != INFERENCE
         load = dict(layer.state)
         for name, value in load.items():  # the factor may depend on the batches counted before
@@ -135,14 +131,14 @@ class Watcher:
                 load[name] = np.asarray(before - 1).reshape(value.shape)
         try:
             layer.load_state(load)
-            found = computation(layer, native, training)
+            found = layer.decide(shape, x.dtype, training)
         except BatchNormError as error:
             node.unread = str(error)
             return
-        if found is None:
+        if found.passes:
             return
         axis = found.settings.channel_axes[0]
-        if self.last and x.ndim > 2:
+        if moved:
             axis = 1 if axis == x.ndim - 1 else axis + 1
         mode = found.settings.mode
         node.rules[self.phase] = Rule(

@@ -1,20 +1,18 @@
-"""A layer of ours as a saved model can describe it, by names and plain values, and back.
+"""The name of a layer of ours in a saved model, and a layer by such a name.
 
-Not here: its state, which is saved as weights.
+Not here: its settings, which the layer gives as plain values, and its state, saved as weights.
 """
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import dialect_of, known
-from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.layer import Layer
 
-__all__ = ["arguments", "from_name", "name", "with_policy"]
+__all__ = ["from_name", "name"]
 
 
 def name(layer: Layer) -> str:
@@ -44,39 +42,12 @@ def _class(name: str) -> Any:
     return found
 
 
-def arguments(layer: Layer) -> dict[str, Any]:
-    """The settings as JSON can hold them; the state is saved as weights."""
-    if isinstance(layer, KerasLayer):
-        config = layer.get_config()
-        return {key: value for key, value in config.items() if key not in ("name", "trainable")}
-    plain = (str, bool, int, float, type(None))
-    found = layer.arguments()
-    return {k: v for k, v in found.items() if not k.endswith("_init") and isinstance(v, plain)}
-
-
 def from_name(name: str, arguments: Mapping[str, Any]) -> Layer:
     """A new layer.
 
     Raises:
         ValueError: no layer of a dialect has this name.
     """
-    found = _class(name)
-    own = found.from_config(arguments) if issubclass(found, KerasLayer) else found(**arguments)
+    own = _class(name).from_plain(arguments)
     assert isinstance(own, Layer)
     return own
-
-
-def with_policy(layer: Layer, policy: str) -> Layer:
-    """A copy, if it is Keras' with this dtype policy."""
-    copied: Any = copy.deepcopy(layer)
-    if isinstance(layer, KerasLayer) and layer.dtype_policy.name != policy:
-        rank, lengths = getattr(copied, "_input_spec", (0, {}))
-        copied = type(layer).from_config({**layer.get_config(), "dtype": policy})
-        if (adjustment := getattr(layer, "adjustment", None)) is not None:
-            copied.adjustment = adjustment
-        if layer.built:
-            own = {axis % rank: length for axis, length in lengths.items()}
-            copied.build([own.get(axis, 1) for axis in range(rank)])
-            copied.load_state(layer.state)
-    assert isinstance(copied, Layer)
-    return copied

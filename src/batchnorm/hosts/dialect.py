@@ -1,22 +1,22 @@
 """A layer of ours as a host sees it: one formula per kind of call, and tensors by name and role.
 
-Not here: any framework, and any rule of a dialect; those are asked of the layer (`computation`).
+Not here: any framework, and any rule of a dialect; those are asked of the layer (`decide`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from batchnorm.computation import computation
-from batchnorm.errors import InvalidType, InvalidValue
-from batchnorm.frameworks.keras.layer import KerasLayer
+from batchnorm.computation import Masking
+from batchnorm.errors import InvalidType
 from batchnorm.hosts.formulas import Formula
 from batchnorm.layer import Layer
-from batchnorm.vocabulary import Array, Mode, as_dtype
+from batchnorm.vocabulary import Mode, as_dtype
 
-__all__ = ["by_role", "check", "formula", "names", "of_mask"]
+__all__ = ["by_role", "check", "formula", "names"]
 
 
 def check(layer: Any, where: str) -> None:
@@ -51,58 +51,38 @@ def by_role(layer: Layer, tensors: dict[str, Any]) -> dict[str, Any]:
 
 
 def formula(
-    layer: Layer, shape: tuple[int, ...], dtype: str, training: bool, mask: Array | None = None
-) -> tuple[Formula | None, bool]:
-    """What the layer does with an input of this shape and type, and whether the mask counts.
+    layer: Layer,
+    shape: tuple[int, ...],
+    dtype: str,
+    training: bool,
+    mask: Any = None,
+    total: Callable[[int], int] | None = None,
+) -> tuple[Formula | None, Masking | None]:
+    """What the layer does with an input of this shape and type, and how the mask counts.
 
-    None where nothing is computed: torch gives an empty batch back as it is.
+    None where nothing is computed: torch gives an empty batch back as it is. The shape of ghost
+    batches leaves the number of samples open, where there are any.
 
     Raises:
         Exception: whatever the dialect raises for such an input.
     """
-    x = np.broadcast_to(np.zeros((), as_dtype(dtype)), shape)
-    counts = training and bool(getattr(layer, "track_running_stats", False))
-    found = computation(layer, x, training, mask)
-    if found is None:
-        return None, False
-    settings, inner = found.settings, found.x
-    split = None
-    if inner.ndim > len(shape):  # ghost batches; the number of samples stays open
-        running = settings.mode is Mode.RUNNING
-        split = (-1, 1, *shape[1:]) if running else (inner.shape[0], -1, *inner.shape[2:])
-    casts: tuple[str, ...] = (inner.dtype.name,)
-    if isinstance(layer, KerasLayer) and x.dtype.kind in "fV" and getattr(layer, "autocast", True):
-        casts = (as_dtype(layer.compute_dtype).name, *casts)
+    found = layer.decide(shape, dtype, training, mask, total=total)
+    if found.passes:
+        return None, None
+    split = found.split
+    if split is not None and 0 not in split:
+        inference = found.settings.mode is Mode.RUNNING
+        split = (-1, 1, *split[2:]) if inference else (split[0], -1, *split[2:])
+    last = found.casts[-1] if found.casts else as_dtype(dtype)
     made = Formula(
-        settings=settings,
+        settings=found.settings,
         dtype=found.dtype.name,
-        casts=casts,
-        wide="float64" if inner.dtype == np.float64 else "float32",
-        counts=counts,
-        cumulative=getattr(layer, "momentum", 0) is None and "num_batches_tracked" in layer.state,
-        guarded=layer.FRAMEWORK == "tf_keras",
-        skips_empty=not isinstance(layer, KerasLayer),
-        split=split if inner.size else None,
+        casts=tuple(cast.name for cast in found.casts),
+        wide="float64" if last == np.float64 else "float32",
+        counts=found.counts,
+        cumulative=found.cumulative,
+        guarded=found.guarded,
+        skips_empty=found.skips_empty,
+        split=split,
     )
-    return made, found.weights is not None
-
-
-def of_mask(layer: Layer, mask_shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
-    """The shape in which a mask broadcasts against an input of this rank.
-
-    Keras' masks lack the last axis. The other dialects have none; there a mask has the samples'
-    axis, or all of the input's but the channels' (axis 1).
-
-    Raises:
-        ValueError: another shape.
-    """
-    if isinstance(layer, KerasLayer):
-        return (*mask_shape, 1)
-    if len(mask_shape) == 1:
-        return mask_shape + (1,) * (rank - 1)
-    if len(mask_shape) == rank - 1:
-        return (mask_shape[0], 1, *mask_shape[1:])
-    raise InvalidValue(
-        f"a mask must have shape (N,) or the input's without axis 1, but its shape is {mask_shape} "
-        f"for an input of rank {rank}"
-    )
+    return made, found.masking

@@ -15,9 +15,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from batchnorm.computation import Masking
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks.keras import constraints, regularizers
-from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts import described, dialect, formulas
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
@@ -96,7 +96,7 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
     Source: the dialects'; tests/hosts/test_keras_host.py compares with their NumPy layers.
     """
     dialect.check(layer, "batchnorm.hosts.keras.layer")
-    made = BatchNormalization(described.name(layer), described.arguments(layer), **kwargs)
+    made = BatchNormalization(described.name(layer), layer.plain_arguments(), **kwargs)
     made.take(layer)
     return made
 
@@ -113,27 +113,27 @@ class BatchNormalization(keras.layers.Layer):
 
     def __init__(self, dialect: str, arguments: Mapping[str, Any], **kwargs: Any) -> None:
         own = described.from_name(dialect, arguments)
-        if isinstance(own, KerasLayer):
-            kwargs.setdefault("dtype", own.dtype_policy.name)
-            kwargs.setdefault("trainable", bool(own.trainable))
-            if kwargs.get("activity_regularizer") is None:
-                kwargs["activity_regularizer"] = _keras_object(own.activity_regularizer, "")
+        if own.policy is not None:
+            kwargs.setdefault("dtype", own.policy)
+        kwargs.setdefault("trainable", bool(getattr(own, "trainable", True)))
+        if kwargs.get("activity_regularizer") is None:
+            activity = getattr(own, "activity_regularizer", None)
+            kwargs["activity_regularizer"] = _keras_object(activity, "")
         super().__init__(**kwargs)
         self.supports_masking = True
         self.dialect, self.arguments = dialect, dict(arguments)
-        if isinstance(own, KerasLayer):
+        if own.policy is not None:
             self.arguments["dtype"] = self.dtype_policy.name
-        self._asked = described.with_policy(own, self.dtype_policy.name)
+        self._asked = own.in_policy(self.dtype_policy.name)
 
     def take(self, layer: Layer) -> None:
         """Start from the state of this layer, which has the same settings but for the policy."""
-        self._asked = described.with_policy(layer, self.dtype_policy.name)
+        self._asked = layer.in_policy(self.dtype_policy.name)
 
     def build(self, input_shape: Any) -> None:
         """Create the weights, with the dialect layer's present values."""
         own = self._asked
-        if isinstance(own, KerasLayer) and not own.built:
-            own.build(tuple(input_shape))  # type: ignore[attr-defined]
+        own.ensure_built(tuple(input_shape))
         trained, _ = dialect.names(own)
         for name, value in own.state.items():
             self._add(name, value, name in trained)
@@ -158,7 +158,7 @@ class BatchNormalization(keras.layers.Layer):
     def call(self, inputs: Any, training: Any = None, mask: Any = None) -> Any:
         """Normalize; with `training` the running statistics move."""
         shape = self._whole_shape(inputs.shape)
-        formula, masked = self._formula(inputs, shape, bool(training), mask)
+        formula, masking = self._formula(inputs, shape, bool(training), mask)
         if formula is not None and formula.split is not None and None in inputs.shape[1:]:
             raise InvalidValue(
                 "ghost batches need to know all lengths of the inputs but the number of samples, "
@@ -174,7 +174,7 @@ class BatchNormalization(keras.layers.Layer):
         roles = dialect.by_role(self._asked, tensors)
         if formula.counts and "count" in roles:
             roles["count"] = self._count(True)
-        weights = self._weights(mask, x) if masked else None
+        weights = None if masking is None else self._weights(mask, x, masking)
         more = {"adjustment": self._adjustment(inputs.shape), "total": self._total()}
         y, new = formulas.apply(KerasOps, x, roles, formula, weights=weights, **more)
         for name in self._names():
@@ -201,8 +201,7 @@ class BatchNormalization(keras.layers.Layer):
     def to_layer(self) -> Layer:
         """The dialect's NumPy layer with the present state, as `batchnorm.read` gives it."""
         found = copy.deepcopy(self._asked)
-        if isinstance(found, KerasLayer):
-            found.trainable = self.trainable
+        found.freeze(self.trainable)
         if self.built:
             values = {name: getattr(self, name) for name in self._names()}
             found.load_state({k: ops.convert_to_numpy(v.value) for k, v in values.items()})
@@ -219,13 +218,12 @@ class BatchNormalization(keras.layers.Layer):
 
     def _formula(
         self, inputs: Any, shape: tuple[int, ...], training: bool, mask: Any
-    ) -> tuple[formulas.Formula | None, bool]:
-        own, asked = self._asked, None
-        if isinstance(own, KerasLayer):
-            own.trainable = self.trainable
-            asked = None if mask is None else np.ones(self._whole_shape(mask.shape))
+    ) -> tuple[formulas.Formula | None, Masking | None]:
+        self._asked.freeze(self.trainable)
+        known = mask is not None and self._asked.MASKS
+        asked = np.ones(self._whole_shape(mask.shape)) if known else None
         dtype = keras.backend.standardize_dtype(inputs.dtype)
-        return dialect.formula(own, shape, dtype, training, asked)
+        return dialect.formula(self._asked, shape, dtype, training, asked)
 
     def _count(self, training: bool) -> Any:
         if not training or "num_batches_tracked" not in self._names():
@@ -233,14 +231,14 @@ class BatchNormalization(keras.layers.Layer):
         self.num_batches_tracked.assign(self.num_batches_tracked.value + 1)
         return self.num_batches_tracked.value
 
-    def _weights(self, mask: Any, x: Any) -> Any:
+    def _weights(self, mask: Any, x: Any, masking: Masking) -> Any:
         shape = [-1 if n is None else n for n in mask.shape]
         spread = ops.reshape(mask, (*shape, 1)) if shape.count(-1) < 2 else mask[..., None]
-        if self._asked.FRAMEWORK == "tf_keras":  # NaN spoils even what a weight of 0 leaves out
-            weights = ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x))
-            counts = ops.logical_or(ops.isfinite(x), weights != 0)
-            return ops.where(counts, weights, float("nan"))
-        return ops.broadcast_to(ops.cast(ops.cast(spread, "bool"), x.dtype), ops.shape(x))
+        if masking.truth:
+            return ops.broadcast_to(ops.cast(ops.cast(spread, "bool"), x.dtype), ops.shape(x))
+        weights = ops.broadcast_to(ops.cast(spread, x.dtype), ops.shape(x))
+        counts = ops.logical_or(ops.isfinite(x), weights != 0)
+        return ops.where(counts, weights, float("nan"))
 
     def _adjustment(self, shape: Any) -> Any:
         """Keras 2's, which is told the shape."""

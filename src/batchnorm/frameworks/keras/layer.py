@@ -7,18 +7,20 @@ keras/src/layers/layer.py.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from batchnorm.arrays import as_array, converted
+from batchnorm.computation import Computation
 from batchnorm.errors import BatchNormError, InvalidType, InvalidValue
 from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
 from batchnorm.frameworks.keras.objects import Dialect
 from batchnorm.layer import Entry, Layer
 from batchnorm.newer_python import Self
-from batchnorm.vocabulary import Array
+from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = ["KerasLayer"]
 
@@ -52,6 +54,7 @@ class KerasLayer(Layer):
         "gamma_constraint": constraints,
     }
 
+    MASKS = True
     _names_given: ClassVar[dict[str, int]] = {}
 
     axis: Any
@@ -175,6 +178,86 @@ class KerasLayer(Layer):
         return float(value)
 
     _input_spec: tuple[int, dict[int, int]]
+
+    def decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | str,
+        training: bool,
+        mask: Any = None,
+        *,
+        total: Callable[[int], int] | None = None,
+    ) -> Computation:
+        """What the layer does with an input; see `Layer.decide`. Built for it if it isn't yet."""
+        dtype = as_dtype(dtype)
+        self._check_inputs(shape, dtype)
+        if not self.built:
+            asked = copy.copy(self)
+            asked.build(shape)
+            return asked._decide(shape, dtype, training, mask, total)
+        self._check_input_spec(shape)
+        return self._decide(shape, dtype, training, mask, total)
+
+    def _check_inputs(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        """What is refused before the layer is built."""
+
+    def _decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        training: bool,
+        mask: Any,
+        total: Callable[[int], int] | None,
+    ) -> Computation:
+        """The same, for a layer that is built for inputs of this rank."""
+        raise NotImplementedError
+
+    def build(self, input_shape: Sequence[int]) -> None:
+        """Create the state for inputs of this shape."""
+        raise NotImplementedError
+
+    def ensure_built(self, shape: tuple[int, ...]) -> None:
+        """Build, unless that is done."""
+        if not self.built:
+            self.build(shape)
+
+    def example_shape(self) -> tuple[int, ...]:
+        """Two of everything but the channels; of samples two of each ghost batch."""
+        rank, lengths = self._input_spec
+        own = {axis % rank: length for axis, length in lengths.items()}
+        return tuple(own.get(axis, 2 if axis else 2 * self._ghost_size()) for axis in range(rank))
+
+    def _ghost_size(self) -> int:
+        return 1
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """The configuration without the layer's name and whether it is frozen."""
+        config = self.get_config()
+        return {key: value for key, value in config.items() if key not in ("name", "trainable")}
+
+    @classmethod
+    def from_plain(cls, arguments: Mapping[str, Any]) -> Self:
+        """A new layer from what `plain_arguments` gave."""
+        return cls.from_config(arguments)
+
+    @property
+    def policy(self) -> str:
+        """The name of the dtype policy."""
+        return self.dtype_policy.name
+
+    def in_policy(self, policy: str) -> Self:
+        """A copy with this dtype policy: a new layer of the same settings and state."""
+        if policy == self.policy:
+            return copy.deepcopy(self)
+        made = type(self).from_config({**self.get_config(), "dtype": policy})
+        if self.built:
+            made.build(self.example_shape())
+            made.load_state(self.state)
+        return made
+
+    def freeze(self, trainable: bool) -> None:
+        """Set `trainable`."""
+        self.trainable = trainable
 
     @property
     def weights(self) -> list[Array]:

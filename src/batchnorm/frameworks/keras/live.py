@@ -135,7 +135,7 @@ def read(obj: Any, dialect: type[KerasLayer] | None, accepted: str) -> Layer:
         spec = obj.input_spec
         lengths = {place % spec.ndim: length for place, length in spec.axes.items()}
         shape = [lengths.get(place, 1) for place in range(spec.ndim)]
-        layer.build(tuple(shape))  # type: ignore[attr-defined]
+        layer.build(tuple(shape))
         if hasattr(obj, "fused"):
             layer.fused = bool(obj.fused)
         values = {name: getattr(obj, name) for name in layer.state}

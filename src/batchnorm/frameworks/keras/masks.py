@@ -10,39 +10,43 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.computation import Masking
 from batchnorm.errors import InvalidAttribute, InvalidValue
-from batchnorm.vocabulary import Array
 
-__all__ = ["keras_weights", "tf_keras_weights"]
+__all__ = ["keras_masking", "tf_keras_masking"]
 
 
-def tf_keras_weights(mask: Any, x: Array) -> Array:
+def tf_keras_masking(mask: Any, shape: tuple[int, ...]) -> Masking:
     """Keras 2: the mask's own numbers; a NaN or inf that it leaves out still spoils its channel."""
-    weights = _broadcast(np.asarray(mask, x.dtype), x)
-    return np.where(np.isfinite(x) | (weights != 0), weights, np.nan)
+    return Masking(_appended(np.shape(mask), shape), truth=False)
 
 
-def keras_weights(mask: Any, x: Array, used: bool) -> Array | None:
+def keras_masking(mask: Any, shape: tuple[int, ...], used: bool) -> Masking | None:
     """Keras 3: 0 and 1; anything but 0 counts as True, and 0.5 as much as 1.
 
     Where it isn't `used`, in inference, its rank is looked at and nothing else.
     """
     if not hasattr(mask, "shape"):
         raise InvalidAttribute(f"a mask must be an array, but got {type(mask).__name__}: {mask!r}")
-    mask = np.asarray(mask)
-    if mask.ndim != x.ndim - 1:
+    given = tuple(mask.shape)
+    if len(given) != len(shape) - 1:
         raise InvalidValue(
-            f"a mask must have one dimension less than the inputs, but its shape is {mask.shape} "
-            f"and theirs {x.shape}"
+            f"a mask must have one dimension less than the inputs, but its shape is {given} and "
+            f"theirs {shape}"
         )
-    return _broadcast((mask != 0).astype(np.float64), x) if used else None
+    return Masking(_appended(given, shape), truth=True) if used else None
 
 
-def _broadcast(mask: Array, x: Array) -> Array:
+def _appended(given: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The mask's shape with an axis for the channels, which must broadcast to the input's."""
+    found = (*given, 1)
     try:
-        return np.broadcast_to(mask[..., None], x.shape)
+        fits = np.broadcast_shapes(found, shape) == shape
     except ValueError:
+        fits = False
+    if not fits:
         raise InvalidValue(
-            f"a mask of shape {mask.shape}, with an axis appended, doesn't broadcast to inputs of "
-            f"shape {x.shape}"
-        ) from None
+            f"a mask of shape {given}, with an axis appended, doesn't broadcast to inputs of "
+            f"shape {shape}"
+        )
+    return found

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from batchnorm.errors import InvalidType, InvalidValue
-from batchnorm.vocabulary import Array
 
 __all__ = ["check", "check_mask_of_nothing", "split"]
 
@@ -29,22 +28,20 @@ def check(size: Any, axes: list[int], adjustment: Any) -> None:
         raise InvalidValue("virtual_batch_size can't be used together with adjustment")
 
 
-def split(x: Array, size: int | None) -> Array:
-    """The batch as (size, number of ghost batches, ...); as one ghost batch without a size.
+def split(shape: tuple[int, ...], size: int | None) -> tuple[int, ...]:
+    """The batch's shape as (size, number of ghost batches, ...); one ghost batch without a size.
 
     A batch without samples has no ghost batches, which no array could be averaged over: it stays
     one, of nothing, and its averages are NaN as those of no ghost batches are.
     """
     if size is None:
-        return x[:, None]
+        return (shape[0], 1, *shape[1:])
     if not isinstance(size, int | np.integer):
         raise InvalidValue(f"virtual_batch_size must be an integer, but got {size!r}")
-    samples, size = len(x), int(size)
+    samples, size = shape[0], int(size)
     if samples % size:
         raise InvalidValue(f"virtual_batch_size={size} doesn't divide the batch of {samples}")
-    if samples == 0:
-        return x[:, None]
-    return x.reshape(size, samples // size, *x.shape[1:])
+    return (size, samples // size, *shape[1:]) if samples else (0, 1, *shape[1:])
 
 
 def check_mask_of_nothing(mask: Any, shape: tuple[int, ...], size: int) -> None:

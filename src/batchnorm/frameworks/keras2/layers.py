@@ -7,14 +7,16 @@ release by `batchnorm verify`. Deviations: the list of `BatchNormalization`.
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import is_array
+from batchnorm.computation import Computation
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks.keras.arguments import (
     BetaConstraint,
@@ -27,12 +29,12 @@ from batchnorm.frameworks.keras.arguments import (
     VarInit,
 )
 from batchnorm.frameworks.keras.layer import KerasLayer
-from batchnorm.frameworks.keras.masks import tf_keras_weights
+from batchnorm.frameworks.keras.masks import tf_keras_masking
 from batchnorm.frameworks.keras2 import adjustment as tf_keras_adjustment
 from batchnorm.frameworks.keras2 import fused as tf_keras_fused
 from batchnorm.frameworks.keras2 import ghost_batches as tf_keras_ghost_batches
 from batchnorm.frameworks.keras2.options import Options, batch_input_shape
-from batchnorm.newer_python import Unpack
+from batchnorm.newer_python import Self, Unpack
 from batchnorm.vocabulary import (
     Array,
     ChannelAxes,
@@ -227,73 +229,92 @@ class BatchNormalization(KerasLayer):
             error = InvalidType if listed else InvalidValue
             raise error(f"inputs must be an array, but got {type(inputs).__name__!r}")
         given = self._array(inputs)
-        if self.built:
-            self._check_input_spec(given.shape)
-        else:
-            self.build(given.shape)
-        self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
-        real = given.real if given.dtype.kind == "c" else given
+        self._check_inputs(given.shape, given.dtype)
+        self.ensure_built(given.shape)
         with np.errstate(all="ignore"):
-            y = self.call(real.astype(as_dtype(self.compute_dtype), copy=False), training, mask)
+            y = self.call(given, training, mask)
+        self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
         self._regularize(y)
         return y
 
     def call(self, inputs: Array, training: Any = None, mask: Any = None) -> Array:
-        """Normalize inputs of the compute dtype. `training=None` means inference."""
-        mode = self.mode(self._training(training), bool(self.trainable))
-        if self.axis != self._built_axis:
-            error = InvalidValue if isinstance(self.axis, list) else InvalidType
-            raise error(f"axis was {self._built_axis} when built and can't become {self.axis!r}")
-        if as_dtype(self.compute_dtype).kind in "iub":
-            raise InvalidValue(f"a layer needs a floating dtype, but its is {self.compute_dtype}")
-        if self.fused and mask is not None:
-            warnings.warn(
-                "fused=True ignores the mask; pass fused=False to have it honoured", stacklevel=3
-            )
-        x = inputs
-        groups = 1
-        no_ghosts = False
-        if self.virtual_batch_size is not None:
-            size = self.virtual_batch_size if mode is not Mode.RUNNING else None
-            x = tf_keras_ghost_batches.split(x, size)
-            groups = x.shape[1]  # 1 in inference
-            no_ghosts = size is not None and len(inputs) == 0
-            if no_ghosts and size is not None and mask is not None:
-                tf_keras_ghost_batches.check_mask_of_nothing(mask, inputs.shape, size)
-                mask = None
-        if self.renorm and mode is not Mode.RUNNING and self.compute_dtype == "float64":
-            raise InvalidValue("renorm=True trains in 32 or 16 bits only, but dtype is float64")
-        axes = tuple(sorted(self.axis))
-        masked = mask is not None and not self.fused and mode is not Mode.RUNNING
-        settings = core.Settings(
-            channel_axes=(1, *axes) if groups > 1 else axes,
-            mode=mode,
-            epsilon=self._effective_epsilon(),
-            exponential_average_factor=self._factor(mode),
-            correction=self._correction(x.size // max(self.moving_mean.size, 1), mode),
-            renorm=self._renorm_settings(),
-            groups=groups,
-            # Masked or synchronised statistics of no values at all are 0, the others NaN.
-            count_offset=TINY if (masked or self.synchronized) and not no_ghosts else 0.0,
-        )
-        weights = tf_keras_weights(mask, x) if masked else None
-        if self.adjustment is None or mode is Mode.RUNNING:
+        """Normalize inputs of a built layer. `training=None` means inference."""
+        shape, trains = inputs.shape, self._training(training)
+        found = self.decide(shape, inputs.dtype, trains, mask, total=self._joined)
+        if self.adjustment is None or found.settings.mode is Mode.RUNNING:
             if self._adjusted is not None:
                 self._adjusted = None
-            return self._compute(x, settings, weights=weights, how=training).reshape(inputs.shape)
+            return self._compute(inputs, found, mask=mask, how=training).reshape(shape)
+        x = found.input(inputs)
         state = (self._value("gamma"), self._value("beta"), self._running())
+        weights = None if mask is None else found.weights(mask, x)
         y, running, self._adjusted = tf_keras_adjustment.forward(
-            x, self.adjustment, *state, settings, weights
+            x, self.adjustment, *state, found.settings, weights
         )
         self._saved = self._adjusted.saved
         if running is not None:
             self._store(running)
         return y
 
-    def _correction(self, count: int, mode: Mode) -> int:
-        if self.fused and mode is not Mode.RUNNING and self.replicas is not None:
-            count = self._joined(count)
-        return self.correction(bool(self.fused), count)
+    def _decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        training: bool,
+        mask: Any,
+        total: Callable[[int], int] | None,
+    ) -> Computation:
+        mode = self.mode(training, bool(self.trainable))
+        batch, compute = mode is not Mode.RUNNING, as_dtype(self.compute_dtype)
+        if self.axis != self._built_axis:
+            error = InvalidValue if isinstance(self.axis, list) else InvalidType
+            raise error(f"axis was {self._built_axis} when built and can't become {self.axis!r}")
+        if compute.kind in "iub":
+            raise InvalidValue(f"a layer needs a floating dtype, but its is {self.compute_dtype}")
+        if self.fused and mask is not None:
+            warnings.warn(
+                "fused=True ignores the mask; pass fused=False to have it honoured", stacklevel=5
+            )
+        found = Computation(core.Settings((), mode, 0.0), compute, (compute,), guarded=True)
+        groups, no_ghosts = 1, False
+        if self.virtual_batch_size is not None:
+            size = self.virtual_batch_size if batch else None
+            found.split = tf_keras_ghost_batches.split(shape, size)
+            groups = found.split[1]  # 1 in inference
+            no_ghosts = batch and shape[0] == 0
+        if self.renorm and batch and self.compute_dtype == "float64":
+            raise InvalidValue("renorm=True trains in 32 or 16 bits only, but dtype is float64")
+        axes = tuple(sorted(self.axis))
+        masked = mask is not None and not self.fused and batch
+        values = math.prod(shape) // max(self.moving_mean.size, 1)
+        if self.fused and batch and total is not None:
+            values = total(values)
+        found.settings = core.Settings(
+            channel_axes=(1, *axes) if groups > 1 else axes,
+            mode=mode,
+            epsilon=self._effective_epsilon(),
+            exponential_average_factor=self._factor(mode),
+            correction=self.correction(bool(self.fused), values),
+            renorm=self._renorm_settings(),
+            groups=groups,
+            # Masked or synchronised statistics of no values at all are 0, the others NaN, as those
+            # of no ghost batches are.
+            count_offset=TINY if (masked or self.synchronized) and not no_ghosts else 0.0,
+        )
+        if masked and no_ghosts:
+            tf_keras_ghost_batches.check_mask_of_nothing(mask, shape, self._ghost_size())
+        elif masked:
+            found.masking = tf_keras_masking(mask, found.split or shape)
+        return found
+
+    def _ghost_size(self) -> int:
+        return self.virtual_batch_size or 1
+
+    def in_policy(self, policy: str) -> Self:
+        """A copy with this dtype policy; a configuration can't hold an `adjustment`."""
+        made = super().in_policy(policy)
+        made.adjustment = self.adjustment
+        return made
 
     @staticmethod
     def _training(training: Any) -> bool:

@@ -6,10 +6,13 @@ Source: the recorded behaviour of tensorflow 2.6.5 with keras 2.6.0 in tests/dat
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from batchnorm.arrays import as_array, is_array
-from batchnorm.errors import InvalidValue
+import numpy as np
+
+from batchnorm.computation import Computation
+from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks.keras.arguments import (
     BetaConstraint,
     BetaInit,
@@ -82,14 +85,30 @@ class BatchNormalization(tf_keras.BatchNormalization):
         self, inputs: Any, training: Any = None
     ) -> Array:
         """Normalize `inputs` of a floating or complex dtype; there is no mask yet."""
-        if is_array(inputs) and as_array(inputs).dtype.kind in "iub":
-            raise InvalidValue(f"inputs must be floating, but their dtype is {inputs.dtype}")
+        return super().__call__(inputs, training)
+
+    def decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | str,
+        training: bool,
+        mask: Any = None,
+        *,
+        total: Callable[[int], int] | None = None,
+    ) -> Computation:
+        """What the layer does with an input, without any mask; see `Layer.decide`."""
+        if mask is not None:
+            raise InvalidType("TensorFlow 2.6's layer takes no mask, which came with 2.11")
+        return super().decide(shape, dtype, training, total=total)
+
+    def _check_inputs(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+        if dtype.kind in "iub":
+            raise InvalidValue(f"inputs must be floating, but their dtype is {dtype}")
         size = self.virtual_batch_size
-        if is_array(inputs) and size and len(inputs) % size:
+        if size and shape and shape[0] % size:
             raise InvalidValue(
                 f"virtual_batch_size={size} doesn't divide the batch, in inference too"
             )
-        return super().__call__(inputs, training)
 
     def _effective_epsilon(self) -> float:
         """What is below the smallest becomes it: 1e-5 becomes 1.001e-5."""

@@ -7,13 +7,14 @@ questions, calls at the edge of what is accepted and drawn cases are compared wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import is_array
+from batchnorm.computation import Computation
 from batchnorm.errors import InvalidIndex, InvalidType, InvalidValue
 from batchnorm.frameworks.keras import regularizers
 from batchnorm.frameworks.keras.arguments import (
@@ -28,7 +29,7 @@ from batchnorm.frameworks.keras.arguments import (
     VarInit,
 )
 from batchnorm.frameworks.keras.layer import KerasLayer
-from batchnorm.frameworks.keras.masks import keras_weights
+from batchnorm.frameworks.keras.masks import keras_masking
 from batchnorm.newer_python import Unpack
 from batchnorm.vocabulary import (
     Array,
@@ -230,38 +231,46 @@ class BatchNormalization(KerasLayer):
             error = InvalidType if nothing else InvalidValue
             raise error(f"inputs must be an array, but got {type(inputs).__name__!r}")
         given = self._array(inputs)
-        if self.built:
-            self._check_input_spec(given.shape)
-        else:
-            self.build(given.shape)
-        self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
-        if given.dtype.kind in "fV" and self.autocast:
-            with np.errstate(all="ignore"):
-                given = given.astype(as_dtype(self.compute_dtype), copy=False)
+        self.ensure_built(given.shape)
         y = self.call(given, training, mask)
+        self._gradient_dtype = given.dtype if given.dtype.kind in "fVc" else None
         self._regularize(y)
         return y
 
     def call(self, inputs: Array, training: Any = None, mask: Any = None) -> Array:
-        """Normalize inputs. `training=None` means inference; a mask has no channel axis."""
-        real = inputs.real if inputs.dtype.kind == "c" else inputs
-        x = real if real.dtype == np.float64 else real.astype(np.float32, copy=False)
-        mode = self.mode(bool(training), self.trainable)
-        self._check_changes(x.ndim)
-        weights = None if mask is None else keras_weights(mask, x, mode is not Mode.RUNNING)
+        """Normalize inputs of a built layer. `training=None` means inference."""
+        found = self.decide(inputs.shape, inputs.dtype, bool(training), mask)
+        return self._compute(inputs, found, mask=mask, how=training)
+
+    def _decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        training: bool,
+        mask: Any,
+        total: Callable[[int], int] | None,
+    ) -> Computation:
+        mode, rank, compute = self.mode(training, self.trainable), len(shape), self.compute_dtype
+        batch = mode is not Mode.RUNNING
+        self._check_changes(rank)
+        masking = None if mask is None else keras_masking(mask, shape, batch)
         settings = core.Settings(
-            channel_axes=(self.axis % x.ndim,),
+            channel_axes=(self.axis % rank,),
             mode=mode,
             epsilon=self._number("epsilon"),
             exponential_average_factor=(
-                0.0 if mode is Mode.RUNNING else complement(self._number("momentum", InvalidType))
+                complement(self._number("momentum", InvalidType)) if batch else 0.0
             ),
             correction=self.correction(),
             renorm=self._renorm_settings(),
             count_offset=self._count_offset(mask),
         )
-        dtype = as_dtype(self.compute_dtype)
-        return self._compute(x, settings, weights=weights, dtype=dtype, how=training)
+        result = as_dtype(compute)
+        casts = (result,) if dtype.kind in "fV" and self.autocast else ()
+        last = casts[-1] if casts else dtype
+        wide = last.name in ("float64", "complex128")
+        casts = (*casts, np.dtype(np.float64 if wide else np.float32))
+        return Computation(settings, result, casts, masking=masking)
 
     def _check_changes(self, rank: int) -> None:
         """Refuse what was changed since the layer was built and doesn't fit its state."""

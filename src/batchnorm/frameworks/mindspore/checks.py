@@ -63,7 +63,8 @@ def parameter_dtype(dtype: Any) -> np.dtype[Any]:
 def check_call(
     name: str,
     ranks: tuple[int, ...],
-    x: Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     axis: int,
     parameters: dict[str, Array],
     epsilon: Any,
@@ -71,9 +72,9 @@ def check_call(
     batch: bool,
 ) -> None:
     """What a call checks; `batch` says whether batch statistics will normalize."""
-    if x.ndim not in ranks:
+    if len(shape) not in ranks:
         expected = " or ".join(str(rank) for rank in ranks)
-        raise InvalidValue(f"For {name!r}, the input must have {expected} dims, got {x.ndim}.")
+        raise InvalidValue(f"For {name!r}, the input must have {expected} dims, got {len(shape)}.")
     if not isinstance(epsilon, float):
         got = type(epsilon).__name__
         raise InvalidType(f"For {name!r}, 'eps' must be float, but got {got}.")
@@ -93,16 +94,16 @@ def check_call(
             f"For {name!r}, 'momentum' must be in [0, 1], but got {weight_of_batch}."
         )
     channels = parameters["gamma"].size
-    if x.shape[axis] != channels:
+    if shape[axis] != channels:
         raise InvalidValue(
             f"For {name!r}, 'num_features' is {channels}, but the input has "
-            f"{x.shape[axis]} channels (axis {axis} of shape {x.shape})."
+            f"{shape[axis]} channels (axis {axis} of shape {shape})."
         )
     _check_one_dtype(name, dtypes)
-    for key, dtype in (("x", x.dtype), ("gamma", parameters["gamma"].dtype)):
-        if dtype not in RUNNABLE:
+    for key, given in (("x", dtype), ("gamma", parameters["gamma"].dtype)):
+        if given not in RUNNABLE:
             raise InvalidType(
-                f"For {name!r}, {key!r} must be float16 or float32, but got {dtype.name}."
+                f"For {name!r}, {key!r} must be float16 or float32, but got {given.name}."
             )
 
 

@@ -7,12 +7,15 @@ questions, calls at the edge of what is accepted and drawn cases are compared wi
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array
+from batchnorm.computation import Computation, mask_without_channels
 from batchnorm.errors import InvalidType
 from batchnorm.frameworks.keras.initializers import MindSporeInitializerLike, get_mindspore
 from batchnorm.frameworks.mindspore.checks import check_arguments, check_call, parameter_dtype
@@ -30,6 +33,7 @@ from batchnorm.vocabulary import (
     ParameterDtype,
     TrainAffine,
     WeightOfRunning,
+    as_dtype,
     complement,
 )
 
@@ -107,18 +111,48 @@ class BatchNorm(Cell):
         if y is not None:
             return y
         x = as_array(x)
-        mode = self.mode(self.training, self.use_batch_statistics)
-        axis = 1 if self._format == "NCHW" else x.ndim - 1
+        return self._compute(x, self.decide(x.shape, x.dtype, self.training, total=self._joined))
+
+    def decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | str,
+        training: bool,
+        mask: Any = None,
+        *,
+        total: Callable[[int], int] | None = None,
+    ) -> Computation:
+        """What the layer does with an input; see `Layer.decide`. A mask leaves values out."""
+        dtype = as_dtype(dtype)
+        mode = self.mode(training, self.use_batch_statistics)
+        axis = 1 if self._format == "NCHW" else len(shape) - 1
         epsilon, factor = self._operator_epsilon, complement(self._operator_momentum)
         batch, name = mode is not Mode.RUNNING, type(self).__name__
         parameters = {key: getattr(self, key) for key in self.STATE}
-        check_call(name, self.RANKS, x, axis, parameters, epsilon, factor, batch)
-        if batch and (self._joined(x.size) == 0 or self.moving_mean.dtype != np.float32):
-            # Nothing moves: an empty batch (a deviation), and statistics that aren't float32,
-            # whose update MindSpore's CPU kernel writes into a copy that it drops.
-            mode = Mode.BATCH
-        correction = self.correction(x.size // x.shape[axis])
-        return self._compute(x, core.Settings((axis,), mode, epsilon, factor, correction))
+        check_call(name, self.RANKS, shape, dtype, axis, parameters, epsilon, factor, batch)
+        values = math.prod(shape) // max(shape[axis], 1)
+        if batch:
+            everywhere = values if total is None else total(values)
+            if everywhere == 0 or self.moving_mean.dtype != np.float32:
+                # Nothing moves: an empty batch (a deviation), and statistics that aren't float32,
+                # whose update MindSpore's CPU kernel writes into a copy that it drops.
+                mode = Mode.BATCH
+        settings = core.Settings((axis,), mode, epsilon, factor, self.correction(values))
+        found = Computation(settings, dtype, skips_empty=True)
+        masking = None if mask is None else mask_without_channels(mask, shape, axis)
+        found.masking = masking if batch else None
+        return found
+
+    def example_shape(self) -> tuple[int, ...]:
+        """Two of everything but the channels."""
+        shape = [2] * self.RANKS[-1]
+        shape[1 if self._format == "NCHW" else -1] = self.num_features
+        return tuple(shape)
+
+    def plain_arguments(self) -> dict[str, Any]:
+        """Without initial values: the state is saved as it is."""
+        found = super().plain_arguments()
+        return {key: value for key, value in found.items() if not key.endswith("_init")}
 
     def arguments(self) -> dict[str, Any]:
         """The constructor arguments that would make a layer that behaves as this one does."""

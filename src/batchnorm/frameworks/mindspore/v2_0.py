@@ -7,9 +7,12 @@ its errors. Deviation: NaN as `eps` or `momentum` is refused at the call, where 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from batchnorm.arrays import as_array
+import numpy as np
+
+from batchnorm.computation import Computation
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks.mindspore import layers as mindspore
 from batchnorm.frameworks.mindspore.layers import (
@@ -20,7 +23,6 @@ from batchnorm.frameworks.mindspore.layers import (
     load_param_into_net,
 )
 from batchnorm.vocabulary import (
-    Array,
     DataFormat,
     Epsilon,
     ForcedStatistics,
@@ -64,11 +66,19 @@ class BatchNorm(mindspore.BatchNorm):
         """MindSpore 2.0 averages the biased variance, so one value per channel adds 0."""
         return 0
 
-    def construct(self, x: Any) -> Array:
-        """Normalize `x`, which must not be empty: MindSpore 2.0 has no empty tensors."""
-        if as_array(x).size == 0:
-            raise InvalidValue(f"the input can not contain zero dimension, but got {x.shape}.")
-        return super().construct(x)
+    def decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | str,
+        training: bool,
+        mask: Any = None,
+        *,
+        total: Callable[[int], int] | None = None,
+    ) -> Computation:
+        """What the layer does with an input, which must not be empty: 2.0 has no empty tensors."""
+        if 0 in shape:
+            raise InvalidValue(f"the input can not contain zero dimension, but got {shape}.")
+        return super().decide(shape, dtype, training, mask, total=total)
 
     def arguments(self) -> dict[str, Any]:
         """The constructor arguments that would make a layer that behaves as this one does."""

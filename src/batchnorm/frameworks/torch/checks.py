@@ -87,7 +87,8 @@ def check_call(shape: tuple[int, ...], values: int, eps: Any, factor: Any, batch
 
 
 def check_arrays(
-    x: Array,
+    shape: tuple[int, ...],
+    dtype: np.dtype[Any],
     buffers: Mapping[str, Array | None],
     parameters: Mapping[str, Array | None],
     training: bool,
@@ -103,19 +104,19 @@ def check_arrays(
             f"but only {next(iter(present))} is there"
         )
     for name, value in present.items():
-        if value.ndim != 1 and value.size == x.shape[1]:
+        if value.ndim != 1 and value.size == shape[1]:
             raise InvalidRuntime(f"{name} must have 1 dimension, but its shape is {value.shape}")
     present |= {name: value for name, value in parameters.items() if value is not None}
     for name, value in present.items():
-        if value.size != x.shape[1]:
-            raise InvalidRuntime(f"{name} should contain {x.shape[1]} elements not {value.size}")
-    if x.dtype not in FLOATING:
-        raise NotSupported(f'"batch_norm" not implemented for {x.dtype.name!r}')
+        if value.size != shape[1]:
+            raise InvalidRuntime(f"{name} should contain {shape[1]} elements not {value.size}")
+    if dtype not in FLOATING:
+        raise NotSupported(f'"batch_norm" not implemented for {dtype.name!r}')
     dtypes = {value.dtype for value in present.values()}
-    mixed = x.dtype in SIXTEEN_BIT and dtypes == {np.dtype(np.float32)}
-    if dtypes - {x.dtype} and not mixed:
+    mixed = dtype in SIXTEEN_BIT and dtypes == {np.dtype(np.float32)}
+    if dtypes - {dtype} and not mixed:
         raise InvalidRuntime(
             "mixed dtype: input and parameters must share one dtype, or the input have 16 bits "
-            f"and the parameters be float32; got input {x.dtype.name} and parameters "
+            f"and the parameters be float32; got input {dtype.name} and parameters "
             f"{sorted(d.name for d in dtypes)}"
         )

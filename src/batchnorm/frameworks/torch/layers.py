@@ -8,12 +8,14 @@ release by `batchnorm verify`. Deviations: the list of `BatchNorm2d`.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import numpy as np
 
 from batchnorm import core
 from batchnorm.arrays import as_array, is_array
+from batchnorm.computation import Computation, mask_without_channels
 from batchnorm.errors import InvalidAttribute, InvalidIndex, InvalidValue
 from batchnorm.frameworks.torch.checks import (
     FLOATING,
@@ -36,6 +38,7 @@ from batchnorm.vocabulary import (
     ParameterDtype,
     Tracking,
     WeightOfBatch,
+    as_dtype,
 )
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d"]
@@ -103,39 +106,72 @@ class BatchNorm(Module):
         if not is_array(input):
             raise InvalidAttribute(f"expected an array, but got {type(input).__name__!r} object")
         x = as_array(input)
-        if x.ndim not in self.RANKS:  # before anything is counted
-            expected = " or ".join(f"{rank}D" for rank in self.RANKS)
-            raise InvalidValue(f"expected {expected} input (got {x.ndim}D input)")
-        factor = 0.0 if self.momentum is None else self.momentum
-        counted = self._count()  # also when the call fails further down, as in torch
-        if counted is not None and self.momentum is None:  # cumulative average over batches
-            factor = 1.0 / counted
+        self._check_rank(x.ndim)
+        try:
+            found = self.decide(x.shape, x.dtype, self.training, total=self._joined)
+        finally:  # also when the call is refused, as in torch
+            self._count()
+        if found.passes:
+            return self._pass_empty(x, found)
+        return self._compute(x, found, out=empty_like(x))
+
+    def decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any] | str,
+        training: bool,
+        mask: Any = None,
+        *,
+        total: Callable[[int], int] | None = None,
+    ) -> Computation:
+        """What the layer does with an input; see `Layer.decide`. A mask leaves values out."""
+        self._check_rank(len(shape))
+        dtype = as_dtype(dtype)
         has_mean, has_var = self.running_mean is not None, self.running_var is not None
-        mode = self.mode(self.training, bool(self.track_running_stats), has_mean or has_var)
+        mode = self.mode(training, bool(self.track_running_stats), has_mean or has_var)
         batch = mode is not Mode.RUNNING
-        values = x.shape[0] * math.prod(x.shape[2:])
-        if batch and self.replicas is not None:
-            values = self._joined(values)
-        check_call(x.shape, values, self.eps, factor, batch)
-        if x.size == 0 and (values == 0 or x.shape[1] == 0):
-            return self._pass_empty(x)
-        used = not self.training or self.track_running_stats
+        tracked = self.num_batches_tracked if training and self.track_running_stats else None
+        factor = 0.0 if self.momentum is None else self.momentum
+        if tracked is not None and self.momentum is None:  # cumulative average over batches
+            factor = 1.0 / (float(tracked) + 1.0)
+        values = shape[0] * math.prod(shape[2:])
+        if batch and total is not None:
+            values = total(values)
+        check_call(shape, values, self.eps, factor, batch)
+        if 0 in shape and (values == 0 or shape[1] == 0):
+            settings = core.Settings((1,), Mode.BATCH, self.eps)
+            found = Computation(settings, self._promoted(dtype, shape), passes=True)
+            found.counts = tracked is not None
+            return found
+        used = not training or self.track_running_stats
         buffers = {"running_mean": self.running_mean, "running_var": self.running_var}
         parameters = {"weight": self.weight, "bias": self.bias}
-        check_arrays(x, buffers if used else {}, parameters, self.training)
+        check_arrays(shape, dtype, buffers if used else {}, parameters, training)
         settings = core.Settings((1,), mode, self.eps, factor, self.correction())
-        # A cumulative average's next call has another factor.
-        return self._compute(x, settings, out=empty_like(x), again=self.momentum is not None)
+        found = Computation(settings, dtype, skips_empty=True, counts=tracked is not None)
+        found.cumulative = self.momentum is None and self.num_batches_tracked is not None
+        masking = None if mask is None else mask_without_channels(mask, shape, 1)
+        found.masking = masking if batch else None
+        return found
 
-    def _count(self) -> float | None:
-        """One batch more: how many there are then, or None where none are counted."""
+    def example_shape(self) -> tuple[int, ...]:
+        """Two of everything but the channels."""
+        rank = self.RANKS[-1]
+        return (2, self.num_features, *[2] * (rank - 2))
+
+    def _check_rank(self, rank: int) -> None:
+        if rank not in self.RANKS:  # before anything is counted
+            expected = " or ".join(f"{rank}D" for rank in self.RANKS)
+            raise InvalidValue(f"expected {expected} input (got {rank}D input)")
+
+    def _count(self) -> None:
+        """One batch more."""
         if not self.training or not self.track_running_stats or self.num_batches_tracked is None:
-            return None
+            return
         if isinstance(self.num_batches_tracked, np.ndarray):
             self.num_batches_tracked[...] += 1
         else:  # a number that the user has set
             self.num_batches_tracked += 1
-        return float(self.num_batches_tracked)
 
     def reset_running_stats(self) -> None:
         """Mean 0, variance 1, no batches tracked."""
@@ -169,21 +205,24 @@ class BatchNorm(Module):
             f"track_running_stats={self.track_running_stats})"
         )
 
-    def _pass_empty(self, x: Array) -> Array:
-        """An empty batch of any dtype and number of channels: the buffers stay, gradients are 0.
+    def _pass_empty(self, x: Array, found: Computation) -> Array:
+        """An empty batch of any dtype and number of channels: the buffers stay, gradients are 0."""
+        settings, dtype = found.settings, found.dtype
+        y, _, self._saved = core.forward(x.real, None, None, None, settings, dtype=dtype)
+        return y
+
+    def _promoted(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+        """The type of an empty batch's result.
 
         As torch multiplies it by the first weight and adds the first bias, an empty batch of
         integers comes out in their dtype, and without channels there is no first one.
         """
-        dtype = x.dtype
         for parameter in (self.weight, self.bias):
             if parameter is not None and parameter.size == 0:
-                raise InvalidIndex(f"an input without channels needs affine=False, got {x.shape}")
+                raise InvalidIndex(f"an input without channels needs affine=False, got {shape}")
             if parameter is not None and _category(dtype) < _category(parameter.dtype):
                 dtype = parameter.dtype
-        settings = core.Settings((1,), Mode.BATCH, self.eps)
-        y, _, self._saved = core.forward(x.real, None, None, None, settings, dtype=dtype)
-        return y
+        return dtype
 
     def _differentiate(self, dy: Array) -> tuple[Array, Array, Array]:
         dx, *gradients = super()._differentiate(dy)

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from batchnorm.computation import Masking
 from batchnorm.errors import InvalidType, InvalidValue
-from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.hosts import dialect, formulas
 from batchnorm.hosts.jax import primitives
 from batchnorm.layer import Layer
@@ -99,12 +99,10 @@ def init(
     Source: the dialects'; tests/hosts/test_jax.py compares with their NumPy layers.
     """
     dialect.check(layer, "batchnorm.hosts.jax.init")
-    if isinstance(layer, KerasLayer) and not layer.built:
-        if input_shape is None:
-            raise InvalidValue(
-                f"layer {layer.name!r} isn't built, so it has no state yet: pass input_shape"
-            )
-        layer.build(tuple(input_shape))  # type: ignore[attr-defined]
+    if not layer.built and input_shape is None:
+        raise InvalidValue(f"{layer!r} isn't built, so it has no state yet: pass input_shape")
+    if input_shape is not None:
+        layer.ensure_built(tuple(input_shape))
     values = layer.state
     doubles = [name for name, value in values.items() if value.dtype == np.float64]
     if doubles and not jax.config.jax_enable_x64:
@@ -177,18 +175,20 @@ def apply(
     _check_names(layer, params, state)
     x = jnp.asarray(x)
     training = bool(getattr(layer, "training", False) if training is None else training)
-    shape, total = x.shape, None
+    everywhere = total = None
     if axis_name is not None:
         if getattr(layer, "virtual_batch_size", None) is not None:
             raise InvalidValue("ghost batches are one part's own: axis_name can't be given too")
-        shape = (shape[0] * int(jax.lax.axis_size(axis_name)), *shape[1:])
+        parts = int(jax.lax.axis_size(axis_name))
+
+        def everywhere(values: int) -> int:
+            return values * parts
 
         def total(values: Any) -> Any:
             return jax.lax.psum(values, axis_name)
 
-    keras = isinstance(layer, KerasLayer)
-    asked = None if mask is None or not keras else np.ones(jnp.shape(mask))
-    formula, masked = dialect.formula(layer, shape, x.dtype.name, training, asked)
+    asked = None if mask is None else np.broadcast_to(0, jnp.shape(mask))
+    formula, masking = dialect.formula(layer, x.shape, x.dtype.name, training, asked, everywhere)
     if formula is None:  # an empty batch of torch's
         formula_counts = training and "num_batches_tracked" in state
         moved = {"num_batches_tracked": state["num_batches_tracked"] + 1} if formula_counts else {}
@@ -200,9 +200,7 @@ def apply(
     new_state = dict(state)
     if formula.counts and "num_batches_tracked" in state:
         tensors["count"] = new_state["num_batches_tracked"] = state["num_batches_tracked"] + 1
-    weights = None
-    if mask is not None and (masked or not keras):
-        weights = _weights(layer, jnp.asarray(mask), x)
+    weights = None if masking is None else _weights(masking, jnp.asarray(mask), x)
     adjustment = getattr(layer, "adjustment", None)
     if weights is None and total is None and adjustment is None:
         y, new = primitives.apply(OPERATIONS, x, tensors, formula)
@@ -216,12 +214,12 @@ def apply(
     return y, new_state
 
 
-def _weights(layer: Layer, mask: Any, x: Any) -> Any:
-    weights = mask.reshape(dialect.of_mask(layer, mask.shape, x.ndim))
-    if layer.FRAMEWORK == "tf_keras":  # the mask's own numbers; NaN spoils even what they leave out
-        weights = jnp.broadcast_to(weights.astype(x.dtype), x.shape)
-        return jnp.where(jnp.isfinite(x) | (weights != 0), weights, jnp.nan)
-    return jnp.broadcast_to((weights != 0).astype(x.dtype), x.shape)
+def _weights(masking: Masking, mask: Any, x: Any) -> Any:
+    mask = mask.reshape(masking.shape)
+    if masking.truth:
+        return jnp.broadcast_to((mask != 0).astype(x.dtype), x.shape)
+    weights = jnp.broadcast_to(mask.astype(x.dtype), x.shape)
+    return jnp.where(jnp.isfinite(x) | (weights != 0), weights, jnp.nan)
 
 
 def _first(params: Mapping[str, Any]) -> Any:
@@ -230,8 +228,8 @@ def _first(params: Mapping[str, Any]) -> Any:
 
 
 def _check_names(layer: Layer, params: Mapping[str, Any], state: Mapping[str, Any]) -> None:
-    if isinstance(layer, KerasLayer) and not layer.built:
-        raise InvalidValue(f"layer {layer.name!r} isn't built: call init with an input_shape first")
+    if not layer.built:
+        raise InvalidValue(f"{layer!r} isn't built: call init with an input_shape first")
     for what, given, wanted in zip(
         ("params", "state"), (params, state), dialect.names(layer), strict=True
     ):
