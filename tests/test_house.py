@@ -19,7 +19,7 @@ TIERS = [  # each may import those above it, and its own
     {"arrays"},
     {"core", "declaration", "checkpoints"},
     {"computation"},
-    {"layer", "graph"},
+    {"layer", "graph", "toml"},
     {"frameworks"},
     {"measure", "questions"},
     {"read"},

@@ -22,15 +22,16 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from batchnorm.errors import CheckpointError
-from batchnorm.newer_python import tomllib
+from batchnorm.printable import shown
+from batchnorm.toml import read_toml, short
 
 __all__ = ["KINDS", "LayerPair", "Map", "map_text", "read_map"]
 
 VERSION = 1
+LONGEST_SIDE = 1 << 32
 KINDS = (
     "batch_norm", "batch_norm_3d", "norm", "dense", "conv", "conv_1d", "conv_transpose",
     "depthwise", "embedding",
@@ -79,25 +80,23 @@ def read_map(given: str | os.PathLike[str] | Mapping[str, Any] | Map | None) -> 
     if isinstance(given, Mapping):
         content: Mapping[str, Any] = given
     else:
-        place = str(given)
-        try:
-            content = tomllib.loads(Path(given).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise CheckpointError(f"{place}: can't be read as a map: {error}") from error
+        place, content = shown(os.fspath(given)), read_toml(given, "a map")
     unknown = set(content) - {"version", "layers", "arrays", "fold"}
     if unknown or content.get("version", VERSION) != VERSION:
         raise CheckpointError(
             f"{place}: expected version = {VERSION} and the tables layers, arrays and fold, "
-            f"but got {', '.join(sorted(unknown)) or 'version ' + repr(content['version'])}"
+            f"but got {', '.join(map(short, unknown)) or 'version ' + short(content['version'])}"
         )
     tables = {name: content.get(name, {}) for name in ("layers", "arrays", "fold")}
     for name, table in tables.items():
         if not isinstance(table, Mapping):
-            raise CheckpointError(f"{place}: {name} must be a table, but is {table!r}")
+            raise CheckpointError(f"{place}: {name} must be a table, but is {short(table)}")
     for name in ("arrays", "fold"):
         for key, value in tables[name].items():
             if not isinstance(value, str):
-                raise CheckpointError(f"{place}: [{name}] {key!r} must be a name, got {value!r}")
+                raise CheckpointError(
+                    f"{place}: [{name}] {key!r} must be a name, got {short(value)}"
+                )
     layers = {name: _pair(place, name, value) for name, value in tables["layers"].items()}
     return Map(layers, dict(tables["arrays"]), dict(tables["fold"]))
 
@@ -108,14 +107,16 @@ def _pair(place: str, name: str, value: Any) -> LayerPair:
     if not isinstance(value, Mapping) or set(value) - {"to", "flatten", "kind"}:
         raise CheckpointError(
             f"{place}: [layers] {name!r} must be a name or a table of to, flatten and kind, "
-            f"but is {value!r}"
+            f"but is {short(value)}"
         )
     to, flatten, kind = value.get("to"), value.get("flatten", ()), value.get("kind", "")
-    sizes = isinstance(flatten, list | tuple) and all(type(n) is int and n > 0 for n in flatten)
-    if not (to is None or isinstance(to, str)) or not sizes or kind not in ("", *KINDS):
+    good = to is None or isinstance(to, str)
+    good = good and isinstance(kind, str) and kind in ("", *KINDS)
+    good = good and isinstance(flatten, list | tuple)
+    if not good or not all(type(n) is int and 0 < n < LONGEST_SIDE for n in flatten):
         raise CheckpointError(
             f"{place}: [layers] {name!r}: expected to = a name, flatten = [C, H, W], "
-            f"kind = one of {', '.join(KINDS)}; got {value!r}"
+            f"kind = one of {', '.join(KINDS)}; got {short(value)}"
         )
     return LayerPair(to, tuple(flatten), kind)
 

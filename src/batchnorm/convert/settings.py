@@ -13,18 +13,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 from batchnorm.convert.groups import Group
-from batchnorm.errors import CheckpointError, InvalidValue
+from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
 from batchnorm.frameworks.keras2 import layers as tf_keras
 from batchnorm.frameworks.keras3 import layers as keras
 from batchnorm.frameworks.mindspore import layers as mindspore
 from batchnorm.frameworks.torch import layers as torch
 from batchnorm.layer import Layer
-from batchnorm.newer_python import tomllib
+from batchnorm.toml import read_toml, short
 
 __all__ = ["Settings", "defaults", "known_settings", "read_settings", "settings_of"]
 
@@ -163,17 +162,24 @@ def read_settings(
     if isinstance(given, Mapping):
         content = given
     elif isinstance(given, str) and "=" in given:
-        content = dict(_pair(part) for part in given.split(","))
+        content = _each_once([_pair(part) for part in given.split(",")])
     else:
-        try:
-            content = tomllib.loads(Path(given).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            raise CheckpointError(f"{given}: can't be read as settings: {error}") from error
+        content = read_toml(given, "settings")
     plain = {name: value for name, value in content.items() if not isinstance(value, Mapping)}
     tables = {name: value for name, value in content.items() if isinstance(value, Mapping)}
     if plain:
-        tables["default"] = {**tables.get("default", {}), **plain}
+        tables["default"] = _each_once([*tables.get("default", {}).items(), *plain.items()])
     return {layer: _checked(layer, table, framework) for layer, table in tables.items()}
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The pairs as a table; the second of a name would be without effect."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise InvalidValue(f"settings: {twice!r} is said twice")
+    return found
 
 
 def _pair(part: str) -> tuple[str, float | str]:
@@ -201,7 +207,7 @@ def _checked(layer: str, table: Mapping[str, Any], framework: str) -> Settings:
     for name, value in table.items():
         if name not in words or (plain[name] is not None and not _usable(value)):
             raise InvalidValue(
-                f"settings of {layer!r}: {name} = {value!r}; expected numbers from 0 for "
+                f"settings of {layer!r}: {name} = {short(value)}; expected numbers from 0 for "
                 f"{' and '.join(sorted(words))}, which are {framework}'s words"
             )
     return settings_of(plain, framework)

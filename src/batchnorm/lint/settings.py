@@ -13,7 +13,7 @@ from batchnorm.frameworks import find
 from batchnorm.frameworks.names import did_you_mean
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
-from batchnorm.newer_python import tomllib
+from batchnorm.toml import read_toml, short
 
 __all__ = ["Settings", "from_pyproject", "rule"]
 
@@ -90,13 +90,11 @@ def from_pyproject(start: Path) -> Mapping[str, Any]:
 
 
 def _section(path: Path) -> dict[str, Any]:
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InvalidValue(f"{path}: can't be read: {error}") from None
-    section = content.get("tool", {}).get("batchnorm", {}).get("lint", {})
-    if not isinstance(section, dict):
-        raise InvalidValue(f"{path}: [tool.batchnorm.lint] must be a table")
+    section: Any = read_toml(path, "pyproject.toml")
+    for name in ("tool", "batchnorm", "lint"):
+        section = section.get(name, {})
+        if not isinstance(section, dict):
+            raise InvalidValue(f"{path}: {name} must be a table, for [tool.batchnorm.lint]")
     found: dict[str, Any] = {}
     for key, value in section.items():
         if key not in _KEYS:
@@ -110,6 +108,6 @@ def _section(path: Path) -> dict[str, Any]:
             good = isinstance(value, list) and all(isinstance(each, str) for each in value)
         if not good:
             expected = "a framework's name" if key == "ported-from" else "a list of strings"
-            raise InvalidValue(f"{path}: {key} must be {expected}, but is {value!r}")
+            raise InvalidValue(f"{path}: {key} must be {expected}, but is {short(value)}")
         found[key.replace("-", "_")] = value if key == "ported-from" else tuple(value)
     return found

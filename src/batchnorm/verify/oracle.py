@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import sys
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -108,15 +108,17 @@ class Oracle:
 
     def signature(self, class_name: str, method: str) -> list[Parameter]:
         """Give the parameters of the constructor (`__init__`) or of the call (`call`)."""
-        found = self._ready().ask("signature", class_name=class_name, method=method)
-        return [Parameter(*parameter) for parameter in found]
+        found: list[Parameter] = self._ready().ask(
+            "signature", read=_parameters, class_name=class_name, method=method
+        )
+        return found
 
     def start(self) -> Oracle:
         """Start the worker and wait until the framework is imported."""
         self.close()
         self._process = Process(self.framework, self.python, self.timeout)
         try:
-            self.hello = self._process.ask("hello", timeout=self.start_timeout)
+            self.hello = self._process.ask("hello", timeout=self.start_timeout, read=_hello)
         except Raised as error:
             self.close()
             kind = NotInstalled if error.name == "ModuleNotFoundError" else OracleError
@@ -159,11 +161,13 @@ class OracleLayer:
         """Call the layer once, and differentiate sum(y * dy) where there is a dy."""
         packed = {name: _pack(value) for name, value in call.items()}
         dy = None if dy is None else _pack(np.asarray(dy))
-        return Run(*self._ask("run", x=_pack(np.asarray(x)), dy=dy, call=packed))
+        found: Run = self._ask("run", lambda a: Run(*a), x=_pack(np.asarray(x)), dy=dy, call=packed)
+        return found
 
     def state(self) -> dict[str, Array]:
         """Give parameters and statistics by attribute name."""
-        return dict(self._ask("state"))
+        found: dict[str, Array] = self._ask("state", dict)
+        return found
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         """Overwrite the state; `state` has exactly the names that `state()` gives."""
@@ -189,18 +193,35 @@ class OracleLayer:
 
     def repr(self) -> str:
         """Give what repr prints."""
-        return str(self._ask("repr"))
+        found: str = self._ask("repr", str)
+        return found
 
     def names(self, *, nested: bool = False) -> list[str]:
         """Give the names that the framework saves: of the layer, or of a net with it as `bn1`."""
-        return list(self._ask("names", nested=nested))
+        found: list[str] = self._ask("names", list, nested=nested)
+        return found
 
     def trainable(self) -> list[str]:
         """Give the attribute names of what the framework counts as trainable."""
-        return list(self._ask("trainable"))
+        found: list[str] = self._ask("trainable", list)
+        return found
 
-    def _ask(self, operation: str, **arguments: Any) -> Any:
-        return self._process.ask(operation, layer=self._number, **arguments)
+    def _ask(
+        self, operation: str, read: Callable[[Any], Any] = lambda answer: answer, **arguments: Any
+    ) -> Any:
+        return self._process.ask(operation, read=read, layer=self._number, **arguments)
+
+
+def _hello(answer: Any) -> dict[str, Any]:
+    """What a worker says first, which shows whether it is one."""
+    texts = [answer[name] for name in ("dialect", "version", "python")]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(answer["packages"], dict):
+        raise TypeError("no worker of this package")
+    return dict(answer)
+
+
+def _parameters(answer: Any) -> list[Parameter]:
+    return [Parameter(*parameter) for parameter in answer]
 
 
 class Found(NamedTuple):

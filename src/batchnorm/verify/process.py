@@ -14,10 +14,12 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
 
 from batchnorm.errors import BatchNormError
+from batchnorm.printable import shown
 from batchnorm.questions.subject import Raised
 from batchnorm.verify import worker
 
@@ -25,6 +27,7 @@ __all__ = ["Crashed", "Hung", "NotInstalled", "OracleError", "Process"]
 
 LAST_WORDS = 2000  # bytes of standard error that the report of a crash shows
 SECONDS_TO_CLOSE = 10.0
+LONGEST = 64 << 20  # bytes of an answer; arrays are text in it
 
 
 class OracleError(BatchNormError):
@@ -43,11 +46,22 @@ class Hung(Crashed):
     """The worker didn't answer in time, and was killed."""
 
 
+def _understood(line: bytes) -> Any:
+    """What an answer says; whatever goes wrong here is the worker's fault."""
+    answer = json.loads(line)
+    if "raised" in answer:
+        name, bases, text = answer["raised"]
+        if not (isinstance(name, str) and isinstance(text, str) and isinstance(bases, list)):
+            raise TypeError("an error that is none")
+        raise Raised(name, bases, text)
+    return worker.unpack(answer["answer"])
+
+
 class Process:
     """A running worker; `failure` says why it can't be asked any more."""
 
     def __init__(self, framework: str, python: str, timeout: float) -> None:
-        self.framework = framework
+        self.framework, self.python = framework, python
         self.timeout = timeout
         self.failure: OracleError | None = None
         self.dropped: list[int] = []  # numbers of layers that nobody holds any more
@@ -69,16 +83,31 @@ class Process:
             self._stderr.close()
             raise NotInstalled(f"{framework}: {python!r} can't be run: {error}") from error
 
-    def ask(self, operation: str, timeout: float | None = None, **arguments: Any) -> Any:
-        """Send one request and wait for its answer."""
+    def ask(
+        self,
+        operation: str,
+        timeout: float | None = None,
+        read: Callable[[Any], Any] = lambda answer: answer,
+        **arguments: Any,
+    ) -> Any:
+        """Send one request and wait for its answer; `read` takes it in the form that it has."""
         line = json.dumps({"op": operation, **arguments}).encode() + b"\n"
         with self._lock:
             if self.failure is not None:
                 raise self.failure
-            answer = json.loads(self._exchange(line, timeout or self.timeout))
-        if "raised" in answer:
-            raise Raised(*answer["raised"])
-        return worker.unpack(answer["answer"])
+            answer = self._exchange(line, timeout or self.timeout)
+            try:
+                return read(_understood(answer))
+            except Raised:
+                raise
+            except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+                self._kill()
+                self.failure = Crashed(
+                    f"the {self.framework} worker answers with what is no answer "
+                    f"({type(error).__name__}): {shown(answer[:200])}; is {self.python!r} the "
+                    f"Python of that framework's environment? {self._last_words()}"
+                )
+                raise self.failure from None
 
     def _exchange(self, line: bytes, timeout: float) -> bytes:
         assert self.process.stdin is not None
@@ -90,13 +119,20 @@ class Process:
             with contextlib.suppress(BrokenPipeError):
                 self.process.stdin.write(line)
                 self.process.stdin.flush()
-            answer: bytes = self.process.stdout.readline()
+            answer: bytes = self.process.stdout.readline(LONGEST)
         except BaseException:  # an interrupt: the answer to come must not be taken for another's
             self._kill()
             self.failure = Crashed(f"the {self.framework} worker was interrupted")
             raise
         finally:
             timer.cancel()
+        if len(answer) == LONGEST:
+            self._kill()
+            self.failure = Crashed(
+                f"the {self.framework} worker answers with a line of over {LONGEST} bytes; "
+                f"{self._last_words()}"
+            )
+            raise self.failure
         if not answer.endswith(b"\n"):
             self._fail(timeout)
         return answer

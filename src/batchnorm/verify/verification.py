@@ -90,7 +90,10 @@ def verify(
             rows += new
             stale += [] if own is not None else _stale(oracle, new)
             if record is not False:
-                record_answers(oracle, oracle.framework, None if record is True else record)
+                row = Row(oracle.framework, oracle.version, "recording")
+                with _crash_in(row):
+                    record_answers(oracle, oracle.framework, None if record is True else record)
+                rows += [row] if row.crash else []
         missing = {name: str(error) for name, error in found.missing.items()}
     return Report(tuple(rows), missing, tuple(stale), seed, examples)
 

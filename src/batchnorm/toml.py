@@ -1,0 +1,53 @@
+"""TOML files that a user names, or that lie beside code: maps, settings, pyproject.
+
+They are as foreign as a checkpoint: read only where they are regular files of bounded size, and
+whatever is wrong with one is one error. Not here: what a table means.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from batchnorm.checkpoints.source import Source
+from batchnorm.errors import CheckpointError
+from batchnorm.newer_python import tomllib
+from batchnorm.printable import shown
+
+__all__ = ["read_toml", "short"]
+
+LARGEST = 4 << 20  # bytes; a map of 10,000 layers has less than one
+
+
+def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
+    """The file's tables; `what` is what it should be, such as "a map".
+
+    Raises:
+        CheckpointError: it can't be read, or isn't TOML.
+    """
+    place = f"{shown(os.fspath(path))}: can't be read as {what}"
+    try:
+        source = Source(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{place}: {error}") from None
+    try:
+        if source.size > LARGEST:
+            raise CheckpointError(f"{place}: it has {source.size} bytes; {LARGEST} is the most")
+        return tomllib.loads(source.read(0, source.size, "the file").decode("utf-8"))
+    except CheckpointError:
+        raise
+    except RecursionError:
+        raise CheckpointError(f"{place}: it is nested too deep") from None
+    except ValueError as error:  # also of a number of thousands of digits, and of no UTF-8
+        raise CheckpointError(f"{place}: {shown(error)[:300]}") from None
+    finally:
+        source.close()
+
+
+def short(value: object) -> str:
+    """A value of such a file as an error may show it."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits in hexadecimal
+        return "a value that is too large to be shown"
+    return text if len(text) <= 200 else f"{text[:200]}…"
