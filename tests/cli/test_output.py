@@ -88,6 +88,16 @@ FEEDS = {
         [p / "a.pth", p / "b.npz", "--map", p / "m.toml"],
         [p / "a.pth", p / NASTY],
     ],
+    "record": lambda p: [
+        [f"{p}/{NASTY}.py:f", "--batch", p / "b.npz", "-o", p / "x.bnrec"],
+        [NASTY, "--batch", p / "b.npz", "-o", p / "x.bnrec"],
+        [p / NASTY, "--batch", p / NASTY, "-o", p / "x.bnrec"],
+    ],
+    "diagnose": lambda p: [
+        [p / "c.safetensors", p / "c.safetensors"],
+        [p / "c.safetensors", p / "c.safetensors", "--map", p / "m.toml"],
+        [p / NASTY, p / NASTY],
+    ],
     "lint": lambda p: [[p], [p, "--format", "github"], [p, "--select", NASTY], [p / NASTY]],
     "rewrite": lambda p: [
         [p, "--from", "torch", "--to", "keras", "--check"],

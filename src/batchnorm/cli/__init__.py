@@ -30,6 +30,8 @@ COMMANDS = {
     "convert": "carry a checkpoint over to another framework",
     "inspect": "list a checkpoint's batch-norm layers and what looks wrong",
     "compare": "compare two checkpoints, layer by layer",
+    "record": "run a model once and keep what a diagnosis needs, in its own environment",
+    "diagnose": "say by which causes a recorded port differs from its source",
     "lint": "find the mistakes that ports between frameworks make",
     "rewrite": "carry batch-norm code over to another framework",
     "verify": "compare with the frameworks that are installed",

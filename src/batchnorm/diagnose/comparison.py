@@ -104,7 +104,7 @@ class _Comparison:
             pairs=[(p.source.name, p.port.name, p.why) for p in self.pairs],
             frameworks=(self.source.framework, self.port.framework),
             phases=[p for p in self.source.phases if p in self.port.phases],
-            dropped=[*self.source.dropped, *self.port.dropped],
+            dropped=list(dict.fromkeys([*self.source.dropped, *self.port.dropped])),
         )
 
     def _add(
@@ -205,7 +205,10 @@ class _Comparison:
                     held += [] if source.name in held else [source.name]
                 for what, why in moved.undecided:
                     self._doubt(what, why, source.name)
-            if h is not None and phase != INFERENCE and len(calls) == 1:
+            low = "precision-differs" in causes or mine.dtype != trace.dtype
+            if low and phase != INFERENCE:
+                self._doubt("gradient", "the port's values have fewer digits", source.name)
+            elif h is not None and phase != INFERENCE and len(calls) == 1:
                 for cause, evidence, runner in explain_gradient(replay, h, trained):
                     self._add(pair, cause, evidence, runner, phase)
 

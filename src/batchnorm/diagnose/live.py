@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from batchnorm.diagnose.comparison import compare_recordings
+from batchnorm.diagnose.layout import carried, is_last, plain
 from batchnorm.diagnose.report import Report
 from batchnorm.diagnose.watching import record, room_of
-from batchnorm.vocabulary import Array
 
 __all__ = ["diagnose"]
 
@@ -59,61 +59,18 @@ def diagnose(
     mine, own = loss if isinstance(loss, tuple) else (loss, loss)
     (_, room), (_, other) = room_of(source), room_of(port)
     given = batch if source_batch is None else source_batch
-    last = _is_last(room, room.eager(source), given)
+    last, own_last = is_last(room, room.eager(source)), is_last(other, other.eager(port))
     if source_batch is None:
-        carried, own_last = _carried(batch, last, other, other.eager(port))
-    else:
-        carried = batch
-        alike = _same(source_batch, batch)
-        own_last = last if alike else _is_last(other, other.eager(port), batch)
+        batch = carried(batch, last, own_last)
+    elif _same(source_batch, batch):
+        own_last = last
     first = record(source, given, steps=steps, loss=mine, last=last)
-    second = record(port, carried, steps=steps, loss=own, last=own_last)
+    second = record(port, batch, steps=steps, loss=own, last=own_last)
     return compare_recordings(first, second, map)
-
-
-def _is_last(room: Any, model: Any, batch: Any) -> bool:
-    """Whether channels are the last axis: as the model says, or else as its batch norms have it."""
-    said = room.is_last(model)
-    if said is not None:
-        return bool(said)
-    return _axes(room, model) == "last"
-
-
-def _axes(room: Any, model: Any) -> str:
-    """Where a model without convolutions has its channels, by the axes of its batch norms."""
-    axes = [getattr(layer, "axis", 1) for layer in room.parameterised(model).values()]
-    flat = [axis[0] if isinstance(axis, list | tuple) and len(axis) == 1 else axis for axis in axes]
-    known = [axis for axis in flat if isinstance(axis, int)]
-    return "last" if known and all(axis not in (1,) for axis in known) else "first"
-
-
-def _carried(batch: Any, last: bool, room: Any, model: Any) -> tuple[Any, bool]:
-    """The source's batch as the port takes it, and whether channels are last there."""
-    own_last = _is_last(room, model, batch)
-    if isinstance(batch, Mapping):
-        return {k: _moved(v, last, own_last) for k, v in batch.items()}, own_last
-    if isinstance(batch, tuple | list):
-        return tuple(_moved(v, last, own_last) for v in batch), own_last
-    return _moved(batch, last, own_last), own_last
-
-
-def _plain(value: Any) -> Array:
-    for name in ("detach", "cpu", "asnumpy", "numpy"):
-        if hasattr(value, name):
-            value = getattr(value, name)()
-    return np.asarray(value)
-
-
-def _moved(value: Any, last: bool, own_last: bool) -> Array:
-    array = _plain(value)
-    if array.ndim > 2 and last != own_last:
-        source, target = (-1, 1) if last else (1, -1)
-        return np.ascontiguousarray(np.moveaxis(array, source, target))
-    return array
 
 
 def _same(a: Any, b: Any) -> bool:
     if isinstance(a, Mapping | tuple | list) or isinstance(b, Mapping | tuple | list):
         return False
-    one, other = _plain(a), _plain(b)
+    one, other = plain(a), plain(b)
     return one.shape == other.shape and bool(np.array_equal(one, other))

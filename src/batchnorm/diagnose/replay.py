@@ -164,6 +164,10 @@ class Replay:
         assert found.dy is not None
         s1, s2, total, _ = found.dy
         u = self.u * (OPERATIONS + SUM * found.count**0.5)
+        # Terms of one sign and size (behind an average pool) are rounded the same way each, so the
+        # errors add up; a kernel has four sums or more under way at once.
+        alike = np.abs(s1) > 0.5 * total
+        u = np.where(alike, np.maximum(u, self.u * (OPERATIONS + found.count / 4)), u)
         low = sixteen(t.dtype)
         if role == "beta":
             return s1, (u + low) * total + 1e-37

@@ -12,7 +12,7 @@ from typing import Any
 
 from batchnorm.diagnose.finding import Finding, Undecided
 
-__all__ = ["Depth", "Report"]
+__all__ = ["WORDS", "Depth", "Report"]
 
 VERSION = 1
 WIDTH = 3  # layers that a line names before it counts them

@@ -221,6 +221,7 @@ def record(
     steps: int = 1,
     loss: Callable[[Any], Any] | None = None,
     last: bool | None = None,
+    progress: Callable[[str], None] = lambda phase: None,
 ) -> Recording:
     """Run a model on a batch, in inference, in training, and further steps of gradient descent.
 
@@ -232,6 +233,7 @@ def record(
         loss: from the outputs, what is differentiated; by default they are weighted by fixed
             random numbers.
         last: whether channels are the last axis, where the model doesn't say so.
+        progress: told each phase's name before it runs.
 
     Raises:
         TypeError: it is no model of a framework that is known here, or can't be watched.
@@ -253,6 +255,7 @@ def record(
         return [_weights(output, last, index) for index, output in enumerate(outputs)]
 
     with room.unchanged(model):
+        progress(INFERENCE)
         watcher.start(INFERENCE)
         outputs, _ = room.run(model, batch, layers, watcher.tell, training=False)
         watcher.end({})
@@ -261,6 +264,7 @@ def record(
     with room.unchanged(model):
         for step in range(steps):
             phase = TRAINING if step == 0 else f"step {step + 1}"
+            progress(phase)
             watcher.start(phase)
             _, gradients = room.run(
                 model, batch, watcher.norms, watcher.tell, training=True, **own_loss
@@ -270,6 +274,9 @@ def record(
             if step + 1 < steps:
                 room.descend(model, RATE)
     found.phases.insert(0, INFERENCE)
+    large = [n.name for n in watcher.nodes.values() if n.rows is not None]
+    if large:
+        found.dropped.append(f"of {len(large)} large kernels all but some outputs' rows and sums")
     never = [path for path in layers if path not in watcher.order]
     found.nodes = [watcher.nodes[path] for path in (*watcher.order, *never)]
     return found

@@ -1,0 +1,46 @@
+"""`batchnorm diagnose SOURCE PORT`: two recordings compared, without any framework."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from batchnorm.cli.output import echo, echo_json, replace_text
+from batchnorm.convert.mapping import read_map
+from batchnorm.diagnose import compare_recordings
+from batchnorm.diagnose.files import load
+from batchnorm.diagnose.page import page
+
+__all__ = ["command"]
+
+
+@click.command
+@click.argument("source", type=click.Path(path_type=Path))
+@click.argument("port", type=click.Path(path_type=Path))
+@click.option(
+    "--map", "map_file", type=click.Path(path_type=Path), metavar="FILE",
+    help="Names of the port by names of the source, as for convert.",
+)  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--html", type=click.Path(path_type=Path), metavar="FILE",
+              help="Write a page with a picture of the model.")  # fmt: skip
+@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+def command(
+    source: Path, port: Path, map_file: Path | None, as_json: bool, html: Path | None, lang: str
+) -> None:
+    """Say by which causes the model recorded in PORT differs from the one in SOURCE.
+
+    Both are files of `batchnorm record`, on the same batch. Exit code 0 if nothing differs beyond
+    the stated bounds, 1 if something does.
+    """
+    pairs = {name: pair.to for name, pair in read_map(map_file).layers.items() if pair.to}
+    report = compare_recordings(load(source), load(port), pairs)
+    if html is not None:
+        replace_text(html, page(report, lang), inputs=(source, port))
+    if as_json:
+        echo_json(report.as_json())
+    else:
+        echo(report.text(lang))
+    sys.exit(report.exit_code)

@@ -1,0 +1,149 @@
+"""`batchnorm record FILE.py:make_model`: a model run once in its own environment, as a file.
+
+Another environment's Python imports this package by its path, and nothing beside it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+import batchnorm
+from batchnorm.cli.output import echo
+from batchnorm.diagnose import record
+from batchnorm.diagnose.files import save
+from batchnorm.diagnose.layout import carried, is_last
+from batchnorm.diagnose.watching import room_of
+from batchnorm.errors import BatchNormError, InvalidValue
+
+__all__ = ["command"]
+
+ELSEWHERE = """
+import importlib.util, sys
+spec = importlib.util.spec_from_file_location(
+    "batchnorm", {root!r} + "/__init__.py", submodule_search_locations=[{root!r}]
+)
+module = importlib.util.module_from_spec(spec)
+sys.modules["batchnorm"] = module
+spec.loader.exec_module(module)
+from batchnorm.cli import main
+main({arguments!r})
+"""
+
+
+@click.command
+@click.argument("model", metavar="FILE.py:make_model")
+@click.option(
+    "--batch", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE.npz", help="What the model is called with: one array, or several by name.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), metavar="FILE.bnrec",
+    help="Where the recording goes.",
+)  # fmt: skip
+@click.option("--python", metavar="PATH", help="The Python that has the model's framework.")
+@click.option("--steps", type=click.IntRange(1), default=1, show_default=True,
+              help="Training steps.")  # fmt: skip
+@click.option("--layout", type=click.Choice(["NCHW", "NHWC"]),
+              help="How the batch is laid out, if not as the model wants it.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+def command(
+    model: str,
+    batch: Path,
+    output: Path,
+    python: str | None,
+    steps: int,
+    layout: str | None,
+    force: bool,
+) -> None:
+    """Run a model once in inference and once or more in training, and keep what a diagnosis needs.
+
+    make_model() gives the model, or the model and a loss: a function of its outputs.
+    """
+    if python is not None:
+        sys.exit(_elsewhere(python, locals()))
+    made = _made(model)
+    made, loss = made if isinstance(made, tuple) else (made, None)
+    given = _batch(batch)
+    _, room = room_of(made)
+    last = is_last(room, room.eager(made))
+    if layout is not None:
+        given = carried(given, layout == "NHWC", last)
+
+    def progress(phase: str) -> None:
+        if sys.stderr is not None and sys.stderr.isatty():
+            echo(f"running: {phase}", error=True)
+
+    recording = record(made, given, steps=steps, loss=loss, last=last, progress=progress)
+    save(recording, output, force=force)
+    size = output.stat().st_size / 1e6
+    norms = len(recording.norms)
+    echo(f"{output}: {norms} batch norms, {', '.join(recording.phases)}, {size:.1f} MB")
+    for text in recording.dropped:
+        echo(f"left out: {text}")
+
+
+def _elsewhere(python: str, options: dict[str, Any]) -> int:
+    """The same command in another Python."""
+    words = ["record", options["model"], "--batch", str(options["batch"])]
+    words += ["-o", str(options["output"]), "--steps", str(options["steps"])]
+    words += ["--layout", options["layout"]] if options["layout"] else []
+    words += ["--force"] if options["force"] else []
+    root = str(Path(batchnorm.__file__).resolve().parent)
+    code = ELSEWHERE.format(root=root, arguments=words)
+    try:
+        done = subprocess.run([python, "-c", code], check=False)
+    except OSError as error:
+        raise InvalidValue(f"{python!r} can't be run: {error.strerror}") from error
+    if done.returncode not in (0, 2):
+        raise InvalidValue(
+            f"{python} ended with code {done.returncode}; it must have numpy, ml_dtypes, click and "
+            "rich beside the model's framework"
+        )
+    return done.returncode
+
+
+def _made(model: str) -> Any:
+    name, colon, function = model.rpartition(":")
+    if not colon or not name.endswith(".py"):
+        raise InvalidValue(f"expected FILE.py:make_model, but got {model!r}")
+    path = Path(name)
+    if not path.is_file():
+        raise InvalidValue(f"{name}: there is no such file")
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    sys.modules[path.stem] = module
+    try:
+        spec.loader.exec_module(module)
+        found = getattr(module, function, None)
+        if not callable(found):
+            raise InvalidValue(f"{name}: has no function {function!r}")
+        return found()
+    except BatchNormError:
+        raise
+    except Exception as error:
+        raise InvalidValue(f"{name}: {type(error).__name__}: {error}") from error
+
+
+def _batch(path: Path) -> Any:
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            arrays = {name: found[name] for name in found.files}
+    except (OSError, ValueError, EOFError) as error:
+        raise InvalidValue(f"{path}: is no .npz of arrays: {error}") from error
+    if not arrays:
+        raise InvalidValue(f"{path}: holds no array")
+    if len(arrays) == 1:
+        return next(iter(arrays.values()))
+    if all(name.startswith("arr_") for name in arrays):
+        return tuple(arrays.values())
+    return arrays

@@ -1,0 +1,175 @@
+"""Recordings as files, and the two commands: nothing of a framework is needed to compare them."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import faults
+import numpy as np
+import pytest
+from built_nets import torch_net, vgg
+
+from batchnorm import CheckpointError, checkpoints
+from batchnorm.cli import main
+from batchnorm.diagnose import compare_recordings, record
+from batchnorm.diagnose.files import load, save
+
+MODELS = """
+import sys
+sys.path.insert(0, {folder!r})
+import faults
+from built_nets import torch_net, vgg
+
+def source():
+    return torch_net(vgg())
+
+def port():
+    net = vgg()
+    faults.momentum_inverted(net, "b.bn")
+    faults.padding_differs(net, "c.conv") if {strided} else faults.epsilon_differs(net, "c.bn")
+    return torch_net(net)
+
+def lossy():
+    return torch_net(vgg()), lambda y: (y * y).mean()
+"""
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    net = vgg()
+    port = net.port()
+    faults.momentum_inverted(port, "b.bn")
+    return record(torch_net(net), net.batch()), record(torch_net(port), net.batch())
+
+
+@pytest.fixture
+def folder(tmp_path):
+    own = str(Path(__file__).parent)
+    (tmp_path / "models.py").write_text(MODELS.format(folder=own, strided=False))
+    np.savez(tmp_path / "batch.npz", vgg().batch())
+    return tmp_path
+
+
+def run(*arguments):
+    with pytest.raises(SystemExit) as raised:
+        main([str(a) for a in arguments])
+    return raised.value.code or 0
+
+
+def test_a_file_says_what_the_run_said(recorded, tmp_path):
+    paths = []
+    for index, recording in enumerate(recorded):
+        paths.append(tmp_path / f"{index}.bnrec")
+        save(recording, paths[-1])
+    report = compare_recordings(*map(load, paths))
+    direct = compare_recordings(*recorded)
+    assert report.to_json() == direct.to_json()
+    assert report.causes == ["momentum-inverted"]
+
+
+def test_the_commands_record_and_compare(folder, capsys):
+    for name in ("source", "port"):
+        options = ["--batch", folder / "batch.npz", "-o", folder / f"{name}.bnrec", "--steps", 2]
+        assert run("record", f"{folder}/models.py:{name}", *options) == 0
+    assert "batch norms" in capsys.readouterr().out
+    pair = [folder / "source.bnrec", folder / "port.bnrec"]
+    assert run("diagnose", *pair, "--json", "--html", folder / "a.html") == 1
+    found = json.loads(capsys.readouterr().out)
+    causes = {f["cause"]: f["layers"] for f in found["findings"]}
+    assert causes == {"momentum-inverted": ["b.bn"], "epsilon-differs": ["c.bn"]}
+    page = (folder / "a.html").read_text()
+    assert "momentum-inverted" in page
+    assert "<svg" in page
+    assert run("diagnose", pair[0], pair[0]) == 0
+    capsys.readouterr()
+    assert run("diagnose", *pair, "--lang", "zh") == 1
+    assert "momentum 含义相反" in capsys.readouterr().out
+    (folder / "map.toml").write_text('version = 1\n[layers]\n"nobody" = "b.bn"\n')
+    assert run("diagnose", *pair, "--map", folder / "map.toml") == 2
+    assert "nobody" in capsys.readouterr().err
+    assert run("diagnose", folder / "batch.npz", pair[1]) == 2
+
+
+def test_comparing_loads_no_framework(recorded, tmp_path):
+    for index, recording in enumerate(recorded):
+        save(recording, tmp_path / f"{index}.bnrec")
+    code = (
+        "import sys\nfrom batchnorm.cli import main\n"
+        f"try: main(['diagnose', {str(tmp_path / '0.bnrec')!r}, {str(tmp_path / '1.bnrec')!r}])\n"
+        "except SystemExit as end: assert end.code == 1, end.code\n"
+        "bad = {'torch', 'tensorflow', 'keras', 'tf_keras', 'mindspore'} & set(sys.modules)\n"
+        "assert not bad, bad\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_another_python_records_and_a_loss_is_differentiated(folder, capfd):
+    code = run(
+        "record", f"{folder}/models.py:lossy", "--batch", folder / "batch.npz",
+        "-o", folder / "a.bnrec", "--python", sys.executable,
+    )  # fmt: skip
+    assert code == 0, capfd.readouterr().err
+    node = load(folder / "a.bnrec").node("a.bn")
+    assert set(node.calls["training"][0].gradients) == {"gamma", "beta"}
+    capfd.readouterr()
+    code = run(
+        "record", "x.py:f", "--batch", folder / "batch.npz", "-o", folder / "b.bnrec",
+        "--python", folder / "nowhere",
+    )  # fmt: skip
+    assert code == 2
+    assert "can't be run" in capfd.readouterr().err
+
+
+def test_hostile_recordings_are_one_error(recorded, tmp_path):
+    path = tmp_path / "a.bnrec"
+    save(recorded[0], path)
+    whole = path.read_bytes()
+    bad = tmp_path / "bad.bnrec"
+    draw = np.random.default_rng(0)
+    for _ in range(25):
+        data = bytearray(whole)
+        kind = draw.integers(3)
+        if kind == 0:
+            data = data[: draw.integers(len(data))]
+        else:
+            for place in draw.integers(0, 8 + 4000 if kind == 1 else len(data), 6):
+                data[place] = draw.integers(256)
+        bad.write_bytes(data)
+        try:
+            found = load(bad)
+        except CheckpointError:
+            continue
+        compare_recordings(found, recorded[1])  # values that are others, in a file that is whole
+    plain = tmp_path / "plain.safetensors"
+    checkpoints.write(plain, {"a": np.ones(2, np.float32)})
+    with pytest.raises(CheckpointError, match="no recording"):
+        load(plain)
+    with pytest.raises(CheckpointError, match="exists"):
+        save(recorded[0], path)
+
+
+def test_a_killed_recording_leaves_no_half_file(folder):
+    path = folder / "a.bnrec"
+    code = (
+        "import sys, os\n"
+        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from built_nets import vgg, torch_net\n"
+        "from batchnorm.diagnose import record\nfrom batchnorm.diagnose.files import save\n"
+        "from batchnorm import checkpoints\n"
+        "net = vgg(); found = record(torch_net(net), net.batch())\n"
+        "print('ready', flush=True)\n"
+        "while True: save(found, sys.argv[1], force=True)\n"
+    )
+    command = [sys.executable, "-c", code, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        for _ in range(40):  # whenever it is looked at, the file is whole or not there yet
+            time.sleep(0.005)
+            if path.exists():
+                load(path)
+        process.send_signal(signal.SIGKILL)
+    if path.exists():
+        load(path)
