@@ -245,3 +245,52 @@ def test_answers_are_recorded_where_asked(stand_in, tmp_path):
     content = json.loads((tmp_path / "torch@2.13.0.json").read_text(encoding="utf-8"))
     assert (content["framework"], content["version"]) == ("torch", "2.13.0")
     assert content["answers"]["running-variance-denominator"] == "unbiased"
+
+
+def test_forever_draws_fresh_seeds_until_stopped_and_prints_those_that_fail(monkeypatch):
+    found = Found([StandIn("torch", "2.13.0"), StandIn("keras", "3.15.1", layers=40)], {})
+    monkeypatch.setattr(cli, "find_oracles", lambda *args, **kwargs: nullcontext(found))
+    seeds = []
+
+    def stopping(*args):
+        for seed, row in verification.draw_on(*args):
+            seeds.append(seed)
+            yield seed, row
+            if len(seeds) == 6:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "draw_on", stopping)
+    result = CliRunner().invoke(cli.command, ["--forever", "--examples", "15", "--seed", "5"])
+    assert seeds == [5, 5, 6, 6, 7, 7]
+    assert result.exit_code == 1
+    assert "seed 5 fails" not in result.output
+    assert (
+        "seed 7 fails: batchnorm verify --framework keras --examples 15 --seed 7" in result.output
+    )
+    assert "stopped at seed 7" in result.output
+
+
+def test_forever_starts_at_a_fresh_seed_and_refuses_what_belongs_to_a_report(monkeypatch):
+    found = Found([StandIn("torch", "2.13.0")], {})
+    monkeypatch.setattr(cli, "find_oracles", lambda *args, **kwargs: nullcontext(found))
+    seeds = []
+
+    def one(found, seeds_, examples, told):
+        seeds.append(next(iter(seeds_)))
+        raise KeyboardInterrupt
+        yield
+
+    monkeypatch.setattr(cli, "draw_on", one)
+    codes = {CliRunner().invoke(cli.command, ["--forever"]).exit_code for _ in range(3)}
+    assert codes == {0}
+    assert len(set(seeds)) == 3
+    refused = CliRunner().invoke(cli.command, ["--forever", "--json"])
+    assert isinstance(refused.exception, InvalidValue)
+
+
+def test_forever_needs_somebody_to_ask(monkeypatch):
+    found = Found([], {"keras": NotInstalled("no keras here")})
+    monkeypatch.setattr(cli, "find_oracles", lambda *args, **kwargs: nullcontext(found))
+    result = CliRunner().invoke(cli.command, ["--forever"])
+    assert result.exit_code == 2
+    assert "keras not found" in result.output

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import secrets
+import signal
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -18,8 +21,10 @@ from batchnorm.frameworks import current, find
 from batchnorm.printable import shown
 from batchnorm.verify import FRAMEWORKS, Report, Row, verify
 from batchnorm.verify.oracle import FRAMEWORKS as KNOWN
+from batchnorm.verify.oracle import find as find_oracles
 from batchnorm.verify.oracle import named, parse_oracle
 from batchnorm.verify.verification import Progress as Told
+from batchnorm.verify.verification import draw_on
 
 __all__ = ["command"]
 
@@ -44,7 +49,15 @@ INSTALL = "pip install 'batchnorm[frameworks]', or name the Python of another en
     help="The Python of the environment that a framework lives in; repeatable.",
 )
 @click.option("--examples", type=click.IntRange(min=0), default=100, show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option(
+    "--seed", type=int, help="Of the drawn cases. Default: 0; with --forever a fresh one."
+)
+@click.option(
+    "--forever",
+    is_flag=True,
+    help="Draw EXAMPLES cases of one seed after the other until stopped (Ctrl-C, or SIGTERM as of "
+    "`timeout`), and print each seed that fails.",
+)
 @click.option("--record", is_flag=True, help="Write down how the frameworks answer the questions.")
 @click.option(
     "--answers",
@@ -59,7 +72,8 @@ def command(
     frameworks: tuple[str, ...],
     oracles: tuple[str, ...],
     examples: int,
-    seed: int,
+    seed: int | None,
+    forever: bool,
     record: bool,
     answers: Path | None,
     as_json: bool,
@@ -75,16 +89,23 @@ def command(
     Exit code: 0 if everything is equal or a listed deviation, 1 if not, 2 if there was nothing to
     compare with.
     """
+    if forever and (record or as_json or strict):
+        raise InvalidValue("--forever prints seeds: without --record, --json and --strict")
+    if forever and not examples:
+        raise InvalidValue("--forever draws cases: --examples must be at least 1")
     if answers is not None and not record:
         raise InvalidValue("--answers says where --record writes: pass --record too")
     given = dict(parse_oracle(text) for text in oracles)
     frameworks = tuple(_asked(name, given) for name in frameworks)
+    if forever:
+        first = secrets.randbelow(10**9) if seed is None else seed
+        sys.exit(_forever(frameworks, given, examples, first, verbose))
     with _progress(sys.stderr.isatty()) as told:
         report = verify(
             frameworks=frameworks or FRAMEWORKS,
             oracles=given,
             examples=examples,
-            seed=seed,
+            seed=seed or 0,
             record=answers or record,
             progress=told,
         )
@@ -104,6 +125,41 @@ def command(
             error=True,
         )
     sys.exit(code)
+
+
+def _forever(
+    frameworks: tuple[str, ...], oracles: Mapping[str, str], examples: int, first: int, all_: bool
+) -> int:
+    """Seed after seed until stopped: the exit code."""
+    failed: list[str] = []
+    cases, seed = 0, first
+    with find_oracles(frameworks or FRAMEWORKS, oracles, restart=True) as found:
+        if not found.oracles or set(found.missing) & set(frameworks):
+            names = ", ".join(found.missing)
+            echo(f"batchnorm: nothing to compare with: {names} not found. {INSTALL}", error=True)
+            return 2
+        names = ", ".join(f"{o.framework} {o.version}" for o in found.oracles)
+        echo(f"{names}: {examples} drawn cases each of the seeds from {first} on, until stopped")
+        earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            with _progress(sys.stderr.isatty()) as told:
+                for seed, row in draw_on(found, itertools.count(first), examples, told):
+                    cases += row.compared
+                    if row.crash or row.unlisted:
+                        again = f"--framework {row.framework} --examples {examples} --seed {seed}"
+                        failed.append(again)
+                        echo(f"\nseed {seed} fails: batchnorm verify {again}")
+                        _print_problems([row])
+                    elif all_:
+                        echo(f"seed {seed}: {row.framework} {row.result}")
+        except KeyboardInterrupt:
+            pass
+        finally:
+            signal.signal(signal.SIGTERM, earlier)
+    echo(f"\nstopped at seed {seed}: {cases} cases, {len(failed)} of their rows failed")
+    for again in failed:
+        echo(f"  batchnorm verify {again}")
+    return 1 if failed else 0
 
 
 def _asked(name: str, oracles: Mapping[str, str]) -> str:
@@ -146,15 +202,7 @@ def _print(report: Report, verbose: bool) -> None:
     for name in report.missing:
         table.add_row(name, "", "", "", "", "", "not found")
     out.print(table)
-    for row in report.rows:
-        if row.crash:
-            out.print(f"\n{row.framework}, {row.what}: {row.crash}", markup=False)
-    for finding in report.findings:
-        found = finding.disagreement
-        if finding.deviation is None:
-            text = f"\n{finding.framework} {finding.version}, {finding.what}: {finding.subject}"
-            lines = (f"  at {found.where}", f"  theirs: {found.theirs}", f"  ours:   {found.ours}")
-            out.print("\n".join((text, *lines)), markup=False)
+    _print_problems(report.rows)
     if verbose:
         listed = {f.deviation: f for f in report.findings if f.deviation is not None}
         for deviation in listed:
@@ -164,6 +212,19 @@ def _print(report: Report, verbose: bool) -> None:
             out.print(f"\n{record.name}: not compared. {record.sourced[0]}", markup=False)
     for deviation in report.stale:
         out.print(f"\nlisted, but gone: {deviation}", markup=False)
+
+
+def _print_problems(rows: Iterable[Row]) -> None:
+    """Crashes, and disagreements that no list holds."""
+    out, rows = console(width=WIDTH, highlight=False), list(rows)
+    for row in rows:
+        if row.crash:
+            out.print(f"\n{row.framework}, {row.what}: {row.crash}", markup=False)
+    for finding in (finding for row in rows for finding in row.unlisted):
+        found = finding.disagreement
+        text = f"\n{finding.framework} {finding.version}, {finding.what}: {finding.subject}"
+        lines = (f"  at {found.where}", f"  theirs: {found.theirs}", f"  ours:   {found.ours}")
+        out.print("\n".join((text, *lines)), markup=False)
 
 
 def _apart(row: Row) -> str:

@@ -21,7 +21,7 @@ from batchnorm.verify.compare import Disagreement, Distance, compare
 from batchnorm.verify.deviations import Deviation
 from batchnorm.verify.draw import Case, Chooser, Seeded
 from batchnorm.verify.live import live_cases
-from batchnorm.verify.oracle import Oracle, OracleError, find
+from batchnorm.verify.oracle import Found, Oracle, OracleError, find
 from batchnorm.verify.play import play
 from batchnorm.verify.report import Finding, Report, Row
 from batchnorm.verify.signatures import signatures
@@ -31,6 +31,7 @@ __all__ = [
     "Progress",
     "compare_case",
     "draw",
+    "draw_on",
     "ours_of",
     "verify",
     "verify_oracle",
@@ -104,8 +105,10 @@ def verify_oracle(
     seed: int = 0,
     progress: Progress | None = None,
     layer: Layer | None = None,
+    *,
+    only: str | None = None,
 ) -> Iterator[Row]:
-    """Compare with one framework: a row for each kind of comparison; one, given a layer."""
+    """Compare with one framework: a row for each kind of comparison; one, given a layer or kind."""
     ours = ours_of(oracle)
     told = progress or (lambda framework, what, count: None)
     kinds: dict[str, Callable[[Row], Iterator[None]]] = {
@@ -123,12 +126,24 @@ def verify_oracle(
         cases = live_cases(layer, examples, seed)
         kinds = {"this layer on drawn data": lambda row: _cases(row, oracle, ours, cases)}
     for what, run in kinds.items():
+        if only not in (None, what):
+            continue
         row = Row(oracle.framework, oracle.version, what)
         with _crash_in(row):
             for _ in run(row):
                 row.compared += 1
                 told(oracle.framework, what, row.compared)
         yield row
+
+
+def draw_on(
+    found: Found, seeds: Iterable[int], examples: int, progress: Progress | None = None
+) -> Iterator[tuple[int, Row]]:
+    """Drawn cases alone, of one seed after the other: the seed, and a row for each framework."""
+    for seed in seeds:
+        for oracle in found.oracles:
+            for row in verify_oracle(oracle, examples, seed, progress, only="drawn cases"):
+                yield seed, row
 
 
 def ours_of(oracle: Oracle) -> Ours:
