@@ -100,16 +100,17 @@ def apart(one, other):
     return max(np.abs(one[n] - other[n]).max() / np.abs(other[n]).max() for n in names)
 
 
-def in_torch(semantics, weights):
+def in_torch(semantics, weights, net=torch_net.Net):
     rest = slice(training_elsewhere.FIRST, None)
     batches = (given()["batches"][rest], given()["targets"][rest])
-    return torch_net.trained(port(torch_net.Net(), semantics), weights, *batches)
+    return torch_net.trained(port(net(), semantics), weights, *batches)
 
 
+@pytest.mark.parametrize("net", [torch_net.Net, torch_net.NetOfDerived])
 @pytest.mark.parametrize("framework", FRAMEWORKS)
-def test_in_torch(framework, folder):
+def test_in_torch(framework, net, folder):
     found, one_ulp = elsewhere(folder, framework)
-    assert apart(in_torch(framework, found["middle"]), found["end"]) <= 10 * one_ulp
+    assert apart(in_torch(framework, found["middle"], net), found["end"]) <= 10 * one_ulp
 
 
 @pytest.mark.parametrize("framework", FRAMEWORKS)
@@ -125,4 +126,5 @@ def test_by_the_rules_of_another_it_would_end_elsewhere(framework, other, folder
     """So the tests above can fail. What Keras 2 fuses, it averages as torch; bn2 isn't fused."""
     found, one_ulp = elsewhere(folder, framework)
     if framework != other:
-        assert apart(in_torch(other, found["middle"]), found["end"]) > 100 * one_ulp
+        for net in (torch_net.Net, torch_net.NetOfDerived):
+            assert apart(in_torch(other, found["middle"], net), found["end"]) > 100 * one_ulp

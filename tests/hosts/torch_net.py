@@ -1,6 +1,7 @@
 """The small net of training_elsewhere.py in torch: trained there, or gone on with."""
 
 import training_elsewhere
+from derived_nets import BatchNormAct
 from torch import from_numpy, nn, no_grad, relu
 from torch.autograd import grad
 
@@ -18,6 +19,22 @@ class Net(nn.Module):
     def forward(self, x):
         x = relu(self.bn1(self.conv(x)))
         return self.dense(self.bn2(x.mean(dim=(2, 3))))
+
+
+class Adding(nn.BatchNorm1d):
+    """Derived, with a forward of its own."""
+
+    def forward(self, x):
+        return super().forward(x) + 0.0
+
+
+class NetOfDerived(Net):
+    """The same net of classes derived from torch's, one of which carries the ReLU."""
+
+    def __init__(self):
+        super().__init__()
+        self.bn1 = BatchNormAct(5, eps=1e-3, momentum=0.1)
+        self.bn2 = Adding(5, eps=1e-3, momentum=0.1)
 
 
 def spelled(name):
