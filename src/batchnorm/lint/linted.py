@@ -160,6 +160,8 @@ class Linted:
 
 def _framework(path: str) -> str:
     root = path.partition(".")[0]
+    if path.startswith("mindspore.mint"):
+        return "mint"
     if root in ("torch", "mindspore"):
         return root
     keras = keras_module(path)

@@ -28,21 +28,23 @@ _KERAS = {
     "scale": "has_gamma",
     "trainable": "trainable",
 }
+_TORCH = {
+    "weight": "gamma",
+    "bias": "beta",
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+    "num_batches_tracked": "batches",
+    "eps": "epsilon",
+    "momentum": "momentum",
+    "num_features": "channels",
+    "affine": "affine",
+    "track_running_stats": "tracks",
+    "reset_running_stats": "reset of the statistics",
+    "reset_parameters": "reset of the parameters",
+}
 ROLES = {
-    "torch": {
-        "weight": "gamma",
-        "bias": "beta",
-        "running_mean": "running_mean",
-        "running_var": "running_var",
-        "num_batches_tracked": "batches",
-        "eps": "epsilon",
-        "momentum": "momentum",
-        "num_features": "channels",
-        "affine": "affine",
-        "track_running_stats": "tracks",
-        "reset_running_stats": "reset of the statistics",
-        "reset_parameters": "reset of the parameters",
-    },
+    "torch": _TORCH,
+    "mint": _TORCH,
     "mindspore": {
         "gamma": "gamma",
         "beta": "beta",

@@ -43,11 +43,15 @@ class Imports:
     def module(self, at: ast.expr) -> str:
         """What stands before the dot and the class at a place."""
         if not self.to.is_keras:
-            package = self.to.framework
+            base = self._base
             for name, path in self._visible(at):
-                if path in (package, f"{package}.nn"):
-                    return name if path.endswith(".nn") else f"{name}.nn"
-            return self._import(at, "nn", f"from {package} import nn", package, ".nn")
+                if base == path or base.startswith(f"{path}."):
+                    return name + base[len(path) :]
+            package, first, *others = base.split(".")
+            inside = "".join(f".{part}" for part in others)
+            statement = f"from {package} import {first}"
+            spelled = self._import(at, first, statement, package, f".{first}")
+            return spelled + inside
         for name, path in self._visible(at):
             rest = self._keras_rest(path)
             if rest in ("", ".layers"):
@@ -56,10 +60,15 @@ class Imports:
                 return f"{name if keras_module(path) else f'{name}.keras'}.layers"
         return f"{self.package(at)}.layers"
 
+    @property
+    def _base(self) -> str:
+        """The path of the module that has the classes."""
+        return self.to.layer.rpartition(".")[0]
+
     def direct(self, at: ast.expr, class_name: str) -> str | None:
         """The name under which the class itself is imported, if it is."""
         for name, path in self._visible(at):
-            if path == f"{self.to.framework}.nn.{class_name}":
+            if path == f"{self._base}.{class_name}" and not self.to.is_keras:
                 return name
             if self.to.is_keras and self._keras_rest(path) == f".layers.{class_name}":
                 return name
@@ -67,7 +76,7 @@ class Imports:
 
     def package(self, at: ast.expr) -> str:
         """The name of the package at a place: torch, mindspore, keras."""
-        package = self.to.framework
+        package = self.to.real_package if not self.to.is_keras else self.to.framework
         for name, path in self._visible(at):
             if path == package and not self.to.is_keras:
                 return name

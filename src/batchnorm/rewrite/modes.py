@@ -49,7 +49,7 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
     if to.is_keras:
         job.left(call, "mode", f"{to.name} {_TOLD}")
         return True
-    if from_.framework == to.framework:
+    if from_.calls.mode_method == to.calls.mode_method:
         return True
     base = job.text(func.value)
     text = f"{base}.{_mode_of(job, said)}"
@@ -63,7 +63,7 @@ def _mode_of(job: Job, said: str) -> str:
     to = job.task.to
     if to.is_keras:
         return _TOLD
-    if to.framework == "mindspore":
+    if to.calls.mode_method == "set_train":
         return f"set_train({said})"
     return "eval()" if said == "False" else f"train({said})"
 
@@ -75,7 +75,7 @@ def _said(job: Job, call: ast.Call, framework: str) -> str | None:
     name = call.func.attr
     if framework == "torch" and name == "eval":
         return None if count else "False"
-    if name != ("train" if framework == "torch" else "set_train") or count > 1:
+    if name != job.task.from_.calls.mode_method or count > 1:
         return None
     if call.args and isinstance(call.args[0], ast.Starred):
         return None
@@ -87,7 +87,7 @@ def _said(job: Job, call: ast.Call, framework: str) -> str | None:
 
 def _is_net(job: Job, func: ast.Attribute, framework: str) -> bool:
     """Whether the object is a layer or net: known, named like one, or used like one."""
-    if framework == "mindspore":
+    if job.task.from_.calls.mode_method == "set_train":
         return True  # nothing else has a set_train
     thing = job.objects.thing(func.value)
     if thing is not None:
@@ -174,7 +174,7 @@ def _to_method(job: Job, call: ast.Call) -> None:
                 item.new = ""
             elif part.arg == "inputs":
                 item.new = job.text(part.value)
-    method = "train" if to.framework == "torch" else "set_train"
+    method = to.calls.mode_method
     said = job.text(value)
     if may_be_none(job, value):
         said = f"bool({said})"  # None, which infers

@@ -6,10 +6,11 @@ Not here: folders and reports (`report`, the command).
 from __future__ import annotations
 
 import ast
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
 
-from batchnorm.frameworks import find
+from batchnorm.frameworks import current, find
 from batchnorm.rewrite.attributes import layer_at, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
 from batchnorm.rewrite.factories import (
@@ -88,6 +89,35 @@ def rewrite_source(
     if path is not None and path.suffix == NOTEBOOK:
         return _rewritten_notebook(raw, from_, to, path, rank)
     task = Task(find(from_), find(to), rank)
+    beside = [
+        each for each in current()
+        if each.real_package == task.from_.real_package
+        and each.framework not in (task.from_.framework, task.to.framework)
+        and task.from_.names_of == ()
+        and each.framework.encode() in raw
+    ]  # fmt: skip
+    for other in beside:  # another family of layers of the same package
+        first = _in_file(raw, replace(task, from_=other), path)
+        if first.sites:
+            return _after(first, _in_file(first.after, task, path))
+    return _in_file(raw, task, path)
+
+
+def _after(first: Rewritten, second: Rewritten) -> Rewritten:
+    """Two runs as one; the second's lines are those of the file before the first."""
+    old, new = (text.decode(errors="replace").splitlines() for text in (first.before, first.after))
+    lines: dict[int, int] = {}
+    for _, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        lines |= {j + 1: min(a + j - c, max(b - 1, a)) + 1 for j in range(c, d)}
+    for site in second.sites:
+        site.line = lines.get(site.line, site.line)
+    every = {(s.line, s.before, s.reason): s for s in (*first.sites, *second.sites)}
+    sites = sorted(every.values(), key=lambda site: site.line)
+    marked = first.marked + second.marked
+    return Rewritten(first.before, second.after, tuple(sites), marked)
+
+
+def _in_file(raw: bytes, task: Task, path: Path | None) -> Rewritten:
     source = parse_source(raw)
     names = Names(source, path, task.keras)
     if not _concerned(names, task):
@@ -127,11 +157,14 @@ def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:
     return after, tuple(sorted(job.sites, key=lambda site: site.line)), marked
 
 
+_BESIDE = {"torch": ("torchvision", "mindspore")}  # which has a family of torch's words
+
+
 def _concerned(names: Names, task: Task) -> bool:
     """Whether a file imports the source framework, or names what may be its batch norms."""
-    packages = {"torch": ("torch", "torchvision"), "mindspore": ("mindspore",)}.get(
-        task.from_.framework, ("keras", "tf_keras", "tensorflow", "keras_core")
-    )
+    packages: tuple[str, ...] = (task.from_.real_package, *_BESIDE.get(task.from_.framework, ()))
+    if task.from_.is_keras:
+        packages = ("keras", "tf_keras", "tensorflow", "keras_core")
     for node in ast.walk(names.source.tree):
         if isinstance(node, ast.Import):
             paths = [alias.name for alias in node.names]
@@ -207,6 +240,13 @@ def _visit(job: Job, node: ast.AST) -> None:
 
 def _visit_call(job: Job, node: ast.Call) -> None:
     symbol = _ours(job, node.func)
+    other = job.names.symbol(node.func)
+    if other is not None and other.framework != job.task.to.framework:
+        family = find(other.framework).names_of
+        if family and family[0] == job.task.from_.framework:
+            reason = f"it is {other.framework}'s layer: rewrite it --from {other.framework}"
+            job.left(node, "call", reason)
+            return
     if symbol is not None and symbol.kind == "class":
         rewrite_call(job, node, symbol)
     elif symbol is not None:
@@ -223,13 +263,7 @@ def _visit_call(job: Job, node: ast.Call) -> None:
 
 
 def _visit_reference(job: Job, node: ast.expr, symbol: Symbol) -> None:
-    if symbol.kind == "foreign":
-        job.left(
-            node,
-            "function",
-            f"{symbol.path} has torch's arguments, with torch's momentum: rewrite it --from torch",
-        )
-    elif symbol.kind == "function":
+    if symbol.kind == "function":
         job.left(
             node, "function", f"{symbol.name} is no layer: its arguments are to be ported by hand"
         )

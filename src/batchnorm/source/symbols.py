@@ -15,7 +15,7 @@ from batchnorm.translate.form import forms
 
 __all__ = ["CLASSES", "NAMES", "Kind", "Symbol", "keras_module", "symbol_at"]
 
-Kind: TypeAlias = Literal["class", "base", "function", "foreign"]
+Kind: TypeAlias = Literal["class", "base", "function"]
 
 _KERAS = (
     r"(?P<package>tensorflow(?:\.compat\.v[12]|\.python|\.contrib)?\.(?:python\.)?keras|tf_keras"
@@ -47,7 +47,7 @@ _FUNCTIONS = {
     "mindspore.ops.batch_norm": "mindspore",
     "mindspore.ops.BatchNorm": "mindspore",
     "mindspore.ops.operations.BatchNorm": "mindspore",
-    "mindspore.mint.nn.functional.batch_norm": "mindspore",
+    "mindspore.mint.nn.functional.batch_norm": "mint",
     "tensorflow.nn.batch_normalization": "tf_keras",
     "tensorflow.nn.batch_norm_with_global_normalization": "tf_keras",
     "tensorflow.compat.v1.nn.fused_batch_norm": "tf_keras",
@@ -61,7 +61,7 @@ _FUNCTIONS = {
     "keras.src.ops.batch_normalization": "keras",
     "keras.backend.batch_normalization": "keras",
 }
-_MINT = re.compile(r"mindspore\.mint\.nn\.(?:Sync)?BatchNorm[123]d")
+_MINT = re.compile(r"mindspore\.mint\.nn(?:\.layer\.normalization)?\.(?:Sync)?BatchNorm[123]d")
 
 CLASSES = frozenset(
     {f"{kind}BatchNorm{rank}d" for kind in ("", "Lazy") for rank in "123"}
@@ -77,9 +77,9 @@ class Symbol:
     """What a path means.
 
     Attributes:
-        framework: the dialect's name: torch, mindspore, tf_keras or keras.
-        kind: a layer's class, the base class of several, a function or class that no plan covers,
-            or one of another API with the same names ("foreign": mindspore.mint).
+        framework: the dialect's name: torch, mindspore, mint, tf_keras or keras.
+        kind: a layer's class, the base class of several, or a function or class that no plan
+            covers.
         name: the class or function.
         path: as the file's imports say it.
     """
@@ -100,7 +100,7 @@ def symbol_at(path: str, keras: str | None = None) -> Symbol | None:
             (Keras 3), or None: the package `keras` is Keras 3, and TensorFlow's is Keras 2.
     """
     if _MINT.fullmatch(path):
-        return Symbol("mindspore", "foreign", path.rpartition(".")[2], path)
+        return Symbol("mint", "class", path.rpartition(".")[2], path)
     found = _NN_LAYER.fullmatch(path)
     if found is not None:
         framework, name = found["package"].partition(".")[0], found["name"]

@@ -6,13 +6,16 @@ from batchnorm.lint.rules import (
     epsilon_in_place_of,
     extreme_momentum,
     forced_statistics,
+    foreign_arguments,
     foreign_attributes,
     frozen_by_gradient,
     inverted_momentum,
     late_settings,
+    mode_not_restored,
     name_filters,
     never_training,
     ported_defaults,
+    tape_without_training,
     unparenthesised,
 )
 
@@ -31,5 +34,8 @@ _FILES = (
     frozen_by_gradient,
     late_settings,
     epsilon_in_place_of,
+    foreign_arguments,
+    mode_not_restored,
+    tape_without_training,
 )
 RULES: tuple[Rule, ...] = tuple(file.RULE for file in _FILES)

@@ -15,6 +15,10 @@ _ALSO = re.compile(
     r"\.eval\(|\.train\(False|set_train\(\s*(mode\s*=\s*)?False|track_running_stats|"
     r"running_mean|running_var|moving_mean|moving_variance|use_batch_statistics|\.momentum *="
 )
+_ON_REQUEST = re.compile(
+    r"\b\w*(freeze|frozen|lock|fix)\w*(stat|bn|batch_?norm|eval|mode)\w*\(|set_bn\w*\("
+)
+"""A call of what freezes the statistics by its name."""
 _PARAMETERS = {"parameters", "get_parameters", "trainable_params", "parameters_and_names",
                "named_parameters"}  # fmt: skip
 
@@ -77,10 +81,12 @@ def check(file: Linted) -> Iterator[Hit]:
         of, part = layer
         thing = file.layer(of)
         if thing is None and not part and _is_net_with_batch_norms(of, file):
-            if b".eval(" not in file.source.data:
+            around = file.outermost(node)
+            text = "" if around is file.source.tree else file.source.text(around)
+            if b".eval(" not in file.source.data and not _ON_REQUEST.search(text):
                 yield node, _message(of, file)
             continue
-        if thing is None or file.framework(thing) not in ("torch", "mindspore"):
+        if thing is None or file.framework(thing) not in ("torch", "mindspore", "mint"):
             continue
         if part:
             parts = one_by_one.setdefault((file.function(node), file.text(of)), set())
@@ -90,7 +96,8 @@ def check(file: Linted) -> Iterator[Hit]:
             parts.clear()
         around = file.outermost(node)
         here = around is file.source.tree
-        if not _ALSO.search(file.source.data.decode() if here else file.source.text(around)):
+        text = file.source.data.decode() if here else file.source.text(around)
+        if not _ALSO.search(text) and not _ON_REQUEST.search(text):
             yield node, _message(of, file)
 
 

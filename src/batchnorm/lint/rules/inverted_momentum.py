@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
+from batchnorm.frameworks import find
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.number import numbers
 from batchnorm.lint.rule import Hit, Rule
@@ -61,8 +62,12 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = nn.BatchNorm2d(64, momentum=0.9)
     ```
 
+    `F.batch_norm` and MindSpore's `ops.batch_norm` take the weight of the new batch, unlike
+    MindSpore's layers: 0.9 there is reported as well.
+
     If a weight this large is what you want, say so with `# noqa: BN001`.
     """
+    yield from _functions(file)
     for site in file.sites:
         if site.momentum is None or not site.averages:
             continue
@@ -80,6 +85,30 @@ def check(file: Linted) -> Iterator[Hit]:
                 f"{found.value} is {theirs}'s number"
             )
             yield found.node, message
+
+
+_PLACES = {"batch_norm": 6, "BatchNorm": 2}
+"""Function (of torch's form) -> where its momentum stands: the weight of the new batch in all."""
+
+
+def _functions(file: Linted) -> Iterator[Hit]:
+    """Functions without a layer, whose momentum is torch's in MindSpore as well."""
+    for call in file.calls(file.source.tree):
+        symbol = file.names.symbol(call.func)
+        if symbol is None or symbol.kind != "function" or find(symbol.framework).is_keras:
+            continue
+        place = _PLACES.get(symbol.name)
+        given = next((k.value for k in call.keywords if k.arg == "momentum"), None)
+        if given is None and place is not None and len(call.args) > place:
+            given = call.args[place]
+        for found in () if given is None or place is None else numbers(given, file.names):
+            if THRESHOLD < found.value < 1:
+                message = (
+                    f"momentum {found.value} of {file.text(call.func)} is the weight of the new "
+                    f"batch, unlike that of MindSpore's and Keras' layers; write {1 - found.value} "
+                    "if it is theirs"
+                )
+                yield found.node, message
 
 
 RULE = Rule(

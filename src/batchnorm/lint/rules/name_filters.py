@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from batchnorm.lint.linted import Linted
+from batchnorm.lint.linted import Function, Linted
 from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["RULE"]
@@ -18,7 +18,6 @@ _NAME_OF_SOMETHING_ELSE = re.compile(
     r"(self|args?|opts?|cfg|config)\.name"
 )
 _PART = re.compile(r"[._]?(weight|bias|gamma|beta)")
-_NAMED = re.compile(r"p|m|v|w|param\w*|module|layer|cell|weight|value|tensor|var\w*")
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -28,10 +27,12 @@ def check(file: Linted) -> Iterator[Hit]:
 
     `"bn" in name`, `"bn" not in param.name`, `name.startswith("bn")` and the same with `batchnorm`
     or `batch_norm`, where the other side is called like a parameter's name (`name`, `n`, `key`,
-    `k`, `param.name`, …; not `model_name`, and not a function's argument `name` unless it has one
-    for the parameter as well).
+    `k`, `param.name`, …; not `model_name`), inside a loop, a comprehension or a filter over
+    parameters or layers (`named_parameters()`, `trainable_params()`, …). A `for` loop counts where
+    it decides decay, freezing or the mode.
 
-    Not reported where the code shows that it knows the net's names: where the same condition, or
+    Not reported where the same condition asks for the shape (`p.ndim < 2`), which covers all norms,
+    or where the code shows that it knows the net's names: where the same condition, or
     another branch of the same `if`, asks for further spellings (`"bn" in k or "downsample.1" in
     k`), where it asks for a part of a certain net as well (`"rpn" in k and "bn" in k`) or for
     several beginnings, where isinstance asks the layer as well, and where the text is longer, such
@@ -72,12 +73,49 @@ def check(file: Linted) -> Iterator[Hit]:
         text, of = parts
         if not _TOO_SHORT.fullmatch(text) or not _names_a_parameter(of, file):
             continue
-        if not _speaks_of_one_net(node, file):
+        if _decides(node, of, file) and not _speaks_of_one_net(node, file):
             message = (
                 f"{file.text(node)} misses batch norms of other names, such as downsample.1, and "
                 "takes what only contains the text; ask isinstance of the layer instead"
             )
             yield node, message
+
+
+_PARAMETERS = re.compile(
+    r"named_parameters|parameters\(|trainable_params|get_parameters|parameters_and_names|"
+    r"named_modules|cells_and_names|trainable_variables|trainable_weights"
+)
+_DECISION = re.compile(
+    r"(?i)decay|requires_grad|freez|frozen|trainable|\.eval\(|set_train|regulariz|l2_loss"
+)
+_BY_SHAPE = re.compile(r"\.ndim\b|\.dim\(\)|\.shape\b|\.rank\b")
+
+
+def _decides(node: ast.AST, of: ast.expr, file: Linted) -> bool:
+    """Whether a loop over parameters decides their decay or freezing by this, and this alone."""
+    if any(_BY_SHAPE.search(file.text(each)) for each in _conditions_beside(node, file)):
+        return False
+    root: ast.AST = of
+    while isinstance(root, ast.Attribute | ast.Call | ast.Subscript):
+        root = root.func if isinstance(root, ast.Call) else root.value
+    name = getattr(root, "id", "")
+    for outer in file.source.around(node):
+        if isinstance(outer, ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+            for each in outer.generators:
+                if name in _targets(each.target) and _PARAMETERS.search(file.text(each.iter)):
+                    return True
+        elif isinstance(outer, ast.Lambda):
+            call = file.source.parents[outer]
+            if isinstance(call, ast.Call) and _PARAMETERS.search(file.text(call)):
+                return True
+        elif isinstance(outer, ast.For) and name in _targets(outer.target):
+            over = file.text(outer.iter)
+            return bool(_PARAMETERS.search(over) and _DECISION.search(file.text(outer)))
+    return False
+
+
+def _targets(target: ast.expr) -> set[str]:
+    return {part.id for part in ast.walk(target) if isinstance(part, ast.Name)}
 
 
 def _filter(node: ast.Compare | ast.Call) -> tuple[str, ast.expr] | None:
@@ -107,14 +145,11 @@ def _names_a_parameter(node: ast.expr, file: Linted) -> bool:
         return False
     name = node.func.value if isinstance(node, ast.Call) and isinstance(
         node.func, ast.Attribute) else node  # fmt: skip
-    for binding in file.names.bindings(name) if isinstance(name, ast.Name) else ():
-        if isinstance(binding.node, ast.arg):
-            # A function's only argument called `name` may be anything; beside a parameter it isn't.
-            arguments = file.source.parents[binding.node]
-            around = file.source.parents[arguments]
-            others = (a.arg for a in ast.walk(arguments) if isinstance(a, ast.arg))
-            return isinstance(around, ast.Lambda) or any(map(_NAMED.fullmatch, others))
-    return True
+    return not any(
+        isinstance(file.source.parents.get(file.source.parents.get(b.node, b.node)), Function)
+        for b in (file.names.bindings(name) if isinstance(name, ast.Name) else ())
+        if isinstance(b.node, ast.arg)
+    )
 
 
 def _speaks_of_one_net(node: ast.AST, file: Linted) -> bool:

@@ -64,7 +64,7 @@ def check(file: Linted) -> Iterator[Hit]:
         optimizer(gradients)
     ```
     """
-    if "mindspore" not in file.frameworks or _SET.search(file.source.data):
+    if not file.frameworks & {"mindspore", "mint"} or _SET.search(file.source.data):
         return
     in_loops = [call for loop in file.nodes if isinstance(loop, ast.For | ast.While)
                 for call in file.calls(loop)]  # fmt: skip
