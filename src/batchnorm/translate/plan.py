@@ -2,11 +2,16 @@
 
 One plan serves values (live layers), calls in text and source rewriting alike, because an argument
 is both at once. Making a plan runs nothing but the target's own checks of its arguments.
+
+A flag that is an expression must be right for each value that it can have: a stand-in has one, for
+which a call can be right by luck. So the call is planned again with each value in the flag's place,
+and the call that was written is checked against those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ast
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,12 +21,11 @@ import numpy as np
 from batchnorm.errors import BatchNormError, InvalidValue
 from batchnorm.frameworks import Framework
 from batchnorm.layer import Layer
-from batchnorm.translate.argument import Argument
+from batchnorm.translate.argument import Argument, literal_value
 from batchnorm.translate.canonical import NEUTRAL, Canonical
 from batchnorm.translate.departures import departures
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.facts import facts
-from batchnorm.translate.flags import flag_differences, flag_plans
 from batchnorm.translate.form import Form, form, forms
 from batchnorm.translate.losses import losses
 from batchnorm.translate.objects import STAND_INS
@@ -35,6 +39,12 @@ __all__ = ["Plan", "Side", "make_plan"]
 _REFUSALS = (BatchNormError, TypeError, ValueError, LookupError, ArithmeticError)
 MANY = 64
 """Channels that suffice for a proof: more would only take longer."""
+_BOTH, _THREE = (True, False), (True, False, None)
+_FLAGS = {
+    **dict.fromkeys(("affine", "beta_if_affine", "train_affine", "tracking"), _BOTH),
+    **dict.fromkeys(("has_gamma", "has_beta", "trainable"), _BOTH),
+    "forced_statistics": _THREE,
+}
 _DEFAULT_RANK = {"BatchNorm1d": 3, "LazyBatchNorm1d": 3}
 
 
@@ -225,10 +235,10 @@ def make_plan(
             data_format=data_format,
         )
 
-    cases = list(flag_plans(ours, with_flag))
+    cases = list(_flag_plans(ours, with_flag))
     return replace(
         made,
-        differences=(*made.differences, *flag_differences(made, cases)),
+        differences=(*made.differences, *_flag_differences(made, cases)),
         cases=tuple(case for _, _, case in cases),
     )
 
@@ -277,3 +287,69 @@ def _refusals(made: Plan) -> list[Difference]:
 
 def _refused(source: Framework, error: Exception) -> InvalidValue:
     return InvalidValue(f"{source.name} itself refuses this call: {error}")
+
+
+def _flag_plans(
+    source: Side, plan: Callable[[str, Argument], Plan]
+) -> Iterator[tuple[str, object, Plan]]:
+    """The expression, a value, and the plan with that value in its place, for each flag."""
+    for name, argument in source.arguments.items():
+        if argument.expression:
+            for value in _FLAGS.get(source.form.parameters[name].meaning.word, ()):
+                try:
+                    yield argument.expression, value, plan(name, Argument(repr(value), value))
+                except BatchNormError:
+                    continue  # a value that the source itself refuses
+
+
+def _flag_differences(made: Plan, cases: list[tuple[str, object, Plan]]) -> Iterator[Difference]:
+    """What the written call gets wrong for some value of a flag."""
+    known = {d.key for d in made.differences if d.kind == "inexpressible"}
+    if "statistics-expression" in known:
+        return
+    for expression, value, case in cases:
+        lost = [d for d in case.differences if d.kind == "inexpressible" and d.key not in known]
+        other = _differs(_with(made.target, expression, value), case.target.canonical)
+        if lost or other:
+            what = "; ".join(d.text for d in lost) or f"the call should be {case.target.text}"
+            remedy = "; ".join(dict.fromkeys(d.remedy for d in lost if d.remedy))
+            yield Difference(
+                "flag",
+                "inexpressible",
+                f"for {expression} = {value}: {what}",
+                remedy or f"write a call of its own where {expression} is {value}",
+            )
+
+
+def _differs(first: Canonical, second: Canonical) -> bool:
+    return any(not first[slot].same(second[slot]) for slot in second if slot in first)
+
+
+def _with(side: Side, expression: str, value: object) -> Canonical:
+    """What the written call means where the expression has a value."""
+    flag = ast.dump(ast.parse(expression, mode="eval").body)
+    given = {}
+    for name, argument in side.arguments.items():
+        given[name] = argument
+        if argument.expression:
+            try:
+                known = _evaluate(ast.parse(argument.text, mode="eval").body, flag, value)
+            except (ValueError, ArithmeticError):
+                continue
+            given[name] = Argument(repr(known), known)
+    return read(side.form, given)
+
+
+def _evaluate(node: ast.expr, flag: str, value: object) -> Any:
+    """The value of what we write around a flag; ValueError for anything else."""
+    if ast.dump(node) == flag:
+        return value
+    match node:
+        case ast.UnaryOp(op=ast.Not()):
+            return not _evaluate(node.operand, flag, value)
+        case ast.IfExp():
+            chosen = node.body if _evaluate(node.test, flag, value) else node.orelse
+            return _evaluate(chosen, flag, value)
+        case ast.Compare(ops=[ast.IsNot()], comparators=[ast.Constant(value=constant)]):
+            return _evaluate(node.left, flag, value) is not constant
+    return literal_value(node)

@@ -19,8 +19,7 @@ from batchnorm.computation import Computation, mask_without_channels
 from batchnorm.errors import InvalidType
 from batchnorm.frameworks.keras.initializers import MindSporeInitializerLike, get_mindspore
 from batchnorm.frameworks.mindspore.checks import check_arguments, check_call, parameter_dtype
-from batchnorm.frameworks.mindspore.container import Cell
-from batchnorm.frameworks.mindspore.parameters_dict import load_param_into_net
+from batchnorm.frameworks.mindspore.container import Cell, load_param_into_net
 from batchnorm.layer import Entry
 from batchnorm.vocabulary import (
     Array,
