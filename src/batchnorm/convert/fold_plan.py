@@ -21,6 +21,7 @@ from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import array_name
 from batchnorm.convert.packed import packed, unpacked
 from batchnorm.convert.report import Row
+from batchnorm.convert.rooms import saved
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.errors import CheckpointError
@@ -138,7 +139,7 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
             settings[here.get(norm.path, norm.path)] = facts["settings"]
         for role, entry in norm.members.items():
             target = here.get(norm.path, norm.path)
-            inner = norm.inner if source.framework == "mindspore" else ""
+            inner = norm.inner if saved(source.framework).INNER else ""
             name = array_name(norm, role, source.framework, path=target, inner=inner)
             if name is not None:
                 added[name] = entry.renamed(name)

@@ -11,24 +11,14 @@ from pathlib import Path
 
 from batchnorm.checkpoints import Checkpoint
 from batchnorm.checkpoints.detection import format_of_name
+from batchnorm.convert.rooms import rooms, saved
 from batchnorm.errors import CheckpointError
 from batchnorm.frameworks import current, find
 
 __all__ = ["framework_of", "framework_of_target", "is_framework", "known_framework"]
 
-FORMATS = {
-    "torch": "torch",
-    "mindspore": "mindspore",
-    "keras": "keras",
-    "keras-weights": "keras",
-    "keras-h5": "tf_keras",
-}
-KERAS_FORMATS = ("keras", "keras-weights", "keras-h5")
-SIGNS = {
-    "torch": (".running_mean", ".running_var", ".num_batches_tracked"),
-    "mindspore": (".moving_mean", ".moving_variance", ".embedding_table"),
-    "keras": ("/moving_mean", "/moving_variance", "/kernel", "/depthwise_kernel", "/embeddings"),
-}
+# Whose files a format holds, where it holds one framework's only.
+FORMATS = {f: r.framework for r in rooms() for f in saved(r.framework).FORMATS}
 
 
 def known_framework(name: str) -> str:
@@ -59,8 +49,9 @@ def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
     ours = checkpoint.metadata.get("batchnorm")
     if isinstance(ours, dict) and is_framework(ours.get("framework")):
         return str(ours["framework"])
-    if checkpoint.format in KERAS_FORMATS:
-        return "tf_keras"  # Keras 3 names its layers, so a file without names is Keras 2's
+    if checkpoint.format in FORMATS:  # Keras 3 names its layers, so one without is Keras 2's
+        family = _family(FORMATS[checkpoint.format])
+        return next((r.framework for r in rooms() if r.lineage == family), family)
     found = _by_names(checkpoint)
     if not checkpoint.entries:
         raise CheckpointError(
@@ -77,16 +68,17 @@ def framework_of(checkpoint: Checkpoint, given: str | None = None) -> str:
 
 def _by_names(names: Iterable[str]) -> str | None:
     listed = list(names)
-    for framework, signs in SIGNS.items():
+    for framework in (r.framework for r in rooms() if not r.lineage):
+        signs = saved(framework).SIGNS
         if any(f"{'' if '/' in n else '.'}{n}".endswith(signs) for n in listed):
             return framework
-    if {"mean", "variance"} <= set(listed):
-        return "mindspore"
-    return None
+    alone = (r.framework for r in rooms() if saved(r.framework).ALONE)
+    return next((name for name in alone if set(listed) >= saved(name).ALONE), None)
 
 
 def _family(framework: str) -> str:
-    return "keras" if framework == "tf_keras" else framework
+    """The framework of which it is a version too: files of the two have the same names."""
+    return find(framework).lineage or framework
 
 
 def framework_of_target(

@@ -15,16 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
 from batchnorm.checkpoints import Checkpoint, Entry
-from batchnorm.frameworks import find
-from batchnorm.frameworks.keras3 import layers as keras
-from batchnorm.frameworks.mindspore import layers as mindspore
-from batchnorm.frameworks.torch import layers as torch
+from batchnorm.convert.rooms import rooms, saved
 
 __all__ = [
-    "BARE",
     "CHANNELS_LAST",
-    "INNER",
-    "STATES",
     "Group",
     "Kind",
     "Roles",
@@ -38,20 +32,10 @@ __all__ = [
 Kind: TypeAlias = Literal["batch_norm", "kernel", "affine", "scaling", "single"]
 Roles: TypeAlias = Mapping[str, str]
 
-CHANNELS_LAST = ("keras", "tf_keras")
-INNER = "bn2d"  # MindSpore's BatchNorm3d keeps its state in a BatchNorm2d of this name
+# Frameworks whose kernels have their outputs last, and which put slashes into names.
+CHANNELS_LAST = tuple(r.framework for r in rooms() if saved(r.framework).CHANNELS_LAST)
 
 
-def _roles(layer: type[Any], *, bare: bool = False) -> Roles:
-    return {(e.bare_name if bare and e.bare_name else n): e.role for n, e in layer.STATE.items()}
-
-
-STATES: Mapping[str, Roles] = {
-    "torch": _roles(torch.BatchNorm2d),
-    "mindspore": _roles(mindspore.BatchNorm2d),
-    "keras": _roles(keras.BatchNormalization),
-}
-BARE = _roles(mindspore.BatchNorm2d, bare=True)
 # Leaf of a kernel -> what the layer is, where the leaf alone says it.
 KERNELS: Mapping[str, str] = {
     "weight": "",
@@ -73,7 +57,7 @@ NORMAL = ("BatchNormalization", "SyncBatchNormalization")
 
 def separator(framework: str) -> str:
     """What stands between a layer's name and its array's: a slash in Keras, else a dot."""
-    return "/" if framework in CHANNELS_LAST else "."
+    return str(saved(framework).SEPARATOR)
 
 
 @dataclass
@@ -209,20 +193,25 @@ def _groups_of(
         yield affine
     for leaf, entry in left.items():
         path = f"{prefix}{separator(framework)}{leaf}" if prefix else leaf
-        role = next((r[leaf] for r in STATES.values() if leaf in r), "")
+        role = next((r[leaf] for r in _vocabularies(framework) if leaf in r), "")
         lone = LONE.get(role, "") if len(entry.shape) == 1 else ""
         yield Group(framework, path, "single", {"value": entry}, facts=facts, doubt=lone)
+
+
+def _vocabularies(framework: str) -> list[Roles]:
+    """The framework's names of a state, then others': MindSpore's mint layers have torch's."""
+    own = saved(framework).STATE
+    return [own, *(saved(r.framework).STATE for r in rooms() if own != saved(r.framework).STATE)]
 
 
 def _batch_norm(
     framework: str, prefix: str, left: dict[str, Entry], facts: Mapping[str, Any]
 ) -> Group | None:
     """The batch-norm layer whose state these entries hold; takes them out of `left`."""
-    bare = not prefix and "mean" in left and "variance" in left
-    own = STATES["keras" if framework in CHANNELS_LAST else framework]
-    # A file may use another's words: MindSpore's mint layers have torch's.
-    vocabularies = [BARE] if bare else [own, *(r for r in STATES.values() if r is not own)]
-    for roles in vocabularies:
+    alone = [r for r in (saved(each.framework) for each in rooms()) if r.ALONE]
+    lone = next((r for r in alone if not prefix and set(left) >= r.ALONE), None)
+    bare = lone is not None
+    for roles in _vocabularies(framework) if lone is None else [lone.BARE]:
         found = {role: left[name] for name, role in roles.items() if name in left}
         mean, var = found.get("running_mean"), found.get("running_var")
         if mean is None or var is None or len(mean.shape) != 1 or mean.shape != var.shape:
@@ -236,8 +225,9 @@ def _batch_norm(
             if role in members:
                 del left[name]
         path, inner = prefix, ""
-        if framework == "mindspore" and prefix.split(".")[-1] == INNER:
-            path, inner = prefix.removesuffix(INNER).removesuffix("."), INNER
+        within = saved(framework).INNER
+        if within and prefix.split(separator(framework))[-1] == within:
+            path, inner = prefix.removesuffix(within).removesuffix("."), within
         form = str(facts.get("class_name", ""))
         return Group(
             framework, path, "batch_norm", members, form, inner=inner, bare=bare, facts=facts
@@ -273,7 +263,7 @@ def _kernel(
 
 def _form(framework: str, leaf: str, members: Mapping[str, Entry], class_name: str) -> str:
     """What a kernel is, as far as its name, its layer's class or its bias tells."""
-    forms: Mapping[str, str] = find(framework).room("saved").FORMS
+    forms: Mapping[str, str] = saved(framework).FORMS
     if KERNELS[leaf] or class_name in forms:
         return KERNELS[leaf] or forms[class_name]
     if framework in CHANNELS_LAST or "bias" not in members:

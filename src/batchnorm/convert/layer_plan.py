@@ -12,13 +12,14 @@ from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
 from batchnorm.convert.biases import Moves
 from batchnorm.convert.doubts import unclear
-from batchnorm.convert.groups import CHANNELS_LAST, INNER, Group, counted
+from batchnorm.convert.groups import CHANNELS_LAST, Group, counted
 from batchnorm.convert.layout import canonical, step
 from batchnorm.convert.ledger import NEUTRAL, Ledger, is_neutral
 from batchnorm.convert.mapping import LayerPair, Map
 from batchnorm.convert.match import Pairing
-from batchnorm.convert.names import KEPT, array_name, path_in, roles_in
+from batchnorm.convert.names import array_name, path_in, roles_in
 from batchnorm.convert.report import Status
+from batchnorm.convert.rooms import saved
 from batchnorm.convert.source import Source
 
 __all__ = ["LayerPlanner"]
@@ -39,6 +40,7 @@ class LayerPlanner:
 
     def __init__(self, source: Source, framework: str, map: Map, ledger: Ledger) -> None:
         self.source, self.framework, self.map, self.ledger = source, framework, map, ledger
+        self.room = saved(framework)
         self.back, self.returning = ledger.back, ledger.returning
         self.paths: dict[str, str] = {}
         self.biases = Moves()
@@ -65,9 +67,7 @@ class LayerPlanner:
         if group.kind == "batch_norm":
             self._batch_norm_by_rule(group, path, status, doubt)
             return
-        own_name = (
-            status == "ambiguous" and group.kind == "affine" and self.framework == "mindspore"
-        )
+        own_name = status == "ambiguous" and group.kind == "affine" and bool(self.room.INNER)
         for role, entry in group.members.items():
             name = self.map.arrays.get(entry.name)
             if name == "":
@@ -161,7 +161,7 @@ class LayerPlanner:
 
     def _batch_norm_by_rule(self, group: Group, path: str, status: Status, doubt: str) -> None:
         inner = ""
-        if self.framework == "mindspore":
+        if self.room.INNER:
             inner, guess = self._inner(group)
             status, doubt = ("ambiguous", guess) if guess else (status, doubt)
         mean = group.members["running_mean"]
@@ -185,9 +185,7 @@ class LayerPlanner:
             elif role in self.back.dropped.get(group.path, {}) and self.returning:
                 kind = self.back.dropped[group.path][role]
                 self.ledger.make(group, role, name, mean.shape, kind)
-            elif role in NEUTRAL and (
-                role in KEPT[self.framework] or (one_missing and self.framework == "torch")
-            ):
+            elif role in NEUTRAL and (role in self.room.KEPT or (one_missing and self.room.PAIRED)):
                 self.ledger.make(group, role, name, mean.shape, str(mean.dtype))
         for role, entry in group.members.items():
             if array_name(group, role, self.framework, path=path) is None:
@@ -196,7 +194,7 @@ class LayerPlanner:
     def _inner(self, group: Group) -> tuple[str, str]:
         """The inner layer of MindSpore's BatchNorm3d, and what is unclear about it."""
         if group.inner or self.map.of(group.path).kind == "batch_norm_3d":
-            return INNER, ""
+            return self.room.INNER, ""
         if self.map.of(group.path).kind == "batch_norm":
             return "", ""
         groups = self.source.groups
@@ -206,7 +204,7 @@ class LayerPlanner:
         index = next(i for i, g in enumerate(groups) if g is group)
         before = [g for g in groups[:index] if g.kind == "kernel"]
         if self.source.ordered and before and len(canonical(before[-1], "weight")) == 5:
-            return INNER, ""
+            return self.room.INNER, ""
         return "", (
             "the model has three-dimensional convolutions; if this is a BatchNorm3d, say "
             'kind = "batch_norm_3d" in the map, else kind = "batch_norm"'

@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from batchnorm.checkpoints import Entry
 from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.rooms import saved
 from batchnorm.errors import InvalidValue
 
 __all__ = ["Shape", "Step", "canonical", "matrix", "same_shape", "step", "untouched"]
@@ -122,7 +123,7 @@ def step(
         found = _to_keras(own, form or source.form, shape, flatten)
     else:
         found = _from_keras(own, source.form, flatten)
-        if framework == "mindspore" or shape is not None:
+        if saved(framework).WIDE or shape is not None:
             found = _with_rank(found, shape, framework)
     if shape is not None and found.shape != shape:
         raise InvalidValue(
@@ -149,7 +150,7 @@ def _as_matrix(source: Group, shape: Shape, *, last: bool) -> Step | None:
 def _kept(own: Shape, shape: Shape | None, framework: str, kernel: Group | None) -> Step:
     """Values stay in order; the shape may get or lose dimensions of 1."""
     if kernel is not None:
-        if shape is None and kernel.form == "conv_1d" and framework == "torch":
+        if shape is None and kernel.form == "conv_1d" and not saved(framework).WIDE:
             shape = _without_height(own)
         return _with_rank(untouched(own), shape, framework)
     squeezed = [n for n in own if n != 1]
@@ -162,7 +163,7 @@ def _with_rank(found: Step, shape: Shape | None, framework: str) -> Step:
     """MindSpore's rank for a one-dimensional convolution, or the template's."""
     own = found.shape
     if shape is None:
-        wide = framework == "mindspore" and len(own) == 3
+        wide = saved(framework).WIDE and len(own) == 3
         shape = (*own[:2], 1, own[2]) if wide else own
     if shape == own or not same_shape(own, shape):
         return found

@@ -7,38 +7,17 @@ to Keras keeps its dotted path as its name. Not here: names that only a template
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from batchnorm.convert.groups import CHANNELS_LAST, Group, separator
+from batchnorm.convert.rooms import saved
 
-from batchnorm.convert.groups import BARE, CHANNELS_LAST, INNER, STATES, Group, separator
-from batchnorm.frameworks.mindspore import layers as mindspore
-from batchnorm.frameworks.torch import layers as torch
+__all__ = ["array_name", "keras_class", "path_in", "roles_in"]
 
-__all__ = ["KEPT", "array_name", "keras_class", "path_in", "roles_in"]
-
-VOCABULARIES = {
-    "torch": STATES["torch"],
-    "mindspore": STATES["mindspore"],
-    "keras": STATES["keras"],
-    "tf_keras": STATES["keras"],
-}
-AFFINE: Mapping[str, Mapping[str, str]] = {
-    "torch": {"gamma": "weight", "beta": "bias"},
-    "mindspore": {"gamma": "gamma", "beta": "beta"},
-    "keras": {"gamma": "gamma", "beta": "beta"},
-}
-# Roles that always exist: MindSpore saves gamma and beta of `affine=False` too, torch its counter.
-KEPT: Mapping[str, tuple[str, ...]] = {
-    "torch": tuple(e.role for e in torch.BatchNorm2d.STATE.values() if e.role == "count"),
-    "mindspore": tuple(e.role for e in mindspore.BatchNorm2d.STATE.values()),
-    "keras": (),
-    "tf_keras": (),
-}
 CLASSES = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}  # by the rank of the kernel
 
 
 def roles_in(framework: str) -> list[str]:
     """The roles of a batch-norm layer's state, in the order in which the framework saves them."""
-    return list(VOCABULARIES[framework].values())
+    return list(saved(framework).STATE.values())
 
 
 def path_in(group: Group, framework: str) -> str:
@@ -63,40 +42,28 @@ def array_name(
         inner: the inner layer that holds the state (MindSpore's BatchNorm3d).
     """
     path = path_in(group, framework) if path is None else path
+    room = saved(framework)
     leaf: str | None
     if group.kind == "single":
         return path
     if group.kind == "batch_norm":
-        alone = framework == "mindspore" and not path and not inner
-        vocabulary = BARE if alone else VOCABULARIES[framework]
+        vocabulary = room.BARE if room.BARE and not path and not inner else room.STATE
         leaf = next((name for name, its in vocabulary.items() if its == role), None)
         if leaf is None:
             return None
-        if framework == "mindspore" and inner:
-            leaf = f"{INNER}.{leaf}"
+        if inner:
+            leaf = f"{inner}.{leaf}"
     elif group.kind == "scaling":
         leaf = role
     elif group.kind == "affine":
-        leaf = AFFINE["keras" if framework in CHANNELS_LAST else framework][role]
+        leaf = room.AFFINE[role]
     else:
-        leaf = role if role == "bias" else _kernel_leaf(group.form, framework)
+        leaf = role if role == "bias" else room.kernel_leaf(group.form)
         if group.part and framework in CHANNELS_LAST:  # from one Keras to the other
             path = path.removesuffix(f"/{group.part}")
             leaf = role if role == "bias" else f"{group.part}_kernel"
     sep = separator(framework)
     return f"{path}{sep}{leaf}" if path else leaf
-
-
-def _kernel_leaf(form: str, framework: str) -> str:
-    if framework == "torch":
-        return "weight"
-    if framework == "mindspore":
-        return "embedding_table" if form == "embedding" else "weight"
-    if form == "embedding":
-        return "embeddings"
-    if form == "depthwise":
-        return "kernel" if framework == "keras" else "depthwise_kernel"
-    return "kernel"
 
 
 def keras_class(group: Group) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from batchnorm.convert.groups import Group, still_counters
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report
+from batchnorm.convert.rooms import saved
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.questions import recorded
@@ -127,9 +128,11 @@ def _settings_notes(
     cumulative = [
         p
         for p, s in record.settings.items()
-        if framework != "torch" and "weight_of_batch" in s and s["weight_of_batch"] is None
+        if not saved(framework).CUMULATIVE
+        and "weight_of_batch" in s
+        and s["weight_of_batch"] is None
     ]
-    if cumulative:
+    if cumulative and not saved(framework).CUMULATIVE:
         notes.append(
             f"momentum=None (the average over all batches) has no counterpart in {framework}: "
             + ", ".join(cumulative[:3])

@@ -32,12 +32,12 @@ from batchnorm.convert.names import keras_class
 from batchnorm.convert.notes import general_notes
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report, Row
+from batchnorm.convert.rooms import saved
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.convert.tied import twin
 from batchnorm.convert.wrappers import Wrapping
 from batchnorm.errors import CheckpointError
-from batchnorm.frameworks import find
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["Plan", "plan"]
@@ -250,8 +250,8 @@ def _no_batch_norms(
     pairs: list[tuple[Group, Group | None]],
 ) -> list[str]:
     """Problems: layers with a batch norm's arrays of which something says that they are none."""
-    countless = find(source.framework).room("saved").COUNTLESS
-    there = find(framework).room("saved").COUNTLESS
+    countless = saved(source.framework).COUNTLESS
+    there = saved(framework).COUNTLESS
     found = []
     for group, other in pairs:
         if group.kind != "batch_norm" or map.of(group.path).to == "":
@@ -305,7 +305,7 @@ def _scalars(
 ) -> list[Entry]:
     """MindSpore's scalars, in the type that they had; elsewhere they are plain extras."""
     known = {**back.scalars, **source.scalars}
-    if framework != "mindspore":
+    if not saved(framework).SCALARS:
         record.scalars = {name: kind for name, kind in known.items() if name in extras}
         return []
     entries = []

@@ -16,12 +16,9 @@ from decimal import Decimal
 from typing import Any
 
 from batchnorm.convert.groups import Group
+from batchnorm.convert.rooms import saved
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
-from batchnorm.frameworks.keras2 import layers as tf_keras
-from batchnorm.frameworks.keras3 import layers as keras
-from batchnorm.frameworks.mindspore import layers as mindspore
-from batchnorm.frameworks.torch import layers as torch
 from batchnorm.layer import Layer
 from batchnorm.toml import read_toml, short
 
@@ -30,12 +27,6 @@ __all__ = ["Settings", "defaults", "known_settings", "read_settings", "settings_
 NONE = "none"
 HUGE = 1 << 1000  # beyond any setting, and within what a float holds
 OF_BATCH, OF_RUNNING = "weight_of_batch", "weight_of_running"
-LAYERS: Mapping[str, type[Layer]] = {
-    "torch": torch.BatchNorm2d,
-    "mindspore": mindspore.BatchNorm2d,
-    "tf_keras": tf_keras.BatchNormalization,
-    "keras": keras.BatchNormalization,
-}
 
 
 @dataclass(frozen=True)
@@ -70,7 +61,7 @@ class Settings:
         {'eps': 0.001, 'momentum': 0.1}
         """
         found: dict[str, float | None] = {}
-        for name, parameter in LAYERS[framework].PARAMETERS.items():
+        for name, parameter in _layer(framework).PARAMETERS.items():
             word = parameter.meaning.word
             if word == "epsilon" and self.epsilon is not None:
                 found[name] = self.epsilon
@@ -102,6 +93,12 @@ class Settings:
         return cls(_number(given.get("epsilon")), _number(given.get(of)), of)
 
 
+def _layer(framework: str) -> type[Layer]:
+    record = find(framework)
+    found: type[Layer] = getattr(record.room("layers"), record.class_name)
+    return found
+
+
 def _number(value: Any) -> float | None:
     if not isinstance(value, int | float) or isinstance(value, bool) or not abs(value) < HUGE:
         return None  # NaN is no number either
@@ -114,7 +111,7 @@ def _complement(momentum: float | None) -> float | None:
 
 def defaults(framework: str) -> Settings:
     """What a layer has whose constructor was not told otherwise."""
-    values = {p.meaning.word: p.default for p in LAYERS[framework].PARAMETERS.values()}
+    values = {p.meaning.word: p.default for p in _layer(framework).PARAMETERS.values()}
     of = OF_BATCH if OF_BATCH in values else OF_RUNNING
     return Settings(values["epsilon"], values[of], of)
 
@@ -132,7 +129,7 @@ def known_settings(group: Group, ours: Mapping[str, Any], said: Mapping[str, Set
 def settings_of(arguments: Mapping[str, Any], framework: str) -> Settings:
     """Settings from a framework's own words, such as `{"eps": 1e-3, "momentum": 0.01}`."""
     epsilon, momentum, of = None, None, ""
-    for name, parameter in LAYERS[framework].PARAMETERS.items():
+    for name, parameter in _layer(framework).PARAMETERS.items():
         if name not in arguments:
             continue
         word, value = parameter.meaning.word, arguments[name]
@@ -197,12 +194,12 @@ def _pair(part: str) -> tuple[str, float | str]:
 def _checked(layer: str, table: Mapping[str, Any], framework: str) -> Settings:
     words = {
         name
-        for name, p in LAYERS[framework].PARAMETERS.items()
+        for name, p in _layer(framework).PARAMETERS.items()
         if p.meaning.word in ("epsilon", OF_BATCH, OF_RUNNING)
     }
     plain = dict(table)
     said = plain.get("momentum")
-    if framework == "torch" and isinstance(said, str) and said.lower() == NONE:
+    if saved(framework).CUMULATIVE and isinstance(said, str) and said.lower() == NONE:
         plain["momentum"] = None  # torch's average over all batches
     for name, value in table.items():
         if name not in words or (plain[name] is not None and not _usable(value)):

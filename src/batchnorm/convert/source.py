@@ -178,7 +178,7 @@ def source_of(
         left.update(others)
         layers = {n.removeprefix(prefix)[1:]: f for n, f in layers.items() if n.startswith(prefix)}
     scalars: dict[str, str] = {}
-    if found == "mindspore":
+    if room.SCALARS:
         names = [n for n, e in entries.items() if e.shape == () and "." not in n]
         for name in [n for n in names if n not in keep]:
             entry = entries.pop(name)

@@ -6,7 +6,28 @@ their own, so nothing wraps them, and a `.keras` file keeps other objects in gro
 
 from __future__ import annotations
 
-__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+__all__ = [
+    "AFFINE",
+    "ALONE",
+    "BARE",
+    "CHANNELS_LAST",
+    "COUNTERS",
+    "COUNTLESS",
+    "CUMULATIVE",
+    "FORMS",
+    "INNER",
+    "KEPT",
+    "OBSERVERS",
+    "OPTIMIZER",
+    "OUTER",
+    "PAIRED",
+    "SCALARS",
+    "SEPARATOR",
+    "SIGNS",
+    "SLOTS",
+    "WIDE",
+    "WRAPPERS",
+]
 
 WRAPPERS: tuple[str, ...] = ()
 OUTER: tuple[str, ...] = ()
@@ -23,3 +44,18 @@ FORMS = {
     **{f"DepthwiseConv{n}D": "depthwise" for n in (1, 2)},
 }
 COUNTLESS: tuple[str, ...] = ()
+
+SEPARATOR = "/"  # between a layer's name and its array's
+CHANNELS_LAST = True  # kernels have their outputs last
+BARE: dict[str, str] = {}  # other names, of a layer that is saved alone
+INNER = ""  # the layer inside a batch norm that holds its state
+AFFINE = {"gamma": "gamma", "beta": "beta"}  # of normalizations without statistics
+# Roles that a file always has: none.
+KEPT: tuple[str, ...] = ()
+PAIRED = False
+WIDE = False  # whether kernels of one-dimensional convolutions have a height of 1
+SCALARS = False  # whether arrays of shape () at the top are a trainer's numbers
+CUMULATIVE = False  # whether momentum None is the average over all batches
+# Ends of names that only these files have, and names of a layer alone.
+SIGNS = ("/moving_mean", "/moving_variance", "/kernel", "/depthwise_kernel", "/embeddings")
+ALONE: frozenset[str] = frozenset()

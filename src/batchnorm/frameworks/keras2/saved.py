@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 from batchnorm.frameworks.keras.saved import (
+    AFFINE,
+    ALONE,
+    BARE,
+    CHANNELS_LAST,
     COUNTERS,
     COUNTLESS,
+    CUMULATIVE,
     FORMS,
+    INNER,
+    KEPT,
     OBSERVERS,
     OPTIMIZER,
     OUTER,
+    PAIRED,
+    SCALARS,
+    SEPARATOR,
+    SIGNS,
     SLOTS,
+    WIDE,
     WRAPPERS,
 )
+from batchnorm.frameworks.keras2.layers import BatchNormalization
 
-__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+__all__ = [
+    "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
+    "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
+    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "kernel_leaf",
+]  # fmt: skip
+
+# Names of a batch norm's state, and the role of each.
+STATE = {name: entry.role for name, entry in BatchNormalization.STATE.items()}
+FORMATS = ("keras-h5",)
+
+
+def kernel_leaf(form: str) -> str:
+    """What the kernel of a layer of a form is called."""
+    if form == "embedding":
+        return "embeddings"
+    return "depthwise_kernel" if form == "depthwise" else "kernel"

@@ -6,7 +6,13 @@ Facts: MindSpore 2.10 (`nn/optim`, `mint/optim`, `nn/wrap`) and files that it wr
 
 from __future__ import annotations
 
-__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+from batchnorm.frameworks.mindspore.layers import BatchNorm2d
+
+__all__ = [
+    "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
+    "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
+    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "kernel_leaf",
+]  # fmt: skip
 
 WRAPPERS: tuple[str, ...] = ()
 OUTER = ("model", "network", "_backbone", "_network")
@@ -32,3 +38,26 @@ FORMS = {
     **{f"Conv{n}dTranspose": "conv_transpose" for n in (1, 2, 3)},
 }
 COUNTLESS: tuple[str, ...] = ()
+
+SEPARATOR = "."  # between a layer's name and its array's
+CHANNELS_LAST = False  # kernels have their outputs first
+# Names of a batch norm's state, and the role of each; alone, a layer has others.
+STATE = {name: entry.role for name, entry in BatchNorm2d.STATE.items()}
+BARE = {entry.bare_name or name: entry.role for name, entry in BatchNorm2d.STATE.items()}
+INNER = "bn2d"  # BatchNorm3d keeps its state in a BatchNorm2d of this name
+AFFINE = {"gamma": "gamma", "beta": "beta"}  # of normalizations without statistics
+# Roles that a file always has: gamma and beta of `affine=False`, too.
+KEPT = tuple(STATE.values())
+PAIRED = False
+WIDE = True  # whether kernels of one-dimensional convolutions have a height of 1
+SCALARS = True  # whether arrays of shape () at the top are a trainer's numbers
+CUMULATIVE = False  # whether momentum None is the average over all batches
+FORMATS = ("mindspore",)
+# Ends of names that only these files have, and names of a layer alone.
+SIGNS = (".moving_mean", ".moving_variance", ".embedding_table")
+ALONE = frozenset({"mean", "variance"})
+
+
+def kernel_leaf(form: str) -> str:
+    """What the kernel of a layer of a form is called."""
+    return "embedding_table" if form == "embedding" else "weight"

@@ -6,7 +6,13 @@ and files that it wrote; `steps` is mmengine's, `num_updates` and `decay` those 
 
 from __future__ import annotations
 
-__all__ = ["COUNTERS", "COUNTLESS", "FORMS", "OBSERVERS", "OPTIMIZER", "OUTER", "SLOTS", "WRAPPERS"]
+from batchnorm.frameworks.torch.layers import BatchNorm2d
+
+__all__ = [
+    "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
+    "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
+    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "kernel_leaf",
+]  # fmt: skip
 
 # Modules that hold one other and add a word to every name; they can stand anywhere.
 WRAPPERS = ("module", "_orig_mod")
@@ -27,3 +33,26 @@ FORMS = {
 }
 # Classes with a batch norm's arrays that are none: their counter stays 0.
 COUNTLESS = tuple(f"{lazy}InstanceNorm{n}d" for lazy in ("", "Lazy") for n in (1, 2, 3))
+
+SEPARATOR = "."  # between a layer's name and its array's
+CHANNELS_LAST = False  # kernels have their outputs first
+# Names of a batch norm's state, and the role of each.
+STATE = {name: entry.role for name, entry in BatchNorm2d.STATE.items()}
+BARE: dict[str, str] = {}  # other names, of a layer that is saved alone
+INNER = ""  # the layer inside a batch norm that holds its state
+AFFINE = {"gamma": "weight", "beta": "bias"}  # of normalizations without statistics
+# Roles that a file always has: here the counter. Gamma and beta are there both or neither.
+KEPT = tuple(role for role in STATE.values() if role == "count")
+PAIRED = True
+WIDE = False  # whether kernels of one-dimensional convolutions have a height of 1
+SCALARS = False  # whether arrays of shape () at the top are a trainer's numbers
+CUMULATIVE = True  # whether momentum None is the average over all batches
+FORMATS = ("torch",)
+# Ends of names that only these files have, and sets of names of a layer alone.
+SIGNS = (".running_mean", ".running_var", ".num_batches_tracked")
+ALONE: frozenset[str] = frozenset()
+
+
+def kernel_leaf(form: str) -> str:
+    """What the kernel of a layer of a form is called."""
+    return "weight"
