@@ -6,7 +6,7 @@ from torch_here import torch
 
 from batchnorm import core
 from batchnorm.hosts.torch import accelerate, tasks
-from batchnorm.hosts.torch.kernel import Call
+from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.tensors import array_of, vector_of
 from batchnorm.vocabulary import Mode
 

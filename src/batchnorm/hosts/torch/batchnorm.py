@@ -17,8 +17,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchnorm import core
 from batchnorm.hosts.torch import another, processes, tasks
 from batchnorm.hosts.torch.bound import Bound
+from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.formulas import Buffers
-from batchnorm.hosts.torch.kernel import Call, Normalize
+from batchnorm.hosts.torch.kernel import Normalize
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, plain, takes

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from batchnorm import core
 from batchnorm.hosts.torch import formulas, native, operators
+from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
-from batchnorm.hosts.torch.kernel import Call, Normalize, forward
+from batchnorm.hosts.torch.kernel import Normalize, forward
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, takes
 

@@ -9,17 +9,15 @@ and checks all that it relies on; what doesn't fit gets None and goes through `c
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from batchnorm.core import kernel
+from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, empty_like, plain
 from batchnorm.vocabulary import Mode
-
-if TYPE_CHECKING:
-    from batchnorm.hosts.torch.kernel import Call
 
 __all__ = ["backward", "forward"]
 
