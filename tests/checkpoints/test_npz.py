@@ -47,7 +47,7 @@ CASES = {
     ),
     "types that are no object": (
         zipped([("x.npy", npy(kind="|V2", data=b"\0" * 4)), own({"npz_types": ["x"]})]),
-        "not said to be a number",
+        "has not the form",
     ),
     "members for memory": (
         zipped([(f"{i}.npy", npy(shape="()", data=b"\0" * 4)) for i in range(3000)]), "memory",

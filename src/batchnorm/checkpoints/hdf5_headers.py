@@ -92,7 +92,7 @@ def _blocks(
                 kind, count, flags = raw[0], int.from_bytes(raw[1:3], "little"), raw[3]
             else:
                 kind, count, flags = struct.unpack_from("<HHB", raw)
-            source.spend(64 + count, place)  # blocks may overlap: bounds the work, too
+            source.spend(160 + count, place)  # blocks may overlap: bounds the work, too
             offset = cursor.position
             data = cursor.take(count, place)
             if kind == CONTINUATION:

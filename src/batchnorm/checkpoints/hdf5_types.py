@@ -16,7 +16,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from batchnorm.checkpoints.source import Cursor, Source, quoted
+from batchnorm.checkpoints.source import Cursor, Source, quoted, text_cost
 
 __all__ = [
     "FLOAT_FORMS",
@@ -210,6 +210,7 @@ class Attribute:
         pieces = [self._data[i * kind.size : (i + 1) * kind.size] for i in range(count)]
         if kind.text == "vlen":
             pieces = [self._heap.text(piece, self._place) for piece in pieces]
+        self._source.spend(sum(map(text_cost, pieces)), self._place)
         try:
             return [piece.rstrip(b"\0").decode("utf-8") for piece in pieces]
         except UnicodeDecodeError:

@@ -25,11 +25,13 @@ from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra, co
 from batchnorm.checkpoints.own import own_bytes, parsed_own
 from batchnorm.checkpoints.source import (
     ENTRY_COST,
+    LONGEST_NAME,
     Cursor,
     Source,
     checked_name,
     name_fault,
     quoted,
+    text_cost,
 )
 from batchnorm.checkpoints.storage import FileStorage
 from batchnorm.checkpoints.strided import Strided, little_endian
@@ -120,7 +122,10 @@ def _add_value(source: Source, cursor: Cursor, tensors: list[_Tensor]) -> None:
     body: tuple[int, int] | None = None
     for field in fields(cursor, cursor.end, "value"):
         if field.number == 1 and tag is None:
+            if field.end - field.start > 4 * LONGEST_NAME:  # before a text is made of it
+                source.fail(f"value at byte {at}", "a tag that is too long for a name")
             raw = source.read(field.start, field.end - field.start, "tag")
+            source.spend(text_cost(raw), "checkpoint")
             try:
                 tag = checked_name(source, raw.decode())
             except UnicodeDecodeError:
@@ -197,7 +202,7 @@ def _entry(source: Source, tensor: _Tensor) -> Entry:
 def _text(source: Source, tensor: _Tensor) -> str:
     place = f"value {quoted(tensor.tag)}"
     storage = FileStorage(source, tensor.extents, place)
-    source.spend(2 * storage.size, place)
+    source.spend(3 * storage.size, place)
     buffer = bytearray(storage.size)
     storage.readinto(0, memoryview(buffer))
     try:

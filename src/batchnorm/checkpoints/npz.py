@@ -62,6 +62,7 @@ def read(source: Source) -> Checkpoint:
         )
     own = b""
     if f"{OWN}.npy" in members:
+        source.spend(2 * members[f"{OWN}.npy"].size, OWN)
         own = _entry(source, members[f"{OWN}.npy"], {}).load().tobytes()
     metadata, extras = parsed_own(source, own)
     types = metadata.pop(TYPES, {})

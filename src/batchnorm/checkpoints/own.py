@@ -93,9 +93,14 @@ def merged(recorded: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, A
 
 def json_cost(data: bytes) -> int:
     """Memory that parsing this JSON takes at most: what each sign can stand for."""
-    lists, objects = data.count(b"["), data.count(b"{")
+    lists, objects, keys = data.count(b"["), data.count(b"{"), data.count(b":")
     items, texts = data.count(b",") + lists + objects, data.count(b'"') // 2
-    return 2 * len(data) + 88 * lists + 240 * objects + 48 * items + 60 * texts
+    escapes, codes = data.count(b"\\"), data.count(b"\\u")
+    plain = data.isascii()
+    # The bytes, the text made of them, and the texts in it, which escapes can make wide as well.
+    signs = (1 + (1 if plain else 4) + (1 if plain and not codes else 4)) * len(data)
+    parts = 88 * lists + 240 * objects + 230 * keys + 48 * items + 60 * texts
+    return signs + parts + 20 * escapes + 80 * codes
 
 
 def parsed_json(source: Source, data: bytes, place: str) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from batchnorm.checkpoints.source import Cursor, quoted
+from batchnorm.checkpoints.source import Cursor, quoted, text_cost
 from batchnorm.errors import CheckpointError
 
 __all__ = ["LARGEST_KEY", "Dictionary", "Global", "Instance", "Opaque", "Pickle", "Rebuilder"]
@@ -133,6 +133,10 @@ class Pickle:
         del self._stack[start:]
         return items
 
+    def _mark(self) -> None:
+        self._cursor.source.spend(48, "pickle")
+        self._marks.append(len(self._stack))
+
     def _push(self, value: Any, cost: int = 10) -> None:
         """Put a value on the stack; `cost` is what it takes there and by itself."""
         self._cursor.source.spend(cost, "pickle")
@@ -152,13 +156,15 @@ class Pickle:
     def _text(self, layout: str, encoding: str) -> None:
         data = self._cursor.take(self._number(layout), "pickle")
         try:
-            self._push(data.decode(encoding), 64 + len(data) * (1 if data.isascii() else 4))
+            cost = text_cost(data) + len(data)  # the text, and the bytes while it is made
+            self._cursor.source.spend(cost, "pickle")
+            self._push(data.decode(encoding))
         except UnicodeDecodeError:
             self._fail("a string is not UTF-8")
 
     def _raw(self, layout: str) -> None:
         data = self._cursor.take(self._number(layout), "pickle")
-        self._push(data, 48 + len(data))
+        self._push(data, 64 + len(data))
 
     def _integer(self, layout: str) -> None:
         data = self._cursor.take(self._number(layout), "pickle")
@@ -216,7 +222,7 @@ class Pickle:
     def _recall(self, index: int) -> None:
         if index >= len(self._memo):
             self._fail(f"memo {index} was never written")
-        self._push(self._memo[index], 8)
+        self._push(self._memo[index])
 
     def _global(self, module: object, name: object) -> None:
         known = f"{module}.{name}"
@@ -286,13 +292,13 @@ def _is_int(value: object) -> bool:
 
 def _dictionary(pickle: Pickle) -> None:
     items = pickle._popped_mark()
-    pickle._push(pickle._fill(Dictionary(), items), 256)
+    pickle._push(pickle._fill(Dictionary(), items), 320)
 
 
 _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"\x80": Pickle._proto,
     b"\x95": lambda p: p._number("<Q"),  # FRAME: only a hint
-    b"(": lambda p: p._marks.append(len(p._stack)),
+    b"(": Pickle._mark,
     b"0": lambda p: p._pop(),
     b"1": lambda p: p._popped_mark(),
     b"2": lambda p: p._push(p._top()),
@@ -314,7 +320,7 @@ _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"B": lambda p: p._raw("<I"),
     b"\x8e": lambda p: p._raw("<Q"),
     b"\x96": lambda p: p._raw("<Q"),
-    b")": lambda p: p._push((), 8),
+    b")": lambda p: p._push(()),
     b"\x85": lambda p: p._tuple(1),
     b"\x86": lambda p: p._tuple(2),
     b"\x87": lambda p: p._tuple(3),
@@ -323,7 +329,7 @@ _STEPS: dict[bytes, Callable[[Pickle], Any]] = {
     b"l": lambda p: p._marked(list),
     b"a": lambda p: p._append([p._pop()]),
     b"e": lambda p: p._append(p._popped_mark()),
-    b"}": lambda p: p._push(Dictionary(), 224),
+    b"}": lambda p: p._push(Dictionary(), 288),
     b"d": _dictionary,
     b"s": lambda p: p._set_items([p._pop(), p._pop()][::-1]),
     b"u": lambda p: p._set_items(p._popped_mark()),

@@ -47,7 +47,6 @@ def read(source: Source) -> Checkpoint:
     (length,) = struct.unpack("<Q", source.read(0, 8, place))
     if length > LARGEST_HEADER:
         source.fail(place, f"announces {length} bytes; {LARGEST_HEADER} are the format's limit")
-    source.spend(length, place)
     text = source.read(8, length, place)
     if text[:1] != b"{":
         source.fail(place, "does not begin with '{'")
@@ -75,7 +74,9 @@ def read(source: Source) -> Checkpoint:
         end = stop
     if begin + end != source.size:
         source.fail("end of file", f"{source.size - begin - end} bytes follow the last array")
-    raw_own = metadata.pop(OWN, "").encode()
+    text = metadata.pop(OWN, "")
+    source.spend(4 * len(text), OWN)
+    raw_own = text.encode()
     own, extras = parsed_own(source, raw_own)
     kind = metadata.get("format")
     if metadata:

@@ -7,11 +7,13 @@ at most twice the file's size plus 64 MiB of memory, one error class. It knows n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import stat
 import threading
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, NoReturn
 
@@ -27,6 +29,7 @@ __all__ = [
     "checked_name",
     "name_fault",
     "quoted",
+    "text_cost",
 ]
 
 ALLOWANCE = 64 << 20  # bytes a reader may allocate beyond twice the file's size
@@ -40,6 +43,11 @@ def quoted(text: object, limit: int = 80) -> str:
     """`text` as it may be printed: escaped, quoted and short. Names in a file are anybody's."""
     shown = str(text)
     return ascii(shown if len(shown) <= limit else shown[:limit] + "…")
+
+
+def text_cost(data: bytes) -> int:
+    """Memory of the text that UTF-8 becomes: one sign beyond U+FFFF makes all of them 4 bytes."""
+    return 80 + len(data) * (1 if data.isascii() else 4)
 
 
 class _Budget:
@@ -136,28 +144,42 @@ class Source:
     def read(self, offset: int, length: int, place: str) -> bytes:
         """`length` bytes at `offset`, all of them."""
         self.check_range(offset, length, place)
-        buffer = bytearray(length)
-        self.readinto(offset, memoryview(buffer), place)
-        return bytes(buffer)
+        with self._lock, self._reading(place):
+            self._file.seek(self._base + offset)
+            data = self._file.read(length)  # in one piece, and so without a copy
+            if len(data) < length:
+                parts = [data]
+                while sum(map(len, parts)) < length:
+                    parts.append(self._file.read(length - sum(map(len, parts))))
+                    if not parts[-1]:
+                        self.fail(place, "the file became shorter while it was read")
+                data = b"".join(parts)
+        return data
 
     def readinto(self, offset: int, view: memoryview, place: str) -> None:
         """Fill `view` with the bytes at `offset`."""
         self.check_range(offset, len(view), place)
         done = 0
-        with self._lock:
-            try:
-                self._file.seek(self._base + offset)
-                while done < len(view):
-                    count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
-                    if not count:
-                        self.fail(place, "the file became shorter while it was read")
-                    done += count
-            except ValueError:
-                if not self._file.closed:
-                    raise
-                self.fail(place, "the checkpoint was closed before this entry was read")
-            except OSError as error:
-                self.fail(place, f"can't be read: {error.strerror}")
+        with self._lock, self._reading(place):
+            self._file.seek(self._base + offset)
+            while done < len(view):
+                count = self._file.readinto(view[done:])  # type: ignore[attr-defined]
+                if not count:
+                    self.fail(place, "the file became shorter while it was read")
+                done += count
+
+    @contextlib.contextmanager
+    def _reading(self, place: str) -> Iterator[None]:
+        try:
+            yield
+        except CheckpointError:
+            raise
+        except ValueError:
+            if not self._file.closed:
+                raise
+            self.fail(place, "the checkpoint was closed before this entry was read")
+        except OSError as error:
+            self.fail(place, f"can't be read: {error.strerror}")
 
 
 class Cursor:

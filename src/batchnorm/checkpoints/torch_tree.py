@@ -61,7 +61,7 @@ class Tree:
         self._walk("tensor" if type(root) is TensorRecord else "", root, 0)
 
     def _walk(self, path: str, value: Any, depth: int) -> None:
-        self._source.spend(64 + len(path), "pickle")
+        self._source.spend(240 + len(path) * (1 if path.isascii() else 4), "pickle")
         if len(path) > LONGEST_NAME:  # before names are made of it
             self._source.fail(f"entry {quoted(path)}", f"a name of {len(path)} characters")
         if type(value) is TensorRecord:

@@ -89,7 +89,7 @@ def _small(
         return None
     if member.size > limit:
         source.fail(f"zip member {quoted(name)}", f"{member.size} bytes are too many for it")
-    source.spend(member.size, name)
+    source.spend(2 * member.size, name)
     buffer = bytearray(member.size)
     stored_storage(source, member, zero_is_none=True).readinto(0, memoryview(buffer))
     return bytes(buffer)

@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from batchnorm.checkpoints.source import Source, checked_name, quoted
+from batchnorm.checkpoints.source import Source, checked_name, quoted, text_cost
 from batchnorm.checkpoints.storage import FileStorage
 
 __all__ = ["STORED", "Member", "check_crc", "inflated", "read_members", "stored_storage"]
@@ -108,6 +108,7 @@ def _member(source: Source, table: bytes, at: int, directory: int) -> tuple[Memb
     if end > len(table):
         source.fail(place, "an entry is cut short")
     raw = table[at + 46 : extra_at]
+    source.spend(text_cost(raw), place)
     try:
         name = checked_name(source, raw.decode("utf-8" if flags & 0x800 else "cp437"))
     except UnicodeDecodeError:
