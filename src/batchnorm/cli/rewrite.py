@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,7 +15,7 @@ from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import find as find_framework
 from batchnorm.frameworks import known
 from batchnorm.printable import shown
-from batchnorm.rewrite import Rewritten, rewrite_source
+from batchnorm.rewrite import Rewritten, rewrite_source, rewrite_written
 from batchnorm.rewrite.report import SCHEMA, Report, diff, site_lines
 from batchnorm.source import find, work_on, write
 
@@ -25,9 +26,17 @@ _NAMES = ", ".join(record.name for record in known())
 
 @click.command("rewrite", short_help="Carry batch-norm code over to another framework.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
-@click.option("--from", "from_", required=True, metavar="FRAMEWORK", help=f"One of {_NAMES}.")
+@click.option("--from", "from_", metavar="FRAMEWORK", help=f"One of {_NAMES}.")
+@click.option(
+    "--written-as",
+    metavar="FRAMEWORK",
+    help="In place of --from: imports are --to's already, numbers and names still this one's.",
+)
 @click.option("--to", required=True, metavar="FRAMEWORK", help="Another of them.")
 @click.option("--write", "writing", is_flag=True, help="Change the files, each at once.")
+@click.option(
+    "--out-dir", type=click.Path(path_type=Path), help="Write a changed copy of the one PATH there."
+)
 @click.option("--check", is_flag=True, help="Print no diff: the exit code says it.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, diffs included.")
 @click.option("--rank", type=click.IntRange(2, 5), help="Rank of Keras layers' inputs, if unsaid.")
@@ -38,9 +47,11 @@ _NAMES = ", ".join(record.name for record in known())
 @click.option("-q", "--quiet", is_flag=True, help="No progress, notes or summary.")
 def command(
     paths: tuple[Path, ...],
-    from_: str,
+    from_: str | None,
+    written_as: str | None,
     to: str,
     writing: bool,
+    out_dir: Path | None,
     check: bool,
     as_json: bool,
     rank: int | None,
@@ -58,21 +69,27 @@ def command(
     Exit code: 0 if nothing would change (with --write: if nothing was newly left), 1 if something
     would, 2 for files that could not be read and for wrong usage.
     """
-    from_, to = find_framework(from_).name, find_framework(to).name
+    if (from_ is None) is (written_as is None):
+        raise click.UsageError("give --from, or --written-as where the imports are --to's already")
+    from_ = find_framework(from_ or written_as or "").name
+    to = find_framework(to).name
     if find_framework(from_).framework == find_framework(to).framework:
-        raise click.UsageError(f"--from {from_} and --to {to} are one framework; expected two")
+        raise click.UsageError(f"{from_} and --to {to} are one framework; expected two")
     if writing and check:
         raise click.UsageError("--check changes nothing, and --write does: give one of them")
     if Path("-") in paths:
         if len(paths) > 1 or writing:
             raise click.UsageError("- is standard input: give it alone, and without --write")
-        sys.exit(_standard_input(from_, to, rank, check=check, as_json=as_json, quiet=quiet))
+        task = partial(_task, Path("-.py"), from_=from_, to=to, rank=rank, written=bool(written_as))
+        sys.exit(_standard_input(task, from_, to, check=check, as_json=as_json, quiet=quiet))
     missing = [path for path in paths if not path.exists()]
     if missing:
         raise click.UsageError(f"{missing[0]} does not exist; expected a file or folder")
+    task = partial(_task, from_=from_, to=to, rank=rank, written=bool(written_as))
+    if out_dir is not None:
+        paths, writing = (_copied(paths, out_dir, writing or check),), True
     found = find(paths, exclude)
     report = Report(others=found.others, errors=list(found.errors), special=found.special)
-    task = partial(_task, from_=from_, to=to, rank=rank)
     files: list[dict[str, Any]] = []
     newly_left = False
     for outcome in work_on(
@@ -108,9 +125,38 @@ def command(
     sys.exit(code)
 
 
-def _task(path: Path, raw: bytes, *, from_: str, to: str, rank: int | None) -> Rewritten:
+def _copied(paths: tuple[Path, ...], out_dir: Path, other: bool) -> Path:
+    """The copy of the one path that is given, in a folder that holds nothing yet."""
+    if other:
+        raise click.UsageError("--out-dir writes a copy: give it without --write and --check")
+    if len(paths) != 1:
+        raise click.UsageError(f"--out-dir takes one PATH, but {len(paths)} are given")
+    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+        raise click.UsageError(f"{out_dir} holds something already: name a new folder")
+    (path,) = paths
+    if out_dir.resolve().is_relative_to(path.resolve()):
+        raise click.UsageError(f"{out_dir} is inside of {path}: name a folder outside of it")
+    if path.is_dir():
+        shutil.copytree(path, out_dir, symlinks=True, ignore=_special, dirs_exist_ok=True)
+        return out_dir
+    out_dir.mkdir(parents=True, exist_ok=True)
+    return Path(shutil.copy2(path, out_dir))
+
+
+def _special(folder: str, names: list[str]) -> list[str]:
+    """What can't be copied: pipes, sockets, devices."""
+    places = {name: Path(folder, name) for name in names}
+    return [n for n, p in places.items() if not (p.is_symlink() or p.is_file() or p.is_dir())]
+
+
+def _task(
+    path: Path, raw: bytes, *, from_: str, to: str, rank: int | None, written: bool
+) -> Rewritten:
     """Rewrite one file; the nodes of its tree stay in the process that parsed it."""
-    found = rewrite_source(raw, from_=from_, to=to, path=path, rank=rank)
+    if written:
+        found = rewrite_written(raw, written_as=from_, to=to, path=path)
+    else:
+        found = rewrite_source(raw, from_=from_, to=to, path=path, rank=rank)
     for site in found.sites:
         site.node = None
     return found
@@ -125,10 +171,10 @@ def _show(name: str, result: Rewritten, *, show_diff: bool, quiet: bool) -> None
 
 
 def _standard_input(
-    from_: str, to: str, rank: int | None, *, check: bool, as_json: bool, quiet: bool
+    task: partial[Rewritten], from_: str, to: str, *, check: bool, as_json: bool, quiet: bool
 ) -> int:
     """Standard input goes to standard output, rewritten."""
-    result = rewrite_source(sys.stdin.buffer.read(), from_=from_, to=to, rank=rank)
+    result = task(sys.stdin.buffer.read())
     if as_json:
         report = Report()
         report.add(result)

@@ -5,5 +5,6 @@ A file is parsed and never evaluated; what no site touches stays as it was, byte
 
 from batchnorm.rewrite.rewriter import Rewritten, rewrite_source
 from batchnorm.rewrite.site import Site
+from batchnorm.rewrite.written import rewrite_written
 
-__all__ = ["Rewritten", "Site", "rewrite_source"]
+__all__ = ["Rewritten", "Site", "rewrite_source", "rewrite_written"]

@@ -16,7 +16,7 @@ from batchnorm.rewrite.handed import default_of
 from batchnorm.rewrite.job import Job
 from batchnorm.source import Thing
 
-__all__ = ["rewrite_layer_call", "rewrite_mode"]
+__all__ = ["mode_of", "names_a_net", "rewrite_layer_call", "rewrite_mode", "said_mode"]
 
 _NETS = re.compile(
     r"(?i)^_?(model|net|network|backbone|encoder|decoder|module|generator|discriminator|teacher"
@@ -30,7 +30,7 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
     func, from_, to = call.func, job.task.from_, job.task.to
     if not isinstance(func, ast.Attribute) or from_.is_keras:
         return False
-    said = _said(job, call, from_.framework)
+    said = said_mode(job, call, from_.framework)
     if said is None or not _is_net(job, func, from_.framework):
         return False
     thing = job.objects.thing(func.value)
@@ -44,7 +44,7 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
     if thing is not None and thing.kind in ("net", "list") and not to.is_keras:
         net = "it" if thing.net is None else thing.net.name
         job.left(call, "mode", f"{net} is {from_.name}'s net still: once it is {to.name}'s, "
-                               + _mode_of(job, said))  # fmt: skip
+                               + mode_of(job, said))  # fmt: skip
         return True
     if to.is_keras:
         job.left(call, "mode", f"{to.name} {_TOLD}")
@@ -52,13 +52,13 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
     if from_.calls.mode_method == to.calls.mode_method:
         return True
     base = job.text(func.value)
-    text = f"{base}.{_mode_of(job, said)}"
+    text = f"{base}.{mode_of(job, said)}"
     job.replace(call, text)
     job.rewritten(call, "mode", text)
     return True
 
 
-def _mode_of(job: Job, said: str) -> str:
+def mode_of(job: Job, said: str) -> str:
     """The call that sets a mode in the target; for Keras, what is to be done."""
     to = job.task.to
     if to.is_keras:
@@ -68,7 +68,7 @@ def _mode_of(job: Job, said: str) -> str:
     return "eval()" if said == "False" else f"train({said})"
 
 
-def _said(job: Job, call: ast.Call, framework: str) -> str | None:
+def said_mode(job: Job, call: ast.Call, framework: str) -> str | None:
     """What a call says about the mode, as the other's argument; empty for "training"."""
     assert isinstance(call.func, ast.Attribute)
     count = len(call.args) + len(call.keywords)
@@ -94,9 +94,14 @@ def _is_net(job: Job, func: ast.Attribute, framework: str) -> bool:
         return True
     if isinstance(func.value, ast.Call) and ast.unparse(func.value.func) == "super":
         return False
+    return framework in job.packages and names_a_net(func)
+
+
+def names_a_net(func: ast.Attribute) -> bool:
+    """Whether the object of a method is called like a net."""
     name = func.value.attr if isinstance(func.value, ast.Attribute) else ""
     name = func.value.id if isinstance(func.value, ast.Name) else name
-    return framework in job.packages and bool(_NETS.match(name))
+    return bool(_NETS.match(name))
 
 
 def rewrite_layer_call(job: Job, call: ast.Call) -> None:
@@ -114,7 +119,7 @@ def rewrite_layer_call(job: Job, call: ast.Call) -> None:
             return
         if not isinstance(inner, ast.Call) or not isinstance(inner.func, ast.Attribute):
             return
-        said = _said(job, inner, from_.framework)
+        said = said_mode(job, inner, from_.framework)
         thing = job.objects.thing(inner.func.value)
         if said is not None and _known(job, thing):
             _to_argument(job, call, inner.func.value, said or "True")

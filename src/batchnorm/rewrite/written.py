@@ -1,0 +1,191 @@
+"""Code whose imports are already the target's, with another framework's numbers and names in it.
+
+The usual way to port by hand: `from torch import nn` has become `from mindspore import nn`, and
+`momentum=0.1` still is torch's. Momentum and epsilon are corrected (what isn't written gets the
+original's default), so are attributes of known layers and modes. A comment says that it was done,
+since nothing else in the file tells, and a file that has it is left alone. Not here: code whose
+imports are the original's (`rewriter`).
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+
+from batchnorm.declaration import Parameter
+from batchnorm.frameworks import Framework, find
+from batchnorm.rewrite.arguments import Arguments
+from batchnorm.rewrite.attributes import ROLES
+from batchnorm.rewrite.given import given
+from batchnorm.rewrite.job import Job, Task
+from batchnorm.rewrite.marks import HEAD, line_for, mark
+from batchnorm.rewrite.modes import mode_of, names_a_net, said_mode
+from batchnorm.rewrite.rewriter import Rewritten
+from batchnorm.rewrite.site import Left
+from batchnorm.source import NOTEBOOK, Edit, Names, Objects, SourceError, apply, parse_source
+from batchnorm.translate import complement, forms
+from batchnorm.translate.argument import parse
+from batchnorm.translate.reading import default_of
+
+__all__ = ["rewrite_written"]
+
+_MOMENTUM = ("weight_of_batch", "weight_of_running")
+
+
+def rewrite_written(
+    raw: bytes | str, *, written_as: str, to: str, path: Path | None = None
+) -> Rewritten:
+    r"""Correct one file that is the target's by its imports, and another's by its numbers.
+
+    Args:
+        raw: the file's bytes, or its text.
+        written_as: the framework whose numbers and names the file has.
+        to: the framework that the file imports.
+        path: where the file is.
+
+    Raises:
+        ValueError: it does not parse, is a notebook, or a framework is unknown.
+
+    >>> text = "from mindspore import nn\nbn = nn.BatchNorm2d(64, momentum=0.01)\n"
+    >>> print(rewrite_written(text, written_as="torch", to="mindspore").after.decode(), end="")
+    # batchnorm: carried over from torch
+    from mindspore import nn
+    bn = nn.BatchNorm2d(64, momentum=0.99)
+    """
+    raw = raw.encode() if isinstance(raw, str) else raw
+    if path is not None and path.suffix == NOTEBOOK:
+        raise SourceError("is a notebook, which --written-as doesn't read: export it as a script")
+    task = Task(find(written_as), find(to))
+    done = f"{HEAD}carried over from {task.from_.name}"
+    source = parse_source(raw)
+    if done in source.data.decode():
+        return Rewritten(raw, raw, ())
+    names = Names(source, path, task.to.framework if task.to.is_keras else None)
+    job = Job(task, names, Objects(names))
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Call):
+            _call(job, node)
+        elif isinstance(node, ast.Attribute):
+            _attribute(job, node)
+    if not any(site.after for site in job.sites):
+        return Rewritten(raw, raw, tuple(job.sites))
+    reasons: dict[int, list[str]] = {}
+    for site in job.sites:
+        if site.reason and site.node is not None:
+            reasons.setdefault(line_for(source, site.node), []).append(
+                f"left as it was: {site.reason}"
+            )
+    marks = [mark(source, line, texts) for line, texts in reasons.items()]
+    for edit in (*(each for each in marks if each is not None), _head(job, done)):
+        job.edits.add(edit)
+    sites = tuple(sorted(job.sites, key=lambda site: site.line))
+    return Rewritten(raw, source.encoded(apply(source.data, job.edits)), sites, len(marks))
+
+
+def _head(job: Job, text: str) -> Edit:
+    """The comment, before the first statement that isn't the docstring."""
+    body = job.source.tree.body
+    first = body[0]
+    docstring = isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
+    node = body[1] if docstring and len(body) > 1 else first
+    start = job.source.line_start(line_for(job.source, node))
+    return Edit(start, start, f"{text}{job.source.newline}")
+
+
+def _call(job: Job, call: ast.Call) -> None:
+    symbol = job.names.symbol(call.func)
+    if symbol is None or symbol.framework != job.task.to.framework:
+        _mode(job, call)
+        return
+    if symbol.kind != "class":
+        job.left(call, "function", f"{symbol.name} is no layer: see to its numbers by hand")
+        return
+    try:
+        text = _corrected(job, call, symbol.name)
+    except Left as left:
+        job.left(call, "call", str(left))
+        return
+    if text != job.source.text(call):
+        callee = job.source.span(call.func)[1]
+        stop = job.source.span(call)[1]
+        job.edits.replace(Edit(callee, stop, text[len(job.source.text(call.func)) :]))
+        job.rewritten(call, "call", text)
+
+
+def _corrected(job: Job, call: ast.Call, name: str) -> str:
+    """The call with the original's numbers said in the target's way."""
+    found = given(job, call)
+    if found.hidden:
+        raise Left(f"**{found.hidden[0]} hides which arguments are given: see to its numbers")
+    known = forms(job.task.to)
+    form = known.get(name) or next(iter(known.values()))
+    theirs = next(iter(forms(job.task.from_).values())).parameters.values()
+    places = list(form.parameters)[: len(found.positional)]
+    if len(found.items) != len(set(found.items)):
+        raise Left("a starred argument holds several: see to its numbers")
+    own = [*places, *found.keywords]
+    texts = dict(zip(own, (*found.positional, *found.keywords.values()), strict=False))
+    items = dict(zip(own, found.items, strict=False))
+    listed = Arguments(job.source.text(call), len(job.source.text(call.func)))
+    added = []
+    for words in (_MOMENTUM, ("epsilon",)):
+        ours = _parameter(form.parameters.values(), words)
+        original = _parameter(theirs, words)
+        opposite = ours.meaning.word != original.meaning.word
+        if ours.name in texts:
+            value = parse(texts[ours.name])
+            if opposite and value.literal and value.value is None:
+                raise Left(f"{job.task.to.name} has no cumulative average (momentum = None)")
+            if opposite:
+                keyword = f"{ours.name}=" if ours.name in found.keywords else ""
+                listed.items[items[ours.name]].new = keyword + complement(value).text
+            continue
+        default = default_of(original)
+        wanted = complement(default) if opposite else default
+        if wanted.value != default_of(ours).value:
+            added.append(f"{ours.name}={wanted.text}")
+    return job.source.text(call.func) + listed.written(added)
+
+
+def _parameter(parameters: Iterable[Parameter], words: tuple[str, ...]) -> Parameter:
+    return next(p for p in parameters if p.meaning.word in words)
+
+
+def _attribute(job: Job, node: ast.Attribute) -> None:
+    """An attribute of a known layer that has the original's name."""
+    thing = job.objects.thing(node.value)
+    to: Framework = job.task.to
+    if thing is None or thing.kind != "layer" or not thing.only:
+        return
+    if {symbol.framework for symbol in thing.symbols} != {to.framework}:
+        return
+    own, roles = ROLES[to.framework], ROLES[job.task.from_.framework]
+    if node.attr in own or node.attr not in roles:
+        return
+    new = next((name for name, role in own.items() if role == roles[node.attr]), None)
+    if new is None:
+        job.left(node, "attribute", f"{to.name} has no counterpart of {node.attr}")
+        return
+    stop = job.source.span(node)[1]
+    job.edits.replace(Edit(stop - len(node.attr.encode()), stop, new))
+    job.rewritten(node, "attribute", f"{job.source.text(node.value)}.{new}")
+
+
+def _mode(job: Job, call: ast.Call) -> None:
+    """`net.eval()` in the original's way."""
+    from_, to, func = job.task.from_, job.task.to, call.func
+    if not isinstance(func, ast.Attribute) or from_.is_keras:
+        return
+    if from_.calls.mode_method == to.calls.mode_method:
+        return
+    said = said_mode(job, call, from_.framework)
+    thing = job.objects.thing(func.value)
+    if said is None or (thing is None and not names_a_net(func)):
+        return
+    if to.is_keras:
+        job.left(call, "mode", f"{to.name} {mode_of(job, said)}")
+        return
+    start, stop = job.source.span(func.value)[1], job.source.span(call)[1]
+    job.edits.replace(Edit(start, stop, f".{mode_of(job, said)}"))
+    job.rewritten(call, "mode", f"{job.source.text(func.value)}.{mode_of(job, said)}")
