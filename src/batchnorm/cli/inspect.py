@@ -27,8 +27,8 @@ def command(
     """List the batch-norm layers of the checkpoint FILE.
 
     Exit code 1 if one looks wrong: a negative or zero variance, values that are not finite,
-    statistics that were never updated, unless none of the
-    model was: then it was never trained.
+    statistics that were never updated, unless none of the model was (then it was never trained);
+    and if FILE is one of several, or holds a part of a batch norm only.
     """
     found = inspect(file, framework=framework, group=group, settings=settings)
     if as_json:
