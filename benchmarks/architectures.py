@@ -38,7 +38,7 @@ from batchnorm.hosts.torch.candidates import candidates
 
 RESULTS = Path(__file__).parent / "results"
 STEPS, BATCH, SIZE = 3, 4, 32
-SMALL = 4e6
+SMALL = 8e6
 """Parameters of an architecture that is small enough for --numbers."""
 DECLARED: list[Any] = []
 
@@ -150,17 +150,18 @@ def numbers(
         yield name, count, one, two, ulp
 
 
-def table(timm: Any, names: list[str]) -> str:
+def table(timm: Any, names: list[str], families: bool) -> str:
     """Markdown: what is taken of each."""
     found = list(rows(timm, names))
     with_any = [row for row in found if row[1]]
     unbuilt = [row for row in found if not row[1] and row[4]]
     total, taken = (sum(row[i] for row in with_any) for i in (1, 2))
     named = sum(len(row[4]) for row in with_any)
+    asked = " --families" if families else ""
     lines = [
         "# Batch norms of timm's architectures",
         "",
-        f"`python -m benchmarks.architectures`: torch {torch.__version__}, timm "
+        f"`python -m benchmarks.architectures{asked}`: torch {torch.__version__}, timm "
         f"{timm.__version__}.",
         "",
         f"{len(found)} architectures of {len(timm.list_models())}, {len(with_any)} with batch "
@@ -215,7 +216,7 @@ def main() -> None:
     if arguments.numbers:
         text, file = numbers_table(timm, names, arguments.numbers), "architectures_numbers.md"
     else:
-        text, file = table(timm, names), "architectures.md"
+        text, file = table(timm, names, arguments.families), "architectures.md"
     (arguments.output or RESULTS / file).write_text(text)
     print(text)
 
