@@ -36,6 +36,7 @@ def _masked(case: Case, step: Step) -> bool:
 
 CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
     "an empty batch": lambda case, step: 0 in step.shape,
+    "an empty batch of rank 5": lambda case, step: 0 in step.shape and len(step.shape) == 5,
     "a mask on one channel": lambda case, step: _masked(case, step) and _one_channel(case, step),
     "one value in one channel": lambda case, step: math.prod(step.shape) == len(step.shape) == 1,
     "an input of rank 1": lambda case, step: len(step.shape) == 1,
