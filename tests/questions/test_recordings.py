@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from golden_answers import answers_from
 
 from batchnorm.questions import ask, question, recorded, same
 from batchnorm.questions.record import load
-from batchnorm.questions.recordings import answers_from
 from batchnorm.questions.subject import Ours
 
 GOLDEN = Path(__file__).parents[1] / "data" / "golden"
