@@ -1,9 +1,10 @@
 """Every cause put into every pair of dialects: named, on its layer, and nothing else on top.
 
-The table below is `docs/diagnose-causes.md`; what can't be put into a port says why.
+The table of what is named is that of `docs/diagnose.md`; what can't be put into a port says why.
 """
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -280,3 +281,17 @@ def test_sixteen_bits_are_named():
     with_half = layer("keras", dtype="float16")
     report = diagnosed(layer("keras"), with_half)
     assert set(report.causes) == {"precision-differs"}, f"{report}"
+
+
+def table():
+    """Of the table in docs/diagnose.md: in how many pairs a cause is named, and why not in all."""
+    for cause in FAULTS:
+        count = sum(applies(cause, *pair) for pair in PAIRS)
+        why = f"{16 - count}: {NOT_APPLICABLE[cause]}" if count < 16 else ""
+        yield f"| `{cause}` | {count} | {why} |"
+    yield "| `wrong-layer` | 16 |  |"
+
+
+def test_the_documented_table_is_what_is_tested():
+    document = Path(__file__).parents[2] / "docs" / "diagnose.md"
+    assert "\n".join(table()) in document.read_text(encoding="utf-8")

@@ -34,7 +34,7 @@ CHANNELS = 4  # of a convolution's outputs that are replayed
 LARGEST = 1 << 18  # values of a corner
 
 
-@dataclass
+@dataclass(eq=False)
 class Statistics:
     """What all values along the other axes say of each place of one axis.
 
@@ -59,7 +59,7 @@ class Statistics:
         return np.asarray(self.m2 / max(self.count, 1.0))
 
 
-@dataclass
+@dataclass(eq=False)
 class Corner:
     """A part of a convolution's input and output, for its first sample.
 
@@ -78,7 +78,7 @@ class Corner:
     channels: Array
 
 
-@dataclass
+@dataclass(eq=False)
 class Trace:
     """One call of one layer.
 

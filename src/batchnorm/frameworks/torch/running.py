@@ -132,6 +132,12 @@ def _named(layer: Any) -> list[str]:
     return [name for name, _ in (*layer.named_parameters(), *layer.named_buffers())]
 
 
+def _seen(tensor: Any) -> Array:
+    """A tensor's own memory: autograd sees to it that what a backward pass needs stays as it is."""
+    plain = tensor.detach().cpu()
+    return np.asarray((plain.float() if str(plain.dtype) == "torch.bfloat16" else plain).numpy())
+
+
 def _array(tensor: Any) -> Array:
     plain = tensor.detach().cpu()
     if str(plain.dtype) == "torch.bfloat16":
@@ -225,7 +231,7 @@ def run(
 def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> Any:
     def hook(_: Any, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
         x = given[0] if given else next(iter(named.values()))
-        tell(path, "forward", _array(x), _array(y))
+        tell(path, "forward", _seen(x), _seen(y))
         for which, tensor in (("x", x), ("y", y)):
             if backward and tensor.requires_grad:
                 tensor.register_hook(
