@@ -2,6 +2,7 @@
 
     python -m tests.checkpoints.fuzz --count 1000000            # a million per format
     python -m tests.checkpoints.fuzz --format torch --seed 1 --start 4711 --count 1   # one again
+    python -m tests.checkpoints.fuzz --coverage 600             # led by coverage; needs atheris
 
 Every mutation must end in `CheckpointError` or in arrays of the declared shapes and types: within
 seconds, within the promised memory, without another file opened, a module imported or a process
@@ -179,17 +180,61 @@ def run(name: str, count: int, seed: int, start: int = 0) -> dict[str, Any]:
     return result
 
 
+def covering(options: argparse.Namespace) -> None:
+    """Let atheris choose the bytes by the lines they reach: of `read`, `inspect` and `convert`."""
+    import atheris
+
+    with atheris.instrument_imports(include=["batchnorm.checkpoints", "batchnorm.convert"]):
+        import batchnorm.checkpoints
+        import batchnorm.convert
+        from batchnorm.errors import BatchNormError
+
+    folder = Path(options.folder)
+    path, target = folder / "input", folder / "output.ckpt"
+
+    def one(data: bytes) -> None:
+        path.write_bytes(data)
+        try:
+            with batchnorm.checkpoints.read(path) as checkpoint:
+                for entry in checkpoint.values():
+                    assert entry.load().shape == entry.shape
+        except BatchNormError:
+            return
+        for job in (
+            lambda: batchnorm.convert.inspect(path),
+            lambda: batchnorm.convert.convert(path, target, force=True, allow_missing=True),
+        ):
+            try:
+                job()
+            except BatchNormError:
+                continue
+
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for name in sorted({name for names in SEEDS.values() for name in names}):
+        (corpus / name).write_bytes((DATA / name).read_bytes())
+    limits = [f"-max_total_time={options.coverage}", "-max_len=65536", "-rss_limit_mb=2048"]
+    atheris.Setup([sys.argv[0], str(corpus), *limits], one)
+    atheris.Fuzz()  # ends the process, with a code other than 0 after a finding
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--format", choices=SEEDS, help="all of them unless given")
     parser.add_argument("--count", type=int, default=10_000, help="mutations per format")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--start", type=int, default=0, help="the first mutation's number")
+    parser.add_argument("--coverage", type=int, metavar="SECONDS", help="let atheris lead")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
         worker(options)
+        return 0
+    if options.coverage:
+        with tempfile.TemporaryDirectory() as folder:
+            options.folder = folder
+            covering(options)
         return 0
     failed = False
     for name in [options.format] if options.format else SEEDS:
