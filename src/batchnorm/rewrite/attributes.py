@@ -90,6 +90,8 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
         new = next((n for n, r in ROLES[to.framework].items() if r == role), None)
         if stays(job, thing):
             raise Left("its layer stays what it was")
+        if not thing.only and new == name and role not in _SETTINGS:
+            return  # whatever class it is of, its attribute is called so
         if not thing.only:
             raise Left(f"{job.source.text(inner)} may be of another class, which has {name}")
         if new is None:
