@@ -1,11 +1,12 @@
 """A dialect's class read as its declaration, and what is refused when the class is created."""
 
 import inspect
-from typing import Annotated, Any, TypedDict, Unpack
+from typing import Annotated, Any, TypedDict
 
 import pytest
 
 import batchnorm as bn
+from batchnorm.newer_python import Unpack
 from batchnorm import declaration
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Epsilon, Meaning, NumFeatures, Tracking, WeightOfBatch

@@ -33,7 +33,7 @@ ALONE = {  # may import less than their tier
     "core": {"errors", "vocabulary", "_kernel", "arrays"},
     "checkpoints": {"errors", "vocabulary", "printable"},
     "arrays": {"errors", "vocabulary", "_kernel"},
-    "declaration": {"errors", "vocabulary"},
+    "declaration": {"errors", "newer_python", "vocabulary"},
 }
 BESIDE = {"framework", "hosted", "calls"}  # what all rooms share
 STANDS_ON = {"mint": {"torch", "mindspore"}}  # one's rule in the other's cells

@@ -10,8 +10,9 @@ import inspect
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, get_args, get_origin
 
+from batchnorm.newer_python import NotRequired, Required, get_type_hints
 from batchnorm.vocabulary import Meaning
 
 __all__ = ["REQUIRED", "Parameter", "read"]
@@ -58,7 +59,7 @@ def read(layer: type[Any]) -> Mapping[str, Parameter]:
 
 
 def _meaning(layer: type[Any], name: str, hint: Any) -> Meaning:
-    if get_origin(hint) in (typing.NotRequired, typing.Required):
+    if get_origin(hint) in (NotRequired, Required):
         (hint,) = get_args(hint)
     marks = [m for m in get_args(hint)[1:] if isinstance(m, Meaning)]
     if get_origin(hint) is not Annotated or len(marks) != 1:
