@@ -6,9 +6,9 @@ from typing import Annotated, Any, TypedDict
 import pytest
 
 import batchnorm as bn
-from batchnorm.newer_python import Unpack
 from batchnorm import declaration
 from batchnorm.layer import Layer
+from batchnorm.newer_python import Unpack
 from batchnorm.vocabulary import Epsilon, Meaning, NumFeatures, Tracking, WeightOfBatch
 
 LAYERS = [

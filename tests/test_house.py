@@ -304,6 +304,14 @@ C = f"keras.{A}"
     assert sorted(found) == ["'keras.'", "'mindspore@2.0'", "'torch'", "isinstance(A, KerasLayer)"]
 
 
+@in_every_file
+def test_what_python_3_10_lacks_comes_from_one_place(path):
+    newer = {"LiteralString", "Never", "NotRequired", "Required", "Self", "Unpack", "assert_never"}
+    for module, name in imports(path) if path.stem != "newer_python" else ():
+        if module == "tomllib" or (module == "typing" and name in newer):
+            yield f"{module} {name or ''}: import it from newer_python"
+
+
 def test_momentum_is_no_word_of_the_core():
     """It means opposite things in the frameworks; the core says exponential_average_factor."""
     for path in (PACKAGE / "core").glob("*.py"):

@@ -7,7 +7,6 @@ runs when the class is created: a parameter without exactly one meaning is an er
 from __future__ import annotations
 
 import inspect
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, get_args, get_origin

@@ -12,6 +12,7 @@ import ast
 from collections.abc import Iterable
 from dataclasses import replace
 
+from batchnorm.newer_python import TryStar
 from batchnorm.source.guards import Guards
 from batchnorm.source.known import (
     NETS,
@@ -97,7 +98,7 @@ class Objects:
                 for item in node.items:
                     self._expression(item.context_expr, env)
                 return self._block(node.body, env.without(assigned(node, body=False)))
-            case ast.Try() | ast.TryStar():
+            case ast.Try() | TryStar():
                 self._block(node.body, env.copy())
                 after = env.without(assigned(node))
                 for handler in node.handlers:

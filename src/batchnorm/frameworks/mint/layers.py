@@ -9,13 +9,14 @@ rest on the source. Deviations: the list of `BatchNorm2d`.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn, Self
+from typing import Any, ClassVar, NoReturn
 
 from batchnorm.arrays import is_array
 from batchnorm.errors import InvalidAttribute, InvalidType, InvalidValue
 from batchnorm.frameworks.torch import layers as torch
 from batchnorm.frameworks.torch.checks import new_parameter
 from batchnorm.layer import Entry
+from batchnorm.newer_python import Self
 from batchnorm.vocabulary import (
     Affine,
     Array,
