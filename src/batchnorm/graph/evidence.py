@@ -1,0 +1,127 @@
+"""How well two layers of one shape fit: by their neighbours' pairs, branches, numbers and words.
+
+Ranked: what the map or the calls settle outweighs names, and names outweigh order. A word that most
+names share is no evidence.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from batchnorm.graph.side import Side
+
+__all__ = ["Evidence"]
+
+NORM, NEIGHBOUR, BRANCHES, NUMBER, WORD = 12, 6, 3, 2, 2
+SURE = 2  # by how much an assignment must be better than any other
+MOST = 6  # layers of one shape whose assignments are all tried
+
+
+class Evidence:
+    """What speaks for pairs of two sides.
+
+    Attributes:
+        pairs: source layer -> target layer, as far as decided.
+    """
+
+    def __init__(self, source: Side, target: Side, pairs: dict[int, int]) -> None:
+        self.source, self.target, self.pairs = source, target, pairs
+        self.back = {b: a for a, b in pairs.items()}
+
+    def pair(self, a: int, b: int) -> None:
+        """Decide a pair."""
+        self.pairs[a], self.back[b] = b, a
+
+    def assignment(
+        self, mine: Sequence[int], theirs: Sequence[int]
+    ) -> tuple[list[tuple[int, int]] | None, int]:
+        """The best assignment of layers of one shape, and by how much it beats the next best.
+
+        None where there are too many to try, or another number of them on each side.
+        """
+        if len(mine) != len(theirs) or len(mine) > MOST:
+            return None, 0
+        score = {(a, b): s for (a, b), s in self.scores(mine, theirs).items()}
+        found: list[tuple[int, tuple[int, ...]]] = sorted(
+            ((sum(score[a, b] for a, b in zip(mine, order, strict=True)), order)
+             for order in itertools.permutations(theirs)), key=lambda one: -one[0],
+        )  # fmt: skip
+        margin = found[0][0] - found[1][0] if len(found) > 1 else SURE
+        return list(zip(mine, found[0][1], strict=True)), margin
+
+    def total(self, pairs: Sequence[tuple[int, int]]) -> int:
+        """What speaks for these pairs together."""
+        mine, theirs = [a for a, _ in pairs], [b for _, b in pairs]
+        score = self.scores(mine, theirs)
+        return sum(score[pair] for pair in pairs)
+
+    def scores(self, mine: Sequence[int], theirs: Sequence[int]) -> Mapping[tuple[int, int], int]:
+        """A score for each pair of layers of one shape."""
+        rare = _rare(self.source, mine) & _rare(self.target, theirs)
+        flagged = [sum(i in side.branch for i in own) for side, own in
+                   ((self.source, mine), (self.target, theirs))]  # fmt: skip
+        branches = 0 < flagged[0] == flagged[1] < len(mine)
+        numbers = _numbers(self.source, mine), _numbers(self.target, theirs)
+        return {(a, b): self._score(a, b, rare, numbers, branches) for a in mine for b in theirs}
+
+    def _score(
+        self,
+        a: int,
+        b: int,
+        rare: frozenset[str],
+        numbers: tuple[Mapping[int, str], Mapping[int, str]],
+        branches: bool,
+    ) -> int:
+        score = 0
+        for mine, theirs in (
+            (self.source.kernel_of, self.target.kernel_of),
+            (self.source.norm_of, self.target.norm_of),
+        ):
+            one, other = mine.get(a), theirs.get(b)
+            if one is not None and other is not None:
+                if one in self.pairs or other in self.back:
+                    score += NORM if self.pairs.get(one) == other else -NORM
+                elif self.source.layers[one].signature != self.target.layers[other].signature:
+                    score -= NORM
+        score += self._neighbours(a, b)
+        if branches:
+            score += BRANCHES if (a in self.source.branch) == (b in self.target.branch) else 0
+        if a in numbers[0] and numbers[0][a] == numbers[1].get(b):
+            score += NUMBER
+        return score + WORD * len(self.source.words[a] & self.target.words[b] & rare)
+
+    def _neighbours(self, a: int, b: int) -> int:
+        """Whether the kernels after and before agree, where both sides know them."""
+        score = 0
+        for mine, theirs in (
+            (self.source.after, self.target.after),
+            (self.source.before, self.target.before),
+        ):
+            for one in mine.get(a, ()):
+                if b not in theirs:
+                    score -= 1 if self.target.graph.wired else 0
+                elif one in self.pairs:
+                    score += NEIGHBOUR if self.pairs[one] in theirs[b] else -NEIGHBOUR
+                else:
+                    shape = self.source.layers[one].signature
+                    fits = any(self.target.layers[t].signature == shape for t in theirs[b])
+                    score += NEIGHBOUR // 2 if fits else -NEIGHBOUR // 2
+        return score
+
+
+def _rare(side: Side, layers: Sequence[int]) -> frozenset[str]:
+    """Words that at most half of these layers have."""
+    count = Counter(word for i in layers for word in side.words[i])
+    return frozenset(w for w, n in count.items() if 2 * n <= len(layers))
+
+
+def _numbers(side: Side, layers: Sequence[int]) -> Mapping[int, str]:
+    """The number that tells these layers apart: the last one at which their names differ."""
+    longest = max((len(side.numbers[i]) for i in layers), default=0)
+    for place in range(1, longest + 1):
+        own = {i: side.numbers[i][-place] for i in layers if len(side.numbers[i]) >= place}
+        if len(set(own.values())) > 1 or (len(own) < len(layers) and own):
+            return own
+    return {}

@@ -1,0 +1,154 @@
+"""`Side`: one of two graphs to be matched, with what is known of each layer's place.
+
+Relations between layers (`kernel_of`, `after`) are sure ones only: the calls of a wired graph, or
+what names show. Segments are the stretches between two places where one tensor alone is open, so
+that layers of different segments can't stand in for each other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from batchnorm.graph.adjacency import BRANCH, TYPES, following, words
+from batchnorm.graph.graph import Graph, Layer
+
+__all__ = ["Segment", "Side"]
+
+JOINS_TWO = 2
+
+
+class Segment:
+    """Layers between two places where one tensor alone is open; `chain` if they have one order."""
+
+    def __init__(self, layers: list[int], chain: bool) -> None:
+        self.layers, self.chain = layers, chain
+
+
+class Side:
+    """A graph's layers by number.
+
+    Attributes:
+        graph: whose they are.
+        layers: in the order in which they run or are listed.
+        kernel_of: batch norm -> the layer whose output it takes.
+        norm_of: the other way round.
+        after: kernel -> the kernels that take what it (or its norm) puts out.
+        before: the other way round.
+        branch: layers on a short branch beside a longer one, by the calls or by a word.
+        segments: where the graph is wired.
+    """
+
+    def __init__(self, graph: Graph, separator: str) -> None:
+        self.graph, self.separator = graph, separator
+        self.layers: Sequence[Layer] = graph.layers
+        self.number = {layer.path: i for i, layer in enumerate(self.layers)}
+        self.kernel_of: dict[int, int] = {}
+        self.after: dict[int, set[int]] = {}
+        self.branch: set[int] = set()
+        self.segments: list[Segment] = []
+        self.order = list(range(len(self.layers)))
+        if graph.wired:
+            self._follow_calls()
+        else:
+            self._follow_names()
+        self.norm_of = {kernel: norm for norm, kernel in self.kernel_of.items()}
+        self.before: dict[int, set[int]] = {}
+        for kernel, others in self.after.items():
+            for other in others:
+                self.before.setdefault(other, set()).add(kernel)
+        self.words = [frozenset(w for w in words(one.path) if w not in TYPES and not w.isdigit())
+                      for one in self.layers]  # fmt: skip
+        self.branch |= {i for i, own in enumerate(self.words) if own & BRANCH}
+        self.numbers = [[w for w in words(one.path) if w.isdigit()] for one in self.layers]
+
+    def parts(self, layer: int) -> list[str]:
+        """A path's parts; those of a name without separators by its underscores."""
+        path = self.layers[layer].path
+        found = [part for part in re.split(r"[./]", path) if part]
+        return found if len(found) > 1 else [part for part in re.split(r"[_-]", path) if part]
+
+    def _follow_names(self) -> None:
+        for norm, (kernel, _) in following(self.layers, self.separator).items():
+            if kernel is not None:
+                self.kernel_of[self.number[norm]] = self.number[kernel.path]
+        last: tuple[int, tuple[str, int] | None] = (-1, None)
+        for i, layer in enumerate(self.layers):
+            if layer.kind != "kernel":
+                continue
+            own, before = _stem(layer.path), last[1]
+            if own is not None and before is not None and own == (before[0], before[1] + 1):
+                self.after.setdefault(last[0], set()).add(i)
+            last = (i, own)
+
+    def _follow_calls(self) -> None:
+        graph = self.graph
+        first: dict[int, list[int]] = {}  # step -> layers, at each layer's first call
+        place: dict[int, int] = {}
+        for i, layer in enumerate(self.layers):
+            calls = graph.calls(layer)
+            if calls:
+                first.setdefault(calls[0], []).append(i)
+                place[i] = calls[0]
+        known = sorted(place, key=lambda i: (place[i], i))
+        self.order = [*known, *(i for i in range(len(self.layers)) if i not in place)]
+        stretches, start, open_until = [], 0, -1
+        for step in range(len(graph.steps)):
+            ends = [s for s in graph.consumers(step) if s > step]
+            mine = max(ends, default=step)
+            if open_until <= step:  # nothing older is needed from here on
+                stretches.append((start, step + 1))
+                start = step + 1
+            open_until = max(open_until, mine)
+        if start < len(graph.steps):
+            stretches.append((start, len(graph.steps)))
+        for begin, end in stretches:
+            self._segment(begin, end, first)
+
+    def _segment(self, begin: int, end: int, first: dict[int, list[int]]) -> None:
+        """The layers of a stretch of steps, and who in it takes what of whom."""
+        steps = self.graph.steps
+        nearest: dict[int, set[int]] = {}  # step -> the last layers before its output
+        above: dict[int, set[int]] = {}  # step -> all layers of the stretch before its output
+        kernels: dict[int, set[int]] = {}
+        layers: list[int] = []
+        chain = True
+        for s in range(begin, end):
+            inputs = [i for i in steps[s].inputs if i >= begin]
+            last = set[int]().union(*(nearest[i] for i in inputs))
+            before = set[int]().union(*(above[i] for i in inputs))
+            fed = set[int]().union(*(kernels[i] for i in inputs))
+            if len(steps[s].inputs) >= JOINS_TWO:
+                self._mark_branches([above.get(i, set()) for i in steps[s].inputs])
+            for one in first.get(s, ()):
+                chain = chain and before >= set(layers)
+                layer = self.layers[one]
+                if layer.kind == "kernel":
+                    for kernel in fed:
+                        self.after.setdefault(kernel, set()).add(one)
+                    fed = {one}
+                elif layer.kind == "batch_norm" and len(last) == 1:
+                    (kernel,) = last
+                    straight = steps[s].inputs[0] >= begin and kernel in [
+                        j for j in first.get(steps[s].inputs[0], ())
+                    ]
+                    if straight and self.layers[kernel].kind == "kernel":
+                        self.kernel_of[one] = kernel
+                last, before = {one}, before | {one}
+                layers.append(one)
+            nearest[s], above[s], kernels[s] = last, before, fed
+        if layers:
+            self.segments.append(Segment(layers, chain))
+
+    def _mark_branches(self, sides: list[set[int]]) -> None:
+        """Where branches meet, the layers of one that is shorter than another."""
+        alone = [side - set[int]().union(*(o for o in sides if o is not side)) for side in sides]
+        counts = [sum(self.layers[i].kind == "kernel" for i in own) for own in alone]
+        if len(sides) == JOINS_TWO and 0 < min(counts) < max(counts):
+            self.branch |= alone[counts.index(min(counts))]
+
+
+def _stem(path: str) -> tuple[str, int] | None:
+    """A name without its last number, and that number: `branch_2`, `conv3`; None without one."""
+    found = re.fullmatch(r"(.*?)(\d+)(\D*)", path)
+    return None if found is None else (f"{found[1]}|{found[3]}", int(found[2]))
