@@ -1,4 +1,4 @@
-"""What names and shapes say of two layers: alike, one the end of the other, or the other way round.
+"""What names and shapes say of two layers: alike, or the other way round.
 
 Names are evidence here, never proof; what is made of it is decided elsewhere (`match`).
 """
@@ -6,13 +6,14 @@ Names are evidence here, never proof; what is made of it is decided elsewhere (`
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Hashable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Sequence
 
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import canonical, matrix
+from batchnorm.graph.adjacency import TYPES, words
 
-__all__ = ["contradiction", "ending", "plain", "signature"]
+__all__ = ["contradiction", "plain", "signature"]
 
 
 def signature(group: Group, *, loose: bool = False) -> Hashable:
@@ -47,22 +48,8 @@ def plain(path: str) -> str:
     return re.sub(r"[._/-]+", "", text)
 
 
-def ending(
-    long: Sequence[Group], short: Sequence[Group], *, loose: bool = False
-) -> Iterator[tuple[Group, Group]]:
-    """Pairs of a layer and one whose name is the end of its name, with one signature."""
-    whole: dict[Hashable, list[Group]] = defaultdict(list)
-    for group in short:
-        whole[plain(group.path), signature(group, loose=loose)].append(group)
-    for group in long:
-        parts = re.split(r"[._/-]+", group.path)
-        for start in range(1, len(parts)):
-            key = (plain(".".join(parts[start:])), signature(group, loose=loose))
-            yield from ((group, other) for other in whole.get(key, ()))
-
-
 def _words(path: str) -> frozenset[str]:
-    return frozenset(word for word in re.findall(r"[a-z]+", path.lower()) if len(word) > 2)
+    return frozenset(w for w in words(path) if len(w) > 2 and w not in TYPES and not w.isdigit())
 
 
 def contradiction(pairs: Sequence[tuple[Group, Group]]) -> str:
@@ -74,6 +61,9 @@ def contradiction(pairs: Sequence[tuple[Group, Group]]) -> str:
         words = [(_words(a.path), _words(b.path)) for a, b in same]
         mine, theirs = (frozenset[str]().union(*side) for side in zip(*words, strict=True))
         shared = mine & theirs  # words of one side only say nothing
+        for side in zip(*words, strict=True):  # nor do those that most names share
+            count = Counter(word for own in side for word in own)
+            shared -= {word for word, n in count.items() if 2 * n > len(same)}
         words = [(p & shared, q & shared) for p, q in words] if shared else []
         for i, (p, q) in enumerate(words):
             for j in range(i + 1, len(words)):

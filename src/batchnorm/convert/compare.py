@@ -24,6 +24,7 @@ from batchnorm.convert.pieces import side_by_side
 from batchnorm.convert.record import Record
 from batchnorm.convert.settings import known_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
+from batchnorm.convert.structure import graph_of
 from batchnorm.convert.tied import twin
 from batchnorm.errors import InvalidValue
 
@@ -74,6 +75,7 @@ def compare(
             framework=left.framework,
             orders=(right.order, left.order),
             recorded=_recorded(right, left),
+            graphs=(graph_of(right), graph_of(left)),
         )
         result.notes += found.problems
         work = _Work(left, right, (atol, rtol), result)

@@ -1,30 +1,38 @@
-"""Which layer of the source is which of the template: by name, by order, by shape; never by guess.
+"""Which layer of the source is which of the template: by all that is known, never by guess.
 
-In this order: the map; the name by rule; names equal but for separators (`downsample` and
-`down_sample`, `layer1.0.bn1` and `layer1_0_bn1`) or for what stands in front (`model.`); the place
-in two Keras files whose groups are the same. For what then remains, order, if the two sides list
-layers of the same shapes in the same order and no names speak against it; or shape, if it occurs
-once on each side. Two layers of one shape whose order is no evidence stay unmatched, and the
-problem names both candidates.
+In this order: the map; an earlier conversion's record; names that are equal, or equal but for
+separators or for one prefix, where such names explain most layers; the place in two Keras files
+whose groups are the same. What remains is matched as two graphs (`batchnorm.graph.matching`). A
+batch norm goes with its convolution: a pair that contradicts that is not made. Where layers of one
+shape could be exchanged they stay unmatched, and the problem names a pair that would settle it.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batchnorm.convert.alike import contradiction, ending, plain, signature
-from batchnorm.convert.groups import Group
+from batchnorm.convert.alike import contradiction, plain, signature
+from batchnorm.convert.groups import Group, separator
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import path_in
+from batchnorm.convert.structure import layer_of
+from batchnorm.graph import Graph
+from batchnorm.graph.matching import match_graphs
+from batchnorm.graph.side import Side
 
 __all__ = ["Match", "Pairing", "match"]
 
 
 @dataclass(frozen=True)
 class Pairing:
-    """Two layers that belong together, and why: map, name, similar name, place, order or shape."""
+    """Two layers that belong together, and why.
+
+    `why`: map, record, name, similar name, place, evidence (neighbours, branches, numbers and
+    words), order or shape.
+    """
 
     source: Group
     target: Group
@@ -50,6 +58,7 @@ def match(
     framework: str,
     orders: tuple[str, str] = ("model", "model"),
     recorded: Mapping[str, str] | None = None,
+    graphs: tuple[Graph, Graph] | None = None,
 ) -> Match:
     """Pair the layers of a source with those of a template.
 
@@ -60,6 +69,7 @@ def match(
         framework: the target's.
         orders: what the order of each side says (see `Source.order`).
         recorded: source path -> target path, as an earlier conversion wrote them.
+        graphs: their structures, where more is known than the names.
     """
     work = _Work(list(source), list(target))
     said = map or Map()
@@ -71,28 +81,61 @@ def match(
             work.pair_named(group, to)
     if recorded:
         work.by_key("record", lambda g: recorded.get(g.path), lambda g: g.path)
-    for loose in (False, True):  # names before shapes: a bias more or less changes no name
-        work.by_key("name", lambda g: path_in(g, framework), lambda g: g.path, loose=loose)
-        work.by_key("similar name", lambda g: plain(g.path), lambda g: plain(g.path), loose=loose)
-        if not loose:
-            work.by_place()
-        work.by_end(loose=loose)
-    for loose in (False, True):
-        work.loose = loose
-        if set(orders) == {"model"}:
-            work.by_order()
-        elif orders in (("model", "class"), ("class", "model")):
+    sides = _sides(source, target, graphs, orders)
+    work.wired = all(side.graph.wired for side in sides)
+    work.by_names(framework)
+    ordered = all(
+        side.graph.wired or order == "model" for side, order in zip(sides, orders, strict=True)
+    )
+    work.by_structure(sides, ordered=ordered)
+    if orders in (("model", "class"), ("class", "model")):
+        for loose in (False, True):
+            work.loose = loose
             work.by_order_within_classes(listed="target" if orders[1] == "class" else "source")
-    for loose in (False, True):
-        work.loose = loose
-        work.by_shape()
+    work.by_structure(sides, ordered=False)
     result = work.result
+    _without_contradictions(work, sides)
     result.source, result.target = work.source, work.target
     if result.source and result.target:
-        result.problems += _ambiguities(work.source, work.target, orders)
+        result.problems += _ambiguities(work, sides, orders)
     order = {id(group): index for index, group in enumerate(target)}
     result.pairs.sort(key=lambda p: order[id(p.target)])
     return result
+
+
+def _sides(
+    source: Sequence[Group],
+    target: Sequence[Group],
+    graphs: tuple[Graph, Graph] | None,
+    orders: tuple[str, str],
+) -> tuple[Side, Side]:
+    sides = []
+    for index, groups in enumerate((source, target)):
+        graph = Graph([layer_of(g) for g in groups], order=orders[index])
+        if graphs is not None and graphs[index].wired:
+            graph.steps, graph.origin = graphs[index].steps, graphs[index].origin
+        framework = groups[0].framework if groups else ""
+        sides.append(Side(graph, separator(framework)))
+    return sides[0], sides[1]
+
+
+def _without_contradictions(work: _Work, sides: tuple[Side, Side]) -> None:
+    """Take back pairs of batch norms that contradict those of the layers before them."""
+    partner = {id(p.source): p for p in work.result.pairs}
+    places = work.places()
+    for norm, kernel in sides[0].kernel_of.items():
+        one, two = partner.get(id(work.all[0][norm])), partner.get(id(work.all[0][kernel]))
+        if one is None or two is None or one.why == "map":
+            continue
+        if one.why in ("record", "name", "similar name") and not work.wired:
+            continue  # equal names outweigh those that seem to follow each other
+        expected = sides[1].kernel_of.get(places[1][id(one.target)])
+        if expected is not None and expected != places[1][id(two.target)]:
+            work.take_back(one)
+            work.result.problems.append(
+                f"{one.source.label!r} would be {one.target.label!r}, but the layer before it, "
+                f"{two.source.label!r}, is {two.target.label!r}; give the pair (--map)"
+            )
 
 
 class _Work:
@@ -100,7 +143,9 @@ class _Work:
 
     def __init__(self, source: list[Group], target: list[Group]) -> None:
         self._source, self._target, self.result = source, target, Match()
+        self.all = (self._source, self._target)
         self._done: set[int] = set()
+        self.wired = False  # whether the calls of both sides are known
         self.loose = False  # which shapes count as one, see `alike.signature`
 
     def _signature(self, group: Group) -> Hashable:
@@ -162,29 +207,88 @@ class _Work:
                 if id(group) not in self._done and id(theirs[key]) in left:
                     self.pair(group, theirs[key], "place")
 
-    def by_end(self, *, loose: bool = False) -> None:
-        """Pair names of which one is the other's end, as `model.layer1.bn` and `layer1.bn`.
+    def by_names(self, framework: str) -> None:
+        """Pair names that are equal, if they explain most layers; else only what is alone so.
 
-        Only where that holds for one layer on each side: an average's copy (`model_ema.…`) of a
-        layer ends as the layer does.
+        Two models of other zoos may share a few names that stand for different layers (`bn1`).
         """
-        found = [*ending(self.source, self.target, loose=loose)]
-        found += [(a, b) for b, a in ending(self.target, self.source, loose=loose)]
-        mine, theirs = (Counter(id(pair[side]) for pair in found) for side in (0, 1))
-        for a, b in found:
-            if mine[id(a)] == theirs[id(b)] == 1:
-                self.pair(a, b, "similar name")
+        before = len(self.result.pairs)
+        least = min(len(self.source), len(self.target))
+        for loose in (False, True):  # names before shapes: a bias more or less changes no name
+            self.by_key("name", lambda g: path_in(g, framework), lambda g: g.path, loose=loose)
+            key = lambda g: plain(g.path)  # noqa: E731
+            self.by_key("similar name", key, key, loose=loose)
+            if not loose and not self.wired:
+                self.by_place()
+            self.by_prefix(loose=loose)
+        found = self.result.pairs[before:]
+        if 2 * len(found) < least:
+            count = [Counter(signature(g, loose=True) for g in side) for side in self.all]
+            for pairing in found:
+                shape = signature(pairing.source, loose=True)
+                if not count[0][shape] == count[1][shape] == 1:
+                    self.take_back(pairing)
 
-    def by_order(self) -> None:
-        """Pair what remains if both sides list the same shapes in the same order.
+    def take_back(self, pairing: Pairing) -> None:
+        """Undo a pair."""
+        self.result.pairs.remove(pairing)
+        self._done -= {id(pairing.source), id(pairing.target)}
 
-        What has a shape that the other side doesn't have, such as another head, is left out, and
-        so are shapes of layers whose place isn't known.
-        """
-        sign = self._signature
-        common = {sign(g) for g in self.source} & {sign(g) for g in self.target}
-        common -= {sign(g) for g in (*self.source, *self.target) if not g.placed}
-        self._pair_in_order(_in_order(self.source, self.target, common, sign) or [])
+    def places(self) -> tuple[dict[int, int], dict[int, int]]:
+        """Each group's number, by its identity."""
+        mine, theirs = ({id(g): i for i, g in enumerate(side)} for side in self.all)
+        return mine, theirs
+
+    def by_prefix(self, *, loose: bool) -> None:
+        """Pair names that differ by one prefix, such as `model.`, which explains most of them."""
+        for side in (0, 1):
+            long, short = (self.source, self.target) if side == 0 else (self.target, self.source)
+            whole = {(plain(g.path), signature(g, loose=loose)): g for g in short}
+            found: dict[str, list[tuple[Group, Group]]] = defaultdict(list)
+            for group in long:
+                parts = re.split(r"[./]+", group.path)
+                for start in range(1, len(parts)):
+                    key = (plain(".".join(parts[start:])), signature(group, loose=loose))
+                    if key in whole:
+                        found[".".join(parts[:start])].append((group, whole[key]))
+            best = sorted(found.values(), key=len, reverse=True)
+            if not best or 2 * len(best[0]) <= min(len(long), len(short)):
+                continue
+            if len(best) > 1 and 2 * len(best[1]) > len(best[0]):
+                continue
+            for group, other in best[0]:
+                pair = (group, other) if side == 0 else (other, group)
+                if not self._done & {id(group), id(other)}:
+                    self.pair(*pair, "similar name")
+
+    def by_structure(self, sides: tuple[Side, Side], *, ordered: bool) -> None:
+        """Match what remains as two graphs."""
+        places = self.places()
+        decided = {
+            places[0][id(p.source)]: places[1][id(p.target)]
+            for p in self.result.pairs
+            if sides[0].layers[places[0][id(p.source)]].kind
+            == sides[1].layers[places[1][id(p.target)]].kind
+        }
+        left = [{id(g) for g in self.source}, {id(g) for g in self.target}]
+        open_ones = [
+            [i for i in side.order if id(own[i]) in ids and (own[i].placed or not ordered)]
+            for side, own, ids in zip(sides, self.all, left, strict=True)
+        ]
+        found = match_graphs(*sides, decided, (open_ones[0], open_ones[1]), ordered=ordered)
+        pairs = [
+            (self._source[a], self._target[b], found.why[a])
+            for a, b in found.pairs.items()
+            if a in found.why and id(self._source[a]) in left[0]
+        ]
+        by_order = [(a, b) for a, b, why in pairs if why == "order"]
+        against = contradiction(by_order)
+        if against:
+            self.result.problems.append(against)
+            pairs = [one for one in pairs if one[2] != "order"]
+        for a, b, why in pairs:
+            if not self._done & {id(a), id(b)}:
+                self.pair(a, b, why)
 
     def by_order_within_classes(self, listed: str) -> None:
         """The same class by class, as one side lists its layers so.
@@ -220,14 +324,6 @@ class _Work:
             return
         for a, b in pairs:
             self.pair(a, b, "order")
-
-    def by_shape(self) -> None:
-        """Pair what has a shape that no other layer has, among those that remain."""
-        sign = self._signature
-        mine, theirs = _by_signature(self.source, sign), _by_signature(self.target, sign)
-        for key, groups in mine.items():
-            if len(groups) == 1 and len(theirs.get(key, ())) == 1:
-                self.pair(groups[0], theirs[key][0], "shape")
 
 
 def _in_order(
@@ -265,25 +361,49 @@ def _by_signature(
     return found
 
 
-def _ambiguities(
-    source: Sequence[Group], target: Sequence[Group], orders: tuple[str, str]
-) -> list[str]:
-    """Why what remains was not matched, one sentence per shape."""
+def _ambiguities(work: _Work, sides: tuple[Side, Side], orders: tuple[str, str]) -> list[str]:
+    """Why what remains was not matched, one sentence per shape, with the smallest question.
+
+    A batch norm whose convolution is in question needs no question of its own.
+    """
     found = []
-    mine, theirs = _by_signature(source, signature), _by_signature(target, signature)
+
+    def sign(group: Group) -> Hashable:
+        return signature(group, loose=True)
+
+    left = (work.source, work.target)
     reason = "the two sides list their layers in different orders"
-    if "none" in orders:
+    if "none" in orders and not all(side.graph.wired for side in sides):
         reason = "one of the files isn't in the model's order (a safetensors file is sorted by "
         reason += "name, Keras's without a config of its layers by name and nesting)"
-    elif any(not g.placed for g in (*source, *target)):
+    elif any(not g.placed for g in (*left[0], *left[1])):
         reason = "the template's config doesn't list them, or the two sides' orders differ"
     elif "class" in orders:
         reason = "a .weights.h5 without config lists its layers by class; a .keras file says more"
+    places = work.places()
+    mine, theirs = (
+        _by_signature(_questions(groups, side, place), sign)
+        for groups, side, place in zip(left, sides, places, strict=True)
+    )
     for key, groups in mine.items():
-        if key in theirs:
-            names = [", ".join(repr(g.label) for g in side[:6]) for side in (groups, theirs[key])]
-            why = reason
-            if len(groups) != len(theirs[key]):
-                why = f"they are {len(groups)} here and {len(theirs[key])} there"
-            found.append(f"{names[0]} could each be {names[1]}: {why}; give the pairs (--map)")
+        if key not in theirs:
+            continue
+        others = theirs[key]
+        names = [", ".join(repr(g.label) for g in own[:6]) for own in (groups, others)]
+        why = reason
+        if len(groups) != len(others):
+            why = f"they are {len(groups)} here and {len(others)} there"
+        else:
+            against = contradiction(list(zip(groups, others, strict=True)))
+            why = against.rpartition(";")[0] or why
+        ask = "give the pairs (--map)"
+        if len(groups) == len(others) == 2:
+            ask = f"giving this one pair is enough: which of them {groups[0].label!r} is (--map)"
+        found.append(f"{names[0]} could each be {names[1]}: {why}; {ask}")
     return found
+
+
+def _questions(groups: Sequence[Group], side: Side, place: Mapping[int, int]) -> list[Group]:
+    """Of the layers that remain, those whose place doesn't follow from another one's."""
+    left = {place[id(group)] for group in groups}
+    return [g for g in groups if side.kernel_of.get(place[id(g)]) not in left]

@@ -35,6 +35,7 @@ from batchnorm.convert.report import Report, Row
 from batchnorm.convert.rooms import saved
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
+from batchnorm.convert.structure import graph_of
 from batchnorm.convert.tied import twin
 from batchnorm.convert.wrappers import Wrapping
 from batchnorm.errors import CheckpointError
@@ -179,13 +180,14 @@ def _matched(
         framework=framework,
         orders=(source.order, template.order),
         recorded=back.paths if back is not None else None,
+        graphs=(graph_of(source), graph_of(template)),
     )
 
 
 def _unmatched(planner: LayerPlanner, found: Match) -> None:
     report = planner.ledger.report
     report.problems += found.problems
-    by_order = [p for p in found.pairs if p.why in ("place", "order", "shape")]
+    by_order = [p for p in found.pairs if p.why in ("place", "evidence", "order", "shape")]
     if by_order:
         first = f"{by_order[0].source.label} is {by_order[0].target.label}"
         report.notes.append(

@@ -27,7 +27,7 @@ def layer_of(group: Group) -> Layer:
     """A group of arrays as a layer."""
     step = group.path.removesuffix(f"/{group.part}") if group.part else ""
     known = {k: v for k, v in group.facts.items() if k in ("groups", "class_name")}
-    shape: Hashable = signature(group)
+    shape: Hashable = signature(group, loose=True)
     return Layer(group.path, group.kind, _form(group), _width(group), shape, known, step)
 
 

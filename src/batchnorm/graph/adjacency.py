@@ -13,14 +13,14 @@ from collections.abc import Sequence
 
 from batchnorm.graph.graph import Layer
 
-__all__ = ["BRANCH", "following", "tag", "words"]
+__all__ = ["BRANCH", "TYPES", "following", "tag", "words"]
 
 TYPES = frozenset({
     "batch", "batchnorm", "batchnormalization", "bn", "conv", "convolution", "dense", "fc",
     "linear", "norm", "normalization", "normalisation", "syncbatchnorm",
 })  # fmt: skip
 BRANCH = frozenset({
-    "branch", "downsample", "ds", "identity", "match", "proj", "projection", "residual", "sc",
+    "downsample", "ds", "identity", "match", "proj", "projection", "residual", "sc",
     "shortcut", "short", "skip",
 })  # fmt: skip
 
@@ -52,50 +52,58 @@ def following(layers: Sequence[Layer], separator: str) -> dict[str, tuple[Layer 
         if index:
             before[layer.path] = layers[index - 1]
     for parent, own in parents.items():
-        kernels = [one for one in own if one.kind == "kernel" and one.form != "embedding"]
-        norms = [one for one in own if one.kind == "batch_norm"]
-        names = {id(one): _split(one, separator)[1] for one in own}
-        for norm in norms:
+        siblings = _Siblings(own, separator)
+        for norm in own:
+            if norm.kind != "batch_norm":
+                continue
             last = before.get(norm.path)
             if last is None or last.kind != "kernel" or last.form == "embedding":
                 found[norm.path] = (None, "no layer with a kernel is listed directly before it")
             elif _split(last, separator)[0] != parent:
                 found[norm.path] = (None, f"the layer before it, {last.path}, has another parent")
             else:
-                against = _against(last, norm, kernels, norms, own, names)
+                against = siblings.against(last, norm)
                 found[norm.path] = (None, against) if against else (last, "")
     return found
 
 
-def _against(
-    kernel: Layer,
-    norm: Layer,
-    kernels: Sequence[Layer],
-    norms: Sequence[Layer],
-    own: Sequence[Layer],
-    names: dict[int, str],
-) -> str:
-    """What in the names speaks against a pair; empty if nothing does."""
-    first, second = names[id(kernel)], names[id(norm)]
-    if first.isdigit() and second.isdigit():
-        if int(second) == int(first) + 1:
+class _Siblings:
+    """The layers under one parent, by what their names say."""
+
+    def __init__(self, own: Sequence[Layer], separator: str) -> None:
+        self.names = {one.path: _split(one, separator)[1] for one in own}
+        self.tags = {path: tag(name) for path, name in self.names.items()}
+        self.by_tag: dict[tuple[str, tuple[str, ...]], list[Layer]] = {}
+        listed = [one for one in own if one.kind == "batch_norm" or _is_kernel(one)]
+        for one in listed:
+            self.by_tag.setdefault((one.kind, self.tags[one.path]), []).append(one)
+        turns = listed[:-1] if listed and listed[-1].form == "dense" else listed
+        kinds = [one.kind for one in turns]  # a classifier at the end has no norm
+        self.take_turns = kinds == ["kernel", "batch_norm"] * (len(kinds) // 2)
+
+    def against(self, kernel: Layer, norm: Layer) -> str:
+        """What in the names speaks against a pair; empty if nothing does."""
+        first, second = self.names[kernel.path], self.names[norm.path]
+        if first.isdigit() and second.isdigit():
+            if int(second) == int(first) + 1:
+                return ""
+            return f"something stands between {first} and {second}"
+        one, two = self.tags[kernel.path], self.tags[norm.path]
+        if one == two:
             return ""
-        return f"something stands between {first} and {second}"
-    one, two = tag(first), tag(second)
-    if one == two:
+        if BRANCH & set(one) and not BRANCH & set(two):
+            return f"{kernel.path} is a branch of its own by its name"
+        rival = [k for k in self.by_tag.get(("kernel", two), ()) if k is not kernel]
+        rival += [n for n in self.by_tag.get(("batch_norm", one), ()) if n is not norm]
+        if rival:
+            return f"by its name it may belong to {rival[0].path}"
+        if not self.take_turns:
+            return f"names of the layers beside it don't show that it follows {kernel.path}"
         return ""
-    if BRANCH & set(one) and not BRANCH & set(two):
-        return f"{kernel.path} is a branch of its own by its name"
-    rival = [k for k in kernels if k is not kernel and tag(names[id(k)]) == two]
-    rival += [n for n in norms if n is not norm and tag(names[id(n)]) == one]
-    if rival:
-        return f"by its name it may belong to {rival[0].path}"
-    turns = [layer for layer in own if layer in kernels or layer in norms]
-    if turns[-1].form == "dense":  # a classifier at the end has no norm
-        turns.pop()
-    if [one.kind for one in turns] != ["kernel", "batch_norm"] * (len(turns) // 2):
-        return f"names of the layers beside it don't show that it follows {kernel.path}"
-    return ""
+
+
+def _is_kernel(layer: Layer) -> bool:
+    return layer.kind == "kernel" and layer.form != "embedding"
 
 
 def _split(layer: Layer, separator: str) -> tuple[str, str]:

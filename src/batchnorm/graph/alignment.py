@@ -8,14 +8,16 @@ block could be one of several, none of these is taken.
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import TypeAlias
 
-__all__ = ["aligned", "blocks"]
+__all__ = ["Span", "aligned", "blocks"]
 
 MATCH = 10_000  # a matched layer outweighs any number of blocks passed over
+EXACT = 5  # shapes in one order, rather than another, outweigh a few blocks passed over
 MOST = 1_500_000  # states; beyond these only sides without surplus are aligned
 
-Span = tuple[int, int]
+Span: TypeAlias = tuple[int, int]
 
 
 def aligned(
@@ -38,9 +40,12 @@ def aligned(
     wanted = [sum(number.get(shape, -1) for shape in piece) for piece in pieces]
     sizes = [len(piece) for piece in pieces]
 
-    def fits(i: int, j: int) -> bool:
+    def fits(i: int, j: int) -> int:
+        """0, 1 if a stretch has the piece's shapes, 2 if in its order."""
         end = i + sizes[j]
-        return end <= len(layers) and sums[end] - sums[i] == wanted[j]
+        if end > len(layers) or sums[end] - sums[i] != wanted[j]:
+            return 0
+        return 2 if list(layers[i:end]) == list(pieces[j]) else 1
 
     straight, at = [], 0
     for j in range(len(pieces)):
@@ -54,14 +59,24 @@ def aligned(
         return [None] * len(pieces)
     early = _best(len(layers), len(pieces), sizes, fits, ends, eager=True)
     late = _best(len(layers), len(pieces), sizes, fits, ends, eager=False)
+    taken = {i for span in early if span is not None for i in range(*span)}
+    passed = {shape for i, shape in enumerate(layers) if i not in taken}
+    wanting = {s for p, span in zip(pieces, early, strict=True) if span is None for s in p}
+    if passed & wanting:
+        return [None] * len(pieces)  # not more layers on one side, but another order
     return [a if a == b else None for a, b in zip(early, late, strict=True)]
 
 
 def _best(
-    n: int, m: int, sizes: Sequence[int], fits: object, ends: Sequence[Sequence[int]], *, eager: bool
+    n: int,
+    m: int,
+    sizes: Sequence[int],
+    fits: Callable[[int, int], int],
+    ends: Sequence[Sequence[int]],
+    *,
+    eager: bool,
 ) -> list[Span | None]:
     """The alignment with most layers and fewest blocks passed over, matching early or late."""
-    assert callable(fits)
     score = [[0] * (m + 1) for _ in range(n + 1)]
     move: list[list[tuple[int, int, bool] | None]] = [[None] * (m + 1) for _ in range(n + 1)]
     for i in range(n, -1, -1):
@@ -72,9 +87,10 @@ def _best(
             options: list[tuple[int, tuple[int, int, bool]]] = []
             if j < m:
                 options.append((row[j + 1] - 1, (i, j + 1, False)))
-                if fits(i, j):
+                if how := fits(i, j):
                     end = i + sizes[j]
-                    options.append((score[end][j + 1] + MATCH * sizes[j], (end, j + 1, True)))
+                    value = score[end][j + 1] + MATCH * sizes[j] + EXACT * (how - 1)
+                    options.append((value, (end, j + 1, True)))
             if i < n:
                 options += [(score[end][j] - 1, (end, j, False)) for end in ends[i]]
             best = max(value for value, _ in options)

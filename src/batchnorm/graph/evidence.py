@@ -15,7 +15,7 @@ from batchnorm.graph.side import Side
 __all__ = ["Evidence"]
 
 NORM, NEIGHBOUR, BRANCHES, NUMBER, WORD = 12, 6, 3, 2, 2
-SURE = 2  # by how much an assignment must be better than any other
+SURE = 3  # by how much an assignment must be better than any other
 MOST = 6  # layers of one shape whose assignments are all tried
 
 
@@ -64,6 +64,8 @@ class Evidence:
                    ((self.source, mine), (self.target, theirs))]  # fmt: skip
         branches = 0 < flagged[0] == flagged[1] < len(mine)
         numbers = _numbers(self.source, mine), _numbers(self.target, theirs)
+        if sorted(numbers[0].values()) != sorted(numbers[1].values()):
+            numbers = {}, {}  # counted from 0 on one side and from 1 on the other, perhaps
         return {(a, b): self._score(a, b, rare, numbers, branches) for a in mine for b in theirs}
 
     def _score(

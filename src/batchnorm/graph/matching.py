@@ -10,13 +10,16 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field
 
-from batchnorm.graph.alignment import aligned, blocks
+from batchnorm.graph.adjacency import BRANCH, words
+from batchnorm.graph.alignment import Span, aligned, blocks
 from batchnorm.graph.evidence import SURE, Evidence
 from batchnorm.graph.side import Side
 
 __all__ = ["Doubt", "Matching", "match_graphs"]
 
 DEEPEST = 24
+FEW = 6  # blocks of one form whose names are asked for another order
+SMALL = 60  # layers of a block whose branches are told apart by their names
 
 
 @dataclass(frozen=True)
@@ -102,13 +105,16 @@ class _Work:
         """Match two stretches: by the pieces of one of them, else with all evidence at once."""
         if not mine or not theirs:
             return
+        free = self._one_order(mine, theirs)
         if depth < DEEPEST and len(mine) + len(theirs) > 2:
-            if self._by_segments(mine, theirs) or self._by_blocks(mine, theirs, depth):
+            if self._by_segments(mine, theirs, depth):
+                return
+            if free and self._by_blocks(mine, theirs, depth):
                 return
         same = [self.shape(self.source, a) for a in mine] == [
             self.shape(self.target, b) for b in theirs
         ]
-        self.resolve(mine, theirs, in_order=same and self._one_order(mine, theirs))
+        self.resolve(mine, theirs, in_order=same and free)
 
     def _one_order(self, mine: Sequence[int], theirs: Sequence[int]) -> bool:
         """Whether the order of two stretches is evidence: not beside branches that may swap."""
@@ -119,29 +125,37 @@ class _Work:
                     return False
         return True
 
-    def _by_segments(self, mine: list[int], theirs: list[int]) -> bool:
+    def _by_segments(self, mine: list[int], theirs: list[int], depth: int) -> bool:
         """Split by the segments of a wired side; False if that splits nothing."""
-        for side, own, others in (
-            (self.target, theirs, mine),
-            (self.source, mine, theirs),
-        ):
+        for side, own, others in ((self.target, theirs, mine), (self.source, mine, theirs)):
             inside = set(own)
             pieces = [[i for i in s.layers if i in inside] for s in side.segments]
             pieces = [piece for piece in pieces if piece]
-            if len(pieces) > 1 and sum(map(len, pieces)) == len(own):
-                return self._split(side, pieces, others, len(self._chains(side, pieces)))
+            whole = len(pieces) > 1 and sum(map(len, pieces)) == len(own)
+            if whole and self._split(side, pieces, others, depth):
+                return True
         return False
 
-    @staticmethod
-    def _chains(side: Side, pieces: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-        return [piece for piece in pieces if piece]
-
     def _by_blocks(self, mine: list[int], theirs: list[int], depth: int) -> bool:
+        """Split by the blocks of names; branches beside them are told by all evidence first."""
         for side, own, others in ((self.target, theirs, mine), (self.source, mine, theirs)):
             if side.graph.wired:
                 continue
-            spans, _ = blocks([side.parts(i) for i in own])
-            if len(spans) > 1 and self._split(side, [own[a:b] for a, b in spans], others, depth):
+            parts = [side.parts(i) for i in own]
+            spans, _ = blocks(parts)
+            if len(spans) < 2:
+                continue
+            if (
+                len(own) <= SMALL
+                and self.source.branch & set(mine)
+                and (self.target.branch & set(theirs))
+            ):
+                shared = next(
+                    k for k, own in enumerate(zip(*parts, strict=False)) if len(set(own)) > 1
+                )
+                if any(BRANCH & set(words(p[shared])) for p in parts if len(p) > shared):
+                    return False
+            if self._split(side, [own[a:b] for a, b in spans], others, depth):
                 return True
         return False
 
@@ -153,6 +167,7 @@ class _Work:
         spans = aligned([self.shape(other, i) for i in others], shapes, ends)
         if not any(spans):
             return False
+        spans = self._unopposed(side, pieces, spans, others)
         for piece, span in zip(pieces, spans, strict=True):
             if span is not None:
                 stretch = others[span[0] : span[1]]
@@ -162,6 +177,34 @@ class _Work:
                 )
         return True
 
+    def _unopposed(
+        self,
+        side: Side,
+        pieces: Sequence[Sequence[int]],
+        spans: Sequence[Span | None],
+        others: Sequence[int],
+    ) -> list[Span | None]:
+        """The stretches without those of blocks of one form that names pair the other way round."""
+        forms: dict[Hashable, list[int]] = defaultdict(list)
+        for index, piece in enumerate(pieces):
+            if spans[index] is not None:
+                forms[tuple(self.shape(side, i) for i in piece)].append(index)
+        result = [*spans]
+        for same in forms.values():
+            if not 1 < len(same) <= FEW:
+                continue
+            own = [pieces[index][0] for index in same]
+            found = [spans[index] for index in same]
+            other = [others[span[0]] for span in found if span is not None]
+            pair = (other, own) if side is self.target else (own, other)
+            if self.shape(self.source, pair[0][0]) != self.shape(self.target, pair[1][0]):
+                continue
+            best, margin = self.evidence.assignment(*pair)
+            if best is not None and margin >= SURE and best != list(zip(*pair, strict=True)):
+                for index in same:
+                    result[index] = None
+        return result
+
     def resolve(self, mine: list[int], theirs: list[int], *, in_order: bool) -> None:
         """Match layers of two blocks shape by shape, kernels first, until nothing changes."""
         again = True
@@ -169,7 +212,14 @@ class _Work:
             again = False
             for a_class, b_class in self._classes(mine, theirs):
                 pairs, margin = self.evidence.assignment(a_class, b_class)
-                if pairs and margin >= SURE and (len(pairs) > 1 or self.evidence.total(pairs) >= 0):
+                least = SURE
+                if in_order and pairs != list(zip(a_class, b_class, strict=False)):
+                    least = 2 * SURE  # order speaks against it
+                if (
+                    pairs
+                    and margin >= least
+                    and (len(pairs) > 1 or self.evidence.total(pairs) >= 0)
+                ):
                     why = "shape" if len(pairs) == 1 else "evidence"
                     again = True
                     for a, b in pairs:
@@ -231,6 +281,4 @@ class _Work:
                         if a not in self.evidence.pairs and b not in self.evidence.back:
                             self.pair(a, b, "evidence")
                     break
-        self.result.doubts += [
-            Doubt(tuple(a), tuple(b)) for a, b in self._classes(mine, theirs)
-        ]
+        self.result.doubts += [Doubt(tuple(a), tuple(b)) for a, b in self._classes(mine, theirs)]

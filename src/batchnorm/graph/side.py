@@ -50,7 +50,7 @@ class Side:
         self.order = list(range(len(self.layers)))
         if graph.wired:
             self._follow_calls()
-        else:
+        elif graph.order == "model":
             self._follow_names()
         self.norm_of = {kernel: norm for norm, kernel in self.kernel_of.items()}
         self.before: dict[int, set[int]] = {}
@@ -129,9 +129,7 @@ class Side:
                     fed = {one}
                 elif layer.kind == "batch_norm" and len(last) == 1:
                     (kernel,) = last
-                    straight = steps[s].inputs[0] >= begin and kernel in [
-                        j for j in first.get(steps[s].inputs[0], ())
-                    ]
+                    straight = kernel in first.get(steps[s].inputs[0], ())
                     if straight and self.layers[kernel].kind == "kernel":
                         self.kernel_of[one] = kernel
                 last, before = {one}, before | {one}

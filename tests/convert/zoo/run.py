@@ -1,0 +1,105 @@
+"""The pairs of `pairs.txt` converted without a map, loaded strictly, and run on both sides.
+
+`python tests/convert/zoo/run.py [--only TEXT] [--table FILE]` prints one line a pair, and writes the
+table. Needs torch, mindspore, mindcv, tensorflow, keras,
+tf_keras, timm, torchvision (both without dependencies), pytorchcv, efficientnet-pytorch.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).parent
+TOLERANCE = 1e-4
+
+
+def pairs():
+    lines = (HERE / "pairs.txt").read_text().splitlines()
+    return [tuple(line.split()) for line in lines if line and not line.startswith("#")]
+
+
+def one(source, target, folder, map=None):
+    """What becomes of one pair."""
+    sys.path.insert(0, str(HERE))
+    import nets
+
+    import batchnorm as bn
+
+    a, b = nets.net(source), nets.net(target)
+    a.draw(0)
+    b.draw(1)
+    firsts = ("k3:ResNet50", "k2:ResNet50", "cv:resnet50")
+    for own, other in ((a, target), (b, source)):
+        if other in firsts and hasattr(own, "stride_first"):
+            own.stride_first()
+    paths = [Path(folder) / f"{n}{net.suffix}" for n, net in (("a", a), ("b", b))]
+    a.save(paths[0])
+    b.save(paths[1])
+    out = Path(folder) / f"out{b.suffix}"
+    options = {"from_framework": a.framework, "to": b.framework, "like": paths[1]}
+    try:
+        done = bn.convert(paths[0], out, map=map, **options)
+    except bn.CheckpointError as error:
+        return {"outcome": "refused", "why": str(error)[:300]}
+    report = done.report
+    found = {
+        "layers": len({r.layer for r in report.rows}),
+        "open": len({r.layer for r in report.of("missing", "unused", "ambiguous")}),
+    }
+    if not report.written:
+        why = "; ".join(report.problems[:2]) or "; ".join(
+            f"{r.layer} {r.status}: {r.what}" for r in report.of("missing", "unused")[:3]
+        )
+        return {"outcome": "refused", "why": why[:300], **found}
+    b.load(out)
+    size = max(nets.size_of(source.partition(":")[2]), nets.size_of(target.partition(":")[2]))
+    x = np.random.default_rng(2).normal(0, 1, (2, size, size, 3)).astype("f4")
+    wanted, got = a.logits(x), b.logits(x)
+    if wanted.shape != got.shape:
+        return {"outcome": "converted", "why": f"logits {wanted.shape} and {got.shape}", **found}
+    off = float(np.abs(wanted - got).max() / np.abs(wanted).max())
+    return {"outcome": "converted", "off": off, "exit": report.exit_code, **found}
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--only", default="")
+    parser.add_argument("--table", type=Path)
+    parser.add_argument("--pair", nargs=2)
+    given = parser.parse_args()
+    if given.pair:
+        with tempfile.TemporaryDirectory() as folder:
+            print("RESULT" + json.dumps(one(*given.pair, folder)))
+        return
+    rows = []
+    for family, source, target in pairs():
+        if not any(text in f"{family} {source} {target}" for text in given.only.split(",")):
+            continue
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                found = one(source, target, folder)
+        except Exception as error:  # a zoo's own fault is a row of the table
+            found = {"outcome": "failed", "why": f"{type(error).__name__}: {error}"[:200]}
+        rows.append((family, source, target, found))
+        print(source, target, json.dumps(found), flush=True)
+    if given.table:
+        given.table.write_text(table(rows))
+
+
+def table(rows):
+    lines = ["| family | source | target | outcome | logits off | open layers | why |",
+             "|---|---|---|---|---:|---:|---|"]  # fmt: skip
+    for family, source, target, found in rows:
+        off = f"{found['off']:.1e}" if "off" in found else ""
+        why = found.get("why", "").replace("|", "\\|")
+        cells = [family, source, target, found["outcome"], off, str(found.get("open", "")), why]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()
