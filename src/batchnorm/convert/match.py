@@ -84,11 +84,15 @@ def match(
     sides = _sides(source, target, graphs, orders)
     work.wired = all(side.graph.wired for side in sides)
     work.by_names(framework)
+    for pairing, _ in _contradictions(work, sides):
+        if pairing.why == "similar name":
+            work.take_back(pairing)
     ordered = all(
         side.graph.wired or order == "model" for side, order in zip(sides, orders, strict=True)
     )
-    work.by_structure(sides, ordered=ordered)
-    if orders in (("model", "class"), ("class", "model")):
+    if ordered:
+        work.by_structure(sides, ordered=True)
+    elif orders in (("model", "class"), ("class", "model")):
         for loose in (False, True):
             work.loose = loose
             work.by_order_within_classes(listed="target" if orders[1] == "class" else "source")
@@ -119,18 +123,25 @@ def _sides(
     return sides[0], sides[1]
 
 
-def _without_contradictions(work: _Work, sides: tuple[Side, Side]) -> None:
-    """Take back pairs of batch norms that contradict those of the layers before them."""
+def _contradictions(work: _Work, sides: tuple[Side, Side]) -> list[tuple[Pairing, Pairing]]:
+    """Pairs of batch norms that contradict those of the layers before them, which come second."""
     partner = {id(p.source): p for p in work.result.pairs}
     places = work.places()
+    found = []
     for norm, kernel in sides[0].kernel_of.items():
         one, two = partner.get(id(work.all[0][norm])), partner.get(id(work.all[0][kernel]))
-        if one is None or two is None or one.why == "map":
+        if one is None or two is None:
             continue
-        if one.why in ("record", "name", "similar name") and not work.wired:
-            continue  # equal names outweigh those that seem to follow each other
         expected = sides[1].kernel_of.get(places[1][id(one.target)])
         if expected is not None and expected != places[1][id(two.target)]:
+            found.append((one, two))
+    return found
+
+
+def _without_contradictions(work: _Work, sides: tuple[Side, Side]) -> None:
+    """Take back such pairs; equal names outweigh layers that only seem to follow each other."""
+    for one, two in _contradictions(work, sides):
+        if one.why != "map" and (work.wired or one.why not in ("record", "name")):
             work.take_back(one)
             work.result.problems.append(
                 f"{one.source.label!r} would be {one.target.label!r}, but the layer before it, "

@@ -9,7 +9,7 @@ from collections.abc import Hashable
 
 from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
-from batchnorm.convert.layout import canonical
+from batchnorm.convert.layout import canonical, matrix
 from batchnorm.convert.source import Source
 from batchnorm.graph import Graph, Layer
 
@@ -27,8 +27,18 @@ def layer_of(group: Group) -> Layer:
     """A group of arrays as a layer."""
     step = group.path.removesuffix(f"/{group.part}") if group.part else ""
     known = {k: v for k, v in group.facts.items() if k in ("groups", "class_name")}
-    shape: Hashable = signature(group, loose=True)
-    return Layer(group.path, group.kind, _form(group), _width(group), shape, known, step)
+    return Layer(group.path, group.kind, _form(group), _width(group), _shape(group), known, step)
+
+
+def _shape(group: Group) -> Hashable:
+    """What a layer shares with one that may be the same; two axes may be an embedding's, too."""
+    if group.kind != "kernel":
+        return signature(group, loose=True)
+    shape = canonical(group, "weight")
+    plain = None if group.form in ("conv_transpose", "embedding") else matrix(shape)
+    if plain is None and len(shape) == 4 and shape[2] == 1:
+        plain = (*shape[:2], shape[3])  # MindSpore's Conv1d
+    return ("kernel", plain or shape)
 
 
 def _form(group: Group) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from batchnorm.graph.side import Side
 
-__all__ = ["Evidence"]
+__all__ = ["NORM", "SURE", "Evidence"]
 
 NORM, NEIGHBOUR, BRANCHES, NUMBER, WORD = 12, 6, 3, 2, 2
 SURE = 3  # by how much an assignment must be better than any other

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from batchnorm.graph.adjacency import BRANCH, words
 from batchnorm.graph.alignment import Span, aligned, blocks
-from batchnorm.graph.evidence import SURE, Evidence
+from batchnorm.graph.evidence import NORM, SURE, Evidence
 from batchnorm.graph.side import Side
 
 __all__ = ["Doubt", "Matching", "match_graphs"]
@@ -218,7 +218,7 @@ class _Work:
                 if (
                     pairs
                     and margin >= least
-                    and (len(pairs) > 1 or self.evidence.total(pairs) >= 0)
+                    and (len(pairs) > 1 or self.evidence.total(pairs) > -NORM)
                 ):
                     why = "shape" if len(pairs) == 1 else "evidence"
                     again = True
@@ -270,7 +270,7 @@ class _Work:
             classes = self._classes(mine, theirs)
             for a_class, b_class in classes:
                 single = len(a_class) == len(b_class) == 1
-                if single and self.evidence.total([(a_class[0], b_class[0])]) >= 0:
+                if single and self.evidence.total([(a_class[0], b_class[0])]) > -NORM:
                     self.pair(a_class[0], b_class[0], "shape")
                     again = True
                     break

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from batchnorm.checkpoints.steps import OUTPUT
 from batchnorm.graph.adjacency import BRANCH, TYPES, following, words
 from batchnorm.graph.graph import Graph, Layer
 
@@ -19,7 +20,10 @@ JOINS_TWO = 2
 
 
 class Segment:
-    """Layers between two places where one tensor alone is open; `chain` if they have one order."""
+    """Layers between two places where one tensor alone is open.
+
+    `chain` says that their order tells them apart: each feeds the next, or none of them meet again.
+    """
 
     def __init__(self, layers: list[int], chain: bool) -> None:
         self.layers, self.chain = layers, chain
@@ -112,13 +116,14 @@ class Side:
         above: dict[int, set[int]] = {}  # step -> all layers of the stretch before its output
         kernels: dict[int, set[int]] = {}
         layers: list[int] = []
-        chain = True
+        chain, joined = True, False
         for s in range(begin, end):
             inputs = [i for i in steps[s].inputs if i >= begin]
             last = set[int]().union(*(nearest[i] for i in inputs))
             before = set[int]().union(*(above[i] for i in inputs))
             fed = set[int]().union(*(kernels[i] for i in inputs))
-            if len(steps[s].inputs) >= JOINS_TWO:
+            if len(steps[s].inputs) >= JOINS_TWO and steps[s].what != OUTPUT:
+                joined = True
                 self._mark_branches([above.get(i, set()) for i in steps[s].inputs])
             for one in first.get(s, ()):
                 chain = chain and before >= set(layers)
@@ -136,7 +141,7 @@ class Side:
                 layers.append(one)
             nearest[s], above[s], kernels[s] = last, before, fed
         if layers:
-            self.segments.append(Segment(layers, chain))
+            self.segments.append(Segment(layers, chain or not joined))
 
     def _mark_branches(self, sides: list[set[int]]) -> None:
         """Where branches meet, the layers of one that is shorter than another."""

@@ -56,6 +56,9 @@ class Torch:
             self.net = made.from_name(name, image_size=size_of(name))
         else:
             self.net = _pytorchcv(name)(pretrained=False)
+            pool = getattr(self.net.features, "final_pool", None)
+            if isinstance(pool, torch.nn.AvgPool2d):  # of 7 x 7, which only fits images of 224
+                self.net.features.final_pool = torch.nn.AdaptiveAvgPool2d(1)
         self.net.eval()
         for layer in self.net.modules():
             if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
@@ -164,9 +167,7 @@ class Keras:
         for layer in self.net.layers:
             if layer.weights and type(layer).__name__ != "Normalization":
                 values = zip(layer.weights, layer.get_weights(), strict=True)
-                layer.set_weights(
-                    [_drawn(random, w.name, v.shape, last=True) for w, v in values]
-                )
+                layer.set_weights([_drawn(random, w.name, v.shape, last=True) for w, v in values])
 
     def save(self, path):
         self.net.save(path)

@@ -1,7 +1,7 @@
 """The pairs of `pairs.txt` converted without a map, loaded strictly, and run on both sides.
 
-`python tests/convert/zoo/run.py [--only TEXT] [--table FILE]` prints one line a pair, and writes the
-table. Needs torch, mindspore, mindcv, tensorflow, keras,
+`python tests/convert/zoo/run.py [--only TEXT] [--table FILE]` prints one line a pair, and writes
+the table. Needs torch, mindspore, mindcv, tensorflow, keras,
 tf_keras, timm, torchvision (both without dependencies), pytorchcv, efficientnet-pytorch.
 """
 
