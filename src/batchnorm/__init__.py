@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from batchnorm.convert.conversion import convert
     from batchnorm.convert.fold import fold, unfold
     from batchnorm.convert.inspect import inspect
+    from batchnorm.convert.structure import graph
     from batchnorm.core.threads import get_num_threads, set_num_threads
     from batchnorm.diagnose import diagnose
     from batchnorm.errors import BatchNormError, CheckpointError
@@ -47,6 +48,7 @@ __all__ = [
     "explain",
     "fold",
     "get_num_threads",
+    "graph",
     "hosts",
     "inspect",
     "keras",
@@ -75,6 +77,7 @@ _FUNCTIONS = {  # and classes: the module that each is taken from
     "explain": "explain",
     "fold": "convert",
     "get_num_threads": "core.threads",
+    "graph": "convert",
     "inspect": "convert",
     "lint": "lint",
     "read": "read",

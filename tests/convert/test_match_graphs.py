@@ -151,3 +151,13 @@ def test_a_thousand_layers_are_matched():
         a |= conv(f"f.{i}.conv", f"f.{i}.bn", 8, 8, 1)
         b |= conv(f"net.block_{i}.c", f"net.block_{i}.n", 8, 8, 1)
     assert torch_to("torch", a, b).report.exit_code == 0
+
+
+def test_a_graph_is_printed_with_its_edges(tmp_path):
+    like = wired("keras", ("p", "q", "r"), first=False)
+    found = bn.graph(like)
+    assert found.wired
+    assert "add  Add  ← r, p" in found.text()
+    assert found.dot().startswith("digraph model {")
+    assert ("q", "r") in set(found.edges())
+    assert not bn.graph(conv("a", "b", 3, 3), framework="torch").wired

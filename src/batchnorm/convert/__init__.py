@@ -10,6 +10,7 @@ from batchnorm.convert.conversion import Conversion, convert
 from batchnorm.convert.fold import Folded, fold, unfold
 from batchnorm.convert.inspect import Inspection, inspect
 from batchnorm.convert.report import Report, Row
+from batchnorm.convert.structure import graph
 
 __all__ = [
     "Comparison",
@@ -21,6 +22,7 @@ __all__ = [
     "compare",
     "convert",
     "fold",
+    "graph",
     "inspect",
     "unfold",
 ]

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from batchnorm.convert.alike import contradiction, plain, signature
+from batchnorm.convert.ambiguities import ambiguities
 from batchnorm.convert.groups import Group, separator
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import path_in
@@ -101,7 +102,7 @@ def match(
     _without_contradictions(work, sides)
     result.source, result.target = work.source, work.target
     if result.source and result.target:
-        result.problems += _ambiguities(work, sides, orders)
+        result.problems += ambiguities((work.source, work.target), sides, work.places(), orders)
     order = {id(group): index for index, group in enumerate(target)}
     result.pairs.sort(key=lambda p: order[id(p.target)])
     return result
@@ -361,60 +362,3 @@ def _index(
             place = (name, signature(group, loose=loose))
             found[place] = None if place in found else group
     return found
-
-
-def _by_signature(
-    groups: Sequence[Group], sign: Callable[[Group], Hashable]
-) -> dict[Hashable, list[Group]]:
-    found: dict[Hashable, list[Group]] = defaultdict(list)
-    for group in groups:
-        found[sign(group)].append(group)
-    return found
-
-
-def _ambiguities(work: _Work, sides: tuple[Side, Side], orders: tuple[str, str]) -> list[str]:
-    """Why what remains was not matched, one sentence per shape, with the smallest question.
-
-    A batch norm whose convolution is in question needs no question of its own.
-    """
-    found = []
-
-    def sign(group: Group) -> Hashable:
-        return signature(group, loose=True)
-
-    left = (work.source, work.target)
-    reason = "the two sides list their layers in different orders"
-    if "none" in orders and not all(side.graph.wired for side in sides):
-        reason = "one of the files isn't in the model's order (a safetensors file is sorted by "
-        reason += "name, Keras's without a config of its layers by name and nesting)"
-    elif any(not g.placed for g in (*left[0], *left[1])):
-        reason = "the template's config doesn't list them, or the two sides' orders differ"
-    elif "class" in orders:
-        reason = "a .weights.h5 without config lists its layers by class; a .keras file says more"
-    places = work.places()
-    mine, theirs = (
-        _by_signature(_questions(groups, side, place), sign)
-        for groups, side, place in zip(left, sides, places, strict=True)
-    )
-    for key, groups in mine.items():
-        if key not in theirs:
-            continue
-        others = theirs[key]
-        names = [", ".join(repr(g.label) for g in own[:6]) for own in (groups, others)]
-        why = reason
-        if len(groups) != len(others):
-            why = f"they are {len(groups)} here and {len(others)} there"
-        else:
-            against = contradiction(list(zip(groups, others, strict=True)))
-            why = against.rpartition(";")[0] or why
-        ask = "give the pairs (--map)"
-        if len(groups) == len(others) == 2:
-            ask = f"giving this one pair is enough: which of them {groups[0].label!r} is (--map)"
-        found.append(f"{names[0]} could each be {names[1]}: {why}; {ask}")
-    return found
-
-
-def _questions(groups: Sequence[Group], side: Side, place: Mapping[int, int]) -> list[Group]:
-    """Of the layers that remain, those whose place doesn't follow from another one's."""
-    left = {place[id(group)] for group in groups}
-    return [g for g in groups if side.kernel_of.get(place[id(g)]) not in left]

@@ -10,10 +10,36 @@ from collections.abc import Hashable
 from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import canonical, matrix
-from batchnorm.convert.source import Source
+from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.graph import Graph, Layer
 
-__all__ = ["graph_of", "layer_of"]
+__all__ = ["graph", "graph_of", "layer_of"]
+
+
+def graph(source: Readable, *, framework: str | None = None, group: str | None = None) -> Graph:
+    """The layers of a checkpoint or live model, and who feeds whom where that is known.
+
+    A Keras config says which layer is called on what; other files list names alone.
+
+    Args:
+        source: a file, a mapping of names to arrays, or a live model.
+        framework: whose names it has, where it doesn't say so.
+        group: the dictionary, or the beginning of names, with the model's state.
+
+    Returns:
+        A `Graph`: its repr is one screen, `text()` all of it, `dot()` Graphviz text.
+
+    Raises:
+        CheckpointError: the file is bad.
+
+    Example:
+        >>> import numpy as np, batchnorm as bn
+        >>> bn.graph({"conv.weight": np.ones((4, 3, 1, 1))}, framework="torch")
+        Graph from names alone: 1 layers, no edges
+          conv  kernel 4
+    """
+    with opened(source) as checkpoint:
+        return graph_of(source_of(checkpoint, framework, group))
 
 
 def graph_of(source: Source) -> Graph:
