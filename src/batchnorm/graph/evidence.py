@@ -14,7 +14,8 @@ from batchnorm.graph.side import Side
 
 __all__ = ["NORM", "SURE", "Evidence"]
 
-NORM, NEIGHBOUR, BRANCHES, NUMBER, WORD = 12, 6, 3, 2, 2
+NORM = 12  # a batch norm and its convolution
+NEIGHBOUR, BRANCHES, NUMBER, WORD = 6, 3, 2, 2
 SURE = 3  # by how much an assignment must be better than any other
 MOST = 6  # layers of one shape whose assignments are all tried
 
