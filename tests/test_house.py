@@ -82,7 +82,7 @@ def part_of(path):
 
 def tier(part):
     found = [index for index, names in enumerate(TIERS) if part in names]
-    assert found, f"{part}: put it into a tier of this test, and into the README's picture"
+    assert found, f"{part}: put it into a tier of this test, and into the README.s picture"
     return found[0]
 
 
