@@ -92,7 +92,7 @@ def _source(one: Any, from_: str | None) -> str:
     """The source's dialect, inferred if need be."""
     if from_ is not None:
         return find(from_).name
-    name: str = one("torch", None).plan.source.form.dialect.name
+    name: str = one(current()[0].name, None).plan.source.form.dialect.name
     return name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from batchnorm.questions.probe import Probe, close, draw, number
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -145,7 +145,7 @@ QUESTIONS = (
             "初始的均值 0、方差 1 会留下一半。",
         ),
         counter_of_an_empty_batch,
-        asked_of=("torch",),
+        asked_of=having("count"),
         absent=Text("has no counter of batches", "没有批次计数器"),
         item=(9, 10),
     ),

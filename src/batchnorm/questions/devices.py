@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import KERAS, SHAPE, Probe, attempt, draw
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -63,7 +63,7 @@ QUESTIONS = (
             "若不能,为 GPU 编写的代码在 CPU 上构造层时就会失败;转置要付出 2 次数据复制。",
         ),
         channels_last,
-        asked_of=("mindspore", *KERAS),
+        asked_of=having("data_format", "channel_axis"),
         absent=Text(
             "has no such parameter: the layout is a matter of strides",
             "没有这个参数:布局由步长决定",

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from batchnorm.questions.probe import SHAPE, Probe, draw
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 from batchnorm.vocabulary import as_dtype
 
@@ -204,7 +204,7 @@ QUESTIONS = (
             "统计量保留 7 位而不是 3 位有效数字。",
         ),
         mixed_policy,
-        asked_of=("tf_keras", "keras"),
+        asked_of=having("dtype_policy"),
         absent=Text("has no dtype policies", "没有 dtype 策略"),
         item=(47,),
     ),

@@ -52,7 +52,7 @@ def frozen_receivers(subject: Subject) -> Answer:
     if probe.keras:
         probe.layer.set("trainable", False)
     else:
-        name = "weight" if subject.dialect == "torch" else "gamma"
+        name = probe.trained[0]
         with contextlib.suppress(Raised):  # NumPy arrays have no such flag
             probe.layer.set(f"{name}.requires_grad", False)
     return [ROLES.get(name, name) for name in probe.run(draw(), True, draw(seed=1)).gradients]

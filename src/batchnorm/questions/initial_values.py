@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import KERAS, Probe, number
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -35,7 +35,7 @@ def names(subject: Subject) -> Answer:
     return [name for name in found if name.endswith(("_init", "_initializer"))]
 
 
-ASKED = ("mindspore", *KERAS)
+ASKED = having("init")
 ABSENT = Text("has no such parameter", "没有这个参数")
 
 

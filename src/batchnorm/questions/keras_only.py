@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import KERAS, Probe, attempt, close, draw
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Adjustment, Subject
 
 __all__ = ["QUESTIONS"]
@@ -145,7 +145,7 @@ QUESTIONS = (
             "若翻译成对前后两半分别调用,4 个样本的同组样本都变了:输出会差若干个标准差。",
         ),
         ghost_batches,
-        asked_of=("tf_keras",),
+        asked_of=having("virtual_batch_size"),
         absent=NO_KERAS_2,
         item=(14, 26),
     ),
@@ -162,7 +162,7 @@ QUESTIONS = (
             "若改为并入 gamma 和 beta,它在推理时也会生效,而这是不应该的:输出会差 2 倍。",
         ),
         adjusted,
-        asked_of=("tf_keras",),
+        asked_of=having("adjustment"),
         absent=NO_KERAS_2,
         item=(15, 26),
     ),

@@ -6,7 +6,7 @@ import contextlib
 from typing import Any
 
 from batchnorm.questions.probe import KERAS, Probe, attempt, draw
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Raised, Subject
 
 __all__ = ["QUESTIONS"]
@@ -43,15 +43,14 @@ def frozen(subject: Subject) -> Answer:
     probe = Probe(subject)
     if probe.keras:
         probe.layer.set("trainable", False)
-    names = {"torch": ("weight", "bias"), "mindspore": ("gamma", "beta")}
-    for name in names.get(subject.dialect, ()):
+    for name in probe.trained:
         with contextlib.suppress(Raised):
             probe.layer.set(f"{name}.requires_grad", False)
     return probe.behaviour(True)
 
 
 def forced_batch_statistics(subject: Subject) -> Answer:
-    if subject.dialect == "torch":
+    if subject.dialect in having("tracking"):
         return Probe(subject, track_running_stats=False).behaviour(False)
     return Probe(subject, use_batch_statistics=True).behaviour(False)
 
@@ -151,7 +150,7 @@ QUESTIONS = (
             "⁰)。若不更新或没有这样的设置,滑动统计量不变。",
         ),
         forced_batch_statistics,
-        asked_of=("torch", "mindspore"),
+        asked_of=having("tracking", "forced_statistics"),
         absent=NO_SETTING,
         item=(20, 21),
     ),
@@ -169,7 +168,7 @@ QUESTIONS = (
             "就会按批次归一化并移动统计量。",
         ),
         forced_running_statistics,
-        asked_of=("mindspore",),
+        asked_of=having("forced_statistics"),
         absent=NO_SETTING,
         absent_in_keras=Text(
             "no setting of its own: `trainable=False` does it, see [frozen layers](#frozen-layer)",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import KERAS, Probe, attempt, close, draw, number
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -31,7 +31,7 @@ def initial_gamma_without_affine(subject: Subject) -> Answer:
     """Compare the outputs of gamma 2 and gamma 1, both with the parameter switched off."""
     doubled: dict[str, Any]
     plain: dict[str, Any]
-    if subject.dialect == "mindspore":
+    if subject.dialect in having("train_affine"):
         doubled, plain = ({"affine": False, "gamma_init": value} for value in (2.0, 1.0))
     else:
         two = {"class_name": "Constant", "config": {"value": 2.0}}
@@ -94,7 +94,7 @@ QUESTIONS = (
             "来自 NumPy 的通道数(np.int64)可能必须写成 int(…);若接受 0 个通道,也不会报错。",
         ),
         channel_counts,
-        asked_of=("torch", "mindspore"),
+        asked_of=having("num_features"),
         absent=Text("learns it from the first input", "由第一个输入得出"),
         item=(32,),
     ),
@@ -129,7 +129,7 @@ QUESTIONS = (
             "一方不变。",
         ),
         initial_gamma_without_affine,
-        asked_of=("mindspore", *KERAS),
+        asked_of=having("init"),
         absent=Text("has no initial values", "没有初始值参数"),
         tolerance=1e-6,
         item=(34,),
@@ -147,7 +147,7 @@ QUESTIONS = (
             "若无法去掉 beta,就让它保持 0 且不交给优化器:它只要更新 0.1,整个通道就偏移 0.1。",
         ),
         gamma_only,
-        asked_of=("torch", *KERAS),
+        asked_of=having("beta_if_affine", "has_beta"),
         absent=NO_SUCH,
         item=(34, 35),
     ),

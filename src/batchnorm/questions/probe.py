@@ -69,6 +69,12 @@ class Probe:
             class_name = f"BatchNorm{max(len(shape) - 2, 1)}d"
             self.layer = subject.layer(class_name, shape[axis], **own)
 
+    @property
+    def trained(self) -> list[str]:
+        """What the layer calls gamma and beta, where they can be frozen by themselves."""
+        names = {role: name for name, role in self.roles.items()}
+        return [] if self.keras else [names["gamma"], names["beta"]]
+
     def run(self, x: Array, training: Any = True, dy: Any = None, **call: Any) -> Run:
         """Call the layer once in training or inference."""
         if self.keras:

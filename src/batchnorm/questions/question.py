@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from batchnorm.frameworks import OWN
+from batchnorm.frameworks import OWN, Framework
 from batchnorm.questions.subject import Subject
 
-__all__ = ["Answer", "Category", "Question", "Text"]
+__all__ = ["ASKED", "Answer", "Category", "Question", "Text", "having"]
 
 Answer: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """What an experiment found, as JSON can hold it."""
@@ -31,6 +31,25 @@ class Text(NamedTuple):
 
 
 NOTHING = Text("", "")
+
+
+ASKED = tuple(record for record in OWN if not (record.older or record.sourced))
+"""The frameworks whose answers are recorded."""
+
+
+def having(*words: str) -> tuple[str, ...]:
+    """The frameworks asked that have a parameter of one of these meanings, or such state.
+
+    >>> having("virtual_batch_size")
+    ('tf_keras',)
+    """
+    return tuple(record.name for record in ASKED if set(words) & _words(record))
+
+
+def _words(record: Framework) -> set[str]:
+    layer = record.layer_class
+    state = {entry.role for entry in layer.STATE.values()}
+    return state | {parameter.meaning.word for parameter in layer.PARAMETERS.values()}
 
 
 @dataclass(frozen=True)
@@ -60,7 +79,7 @@ class Question:
     text: Text
     consequence: Text
     experiment: Callable[[Subject], Answer] | None
-    asked_of: tuple[str, ...] = tuple(r.name for r in OWN if not (r.older or r.sourced))
+    asked_of: tuple[str, ...] = tuple(record.name for record in ASKED)
     absent: Text = NOTHING
     absent_in_keras: Text = NOTHING
     speaks_of: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import KERAS, Probe
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import OurLayer, Subject
 
 __all__ = ["QUESTIONS"]
@@ -23,7 +23,9 @@ def saved_names(probe: Probe, nested: bool) -> list[str]:
     layer = probe.layer
     if not isinstance(layer, OurLayer):
         return list(layer.names(nested=nested))  # type: ignore[attr-defined]
-    if layer.dialect == "torch":  # ours knows no nets: it is told the name that it has there
+    if hasattr(
+        layer.layer, "state_dict"
+    ):  # ours knows no nets: it is told the name that it has there
         return list(layer.layer.state_dict(prefix="bn1." if nested else ""))
     return list(layer.layer.parameters_dict(name="bn1" if nested else ""))
 
@@ -97,7 +99,7 @@ QUESTIONS = (
             "报错。反过来,MindSpore 用 strict_load=False 会按后缀把网络的文件加载到单独的层。",
         ),
         bare_names,
-        asked_of=("torch", "mindspore"),
+        asked_of=having("num_features"),
         absent=Text("saves models, not layers", "保存的是模型而不是层"),
         item=(42, 43),
     ),
@@ -116,7 +118,7 @@ QUESTIONS = (
             "、variance)不同:按位置加载时,4 项没有一项在原位,而形状都相同,所以不报错。",
         ),
         nested_names,
-        asked_of=("torch", "mindspore"),
+        asked_of=having("num_features"),
         absent=Text(
             "by the layer in an old .h5 file, else by class and index: see "
             "[weight files](#names-in-weight-files)",
@@ -189,7 +191,7 @@ QUESTIONS = (
             "应根据 8 到 11 个参数重建层,而不是根据文本。",
         ),
         text_without_affine,
-        asked_of=("torch", "mindspore"),
+        asked_of=having("num_features"),
         absent=Text("has no affine", "没有 affine"),
         item=(48,),
     ),
@@ -207,7 +209,7 @@ QUESTIONS = (
             "转换工具必须补上计数器。",
         ),
         None,
-        asked_of=("torch",),
+        asked_of=having("count"),
         absent=Text("has no counter of batches", "没有批次计数器"),
         unrecorded=Text(
             "An experiment overwrites the state; it doesn't load files.",
@@ -254,7 +256,7 @@ QUESTIONS = (
             "affine=False 的层读回后,4 个参数都显示可训练,而不是 0 个。",
         ),
         None,
-        asked_of=("mindspore",),
+        asked_of=having("train_affine"),
         absent=Text("saves arrays only", "只保存数组"),
         unrecorded=Text(
             "An experiment overwrites the state; it doesn't load files.",

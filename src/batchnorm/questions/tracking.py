@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import Probe, attempt, draw
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -60,7 +60,7 @@ QUESTIONS = (
             "它的检查点少三项,另一方的层因而得不到滑动统计量:保持均值 0、方差 1,推理时不做归一化。",
         ),
         without_statistics,
-        asked_of=("torch",),
+        asked_of=having("tracking"),
         absent=NO_SETTING,
         item=(20,),
     ),
@@ -78,7 +78,7 @@ QUESTIONS = (
             "输出会差若干个标准差。",
         ),
         buffers_decide,
-        asked_of=("torch",),
+        asked_of=having("tracking"),
         absent=NO_SETTING,
         item=(23,),
     ),
@@ -96,7 +96,7 @@ QUESTIONS = (
             "为 None。",
         ),
         one_buffer,
-        asked_of=("torch",),
+        asked_of=having("tracking"),
         absent=Text("always has both", "两者总是都有"),
         item=(23,),
     ),
@@ -112,7 +112,7 @@ QUESTIONS = (
             "持有它们的优化器会继续改变它们:“不会学习”的说法是错的。",
         ),
         gradients_without_statistics,
-        asked_of=("torch",),
+        asked_of=having("tracking"),
         absent=NO_SETTING,
         item=(22,),
     ),
@@ -128,7 +128,7 @@ QUESTIONS = (
             "以 8 个样本为批次评估的模型,会在只剩 1 个样本的最后一批上失败。",
         ),
         one_value_without_statistics,
-        asked_of=("torch",),
+        asked_of=having("tracking"),
         absent=NO_SETTING,
         item=(27,),
     ),

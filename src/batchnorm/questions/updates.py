@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import SHAPE, Probe, attempt, close, draw, number
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question, Text, having
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -155,7 +155,7 @@ QUESTIONS = (
             "momentum=None 时,下一个批次的权重因此为 1/2,而不是 1。",
         ),
         counter_after_failure,
-        asked_of=("torch",),
+        asked_of=having("count"),
         absent=Text("has no counter of batches", "没有批次计数器"),
         item=(10,),
     ),

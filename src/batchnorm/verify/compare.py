@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from batchnorm.frameworks import find
 from batchnorm.questions.subject import Raised
 from batchnorm.verify.draw import Case, data
 from batchnorm.verify.play import Observation
@@ -68,7 +69,7 @@ def compare(
     allowed: dict[str, float] = {}  # by the latest call that went well
     raised = any(isinstance(observation.value, Raised) for observation in theirs)
     at = ""
-    keras = case.dialect.endswith("keras")
+    keras = find(case.dialect).is_keras
     passed = roundoff(compute_dtype(case)) if keras else 0.0  # what dx and losses pass through
     for count, (their, our) in enumerate(zip(theirs, ours, strict=False)):
         if their.place != our.place:

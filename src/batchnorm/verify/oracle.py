@@ -18,6 +18,7 @@ import numpy as np
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find as find_framework
+from batchnorm.questions.question import ASKED
 from batchnorm.questions.subject import Adjustment, Parameter, Raised, Run, mode_method
 from batchnorm.verify import worker
 from batchnorm.verify.process import Crashed, Hung, NotInstalled, OracleError, Process
@@ -233,7 +234,7 @@ class Found(NamedTuple):
 
 @contextlib.contextmanager
 def find(
-    frameworks: Iterable[str] = ("torch", "mindspore", "tf_keras", "keras"),
+    frameworks: Iterable[str] = tuple(record.name for record in ASKED),
     overrides: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Iterator[Found]:

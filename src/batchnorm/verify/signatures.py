@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from batchnorm.frameworks import declaration_of
+from batchnorm.frameworks import Framework, find
+from batchnorm.questions.question import ASKED
 from batchnorm.questions.subject import Parameter, Raised, Subject
 from batchnorm.verify.compare import Disagreement
 
-__all__ = ["CLASSES", "signatures"]
+__all__ = ["classes", "signatures"]
 
-KERAS = ("BatchNormalization",)
-TORCH = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-CLASSES = {"torch": TORCH, "mindspore": TORCH, "tf_keras": KERAS, "keras": KERAS}
 # Values that a keyword takes where it is taken at all; None for the rest.
 VALUES: dict[str, Any] = {
     "name": "bn",
@@ -40,15 +38,22 @@ VALUES: dict[str, Any] = {
 ALSO = ("foo", "weights", "dynamic", "batch_size", "input_spec", "training", "mask", "dtype_policy")
 
 
+def classes(record: Framework) -> list[str]:
+    """The classes that a framework declares."""
+    names = record.room("layers").__all__
+    return [name for name in names if name.startswith("BatchNorm")]
+
+
 def signatures(theirs: Subject, ours: Subject) -> Iterator[tuple[str, Disagreement | None]]:
     """Compare every class's constructor, call and keywords: (what, the disagreement if any)."""
-    for class_name in CLASSES[theirs.dialect]:
+    record = find(theirs.dialect)
+    for class_name in classes(record):
         for method in ("__init__", "call"):
             real, own = (s.signature(class_name, method) for s in (theirs, ours))
             for name in dict.fromkeys(p.name for p in (*real, *own)):
                 where = f"{class_name}.{method} {name}"
                 yield where, _compare(where, name, real, own)
-        if theirs.dialect.endswith("keras"):
+        if record.is_keras:
             for name in _keywords():
                 where = f"{class_name}(**kwargs) {name}"
                 taken, own_taken = (_takes(s, class_name, name) for s in (theirs, ours))
@@ -74,9 +79,8 @@ def _describe(name: str, signature: list[Parameter]) -> str:
 def _keywords() -> list[str]:
     """Give every parameter's name in any dialect, and a few more."""
     names = set(ALSO)
-    for dialect, class_names in CLASSES.items():
-        module = declaration_of(dialect)
-        names |= set(getattr(module, class_names[0]).PARAMETERS)
+    for record in ASKED:
+        names |= set(record.layer_class.PARAMETERS)
     return sorted(names)
 
 

@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from batchnorm.frameworks import known
 from batchnorm.layer import Layer
 from batchnorm.questions import QUESTIONS, ask, record_answers, same
+from batchnorm.questions.question import ASKED
 from batchnorm.questions.subject import Ours
 from batchnorm.read import read_layer
 from batchnorm.verify import deviations, draw_keras, draw_mindspore, draw_torch
@@ -37,8 +39,7 @@ __all__ = [
     "verify_oracle",
 ]
 
-FRAMEWORKS = ("torch", "mindspore", "tf_keras", "keras")
-VARIANTS = {("mindspore", "2.0"): "mindspore@2.0", ("tf_keras", "2.6"): "tf_keras@2.6"}
+FRAMEWORKS = tuple(record.name for record in ASKED)
 ONE_PASS = ("keras/torch",)  # keras/src/backend/torch/nn.py, moments
 Progress = Callable[[str, str, int], None]  # framework, what is compared, how many so far
 
@@ -148,9 +149,11 @@ def draw_on(
 
 def ours_of(oracle: Oracle) -> Ours:
     """Give our layers of the oracle's dialect, in its version's variant where there is one."""
-    for (dialect, version), variant in VARIANTS.items():
-        if oracle.dialect == dialect and f"{oracle.version}.".startswith(f"{version}."):
-            return Ours(variant)
+    for record in known():
+        version = record.name.partition("@")[2]
+        fits = version and f"{oracle.version}.".startswith(f"{version}.")
+        if fits and record.framework == oracle.dialect:
+            return Ours(record.name)
     return Ours(oracle.dialect)
 
 
