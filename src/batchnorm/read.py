@@ -60,7 +60,9 @@ def read(obj: Any) -> Layer | dict[str, Layer]:
     found, refused = {}, {}
     for path, layer in layers.items():
         try:
-            found[path] = _checked(layer.to_layer() if is_host(layer) else reader.read(layer))
+            found[path] = _checked(
+                layer.to_layer() if is_host(layer) else _reader(layer).read(layer)
+            )
         except InvalidType as error:
             refused[path] = error
     text = "; ".join(f"{path}: {error}" for path, error in refused.items())

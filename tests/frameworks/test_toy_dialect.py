@@ -4,6 +4,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import batchnorm as bn
@@ -82,6 +83,14 @@ def test_a_live_layer_is_translated_and_its_state_carried(toy):
     found = translate(layer, to="torch")
     assert found.text == "nn.BatchNorm2d(2, eps=0.25, momentum=0.2)"
     assert found.layer().state["running_var"].tolist() == [5, 5]
+
+
+def test_it_is_recalibrated(toy):
+    layer = toy.BatchNorm2d(2)
+    data = np.random.default_rng(0).normal(3, 2, (6, 2, 4, 4)).astype(np.float32)
+    layer.learn(True)
+    bn.recalibrate(layer, [data[:4], data[4:]], progress=False)
+    np.testing.assert_allclose(layer.state["_variance"], data.var((0, 2, 3)), rtol=1e-5)
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
