@@ -12,7 +12,7 @@ run: $(VENV)/package
 	$(BIN)/batchnorm translate "nn.BatchNorm2d(64, eps=0.001, momentum=0.01)" --from torch --to keras
 	$(BIN)/batchnorm inspect examples/resnet_tiny.pth
 	$(BIN)/batchnorm convert examples/resnet_tiny.pth build/example/resnet_tiny.ckpt --force
-	$(BIN)/batchnorm convert examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5 --force
+	$(BIN)/batchnorm convert examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5 --assume-order --force
 	$(BIN)/batchnorm compare examples/resnet_tiny.pth build/example/resnet_tiny.ckpt
 	$(BIN)/batchnorm compare examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5
 

@@ -1,0 +1,75 @@
+"""The picture of docs/architecture.md, from the imports: `python -m tests.architecture --write`.
+
+A box is a package or a module of `batchnorm`; an arrow says that one imports the other. Arrows that
+follow from others are left out, and so are the modules that all may use.
+"""
+
+import ast
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "src" / "batchnorm"
+PAGE = ROOT / "docs" / "architecture.md"
+EVERYWHERE = {"errors", "vocabulary", "printable", "newer_python", "arrays", "toml", "declaration"}
+START, END = "<!-- picture -->", "<!-- /picture -->"
+
+
+def imports() -> dict[str, set[str]]:
+    """Box -> the boxes that it imports; imports in functions count, those for types alone too."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for path in sorted(PACKAGE.rglob("*.py")):
+        own = path.relative_to(PACKAGE).with_suffix("").parts[0]
+        if own == "__init__":
+            continue
+        found[own]
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                parts = [f"{node.module}.{alias.name}" for alias in node.names]
+                names = parts if node.module == "batchnorm" else [node.module]
+            for name in names:
+                parts = name.split(".")
+                if parts[0] == "batchnorm" and len(parts) > 1 and not parts[1].startswith("_"):
+                    found[own].add(parts[1])
+    boxes = set(found) - EVERYWHERE
+    return {box: (found[box] & boxes) - {box} for box in sorted(boxes)}
+
+
+def reachable(edges: dict[str, set[str]], start: str) -> set[str]:
+    """All that a box imports, directly or not."""
+    seen: set[str] = set()
+    todo = list(edges[start])
+    while todo:
+        box = todo.pop()
+        if box not in seen:
+            seen.add(box)
+            todo += edges[box]
+    return seen
+
+
+def picture() -> str:
+    """The boxes and arrows as a Mermaid flowchart."""
+    edges = imports()
+    lines = ["```mermaid", "flowchart TD"]
+    for box, others in edges.items():
+        implied = set().union(*(reachable(edges, other) for other in others)) if others else set()
+        lines += [f"    {box} --> {other}" for other in sorted(others - implied)]
+    return "\n".join([*lines, "```"])
+
+
+def page() -> str:
+    """The page with the picture as it is now."""
+    text = PAGE.read_text(encoding="utf-8")
+    before, after = text.partition(START)[0], text.partition(END)[2]
+    return f"{before}{START}\n{picture()}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    if "--write" in sys.argv:
+        PAGE.write_text(page(), encoding="utf-8")
+    else:
+        print(picture())

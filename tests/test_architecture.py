@@ -1,0 +1,25 @@
+"""docs/architecture.md: its picture is the imports', no arrow runs back, its files are there."""
+
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import architecture
+
+
+def test_the_picture_is_what_the_imports_say():
+    assert architecture.page() == architecture.PAGE.read_text(encoding="utf-8")
+
+
+def test_no_arrow_runs_back():
+    edges = architecture.imports()
+    assert not {box for box in edges if box in architecture.reachable(edges, box)}
+    assert len(edges) > 15
+
+
+def test_the_files_of_the_walks_are_there():
+    text = architecture.PAGE.read_text(encoding="utf-8")
+    named = set(re.findall(r"`([\w/]+\.py)`", text)) - {"container.py", "live.py", "running.py"}
+    for name in named - {"saved.py", "theory.py", "layers.py", "reference.py", "kernel.py"}:
+        assert (architecture.PACKAGE / name).is_file(), name
