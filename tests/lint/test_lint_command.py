@@ -99,6 +99,7 @@ def test_writes_json_with_a_version_and_everything_that_text_says(folder):
         "cell": None,
         "rule": "BN001",
         "name": "inverted-momentum",
+        "url": None,
         "message": content["findings"][1]["message"],
     }
     counts = {key: content[key] for key in ("files", "passed_over", "suppressed", "problems")}
@@ -112,8 +113,8 @@ def test_writes_githubs_annotations_with_what_they_must_escape(folder):
     done = run(odd, folder / "broken.py", "--format", "github")
     lines = done.stdout.splitlines()
     path = odd.as_posix().replace("%", "%25").replace(",", "%2C").replace(":", "%3A")
-    start = f"::warning file={path},line=2,col=27,title=BN012 epsilon-that-is-none::eps 0.8"
-    assert lines[0].startswith(start)
+    place = f"file={path},line=2,col=27,endColumn=30"
+    assert lines[0].startswith(f"::warning {place},title=BN012 epsilon-that-is-none::eps 0.8")
     assert lines[-1].startswith(f"::error file={(folder / 'broken.py').as_posix()}::line 1: ")
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import click
 
-from batchnorm.cli.output import echo, echo_json
+from batchnorm import __version__
+from batchnorm.cli.output import echo, echo_json, echo_utf8, replace_text
 from batchnorm.errors import BatchNormError
+from batchnorm.lint.baseline import as_text, known_in, new_ones
 from batchnorm.lint.finding import Problem, Report
-from batchnorm.lint.formats import FORMATS
+from batchnorm.lint.formats import FORMATS, Style
 from batchnorm.lint.pages import page
 from batchnorm.lint.run import lint, lint_text
 from batchnorm.lint.settings import Settings, from_pyproject, rule
 from batchnorm.printable import shown
 
 __all__ = ["command"]
+
+_FILE = click.Path(dir_okay=False, path_type=Path)
 
 
 def _codes(context: click.Context, option: click.Parameter, value: str | None) -> object:
@@ -36,6 +40,12 @@ def _codes(context: click.Context, option: click.Parameter, value: str | None) -
     "--format", "form", type=click.Choice(list(FORMATS)), default="text", show_default=True
 )
 @click.option("--json", "form", flag_value="json", help="As --format json.")
+@click.option("--statistics", is_flag=True, help="Counts per rule in place of the findings.")
+@click.option("--baseline", type=_FILE, metavar="FILE", help="Pass over the findings in FILE.")
+@click.option(
+    "--write-baseline", type=_FILE, metavar="FILE", help="Write all findings into FILE, and end."
+)
+@click.option("--exit-zero", is_flag=True, help="Exit with 0 in spite of findings.")
 @click.option("--explain", "explained", metavar="ID", help="Print a rule's page and end.")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; one per processor.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress bar, no summary line.")
@@ -46,6 +56,10 @@ def command(
     ported_from: str | None,
     exclude: tuple[str, ...],
     form: str,
+    statistics: bool,
+    baseline: Path | None,
+    write_baseline: Path | None,
+    exit_zero: bool,
     explained: str | None,
     jobs: int | None,
     quiet: bool,
@@ -54,7 +68,11 @@ def command(
 
     A comment `# noqa: BN001` in a line takes that rule's findings in it away, `# noqa` all of them.
     The section [tool.batchnorm.lint] of the nearest pyproject.toml may have select, ignore,
-    ported-from and exclude; options here are stronger, and --exclude adds to it.
+    ported-from, exclude, per-file-ignores and rule-url; options here are stronger, and --exclude
+    adds to it.
+
+    --write-baseline keeps what is found now, --baseline then tells what is new. A finding is known
+    by its path (seen from FILE's folder), its rule and the text of its line, wherever that moves.
 
     Exit code: 0 if nothing is found, 1 for findings, 2 for wrong usage or where files could not be
     read or parsed; those are named, and the others are looked through all the same.
@@ -66,18 +84,38 @@ def command(
         raise click.UsageError("name files or folders, or --explain a rule")
     if Path("-") in paths and len(paths) > 1:
         raise click.UsageError("- is standard input: give it alone")
+    if baseline is not None and write_baseline is not None:
+        raise click.UsageError("--write-baseline writes all findings: give it without --baseline")
+    if statistics and form not in ("text", "json"):
+        raise click.UsageError(f"--statistics is for people and JSON: give it without {form}")
+    known = None if baseline is None else known_in(baseline)
     settings = _settings(paths, select, ignore, ported_from, exclude)
     if paths == (Path("-"),):
         report = _standard_input(settings)
     else:
         report = lint(paths, settings, jobs=jobs, progress=not quiet)
-    code = 2 if report.problems else 1 if report.findings else 0
-    for line in FORMATS[form](report, quiet):
+    if write_baseline is not None:
+        sys.exit(_write(report, write_baseline))
+    if baseline is not None and known is not None:
+        report.findings, report.known = new_ones(report.findings, known, baseline)
+    code = 2 if report.problems else 1 if report.findings and not exit_zero else 0
+    for line in FORMATS[form](report, Style(quiet, statistics, settings.rule_url, __version__)):
         if form == "json":
             echo_json(line, exit_code=code)
+        elif form in ("gitlab", "sarif"):  # formats of others, without our envelope
+            echo_utf8(f"{line}\n")
         else:
             echo(shown(line))
     sys.exit(code)
+
+
+def _write(report: Report, baseline: Path) -> int:
+    """Keep the findings; what could not be read is told, and is the exit code."""
+    replace_text(baseline, as_text(report.findings, baseline))
+    for problem in report.problems:
+        echo(shown(f"{problem.path}: not linted: {problem.message}"), error=True)
+    echo(shown(f"{baseline}: {len(report.findings)} findings known"), error=True)
+    return 2 if report.problems else 0
 
 
 def _settings(

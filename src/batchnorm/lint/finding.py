@@ -21,6 +21,7 @@ class Finding:
         last_line, last_column: where the thing that it is about ends, the column after its last
             character; a `noqa` may stand in that line, too.
         cell: of a notebook, counted from 1, in which the lines are counted; 0 in other files.
+        text: the line; findings don't differ by it.
     """
 
     path: Path
@@ -31,12 +32,18 @@ class Finding:
     last_line: int
     last_column: int = 0
     cell: int = 0
+    text: str = field(default="", compare=False)
 
     @property
     def place(self) -> str:
         """Path, cell, line and column, as editors take them."""
         cell = f"cell {self.cell}:" if self.cell else ""
         return f"{self.path}:{cell}{self.line}:{self.column}"
+
+    @property
+    def placed_message(self) -> str:
+        """The message, with the place in front where that isn't a line of the file."""
+        return f"cell {self.cell}, line {self.line}: {self.message}" if self.cell else self.message
 
 
 @dataclass(frozen=True)
@@ -58,6 +65,7 @@ class Report:
         others: how many Python files were not, since nothing in them is about batch norms.
         special: what is named like a Python file and is none: path and kind.
         suppressed: how many findings `noqa` comments took away.
+        known: how many findings a baseline took away.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -66,3 +74,4 @@ class Report:
     others: int = 0
     special: list[tuple[Path, str]] = field(default_factory=list)
     suppressed: int = 0
+    known: int = 0

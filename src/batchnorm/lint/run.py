@@ -51,13 +51,15 @@ def lint_file(
 def look_through(file: Linted, settings: Settings) -> tuple[list[Finding], int]:
     """Run the rules on a parsed file: as `lint_text`."""
     found: dict[tuple[str, int, int], Finding] = {}
-    rules = (rule for rule in settings.rules if rule.in_tests or not file.is_test)
+    rules = (r for r in settings.rules_for(file.path) if r.in_tests or not file.is_test)
     for rule in rules:
         for node, message in rule.check(file):
             line, column = file.place(node)
             last, stop = file.end(node)
             key = rule.id, line, column  # a constant that many layers share is one finding
-            found.setdefault(key, Finding(file.path, line, column, rule.id, message, last, stop))
+            if key not in found:
+                place, text = (file.path, line, column), file.source.line(line)
+                found[key] = Finding(*place, rule.id, message, last, stop, text=text)
     kept = sorted(each for each in found.values() if not suppressed(each, file.source))
     return kept, len(found) - len(kept)
 

@@ -7,17 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
 from batchnorm.frameworks.names import did_you_mean
+from batchnorm.lint.ignores import FileIgnore
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
+from batchnorm.printable import shown
 from batchnorm.toml import read_toml, short
 
-__all__ = ["Settings", "from_pyproject", "rule"]
+__all__ = ["Settings", "from_pyproject", "link", "rule"]
 
-_KEYS = ("select", "ignore", "ported-from", "exclude")
+_LISTS = ("select", "ignore", "exclude")
+_TEXTS = {"ported-from": "a framework's name", "rule-url": "an address with {id} in it"}
+_IGNORES = "per-file-ignores"
+_KEYS = (*_LISTS, *_TEXTS, _IGNORES)
 
 
 @dataclass(frozen=True)
@@ -29,19 +35,29 @@ class Settings:
         ignore: ids, or their beginnings, of rules to leave out; stronger than `select`.
         ported_from: the framework that the files are ported from, for BN003.
         exclude: regular expressions; paths in which one is found are left out.
+        per_file_ignores: rules that are left out of some files.
+        rule_url: where the rules' pages are, with {id} for the id, for links in reports.
     """
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
     ported_from: str | None = None
     exclude: tuple[str, ...] = ()
+    per_file_ignores: tuple[FileIgnore, ...] = ()
+    rule_url: str | None = None
 
     def __post_init__(self) -> None:
-        for code in (*self.select, *self.ignore):
+        by_file = (code for each in self.per_file_ignores for code in each.ids)
+        for code in (*self.select, *self.ignore, *by_file):
             if not any(each.id.startswith(code) for each in RULES):
                 raise InvalidValue(_unknown(code))
         if self.ported_from is not None:
             object.__setattr__(self, "ported_from", find(self.ported_from).name)
+        if self.rule_url is not None and not _is_address(self.rule_url):
+            raise InvalidValue(
+                f"rule-url must be an address such as https://example.org/rules/{{id}}.md, but is "
+                f"{short(self.rule_url)}"
+            )
         for pattern in self.exclude:
             try:
                 re.compile(pattern)
@@ -55,6 +71,26 @@ class Settings:
         """The rules to run."""
         selected = (r for r in RULES if r.id.startswith(self.select or ("",)))
         return tuple(r for r in selected if not (self.ignore and r.id.startswith(self.ignore)))
+
+    def rules_for(self, path: Path) -> tuple[Rule, ...]:
+        """The rules to run on one file."""
+        covering = (each for each in self.per_file_ignores if each.covers(path))
+        ignored = tuple(code for each in covering for code in each.ids)
+        return tuple(r for r in self.rules if not (ignored and r.id.startswith(ignored)))
+
+
+def link(rule: Rule, rule_url: str | None) -> str | None:
+    """Where a rule's page is, if that is known."""
+    return None if rule_url is None else rule_url.replace("{id}", rule.id)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        found = urlsplit(text)
+    except ValueError:
+        return False
+    plain = text.isascii() and text.isprintable() and " " not in text
+    return plain and found.scheme in ("http", "https") and bool(found.netloc) and "{id}" in text
 
 
 def rule(code: str) -> Rule:
@@ -102,12 +138,27 @@ def _section(path: Path) -> dict[str, Any]:
                 f"{path}: [tool.batchnorm.lint] has no {key!r}{did_you_mean(key, _KEYS)}; "
                 f"expected {', '.join(_KEYS)}"
             )
-        if key == "ported-from":
-            good = isinstance(value, str)
-        else:
-            good = isinstance(value, list) and all(isinstance(each, str) for each in value)
-        if not good:
-            expected = "a framework's name" if key == "ported-from" else "a list of strings"
-            raise InvalidValue(f"{path}: {key} must be {expected}, but is {short(value)}")
-        found[key.replace("-", "_")] = value if key == "ported-from" else tuple(value)
+        found[key.replace("-", "_")] = _value(key, value, path)
     return found
+
+
+def _value(key: str, value: Any, path: Path) -> Any:
+    """What a key says, as an argument of `Settings`."""
+    if key == _IGNORES:
+        if not isinstance(value, dict):
+            raise InvalidValue(
+                f"{path}: {key} must be a table of patterns and lists of ids, but is {short(value)}"
+            )
+        folder = path.parent
+        return tuple(FileIgnore(p, _strings(shown(p), v, path), folder) for p, v in value.items())
+    if key in _LISTS:
+        return _strings(key, value, path)
+    if not isinstance(value, str):
+        raise InvalidValue(f"{path}: {key} must be {_TEXTS[key]}, but is {short(value)}")
+    return value
+
+
+def _strings(key: str, value: Any, path: Path) -> tuple[str, ...]:
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InvalidValue(f"{path}: {key} must be a list of strings, but is {short(value)}")
+    return tuple(value)
