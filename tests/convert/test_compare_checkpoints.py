@@ -118,3 +118,17 @@ def test_large_whole_numbers_are_compared_to_the_last_digit():
     assert [d.layer for d in bn.compare(own, other).differences] == ["steps"]
     own, other = ({**state(), "wave": np.array([1 + i * 1j])} for i in (0, 1))
     assert bn.compare(own, other).differences[0].largest == 1
+
+
+def test_the_last_sentence_says_what_to_do():
+    assert "nothing to do" in bn.compare(state(), state()).advice
+    changed = state()
+    changed["n1.running_var"] = changed["n1.running_var"] * 2
+    advice = bn.compare(state(), changed).advice
+    assert "only running statistics differ, in 1 layers" in advice
+    assert "recalibrate" in advice
+    changed["c0.weight"] = changed["c0.weight"] + 1
+    assert "load c0" in bn.compare(state(), changed).advice
+    assert "no array is equal" in bn.compare(state(), state(1)).advice
+    fewer = {n: v for n, v in state().items() if not n.startswith("n0")}
+    assert "--map" in bn.compare(state(), fewer).advice

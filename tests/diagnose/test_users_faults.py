@@ -149,3 +149,13 @@ def test_dropout_is_no_difference():
             return super().forward(nn.functional.dropout(x, 0.5, self.training))
 
     assert causes(Dropped())[0] == {}
+
+
+@pytest.mark.parametrize("wide", ["source", "port"])
+def test_synchronized_statistics_on_one_side_can_not_be_told_by_one_process(wide):
+    plain, other = trained(Net()), loaded(Net(), trained(Net()))
+    other = nn.SyncBatchNorm.convert_sync_batchnorm(other)
+    report = bn.diagnose(*((other, plain) if wide == "source" else (plain, other)), batch())
+    assert not report.findings
+    (found,) = [u for u in report.undecided if u.what == "synchronization-differs"]
+    assert wide in found.why

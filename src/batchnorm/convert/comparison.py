@@ -66,11 +66,41 @@ class Comparison:
     def as_json(self) -> dict[str, Any]:
         """One object; its form is stable within a version. An infinite number is its text."""
         found = {"version": 1, "command": "compare", "exit_code": self.exit_code, **asdict(self)}
+        found["advice"] = self.advice
         for item in found["differences"]:
             for name in ("largest", "relative"):
                 if not math.isfinite(item[name]):
                     item[name] = str(item[name])
         return found
+
+    @property
+    def advice(self) -> str:
+        """One sentence on what to do."""
+        kinds = {row.kind for row in self.differences}
+        layers = len({row.layer for row in self.differences})
+        if not self.differences:
+            return "nothing to do: what both hold is equal"
+        alone = kinds & {"only in A", "only in B", "shape"}
+        if alone:
+            return (
+                "some layers have no counterpart, so these are two architectures, or their names "
+                "don't show which belong together: say it with --map"
+            )
+        if kinds == {"settings"}:
+            return f"all arrays are equal: give {layers} layers the settings of the other side"
+        values = {row.role for row in self.differences if row.kind == "values"}
+        if values <= {"running_mean", "running_var", "count"}:
+            return (
+                f"only running statistics differ, in {layers} layers: one side trained on, or was "
+                "loaded without them; load them again, or take them anew with bn.recalibrate"
+            )
+        if self.equal == 0:
+            return (
+                "no array is equal, so these are other weights or other pairs: check the pairs "
+                "above, and give --map where they are wrong"
+            )
+        first = self.differences[0].layer
+        return f"load {first} and what follows it in the list again: the others are equal"
 
     def print(self, console: Console) -> None:
         """The first that differs on top."""
@@ -98,3 +128,4 @@ class Comparison:
             highlight=False,
             markup=False,
         )
+        console.print(shown(self.advice), highlight=False, markup=False)

@@ -138,6 +138,15 @@ class _Comparison:
                  "source in": words[bool(source.standing)]},
                 "", "as it stands",
             )  # fmt: skip
+        wide = [bool(node.facts.get("synchronized")) for node in (source, port)]
+        if wide[0] != wide[1]:
+            whose = "the source's" if wide[0] else "the port's"
+            self._doubt(
+                "synchronization-differs",
+                f"{whose} statistics are those of all processes, and this run saw one: with "
+                "several, each step has another batch",
+                source.name,
+            )
         epsilons = {r.epsilon for n in (source, port) for r in n.rules.values()}
         others = {
             n.name: n.calls[INFERENCE][0].before

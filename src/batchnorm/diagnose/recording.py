@@ -52,7 +52,8 @@ class Node:
         unread: why a batch norm's settings can't be read.
         standing: whether it is in training as it stands; None where calls say so.
         rules: by phase.
-        facts: of a convolution or dense layer: strides, padding, dilation, groups.
+        facts: of a convolution or dense layer: strides, padding, dilation, groups; of a batch norm,
+            whether it is synchronized over processes.
         kernel: its kernel as (out, in, ...), of a large one the first, middle and last outputs.
         rows: which outputs these are; None for all.
         sums: of the kernel per output: sum and sum of squares, two rows.

@@ -185,6 +185,7 @@ def _node(room: ModuleType, path: str, layer: Any) -> Node:
     if node.kind == "batch_norm":
         node.standing = room.standing(layer)
         node.class_name = type(layer).__name__
+        node.facts = {"synchronized": _synchronized(layer)}
         try:
             read = read_layer(layer)
         except BatchNormError as error:
@@ -212,6 +213,12 @@ def _node(room: ModuleType, path: str, layer: Any) -> Node:
         node.kernel = kernel
     node.facts = facts
     return node
+
+
+def _synchronized(layer: Any) -> bool:
+    """Whether its statistics are those of all processes, where there are several."""
+    names = {cls.__name__ for cls in type(layer).__mro__}
+    return bool(getattr(layer, "synchronized", False)) or "SyncBatchNorm" in names
 
 
 def record(
