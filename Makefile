@@ -23,11 +23,11 @@ check: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences README.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences README.md README.zh.md
 	$(BIN)/python -m batchnorm.lint.build --check docs/rules
 
 generate: $(VENV)/package
-	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md README.zh.md
 	$(BIN)/python -m batchnorm.lint.build docs/rules
 
 # Without the package, whose ordinary kernel would be found before the sanitizer's.

@@ -42,9 +42,10 @@ def test_every_side_and_every_pair_of_dialects_has_a_page():
     assert all({a, b} in pairs for a in dialects for b in dialects if a != b)
 
 
-def test_readme_table_is_current():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert build.readme(text) == text, REGENERATE
+@pytest.mark.parametrize(("name", "lang"), [("README.md", "en"), ("README.zh.md", "zh")])
+def test_readme_table_is_current(name, lang):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    assert build.readme(text, lang) == text, REGENERATE
 
 
 def run(*arguments):

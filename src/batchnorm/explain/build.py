@@ -1,8 +1,9 @@
 """Writes what is committed: `python -m batchnorm.explain.build docs/differences README.md`.
 
-A folder gets the pages, a file the table of the dialects between its two marks. `--check` writes
-nothing and exits with 1 where something isn't current. Every pair of dialects has one page per
-language, whichever way round it is asked for; versions have pages beside them.
+A folder gets the pages, a file the table of the dialects between its two marks, in Chinese where
+it is called `.zh.md`. `--check` writes nothing and exits with 1 where something isn't current.
+Every pair of dialects has one page per language, whichever way round it is asked for; versions have
+pages beside them.
 """
 
 from __future__ import annotations
@@ -64,14 +65,14 @@ def file_name(a: str, b: str, lang: Lang) -> str:
     return f"{Side(a).id}-{Side(b).id}.{lang}.md"
 
 
-def readme(text: str) -> str:
+def readme(text: str, lang: Lang = "en") -> str:
     """The README with the table between its two marks replaced."""
     start, end = MARKS
     before, _, rest = text.partition(start)
     _, found, after = rest.partition(end)
     if not found:
         raise click.UsageError(f"expected a block between {start} and {end}")
-    return f"{before}{start}\n{overview()}\n{end}{after}"
+    return f"{before}{start}\n{overview(lang)}\n{end}{after}"
 
 
 def _index() -> str:
@@ -117,7 +118,8 @@ def main(paths: tuple[Path, ...], check: bool) -> None:
 
 
 def _readme_file(path: Path) -> dict[Path, str | None]:
-    return {path: readme(path.read_text(encoding="utf-8"))}
+    lang: Lang = "zh" if path.suffixes[-2:] == [".zh", ".md"] else "en"
+    return {path: readme(path.read_text(encoding="utf-8"), lang)}
 
 
 def _folder(folder: Path) -> dict[Path, str | None]:
