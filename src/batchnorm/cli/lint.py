@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -9,15 +10,18 @@ from pathlib import Path
 import click
 
 from batchnorm import __version__
-from batchnorm.cli.output import echo, echo_json, echo_utf8, replace_text
+from batchnorm.cli.output import echo, echo_bytes, echo_json, echo_utf8, replace_text
 from batchnorm.errors import BatchNormError
 from batchnorm.lint.baseline import as_text, known_in, new_ones
 from batchnorm.lint.finding import Problem, Report
+from batchnorm.lint.fixes import FIXES, fixed
 from batchnorm.lint.formats import FORMATS, Style
 from batchnorm.lint.pages import page
 from batchnorm.lint.run import lint, lint_text
 from batchnorm.lint.settings import Settings, from_pyproject, rule
 from batchnorm.printable import shown
+from batchnorm.rewrite.report import diff as unified
+from batchnorm.source import write
 
 __all__ = ["command"]
 
@@ -45,6 +49,8 @@ def _codes(context: click.Context, option: click.Parameter, value: str | None) -
 @click.option(
     "--write-baseline", type=_FILE, metavar="FILE", help="Write all findings into FILE, and end."
 )
+@click.option("--fix", "fixing", is_flag=True, help="Write what has one right answer.")
+@click.option("--diff", is_flag=True, help="With --fix: change nothing, print what would change.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 in spite of findings.")
 @click.option("--explain", "explained", metavar="ID", help="Print a rule's page and end.")
 @click.option("-j", "--jobs", type=click.IntRange(1), help="Processes; one per processor.")
@@ -59,6 +65,8 @@ def command(
     statistics: bool,
     baseline: Path | None,
     write_baseline: Path | None,
+    fixing: bool,
+    diff: bool,
     exit_zero: bool,
     explained: str | None,
     jobs: int | None,
@@ -74,8 +82,12 @@ def command(
     --write-baseline keeps what is found now, --baseline then tells what is new. A finding is known
     by its path (seen from FILE's folder), its rule and the text of its line, wherever that moves.
 
-    Exit code: 0 if nothing is found, 1 for findings, 2 for wrong usage or where files could not be
-    read or parsed; those are named, and the others are looked through all the same.
+    --fix changes files, each at once: a momentum of the other convention (BN001) whose number
+    stands in the layer's own call becomes one minus it. All else is found as before.
+
+    Exit code: 0 if nothing is found (with --fix: left), 1 for findings, 2 for wrong usage or where
+    files could not be read or parsed; those are named, and the others are looked through all the
+    same.
     """
     if explained is not None:
         echo(page(rule(explained)), newline=False)
@@ -88,6 +100,12 @@ def command(
         raise click.UsageError("--write-baseline writes all findings: give it without --baseline")
     if statistics and form not in ("text", "json"):
         raise click.UsageError(f"--statistics is for people and JSON: give it without {form}")
+    if diff and not fixing:
+        raise click.UsageError("--diff is for --fix: give both")
+    if fixing and (write_baseline is not None or paths == (Path("-"),)):
+        raise click.UsageError("--fix changes files: give it without --write-baseline and -")
+    if fixing and form not in (("text",) if diff else ("text", "json")):
+        raise click.UsageError(f"--fix{' --diff' * diff} can't be told as {form}")
     known = None if baseline is None else known_in(baseline)
     settings = _settings(paths, select, ignore, ported_from, exclude)
     if paths == (Path("-"),):
@@ -98,6 +116,7 @@ def command(
         sys.exit(_write(report, write_baseline))
     if baseline is not None and known is not None:
         report.findings, report.known = new_ones(report.findings, known, baseline)
+    would = _fix(report, diff=diff) if fixing else 0
     code = 2 if report.problems else 1 if report.findings and not exit_zero else 0
     for line in FORMATS[form](report, Style(quiet, statistics, settings.rule_url, __version__)):
         if form == "json":
@@ -105,8 +124,36 @@ def command(
         elif form in ("gitlab", "sarif"):  # formats of others, without our envelope
             echo_utf8(f"{line}\n")
         else:
-            echo(shown(line))
+            echo(shown(line), error=diff)
+    if diff and not quiet:
+        echo(f"--fix would fix {would} of them.", error=True)
     sys.exit(code)
+
+
+def _fix(report: Report, *, diff: bool) -> int:
+    """Fix files, or print how; what is left stays in the report. Gives how many have a fix."""
+    findings, report.findings = report.findings, []
+    count = 0
+    for path, group in itertools.groupby(findings, lambda each: each.path):
+        own = list(group)
+        if not any(each.rule in FIXES for each in own):
+            report.findings += own
+            continue
+        try:
+            done = fixed(path.read_bytes(), own, path)
+            if done.count and diff:
+                text = unified(path.as_posix(), done.before, done.after)
+                echo_bytes(text.encode("utf-8", "surrogateescape"))
+            elif done.count:
+                write(path, done.after, done.before)
+        except (BatchNormError, OSError) as refused:
+            report.problems.append(Problem(path, str(refused)))
+            report.findings += own
+            continue
+        count += done.count
+        report.findings += own if diff else done.left
+    report.fixed = 0 if diff else count
+    return count
 
 
 def _write(report: Report, baseline: Path) -> int:

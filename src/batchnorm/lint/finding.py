@@ -66,6 +66,7 @@ class Report:
         special: what is named like a Python file and is none: path and kind.
         suppressed: how many findings `noqa` comments took away.
         known: how many findings a baseline took away.
+        fixed: how many findings are no more, as the file was changed.
     """
 
     findings: list[Finding] = field(default_factory=list)
@@ -75,3 +76,4 @@ class Report:
     special: list[tuple[Path, str]] = field(default_factory=list)
     suppressed: int = 0
     known: int = 0
+    fixed: int = 0

@@ -70,6 +70,8 @@ def _summary(report: Report) -> str:
              f"{_many(report.files, 'file')}"]  # fmt: skip
     if report.suppressed:
         parts.append(f"{report.suppressed} suppressed by noqa")
+    if report.fixed:
+        parts.append(f"{report.fixed} fixed")
     if report.known:
         parts.append(f"{report.known} known by the baseline")
     if report.problems:
@@ -113,6 +115,7 @@ def as_json(report: Report, style: Style) -> Iterator[str]:
         "special": [{"path": path.as_posix(), "kind": kind} for path, kind in report.special],
         "suppressed": report.suppressed,
         "known": report.known,
+        "fixed": report.fixed,
         "statistics": _counted(report),
     }
     yield json.dumps(content, indent=2, ensure_ascii=False)
