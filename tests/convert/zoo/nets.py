@@ -1,7 +1,8 @@
 """Nets of the zoos by name, with drawn weights and statistics: built, saved, and run.
 
-`tv:resnet50`, `timm:…`, `cv:…` (pytorchcv), `ep:…` (efficientnet-pytorch), `ms:…` (mindcv), `k3:…`,
-`k2:…` (keras.applications). For logits to be comparable all have one epsilon, and strides and
+`tv:resnet50`, `named:resnet50` (written out in torchvision's names, `named.py`), `timm:…`,
+`cv:…` (pytorchcv), `ep:…` (efficientnet-pytorch), `ms:…` (mindcv), `k3:…`, `k2:…`
+(keras.applications). For logits to be comparable all have one epsilon, and strides and
 paddings that no file holds are set alike (`same_forward`): torch's padding on odd sizes is Keras's.
 """
 
@@ -33,7 +34,7 @@ def _torchvision():
 
 
 class Torch:
-    """A torch net of torchvision, timm, pytorchcv or efficientnet-pytorch."""
+    """A torch net of torchvision (or in its names), timm, pytorchcv, efficientnet-pytorch."""
 
     framework = "torch"
     suffix = ".pth"
@@ -49,6 +50,8 @@ class Torch:
             more = {"init_weights": False} if name in ("inception_v3", "googlenet") else {}
             more |= {"aux_logits": True} if more else {}
             self.net = getattr(models, name)(weights=None, **more)
+        elif zoo == "named":
+            self.net = getattr(importlib.import_module("named"), name)()
         elif zoo == "timm":
             self.net = importlib.import_module("timm").create_model(name, pretrained=False)
         elif zoo == "ep":

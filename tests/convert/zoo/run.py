@@ -69,11 +69,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="")
     parser.add_argument("--table", type=Path)
-    parser.add_argument("--pair", nargs=2)
+    parser.add_argument("--pair", nargs=2, action="append")
     given = parser.parse_args()
     if given.pair:
-        with tempfile.TemporaryDirectory() as folder:
-            print("RESULT" + json.dumps(one(*given.pair, folder)))
+        for pair in given.pair:
+            with tempfile.TemporaryDirectory() as folder:
+                print("RESULT" + json.dumps({"pair": pair, **one(*pair, folder)}), flush=True)
         return
     rows = []
     for family, source, target in pairs():
