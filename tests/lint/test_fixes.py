@@ -60,6 +60,48 @@ def test_a_momentum_in_the_layers_own_call_becomes_one_minus_it(fix, before, aft
     assert "fixed" not in done.stdout
 
 
+PORT = "# batchnorm: ported-from torch\nimport keras\nL = keras.layers.BatchNormalization\n"
+BOTH = "epsilon=1e-05, momentum=0.9"
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("L()", f"L({BOTH})"),
+        ("L(axis=-1)", f"L(axis=-1, {BOTH})"),
+        ("L(axis=-1, )", f"L(axis=-1, {BOTH}, )"),
+        ("L(  # why, (so)\n)", f"L({BOTH}  # why, (so)\n)"),
+        ("L(\n    axis=-1,  # é\n)", f"L(\n    axis=-1, {BOTH},  # é\n)"),
+        ("L(name='é,(')", f"L(name='é,(', {BOTH})"),
+        ("L(\f\n# \u2028\naxis=-1)", f"L(\f\n# \u2028\naxis=-1, {BOTH})"),
+        ("L(name='''a\n é(\n''')", f"L(name='''a\n é(\n''', {BOTH})"),
+        ("x = f'{L()}'; L()", f"x = f'{{L()}}'; L({BOTH})"),
+        ("L(axis=(-1))", f"L(axis=(-1), {BOTH})"),
+        ("L(momentum=0.9)", "L(momentum=0.9, epsilon=1e-05)"),
+        ("L()(L()(x))", f"L({BOTH})(L({BOTH})(x))"),
+        ("L(momentum=0.1)", "L(momentum=0.9, epsilon=1e-05)"),
+        ("L(-1, 0.9, 1e-5)", "L(-1, 0.9, 1e-5)"),
+        ("L(**unknown)", "L(**unknown)"),
+    ],
+)
+def test_defaults_of_the_ports_source_are_written_out(tmp_path, before, after):
+    path = tmp_path / "net.py"
+    path.write_text(PORT + before + "\n", encoding="utf-8")
+    done = run(path, "--fix", "--select", "BN003,BN001", "--json")
+    assert path.read_text(encoding="utf-8") == PORT + after + "\n"
+    left = int("L()" in after)  # inside of an f-string
+    assert len(json.loads(done.stdout)["findings"]) == left
+    assert run(path, "--select", "BN003,BN001").exit_code == left
+
+
+def test_defaults_are_written_out_by_the_option_as_well(tmp_path):
+    path = tmp_path / "net.py"
+    path.write_text(PORT.partition("\n")[2] + "L()\n")
+    assert "fixed" not in run(path, "--fix").stdout
+    run(path, "--fix", "--ported-from", "torch")
+    assert path.read_text().endswith(f"L({BOTH})\n")
+
+
 @pytest.mark.parametrize(
     "code",
     [
@@ -206,3 +248,22 @@ def test_refuses_what_can_not_be_told(tmp_path, options):
     (tmp_path / "net.py").write_text("x = 1\n")
     assert run(tmp_path, *options).exit_code == 2
     assert run("-", "--fix", stdin="").exit_code == 2
+
+
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_arguments_are_added_whatever_ends_the_lines(tmp_path, newline):
+    path = tmp_path / "net.py"
+    code = PORT + "L(\n    axis=-1,  # é\n)\n"
+    path.write_bytes(code.replace("\n", newline).encode())
+    run(path, "--fix")
+    expected = code.replace("-1,", f"-1, {BOTH},").replace("\n", newline)
+    assert path.read_bytes() == expected.encode()
+
+
+def test_two_fixes_of_a_line_move_what_follows(tmp_path):
+    path = tmp_path / "net.py"
+    code = PORT + "L(), L(momentum=0.1), L(momentum=0.0)\n"
+    path.write_text(code)
+    left = json.loads(run(path, "--fix", "--json").stdout)["findings"]
+    assert {each["rule"] for each in left} == {"BN002"}
+    assert left == json.loads(run(path, "--json").stdout)["findings"]

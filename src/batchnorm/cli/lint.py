@@ -83,7 +83,8 @@ def command(
     by its path (seen from FILE's folder), its rule and the text of its line, wherever that moves.
 
     --fix changes files, each at once: a momentum of the other convention (BN001) whose number
-    stands in the layer's own call becomes one minus it. All else is found as before.
+    stands in the layer's own call becomes one minus it, and the original's defaults (BN003) are
+    written out. All else is found as before.
 
     Exit code: 0 if nothing is found (with --fix: left), 1 for findings, 2 for wrong usage or where
     files could not be read or parsed; those are named, and the others are looked through all the
@@ -116,7 +117,7 @@ def command(
         sys.exit(_write(report, write_baseline))
     if baseline is not None and known is not None:
         report.findings, report.known = new_ones(report.findings, known, baseline)
-    would = _fix(report, diff=diff) if fixing else 0
+    would = _fix(report, settings.ported_from, diff=diff) if fixing else 0
     code = 2 if report.problems else 1 if report.findings and not exit_zero else 0
     for line in FORMATS[form](report, Style(quiet, statistics, settings.rule_url, __version__)):
         if form == "json":
@@ -130,7 +131,7 @@ def command(
     sys.exit(code)
 
 
-def _fix(report: Report, *, diff: bool) -> int:
+def _fix(report: Report, ported_from: str | None, *, diff: bool) -> int:
     """Fix files, or print how; what is left stays in the report. Gives how many have a fix."""
     findings, report.findings = report.findings, []
     count = 0
@@ -140,7 +141,7 @@ def _fix(report: Report, *, diff: bool) -> int:
             report.findings += own
             continue
         try:
-            done = fixed(path.read_bytes(), own, path)
+            done = fixed(path.read_bytes(), own, path, ported_from)
             if done.count and diff:
                 text = unified(path.as_posix(), done.before, done.after)
                 echo_bytes(text.encode("utf-8", "surrogateescape"))

@@ -12,7 +12,7 @@ from batchnorm.translate.argument import complement
 from batchnorm.translate.form import forms
 from batchnorm.translate.reading import default_of
 
-__all__ = ["RULE"]
+__all__ = ["RULE", "missing"]
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -56,22 +56,25 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = keras.layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-05)
     ```
     """
-    if file.ported_from is None:
-        return
-    original = find(file.ported_from)
-    source = next(iter(forms(original).values()))
-    for site in file.sites:
-        if not site.complete or site.framework == original.framework:
-            continue
-        pairs = [("epsilon",), ("weight_of_batch", "weight_of_running")]
-        missing = [_missing(site, source.parameters.values(), words) for words in pairs]
-        found = [text for text in missing if text]
+    for site in () if file.ported_from is None else file.sites:
+        found = missing(file, site)
         if found:
             message = (
                 f"{site.symbol.name} leaves to {site.framework}'s default what is another number "
-                f"in {original.name}: write {', '.join(found)}"
+                f"in {find(file.ported_from or '').name}: write {', '.join(found)}"
             )
             yield site.node, message
+
+
+def missing(file: Linted, site: Site) -> list[str]:
+    """The arguments that say what the original's defaults say, and that a site doesn't give."""
+    original = None if file.ported_from is None else find(file.ported_from)
+    if original is None or not site.complete or site.framework == original.framework:
+        return []
+    source = next(iter(forms(original).values()))
+    pairs = [("epsilon",), ("weight_of_batch", "weight_of_running")]
+    found = [_missing(site, source.parameters.values(), words) for words in pairs]
+    return [text for text in found if text]
 
 
 def _missing(site: Site, theirs: object, words: tuple[str, ...]) -> str:
