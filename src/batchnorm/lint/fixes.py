@@ -116,7 +116,7 @@ def fixed(
         if isinstance(node, ast.Constant | ast.Call)
         and not any(isinstance(n, ast.JoinedStr) for n in file.source.around(node))
     }  # Python 3.11 doesn't know the places inside of an f-string
-    sites = {site.node: site for site in file.sites if site.layer is None}
+    sites: _Sites = {site.node: site for site in file.sites if site.layer is None}
     edits: list[Edit] = []
     left: list[Finding] = []
     moves: list[_Move] = []
