@@ -18,17 +18,18 @@ from batchnorm.explain import explain
 from batchnorm.explain.overview import overview
 from batchnorm.explain.page import Column, Row, Table
 from batchnorm.explain.renderers import markdown
-from batchnorm.explain.sides import NEWEST, Side
+from batchnorm.explain.sections.claims import FILES, VERSIONS
+from batchnorm.explain.sides import NAMES, NEWEST, Side
 from batchnorm.explain.words import LANGUAGES, Lang
 
 __all__ = ["PAIRS", "file_name", "pages", "readme"]
 
-PAIRS = (
+_VERSION_OF = {Side(name).dialect: name for name in VERSIONS}
+# The newest of each; what MindSpore's own pages compare; each older version with the newest.
+PAIRS: tuple[tuple[str, ...], ...] = (
     *itertools.combinations(NEWEST, 2),
-    ("torch", "mindspore@2.0"),
-    ("tf_keras@2.6", "mindspore@2.0"),
-    ("mindspore@2.0", "mindspore"),
-    ("tf_keras@2.6", "tf_keras"),
+    *(tuple(_VERSION_OF.get(name, name) for name in pair) for pair in FILES),
+    *((name, Side(name).dialect) for name in NAMES if name not in NEWEST),
 )
 MARKS = "<!-- dialects -->", "<!-- /dialects -->"
 INDEX = """{generated}

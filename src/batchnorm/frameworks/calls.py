@@ -37,6 +37,8 @@ class Calls:
         dtypes: the parameters' types with which a layer runs; empty for any.
         wide_parameters: whether layers of 16 bits have parameters in float32.
         checks_when_called: whether some arguments are refused at the first call only.
+        statistics_first: whether a net saves the running statistics before scale and offset.
+        gradient_flags: whether running statistics can be asked to require a gradient.
         variable: how a file calls an entry of a layer; with `/` for a bare layer too.
     """
 
@@ -58,4 +60,6 @@ class Calls:
     dtypes: tuple[str, ...] = ()
     wide_parameters: bool = False
     checks_when_called: bool = False
+    statistics_first: bool = False
+    gradient_flags: bool = False
     variable: str = "{layer}.{name}"

@@ -61,6 +61,7 @@ class Framework:
         easier: for calls of one framework that are ported to another this one is the easier target:
             those two, and why.
         sourced: what is told by its source because it can't be run, in English and in Chinese.
+        backends: names under which its other backends answer, behind a slash.
         is_keras: whether one class serves all ranks and takes an axis.
     """
 
@@ -82,6 +83,7 @@ class Framework:
     calls: Calls = field(default_factory=Calls)
     easier: tuple[str, str, str] | tuple[()] = ()
     sourced: tuple[str, str] | tuple[()] = ()
+    backends: tuple[str, ...] = ()
     is_keras: bool = False
 
     @property

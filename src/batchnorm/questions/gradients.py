@@ -7,7 +7,7 @@ import contextlib
 import numpy as np
 
 from batchnorm.questions.probe import ROLES, Probe, attempt, close, draw, number
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import ASKED, Answer, Question, Text
 from batchnorm.questions.subject import Raised, Subject
 
 __all__ = ["QUESTIONS"]
@@ -169,7 +169,7 @@ QUESTIONS = (
             "需要对统计量求导的方法(如风格匹配)必须自己计算 (x − mean)/√(var + ε)。",
         ),
         of_running_statistics,
-        asked_of=("torch",),
+        asked_of=tuple(record.name for record in ASKED if record.calls.gradient_flags),
         absent=Text("has no such flag on them", "它们没有这样的标志"),
         item=(62,),
     ),

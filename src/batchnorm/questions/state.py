@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.questions.probe import KERAS, Probe
-from batchnorm.questions.question import Answer, Question, Text, having
+from batchnorm.questions.question import ASKED, Answer, Question, Text, having
 from batchnorm.questions.subject import OurLayer, Subject
 
 __all__ = ["QUESTIONS"]
@@ -124,7 +124,7 @@ QUESTIONS = (
             "[weight files](#names-in-weight-files)",
             "旧的 .h5 文件按层的名称,其他文件按类名和序号:见[权重文件](#names-in-weight-files)",
         ),
-        speaks_of=("mindspore",),
+        speaks_of=tuple(record.name for record in ASKED if record.calls.statistics_first),
         item=(42, 43),
     ),
     Question(

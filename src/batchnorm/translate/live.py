@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.frameworks.keras.objects import KerasObject
+from batchnorm.frameworks.keras.objects import is_object
 from batchnorm.layer import Layer
 from batchnorm.translate.argument import Argument, of_value
 from batchnorm.translate.canonical import neutral
@@ -59,7 +59,7 @@ def live(layer: Layer) -> Live:
 
 
 def _argument(name: str, value: Any) -> Argument:
-    if isinstance(value, KerasObject | np.ndarray):
+    if is_object(value) or isinstance(value, np.ndarray):
         return Argument(name, value)  # written in the target's words, if it has any
     return of_value(value, name)
 

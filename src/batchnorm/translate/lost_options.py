@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from batchnorm.frameworks.keras.objects import KerasObject
+from batchnorm.frameworks.keras.objects import is_object
 from batchnorm.translate.canonical import Canonical
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.objects import write_object
@@ -68,7 +68,7 @@ def _init(task: Task, slot: str, again: Canonical) -> Iterator[Difference]:
 
 def _fill(task: Task, role: str) -> str:
     fill, value = task.target.dialect.calls.fill, task.value(f"init of {role}")
-    kind = type(value).__name__ if isinstance(value, KerasObject) else ""
+    kind = type(value).__name__ if is_object(value) else ""
     text = fill.get(kind, fill.get("", ""))
     if not text:
         return f"set {role} after construction"

@@ -21,7 +21,7 @@ from batchnorm.declaration import Parameter
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import Framework
 from batchnorm.frameworks.keras import constraints, initializers, regularizers
-from batchnorm.frameworks.keras.objects import KerasObject
+from batchnorm.frameworks.keras.objects import KerasObject, is_object
 from batchnorm.translate.argument import Argument, equal, parse
 
 __all__ = ["STAND_INS", "quoted", "read_argument", "write_dtype", "write_init", "write_object"]
@@ -65,9 +65,9 @@ def write_dtype(name: str, of: Framework) -> str:
 def write_object(argument: Argument, family: str, of: Framework) -> Argument:
     """An object of ours as a Keras dialect spells it; an expression stays."""
     value = argument.value
-    if argument.expression or not isinstance(value, KerasObject):
+    if argument.expression or not is_object(value):
         return argument
-    if isinstance(value, initializers.Zeros | initializers.Ones):
+    if initializers.is_plain(value):
         return replace(argument, text=quoted(type(value).__name__.lower()))
     if argument.text.startswith(("'", '"')):
         name, module = ast.literal_eval(argument.text), _MODULES[family]
@@ -96,7 +96,7 @@ def _constructor(value: KerasObject) -> str:
     if dataclasses.is_dataclass(value):
         for place, field in enumerate(dataclasses.fields(value)):
             own = getattr(value, field.name)
-            if own != field.default or isinstance(value, initializers.Constant):
+            if own != field.default or initializers.is_constant(value):
                 text = quoted(own) if isinstance(own, str) else repr(own)
                 given.append(text if place == 0 else f"{field.name}={text}")
     return f"{type(value).__name__}({', '.join(given)})"

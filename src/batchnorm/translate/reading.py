@@ -72,7 +72,7 @@ def _as_of(slot: str, family: Any) -> Callable[..., None]:
             value = family.get(value, of.framework)
             if value is None and slot == "init":
                 value = initializers.GlorotUniform()  # what Keras makes of no initializer
-        if isinstance(value, initializers.Constant) and np.ndim(value.value) == 0:
+        if initializers.is_constant(value) and np.ndim(value.value) == 0:
             plain = {0.0: initializers.Zeros, 1.0: initializers.Ones}.get(float(value.value))
             value = value if plain is None else plain()
         found[f"{slot} of {parameter.meaning.of}"] = replace(argument, value=value)

@@ -21,8 +21,6 @@ from batchnorm.questions.record import load
 __all__ = ["ABSENT", "Witness", "flat", "show", "show_for", "witnesses", "word"]
 
 ABSENT = "not asked"
-# Other files of one dialect: the same layer on another backend.
-BACKENDS: Mapping[str, tuple[str, ...]] = {"keras": ("keras/torch", "keras/jax")}
 
 YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
@@ -102,7 +100,7 @@ class Witness:
 
 def witnesses(side: Side) -> list[Witness]:
     """The side's framework first, then its other backends."""
-    names = (side.dialect, *(BACKENDS.get(side.name, ())))
+    names = (side.dialect, *side.framework.backends)
     return [Witness(name, side.version) for name in names if _recorded(name, side.version)]
 
 

@@ -12,7 +12,13 @@ from dataclasses import dataclass
 
 from batchnorm.questions.question import Text
 
-__all__ = ["CLAIMS", "Claim"]
+__all__ = ["CLAIMS", "FILES", "TENSORFLOW", "TORCH", "VERSIONS", "Claim"]
+
+# The two pages, by the dialects that they compare; and in which versions.
+TORCH = ("torch", "mindspore")
+TENSORFLOW = ("tf_keras", "mindspore")
+FILES = {TORCH: "pytorch_diff/BatchNorm2d.md", TENSORFLOW: "tensorflow_diff/BatchNorm2d.md"}
+VERSIONS = ("mindspore@2.0", "tf_keras@2.6")
 
 WRONG, MISLEADING = Text("wrong", "错误"), Text("misleading", "误导")
 SILENT = Text("silent", "遗漏")
@@ -30,7 +36,7 @@ class Claim:
 
 
 CLAIMS: Mapping[tuple[str, str], tuple[Claim, ...]] = {
-    ("torch", "mindspore"): (
+    TORCH: (
         Claim(
             "loads-from-checkpoint",
             Text(
@@ -108,7 +114,7 @@ CLAIMS: Mapping[tuple[str, str], tuple[Claim, ...]] = {
             ("checkpoint-names-of-a-bare-layer", "checkpoint-names-in-a-net"),
         ),
     ),
-    ("tf_keras", "mindspore"): (
+    TENSORFLOW: (
         Claim(
             "momentum-no-difference",
             Text("momentum: “-”", "momentum:“-”"),

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from batchnorm.explain.page import Block, Code, Column, Paragraph, Row, Section, Table
+from batchnorm.explain.sections.claims import TENSORFLOW, TORCH
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, say
 from batchnorm.questions.question import Text
@@ -91,9 +92,9 @@ def _digits(text: str) -> Array:
 
 
 EXAMPLES: dict[tuple[str, str], tuple[Example, Example]] = {
-    ("torch", "mindspore"): (
+    TORCH: (
         Example(
-            "torch",
+            TORCH[0],
             "m = nn.BatchNorm2d(num_features=3, momentum=0.1)\noutput = m(x)",
             STEPS,
             _digits(
@@ -105,7 +106,7 @@ EXAMPLES: dict[tuple[str, str], tuple[Example, Example]] = {
             1e-5,
         ),
         Example(
-            "mindspore",
+            TORCH[1],
             "m = nn.BatchNorm2d(num_features=3, momentum=0.9)\nm.set_train()\noutput = m(x)",
             STEPS,
             _digits(
@@ -117,9 +118,9 @@ EXAMPLES: dict[tuple[str, str], tuple[Example, Example]] = {
             1e-5,
         ),
     ),
-    ("tf_keras", "mindspore"): (
+    TENSORFLOW: (
         Example(
-            "tf_keras",
+            TENSORFLOW[0],
             "m = tf.keras.layers.BatchNormalization(axis=3, momentum=0.1, epsilon=1e-5)\n"
             "output = m(x, training=False)",
             PAIRS,
@@ -132,7 +133,7 @@ EXAMPLES: dict[tuple[str, str], tuple[Example, Example]] = {
             1e-5,
         ),
         Example(
-            "mindspore",
+            TENSORFLOW[1],
             "m = nn.BatchNorm2d(num_features=2, momentum=0.9)\noutput = m(x)",
             PAIRS,
             _digits(
@@ -165,7 +166,7 @@ def make(a: Side, b: Side, lang: Lang) -> Section | None:
     examples = EXAMPLES[pair]
     sections = tuple(_one(example, sides[example.dialect], a, b, lang) for example in examples)
     blocks: list[Block] = [Paragraph(say(INTRO, lang))]
-    if pair == ("tf_keras", "mindspore"):
+    if pair == TENSORFLOW:
         blocks.append(Paragraph(_layout(examples, sides, lang)))
     return Section("examples", say(TITLE, lang), tuple(blocks), sections)
 

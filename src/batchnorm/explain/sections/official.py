@@ -8,7 +8,7 @@ from __future__ import annotations
 from batchnorm.explain.page import Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sections import asked, examples
 from batchnorm.explain.sections.answers import Witness, witnesses
-from batchnorm.explain.sections.claims import CLAIMS
+from batchnorm.explain.sections.claims import CLAIMS, FILES, VERSIONS
 from batchnorm.explain.sides import Side, resolve
 from batchnorm.explain.words import Lang, as_is, label, say
 from batchnorm.questions import QUESTIONS, Answer, Question, same
@@ -26,11 +26,6 @@ EVIDENCE = Text("measured", "实测")
 DOCS = (
     "https://github.com/mindspore-ai/docs/blob/r2.0/docs/mindspore/source_zh_cn/note/api_mapping/"
 )
-VERSIONS = ("mindspore@2.0", "tf_keras@2.6")  # what the pages are about
-PAGES = {
-    ("torch", "mindspore"): "pytorch_diff/BatchNorm2d.md",
-    ("tf_keras", "mindspore"): "tensorflow_diff/BatchNorm2d.md",
-}
 
 
 def make(a: Side, b: Side, lang: Lang) -> Section | None:
@@ -55,7 +50,7 @@ def make(a: Side, b: Side, lang: Lang) -> Section | None:
         Column("verdict", say(VERDICT, lang)),
         Column("evidence", say(EVIDENCE, lang), wide=True),
     )
-    link = {"name": PAGES[pair], "link": DOCS + PAGES[pair]}
+    link = {"name": FILES[pair], "link": DOCS + FILES[pair]}
     blocks = (Paragraph(say(INTRO, lang, **link)), Table(columns, tuple(rows)))
     return Section("official-page", say(TITLE, lang), blocks)
 

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +76,8 @@ __all__ = [
     "get",
     "get_mindspore",
     "initial_value",
+    "is_constant",
+    "is_plain",
     "serialize",
 ]
 
@@ -135,6 +137,16 @@ _MINDSPORE_MATRICES = frozenset(
     | {"heuniform", "he_uniform", "xaviernormal", "xavier_normal", "xavieruniform"}
     | {"xavier_uniform"}
 )
+
+
+def is_constant(initializer: Any) -> TypeGuard[Constant]:
+    """Whether an initializer fills with a value that it is given."""
+    return isinstance(initializer, Constant)
+
+
+def is_plain(initializer: Any) -> TypeGuard[Zeros | Ones]:
+    """Whether its name says all of an initializer, in any of the frameworks that have it."""
+    return isinstance(initializer, Zeros | Ones)
 
 
 def get(identifier: KerasInitializerLike, dialect: Dialect) -> Callable[..., Any] | None:

@@ -20,13 +20,13 @@ import dataclasses
 import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeAlias, TypeGuard, TypeVar
 
 import numpy as np
 
 from batchnorm.errors import InvalidAttribute, InvalidType, InvalidValue
 
-__all__ = ["Dialect", "Family", "KerasObject", "described", "names_of"]
+__all__ = ["Dialect", "Family", "KerasObject", "described", "is_object", "names_of"]
 
 Dialect: TypeAlias = Literal["tf_keras", "keras"]
 T = TypeVar("T", bound="KerasObject")
@@ -84,6 +84,11 @@ class KerasObject:
             raise InvalidType(
                 f"{type(self).__name__} of Keras 2 has no {', '.join(sorted(given))}: leave it out."
             )
+
+
+def is_object(value: Any) -> TypeGuard[KerasObject]:
+    """Whether a value is one of our initializers, regularizers or constraints."""
+    return isinstance(value, KerasObject)
 
 
 def names_of(classes: Iterable[type[T]]) -> dict[str, type[T]]:

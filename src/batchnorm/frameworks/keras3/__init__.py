@@ -29,6 +29,7 @@ RECORDS = (
             many_axes=False,
             variable="{layer}/{name}",
         ),
+        backends=("keras/torch", "keras/jax"),
         is_keras=True,
     ),
 )

@@ -28,6 +28,7 @@ _MINDSPORE = Framework(
         freeze="bn.{name}.requires_grad = False",
         channels_last='; or, on GPU only, data_format="NHWC" (--data-format NHWC)',
         numpy_integers=False,
+        statistics_first=True,
         dtypes=("float16", "float32"),  # with others it constructs, and never runs
         checks_when_called=True,  # the operator refuses more than the cell
     ),

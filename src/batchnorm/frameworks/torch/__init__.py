@@ -21,6 +21,7 @@ RECORDS = (
         calls=Calls(
             prefixes=("torch",),
             lazy=True,
+            gradient_flags=True,
             synchronized=("process_group", "track_running_stats"),
             mode=("starts in training mode", "bn.eval() for inference, bn.train() to go back"),
             mode_method="train",
