@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 from batchnorm.errors import NotSupported
+from batchnorm.frameworks.arithmetic import Arithmetic
 from batchnorm.frameworks.calls import Calls
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ FACETS: Mapping[str, str] = {
     "saved": "converting checkpoints with its names",
     "source": "linting and rewriting code that uses it",
     "oracle": "verifying against the framework itself",
+    "samples": "verifying with drawn settings",
     "theory": "proving translations to and from it",
 }
 
@@ -62,6 +64,7 @@ class Framework:
             those two, and why.
         sourced: what is told by its source because it can't be run, in English and in Chinese.
         backends: names under which its other backends answer, behind a slash.
+        arithmetic: in which types it computes, as far as that isn't float32 throughout.
         is_keras: whether one class serves all ranks and takes an axis.
     """
 
@@ -84,6 +87,7 @@ class Framework:
     easier: tuple[str, str, str] | tuple[()] = ()
     sourced: tuple[str, str] | tuple[()] = ()
     backends: tuple[str, ...] = ()
+    arithmetic: Arithmetic = field(default_factory=Arithmetic)
     is_keras: bool = False
 
     @property

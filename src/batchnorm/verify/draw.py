@@ -1,9 +1,10 @@
 """Drawn cases: settings, shapes, dtypes, modes and data that a layer is put to, from a seed.
 
 A case is plain data, and the same case can be played on the real layer and on ours (`play.py`).
-Here is what all dialects share; which settings each can draw stands in `draw_torch.py`,
-`draw_mindspore.py` and `draw_keras.py`. Who chooses is left open by `Chooser`: a seed for the
-command, hypothesis for the tests (it shrinks towards the first of the options).
+Here is what all dialects share; which settings each can draw stands in `draw_keras.py`, and for
+the others in their rooms (`samples.py`, drawn by `draw_features.py`). Who chooses is left open by
+`Chooser`: a seed for the command, hypothesis for the tests (it shrinks towards the first of the
+options).
 
 The data are tame, |mean| / std at most 10 per channel: there the frameworks can be agreed with.
 """

@@ -1,4 +1,4 @@
-"""Cases of BatchNormalization of Keras 2 (tf_keras) and Keras 3 (keras).
+"""Cases of BatchNormalization, of either Keras.
 
 Nothing here says how the layers should behave. Shapes follow from the settings: virtual batches
 divide the batch in training, and a batch keeps the lengths of the channel axes.
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.frameworks import find
 from batchnorm.questions.subject import Adjustment
 from batchnorm.verify.draw import BATCH, LAYOUTS, SIZES, Case, Chooser, Step, changes, some
 
@@ -48,11 +49,12 @@ DTYPES = ("float64", "float16", "bfloat16", "mixed_float16", "mixed_bfloat16", "
 
 
 def draw(choose: Chooser, dialect: str) -> Case:
-    """Draw a case of "tf_keras" or "keras"."""
+    """Draw a case."""
+    record = find(dialect)
     rank = choose.of((4, 2, 3, 5, 1, 6))
     axis = choose.of((rank - 1, -1, 1, *range(-rank, rank)))
     arguments: dict[str, Any] = {"axis": axis, **some(choose, SETTINGS)}
-    if dialect == "tf_keras" and choose.of((False,) * 6 + (True,)):
+    if record.calls.many_axes and choose.of((False,) * 6 + (True,)):
         arguments["axis"] = [*dict.fromkeys((axis, choose.of(range(rank))))]
     axes = _channel_axes(arguments["axis"], rank)
     if choose.of((False, True)):
@@ -62,7 +64,7 @@ def draw(choose: Chooser, dialect: str) -> Case:
     if choose.of((False, False, True)):
         arguments.update(_renorm(choose))
     shape = draw_shape(choose, rank)
-    if dialect == "tf_keras":
+    if "virtual_batch_size" in record.layer_class.PARAMETERS:
         arguments.update(_only_in_keras_2(choose, shape, axes, arguments.get("dtype")))
     elif choose.of((False,) * 9 + (True,)):
         arguments["synchronized"] = True

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find
 from batchnorm.layer import Layer
-from batchnorm.verify import draw_keras, draw_mindspore, draw_torch
+from batchnorm.verify import draw_features, draw_keras
 from batchnorm.verify.draw import Case, Chooser, Seeded, Step
 from batchnorm.vocabulary import as_dtype
 
@@ -42,7 +43,7 @@ def draw_live(choose: Chooser, layer: Layer) -> Case:
     arguments = {name: given[name] for name in kept if name in given}
     if arguments.pop("adjustment", None) is not None:
         raise InvalidValue("a layer with an adjustment, a function, can't be verified elsewhere")
-    keras = layer.FRAMEWORK.endswith("keras")
+    keras = find(layer.FRAMEWORK).is_keras
     build = _keras_case if keras else _other_case
     case = build(choose, layer, arguments)
     state = layer.state if not keras or getattr(layer, "built", False) else {}
@@ -50,18 +51,19 @@ def draw_live(choose: Chooser, layer: Layer) -> Case:
 
 
 def _other_case(choose: Chooser, layer: Layer, arguments: dict[str, Any]) -> Case:
-    file = draw_torch if layer.FRAMEWORK == "torch" else draw_mindspore
+    samples = find(layer.FRAMEWORK).room("samples")
     class_name = type(layer).__name__
-    rank = choose.of([rank for name, rank in file.CLASSES if name == class_name])
+    rank = choose.of([rank for name, rank in samples.CLASSES if name == class_name])
     dtype = arguments.get("dtype")
     if dtype is not None:
         arguments["dtype"] = as_dtype(dtype)
     steps = [
-        file.step(choose, rank, arguments["num_features"]) for _ in range(choose.of((1, 2, 3)))
+        draw_features.step(choose, samples, rank, arguments["num_features"])
+        for _ in range(choose.of((1, 2, 3)))
     ]
     # The layer's own settings are the question, so none changes; a buffer that is gone stays gone.
     gone = [n for n in type(layer).STATE if n.startswith("running") and getattr(layer, n) is None]
-    if layer.FRAMEWORK == "torch" and not arguments["track_running_stats"]:
+    if not arguments.get("track_running_stats", True):
         gone = []
     steps = [dataclasses.replace(step, changes=()) for step in steps]
     steps[0] = dataclasses.replace(steps[0], changes=tuple((name, None) for name in gone))
@@ -74,7 +76,7 @@ def _keras_case(choose: Chooser, layer: Any, arguments: dict[str, Any]) -> Case:
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     if layer.built and arguments.get("virtual_batch_size") is not None:
         axes = [axis - 1 for axis in axes]  # a built layer counts the axis of ghost batches too
-    arguments["axis"] = axes if layer.FRAMEWORK == "tf_keras" and len(axes) > 1 else axes[0]
+    arguments["axis"] = axes if find(layer.FRAMEWORK).calls.many_axes and len(axes) > 1 else axes[0]
     shape = draw_keras.draw_shape(choose, rank)
     for axis, length in lengths.items():
         shape[axis] = length

@@ -13,19 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from batchnorm.frameworks import find
 from batchnorm.questions.subject import LayerUnderTest, Raised, Subject
 from batchnorm.verify.draw import Case, data, initial
 
 __all__ = ["Observation", "play"]
-
-# What a user may read from a layer, after everything has happened to it.
-ATTRIBUTES = {
-    "torch": ("num_features", "eps", "momentum", "affine", "track_running_stats", "training"),
-    "mindspore": ("num_features", "eps", "momentum", "use_batch_statistics", "training"),
-    "tf_keras": ("axis", "momentum", "epsilon", "fused", "trainable", "compute_dtype", "losses"),
-    "keras": ("axis", "momentum", "epsilon", "trainable", "compute_dtype", "losses"),
-}
-PRINTED = ("torch", "mindspore")  # a Keras layer's repr holds a counted name or an address
 
 
 class Observation(NamedTuple):
@@ -48,7 +40,7 @@ def _observations(subject: Subject, case: Case) -> Iterator[Observation]:
     except Raised as raised:
         yield Observation("constructor", raised)
         return
-    if case.loaded and case.dialect.endswith("keras"):  # otherwise the first call builds it
+    if case.loaded and find(case.dialect).is_keras:  # otherwise the first call builds it
         try:
             layer.build(case.steps[0].shape)
         except Raised as raised:
@@ -61,10 +53,11 @@ def _observations(subject: Subject, case: Case) -> Iterator[Observation]:
         yield from _state(layer, "loaded layer")
     for number in range(len(case.steps)):
         yield from _step(layer, case, number)
-    for name in ATTRIBUTES[case.dialect]:
+    samples = find(case.dialect).room("samples")
+    for name in samples.ATTRIBUTES:
         path = inner(case, name)
         yield _observed(f"attribute {path}", functools.partial(layer.get, path))
-    if case.dialect in PRINTED:
+    if samples.IS_PRINTED:
         yield _observed("repr", layer.repr)
 
 
@@ -78,7 +71,7 @@ def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observatio
     x, dy, mask = data(case, number)
     call: dict[str, Any] = {**dict(step.call), **({} if mask is None else {"mask": mask})}
     try:
-        if case.dialect.endswith("keras"):
+        if find(case.dialect).is_keras:
             call["training"] = step.training
         else:
             layer.train(step.training)
@@ -96,7 +89,8 @@ def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observatio
 
 def inner(case: Case, name: str) -> str:
     """Say where a layer keeps an attribute: BatchNorm3d of MindSpore has a layer inside."""
-    return f"bn2d.{name}" if case.dialect == "mindspore" and "3d" in case.class_name else name
+    inside = find(case.dialect).room("samples").INSIDE.get(case.class_name)
+    return f"{inside}.{name}" if inside else name
 
 
 def _state(layer: LayerUnderTest, at: str) -> Iterator[Observation]:

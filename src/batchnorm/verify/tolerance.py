@@ -27,6 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from batchnorm.frameworks import find
 from batchnorm.questions.subject import Adjustment
 from batchnorm.verify.draw import Case, Data
 from batchnorm.vocabulary import Array, as_dtype
@@ -49,9 +50,9 @@ def roundoff(dtype: Any) -> float:
 
 def arithmetic(case: Case) -> str:
     """Name the type that the framework computes in: float64 or float32, never less."""
-    if case.dialect == "keras" and roundoff(case.dtype) == 0.0:
+    if not find(case.dialect).arithmetic.casts_integers and roundoff(case.dtype) == 0.0:
         return "float32"  # integers are not cast to the compute dtype
-    name = compute_dtype(case) if case.dialect.endswith("keras") else case.dtype
+    name = compute_dtype(case) if find(case.dialect).is_keras else case.dtype
     return "float64" if name == "float64" else "float32"
 
 
@@ -84,6 +85,7 @@ def bounds(
         By quantity: "y", "dx", "gradient of gamma" (or weight), "gradient of beta" (or bias),
         and "mean", "var" and "stddev" for the entries of the state.
     """
+    own = find(case.dialect).arithmetic
     data = _measure(case, given, number, before)
     per_channel = given.x.size / max(1, math.prod(given.x.shape[a] for a in case.channel_axes))
     steps = OPERATIONS + _sum(case) * math.sqrt(max(per_channel, 1.0))
@@ -96,13 +98,13 @@ def bounds(
     kept = _kept_roundoff(case, number, before)
     forward = u * (1 + k + x_hat * rho)
     backward = forward + 2 * kept * (k + x_hat)
-    if case.dialect == "torch":  # computes y, too, from what it keeps; MindSpore doesn't
+    if own.keeps_input_type:  # computes y, too, from what it keeps; MindSpore doesn't
         forward = backward
     # With renorm, epsilon is inside the averaged deviation and is subtracted again.
     within = max(_epsilons(case, number)) if case.arguments.get("renorm") else 0.0
     stored = max((2 * roundoff(v.dtype) for n, v in before.items() if "stddev" in n), default=0.0)
     dy, dy_sum = _gradient(case, given)
-    summed = u + (_sixteen_bit(case.dtype) if case.dialect == "torch" else 0.0)
+    summed = u + (_sixteen_bit(case.dtype) if own.keeps_input_type else 0.0)
     return {
         "y": gamma * forward + u * beta,
         "dx": 3 * gamma * dy / data.std * (1 + x_hat) * (summed * (1 + x_hat) + u * rho + backward),
@@ -203,15 +205,15 @@ def _kept_roundoff(case: Case, number: int, before: Mapping[str, Array]) -> floa
     16 bits in 16 bits, and sums the gradient of a 16-bit output in 16 bits. MindSpore's kernel
     gives mean and 1/std in the parameters' type.
     """
-    names = set(before) - {"num_batches_tracked"}
-    if case.dialect == "torch":
+    own, names = find(case.dialect).arithmetic, set(before) - {"num_batches_tracked"}
+    if own.keeps_input_type:
         tracks = [True, *_values(case, number, "track_running_stats")][-1]
         if case.steps[number].training and not tracks:  # the call doesn't see the buffers
             names &= {"weight", "bias"}
         wide = {"float32", "float64"} & {before[name].dtype.name for name in names}
         return 0.0 if wide else _sixteen_bit(case.dtype)
     dtypes = {before[name].dtype.name for name in names}
-    return _sixteen_bit("float16") if case.dialect == "mindspore" and "float16" in dtypes else 0.0
+    return _sixteen_bit("float16") if own.keeps_parameter_type and "float16" in dtypes else 0.0
 
 
 def _sixteen_bit(dtype: str) -> float:
@@ -220,12 +222,13 @@ def _sixteen_bit(dtype: str) -> float:
 
 def _sum(case: Case) -> float:
     """Only PyTorch sums float32 in double (at::acc_type<float, false>)."""
-    return 0.0 if case.dialect == "torch" and arithmetic(case) == "float32" else SUM
+    in_double = find(case.dialect).arithmetic.sums_in_double
+    return 0.0 if in_double and arithmetic(case) == "float32" else SUM
 
 
 def _epsilons(case: Case, number: int) -> list[float]:
     """Give every epsilon that the layer had so far, its default if it wasn't given one."""
-    default = 1e-3 if case.dialect.endswith("keras") else 1e-5
+    default = 1e-3 if find(case.dialect).is_keras else 1e-5
     found = [e for e in _values(case, number, "eps", "epsilon") if isinstance(e, int | float)]
     return found or [default]
 

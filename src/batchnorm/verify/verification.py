@@ -11,13 +11,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from batchnorm.frameworks import find as record_of
 from batchnorm.frameworks import known
 from batchnorm.layer import Layer
 from batchnorm.questions import QUESTIONS, ask, record_answers, same
 from batchnorm.questions.question import ASKED
 from batchnorm.questions.subject import Ours
 from batchnorm.read import read_layer
-from batchnorm.verify import deviations, draw_keras, draw_mindspore, draw_torch
+from batchnorm.verify import deviations, draw_features, draw_keras
 from batchnorm.verify.bad_calls import bad_calls
 from batchnorm.verify.compare import Disagreement, Distance, compare
 from batchnorm.verify.deviations import Deviation
@@ -40,17 +41,14 @@ __all__ = [
 ]
 
 FRAMEWORKS = tuple(record.name for record in ASKED)
-ONE_PASS = ("keras/torch",)  # keras/src/backend/torch/nn.py, moments
 Progress = Callable[[str, str, int], None]  # framework, what is compared, how many so far
 
 
 def draw(choose: Chooser, dialect: str) -> Case:
     """Draw a case of any dialect."""
-    if dialect == "torch":
-        return draw_torch.draw(choose)
-    if dialect == "mindspore":
-        return draw_mindspore.draw(choose)
-    return draw_keras.draw(choose, dialect)
+    if record_of(dialect).is_keras:
+        return draw_keras.draw(choose, dialect)
+    return draw_features.draw(choose, dialect)
 
 
 def verify(
@@ -159,7 +157,7 @@ def ours_of(oracle: Oracle) -> Ours:
 
 def compare_case(oracle: Any, ours: Any, case: Case) -> tuple[Finding | None, Distance, bool]:
     """Play one case on both: the finding, the worst distance, whether the real layer refused."""
-    one_pass = oracle.framework in ONE_PASS
+    one_pass = oracle.framework in record_of(oracle.framework.partition("/")[0]).arithmetic.one_pass
     outcome = compare(case, play(oracle, case), play(ours, case), one_pass=one_pass)
     if outcome.disagreement is None:
         return None, outcome.worst, outcome.raised

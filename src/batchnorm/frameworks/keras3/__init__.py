@@ -1,5 +1,6 @@
 """Keras 3's room."""
 
+from batchnorm.frameworks.arithmetic import Arithmetic
 from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
 from batchnorm.frameworks.keras import CALLS
@@ -19,6 +20,10 @@ RECORDS = (
         namespace="keras",
         aliases=("keras3",),
         places=("keras.layers",),
+        arithmetic=Arithmetic(
+            casts_integers=False,
+            one_pass=("keras/torch",),  # keras/src/backend/torch/nn.py, moments
+        ),
         calls=Calls(
             **CALLS,
             synchronized_limits=(

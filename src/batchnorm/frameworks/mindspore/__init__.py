@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from batchnorm.frameworks.arithmetic import Arithmetic
 from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
 
@@ -19,6 +20,7 @@ _MINDSPORE = Framework(
     namespace="mindspore",
     aliases=("ms",),
     places=("mindspore.nn", "mindspore.nn.layer", "mindspore.nn.layer.normalization", "ms.nn"),
+    arithmetic=Arithmetic(keeps_parameter_type=True),
     calls=Calls(
         prefixes=("mindspore", "ms"),
         synchronized=("process_groups", "use_batch_statistics"),

@@ -14,6 +14,7 @@ RECORDS = (
         package=__name__,
         facets={  # its models and checkpoints are MindSpore's
             "running": "batchnorm.frameworks.mindspore.running",
+            "samples": "batchnorm.frameworks.mindspore.samples",
             "saved": "batchnorm.frameworks.mindspore.saved",
         },
         real_package="mindspore",

@@ -1,5 +1,6 @@
 """PyTorch's room."""
 
+from batchnorm.frameworks.arithmetic import Arithmetic
 from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
 
@@ -18,6 +19,7 @@ RECORDS = (
         namespace="torch",
         aliases=("pytorch",),
         places=("torch.nn", "torch.nn.modules.batchnorm"),
+        arithmetic=Arithmetic(keeps_input_type=True, sums_in_double=True),
         calls=Calls(
             prefixes=("torch",),
             lazy=True,
