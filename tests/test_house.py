@@ -35,7 +35,7 @@ ALONE = {  # may import less than their tier
     "arrays": {"errors", "vocabulary", "_kernel"},
     "declaration": {"errors", "newer_python", "vocabulary"},
 }
-BESIDE = {"framework", "hosted", "calls"}  # what all rooms share
+BESIDE = {"framework", "hosted", "calls", "arithmetic"}  # what all rooms share
 STANDS_ON = {"mint": {"torch", "mindspore"}}  # one's rule in the other's cells
 VARIANTS = {"v2_0": "layers", "v2_6": "layers"}
 FRAMEWORKS = {"torch", "mindspore", "tensorflow", "tf_keras", "keras", "jax", "flax"}
