@@ -124,6 +124,13 @@ def test_the_first_of_two_versions_is_meant_by_a_short_one():
     assert resolve("Toy 1.0", known).name == "toy@1.0"
 
 
+@pytest.mark.parametrize("facet", ["saved", "source"])
+def test_every_rooms_facet_of_one_name_has_the_same_names(facet):
+    have = {r.name: set(r.room(facet).__all__) for r in current() if r.has(facet)}
+    assert set(have) == {r.name for r in current()}
+    assert all(names == have["torch"] for names in have.values()), have
+
+
 def test_a_missing_facet_says_what_would_make_it_work():
     assert find("torch").has("layers")
     assert not find("torch").has("orchestra")

@@ -12,8 +12,8 @@ from functools import partial
 import numpy as np
 import pytest
 
+from batchnorm.frameworks import find
 from batchnorm.lint.rules.foreign_attributes import foreign, spelled
-from batchnorm.lint.rules.late_settings import IGNORED
 
 KERAS = ".layers.BatchNormalization()\nlayer.build((None, 3))\n"
 MAKE = {
@@ -107,7 +107,8 @@ def test_a_layer_has_its_own_attributes_and_none_of_the_others(ask, framework):
 
 @pytest.mark.parametrize("framework", STEP)
 def test_settings_that_are_said_to_be_ignored_later_are_and_others_are_not(ask, framework):
-    names = [*IGNORED[framework], *{"eps", "momentum"} - set(IGNORED[framework])]
+    said = find(framework).room("source").IGNORED
+    names = [*said, *{"eps", "momentum"} - set(said)]
     values = {name: VALUES[name] for name in names}
     code = f"""{STEP[framework]}
 found = {{"as made": step(make())}}
@@ -118,7 +119,7 @@ for name, value in json.loads({json.dumps(values)!r}).items():
 """
     found = ask(framework, code)
     ignored = [name for name in values if found[name] == found["as made"]]
-    assert ignored == list(IGNORED[framework])
+    assert ignored == list(said)
 
 
 def test_mindspores_momentum_holds_one_minus_what_was_given(ask):

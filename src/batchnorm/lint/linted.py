@@ -22,7 +22,7 @@ from batchnorm.source import (
     Source,
     SourceError,
     Thing,
-    keras_module,
+    framework_at,
     parse_source,
 )
 
@@ -84,9 +84,9 @@ class Linted:
         found = set()
         for node in self.nodes:
             if isinstance(node, ast.Import):
-                found |= {_framework(alias.name) for alias in node.names}
+                found |= {framework_at(alias.name) for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
-                found |= {_framework(f"{node.module}.{alias.name}") for alias in node.names}
+                found |= {framework_at(f"{node.module}.{alias.name}") for alias in node.names}
         return frozenset(found - {""})
 
     @cached_property
@@ -156,13 +156,3 @@ class Linted:
         """The calls below a node."""
         nodes = self.nodes if inside is self.source.tree else ast.walk(inside)
         return (node for node in nodes if isinstance(node, ast.Call))
-
-
-def _framework(path: str) -> str:
-    root = path.partition(".")[0]
-    if path.startswith("mindspore.mint"):
-        return "mint"
-    if root in ("torch", "mindspore"):
-        return root
-    keras = keras_module(path)
-    return keras[0] if keras is not None else "tf_keras" if root == "tensorflow" else ""

@@ -14,58 +14,14 @@ from batchnorm.source import Thing
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
-__all__ = ["ROLES", "layer_at", "rewrite_attribute", "stays"]
-
-_KERAS = {
-    "gamma": "gamma",
-    "beta": "beta",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-    "epsilon": "epsilon",
-    "momentum": "momentum",
-    "axis": "axis",
-    "center": "has_beta",
-    "scale": "has_gamma",
-    "trainable": "trainable",
-}
-_TORCH = {
-    "weight": "gamma",
-    "bias": "beta",
-    "running_mean": "running_mean",
-    "running_var": "running_var",
-    "num_batches_tracked": "batches",
-    "eps": "epsilon",
-    "momentum": "momentum",
-    "num_features": "channels",
-    "affine": "affine",
-    "track_running_stats": "tracks",
-    "reset_running_stats": "reset of the statistics",
-    "reset_parameters": "reset of the parameters",
-}
-ROLES = {
-    "torch": _TORCH,
-    "mint": _TORCH,
-    "mindspore": {
-        "gamma": "gamma",
-        "beta": "beta",
-        "moving_mean": "running_mean",
-        "moving_variance": "running_var",
-        "eps": "epsilon",
-        "momentum": "momentum",
-        "num_features": "channels",
-        "use_batch_statistics": "forced_statistics",
-    },
-    "tf_keras": _KERAS,
-    "keras": _KERAS,
-}
-"""Attribute -> what it is, in the core's words where it has one."""
+__all__ = ["layer_at", "rewrite_attribute", "stays"]
 
 _SETTINGS = {"epsilon", "momentum"}
 
 
 def layer_at(job: Job, node: ast.expr) -> Thing | None:
     """The source framework's layer that an expression is known to be."""
-    if isinstance(node, ast.Attribute) and node.attr == "bn2d":
+    if isinstance(node, ast.Attribute) and _is_inner(job, node):
         inner = layer_at(job, node.value)
         if inner is not None:
             return inner
@@ -80,14 +36,11 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
     """Rewrite one attribute of a known layer, or leave it with its reason."""
     from_, to = job.task.from_, job.task.to
     name, inner = node.attr, node.value
-    wrapped = name == "bn2d" and from_.framework == "mindspore"
-    if wrapped:
-        return
-    role = ROLES[from_.framework].get(name)
-    if role is None:
+    role = from_.room("source").ROLES.get(name)
+    if role is None or _is_inner(job, node):
         return
     try:
-        new = next((n for n, r in ROLES[to.framework].items() if r == role), None)
+        new = next((n for n, r in to.room("source").ROLES.items() if r == role), None)
         if stays(job, thing):
             raise Left("its layer stays what it was")
         if not thing.only and new == name and role not in _SETTINGS:
@@ -121,17 +74,23 @@ def stays(job: Job, thing: Thing) -> bool:
 
 
 def _base(job: Job, node: ast.expr, thing: Thing) -> str:
-    """The layer; MindSpore's BatchNorm3d keeps its parameters in an inner layer."""
+    """The layer that has the attributes, which may be an inner one (MindSpore's BatchNorm3d)."""
     names = {symbol.name for symbol in thing.symbols}
     text = job.text(node)
-    inner = isinstance(node, ast.Attribute) and node.attr == "bn2d"
-    if job.task.from_.framework == "mindspore" and isinstance(node, ast.Attribute) and inner:
+    if isinstance(node, ast.Attribute) and _is_inner(job, node):
         return job.text(node.value)
-    if job.task.to.framework == "mindspore" and "BatchNorm3d" in names:
-        if names != {"BatchNorm3d"}:
-            raise Left("MindSpore's BatchNorm3d keeps it in bn2d, and other layers don't")
-        return f"{text}.bn2d"
+    to = job.task.to
+    for outer, inner in to.room("source").INNER.items():
+        if names == {outer}:
+            return f"{text}.{inner}"
+        if outer in names:
+            raise Left(f"{to.title}'s {outer} keeps it in {inner}, and other layers don't")
     return text
+
+
+def _is_inner(job: Job, node: ast.Attribute) -> bool:
+    """Whether it is the layer inside a layer of the source framework."""
+    return node.attr in job.task.from_.room("source").INNER.values()
 
 
 def _opposite(job: Job) -> bool:
@@ -144,8 +103,9 @@ def _opposite(job: Job) -> bool:
 
 def _set(job: Job, node: ast.Attribute, role: str, new: str) -> None:
     """`m.momentum = …`, where a framework looks at it after construction."""
-    for side, verb in ((job.task.from_, "has"), (job.task.to, "would have")):
-        if side.framework == "mindspore":
+    from_, to = job.task.from_, job.task.to
+    for side, name, verb in ((from_, node.attr, "has"), (to, new, "would have")):
+        if name in side.room("source").IGNORED:
             raise Left(
                 f"{node.attr} set after construction {verb} no effect in {side.name}: give it to "
                 "the constructor"

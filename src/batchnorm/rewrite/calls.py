@@ -186,7 +186,7 @@ def rewrite_call(job: Job, call: ast.Call, symbol: Symbol) -> None:
     counted = "num_features" in _form(job, symbol).parameters
     plan = planned(job, symbol, found, rank=said.rank, channels=None if counted else channels)
     form, arguments = target_class(plan, said.channels)
-    if plan.source.form.lazy and "num_features" in arguments and form.dialect.framework == "torch":
+    if plan.source.form.lazy and "num_features" in arguments and form.dialect.calls.lazy:
         form = plan.source.form
     callee = spelled(job, call.func, form.class_name)
     text = callee + call_text(job, call, found, plan, form, arguments)

@@ -90,7 +90,7 @@ def _factory(
 ) -> tuple[str, Plan]:
     """What makes layers like those of a class with some arguments fixed, and its plan."""
     source = forms(job.task.from_).get(symbol.name)
-    if source is None or (source.lazy and job.task.to.framework != "torch"):
+    if source is None or (source.lazy and not job.task.to.calls.lazy):
         raise Left(f"{symbol.name} is told no number of channels, which the target needs")
     plan = planned(job, symbol, found, stand_in="num_features" not in found.keywords)
     target, arguments = target_class(plan)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 
-from batchnorm.rewrite.attributes import ROLES, layer_at
+from batchnorm.rewrite.attributes import layer_at
 from batchnorm.rewrite.handed import handed_on
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.types import names_a_type
@@ -50,8 +50,8 @@ def _named(job: Job, node: ast.Call, of: ast.expr, said: str) -> None:
 
 
 def _attribute(job: Job, node: ast.expr | ast.pattern, said: str) -> None:
-    roles, to = ROLES[job.task.from_.framework], job.task.to
-    new = next((n for n, r in ROLES[to.framework].items() if r == roles.get(said)), None)
+    roles, to = job.task.from_.room("source").ROLES, job.task.to
+    new = next((n for n, r in to.room("source").ROLES.items() if r == roles.get(said)), None)
     if said in roles and (new != said or roles[said] == "momentum"):
         what = f"{to.name} has no counterpart" if new is None else f"in {to.name} it is {new}"
         what += ", and may be another number" if said == new else ""

@@ -14,8 +14,6 @@ from batchnorm.source import Edit, Names, Source, keras_module
 
 __all__ = ["Imports"]
 
-_KERAS = {"tf_keras": "tf_keras", "keras": "keras"}
-
 
 class Imports:
     """The imports of one file, while it is rewritten.
@@ -132,17 +130,19 @@ class Imports:
         """The part of a path inside the target's Keras; "" for TensorFlow, which holds Keras 2."""
         found = keras_module(path, self.keras)
         if found is not None:
-            return found[1] if found[0] == _KERAS[self.to.framework] else None
-        plain = path == "tensorflow" and self.keras != "keras"
-        return "" if plain and self.to.framework == "tf_keras" else None
+            return found[1] if found[0] == self.to.framework else None
+        room = self.to.room("source")
+        holds = path == room.HOLDER and room.inside(f"{path}.keras", self.keras) == ""
+        return "" if holds else None
 
     def _import(self, at: ast.expr, name: str, statement: str, package: str, rest: str) -> str:
         spelled = name
         if not self._free(name, statement):
             self.blocked.add(name)
             name, statement = package, f"import {package}"
+            second = self.to.room("source").SECOND_NAME if name == self.to.real_package else ""
             while not self._free(name, statement):
-                name += "3" if package == "keras" and name == "keras" else "_"
+                name, second = second or f"{name}_", ""
                 statement = f"import {package} as {name}"
             spelled = name + rest
         self._given[name] = statement

@@ -73,7 +73,7 @@ def said_mode(job: Job, call: ast.Call, framework: str) -> str | None:
     assert isinstance(call.func, ast.Attribute)
     count = len(call.args) + len(call.keywords)
     name = call.func.attr
-    if framework == "torch" and name == "eval":
+    if name == job.task.from_.room("source").INFERENCE:
         return None if count else "False"
     if name != job.task.from_.calls.mode_method or count > 1:
         return None

@@ -157,14 +157,9 @@ def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:
     return after, tuple(sorted(job.sites, key=lambda site: site.line)), marked
 
 
-_BESIDE = {"torch": ("torchvision", "mindspore")}  # which has a family of torch's words
-
-
 def _concerned(names: Names, task: Task) -> bool:
     """Whether a file imports the source framework, or names what may be its batch norms."""
-    packages: tuple[str, ...] = (task.from_.real_package, *_BESIDE.get(task.from_.framework, ()))
-    if task.from_.is_keras:
-        packages = ("keras", "tf_keras", "tensorflow", "keras_core")
+    packages = task.from_.room("source").PACKAGES
     for node in ast.walk(names.source.tree):
         if isinstance(node, ast.Import):
             paths = [alias.name for alias in node.names]

@@ -16,7 +16,6 @@ from pathlib import Path
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import Framework, find
 from batchnorm.rewrite.arguments import Arguments
-from batchnorm.rewrite.attributes import ROLES
 from batchnorm.rewrite.given import given
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import HEAD, line_for, mark
@@ -160,7 +159,7 @@ def _attribute(job: Job, node: ast.Attribute) -> None:
         return
     if {symbol.framework for symbol in thing.symbols} != {to.framework}:
         return
-    own, roles = ROLES[to.framework], ROLES[job.task.from_.framework]
+    own, roles = to.room("source").ROLES, job.task.from_.room("source").ROLES
     if node.attr in own or node.attr not in roles:
         return
     new = next((name for name, role in own.items() if role == roles[node.attr]), None)

@@ -22,7 +22,7 @@ from batchnorm.source.names import Names
 from batchnorm.source.notebook import Notebook
 from batchnorm.source.objects import Objects
 from batchnorm.source.scopes import Binding, Scope
-from batchnorm.source.symbols import CLASSES, NAMES, Symbol, keras_module, symbol_at
+from batchnorm.source.symbols import CLASSES, NAMES, Symbol, framework_at, keras_module, symbol_at
 from batchnorm.source.text import Edit, Source, SourceError, apply, parse_source, parse_text
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Thing",
     "apply",
     "find",
+    "framework_at",
     "keras_module",
     "names_a_batch_norm",
     "parse_source",

@@ -8,9 +8,9 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable
 
-from batchnorm.source.known import NETS, Environment, Thing, key
+from batchnorm.source.known import Environment, Thing, key
 from batchnorm.source.names import Names
-from batchnorm.source.symbols import Symbol
+from batchnorm.source.symbols import NETS, Symbol
 
 __all__ = ["Guards"]
 

@@ -12,11 +12,7 @@ from typing import Literal
 
 from batchnorm.source.symbols import Symbol
 
-__all__ = ["NETS", "Environment", "Thing", "assigned", "joined", "key", "merged",
-           "unpacked"]  # fmt: skip
-
-NETS = ("torch.nn.", "mindspore.nn.", "keras.", "tf_keras.", "tensorflow.keras.", "keras_core.")
-"""How the paths of the frameworks' own layers and nets begin."""
+__all__ = ["Environment", "Thing", "assigned", "joined", "key", "merged", "unpacked"]
 
 
 @dataclass(frozen=True)

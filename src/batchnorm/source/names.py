@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 
+from batchnorm.frameworks import find
 from batchnorm.source.exports import DEEPEST, OUTSIDE, exported
 from batchnorm.source.scopes import Binder, Binding, Scope
 from batchnorm.source.symbols import CLASSES, Symbol, symbol_at
@@ -78,12 +79,13 @@ class Names:
         if first is None:
             return None
         # Code that takes tf_keras or else keras takes both for Keras 2.
-        older = next((s for s in found if s is not None and s.path.startswith("tf_keras.")), None)
+        older = next((s for s in found if s is not None and _lineage(s)), None)
         first = older or first
+        lineage = _lineage(first)
         for other in found:
             if other is None or other.name != first.name:
                 return None
-            doubtful = older is not None and other.path.startswith("keras.")
+            doubtful = lineage != "" and other.path.startswith(f"{lineage}.")
             if other.framework != first.framework and not doubtful:
                 return None
         return first
@@ -181,6 +183,12 @@ class Names:
         while node not in self.scopes and node in self.source.parents:
             node = self.source.parents[node]
         return self.scopes.get(node, self.module)
+
+
+def _lineage(symbol: Symbol) -> str:
+    """The name of which it is an older version, if it stands in that version's own package."""
+    record = find(symbol.framework)
+    return record.lineage if symbol.path.startswith(f"{record.real_package}.") else ""
 
 
 def _attributes(owner: ast.ClassDef) -> dict[str, list[ast.expr | None]]:

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 
-from batchnorm.source.known import NETS, Thing
+from batchnorm.source.known import Thing
 from batchnorm.source.names import Names
+from batchnorm.source.symbols import NETS
 
 __all__ = ["Nets"]
 

@@ -15,7 +15,6 @@ from dataclasses import replace
 from batchnorm.newer_python import TryStar
 from batchnorm.source.guards import Guards
 from batchnorm.source.known import (
-    NETS,
     Environment,
     Thing,
     assigned,
@@ -26,6 +25,7 @@ from batchnorm.source.known import (
 )
 from batchnorm.source.names import Names
 from batchnorm.source.nets import Nets
+from batchnorm.source.symbols import NETS
 
 __all__ = ["Objects"]
 

@@ -1,75 +1,46 @@
 """What a dotted path means to us: a batch-norm class of a dialect, its base, or a function.
 
-Not here: which path an expression in a file stands for (`names`).
+The paths stand in the frameworks' rooms (`source`). Not here: which path an expression in a file
+stands for (`names`).
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from functools import cache
+from types import ModuleType
 from typing import Literal, TypeAlias
 
-from batchnorm.frameworks import find
-from batchnorm.translate.form import forms
+from batchnorm.frameworks import Framework, current
 
-__all__ = ["CLASSES", "NAMES", "Kind", "Symbol", "keras_module", "symbol_at"]
+__all__ = [
+    "CLASSES",
+    "NAMES",
+    "NETS",
+    "Kind",
+    "Symbol",
+    "framework_at",
+    "keras_module",
+    "symbol_at",
+]
 
 Kind: TypeAlias = Literal["class", "base", "function"]
 
-_KERAS = (
-    r"(?P<package>tensorflow(?:\.compat\.v[12]|\.python|\.contrib)?\.(?:python\.)?keras|tf_keras"
-    r"|keras_core|keras)"
-)
-_INSIDE = r"(?:\.(?:src|api|_tf_keras|keras|_v[12]|legacy))*"
-_KERAS_MODULE = re.compile(_KERAS + r"(?P<rest>\.[\w.]+|)")
-_KERAS_LAYER = re.compile(
-    _KERAS + _INSIDE + r"\.layers(?:\.normalization(?:\.\w+)?|\.normalization_v2|\.experimental)?"
-    r"\.(?P<name>(?:Sync)?BatchNormalization|BatchNormalizationV[12])"
-)
-_NN_LAYER = re.compile(
-    r"(?P<package>torch\.nn(?:\.modules(?:\.batchnorm|)|)"
-    r"|mindspore\.nn(?:\.layer(?:\.normalization|)|))"
-    r"\.(?P<name>(?:Lazy|Sync)?BatchNorm(?:[123]d)?|_BatchNorm|_NormBase|_LazyNormBase)"
-)
-_FUNCTIONS = {
-    "torch.nn.functional.batch_norm": "torch",
-    "torch.batch_norm": "torch",
-    "torch.native_batch_norm": "torch",
-    "torch.nn.SyncBatchNorm.convert_sync_batchnorm": "torch",
-    "torch.nn.modules.batchnorm.SyncBatchNorm.convert_sync_batchnorm": "torch",
-    "torch.nn.utils.fuse_conv_bn_eval": "torch",
-    "torch.nn.utils.fuse_conv_bn_weights": "torch",
-    "torch.nn.utils.fusion.fuse_conv_bn_eval": "torch",
-    "torch.nn.utils.fusion.fuse_conv_bn_weights": "torch",
-    "torchvision.ops.FrozenBatchNorm2d": "torch",
-    "torchvision.ops.misc.FrozenBatchNorm2d": "torch",
-    "mindspore.ops.batch_norm": "mindspore",
-    "mindspore.ops.BatchNorm": "mindspore",
-    "mindspore.ops.operations.BatchNorm": "mindspore",
-    "mindspore.mint.nn.functional.batch_norm": "mint",
-    "tensorflow.nn.batch_normalization": "tf_keras",
-    "tensorflow.nn.batch_norm_with_global_normalization": "tf_keras",
-    "tensorflow.compat.v1.nn.fused_batch_norm": "tf_keras",
-    "tensorflow.nn.fused_batch_norm": "tf_keras",
-    "tensorflow.layers.batch_normalization": "tf_keras",
-    "tensorflow.compat.v1.layers.batch_normalization": "tf_keras",
-    "tensorflow.layers.BatchNormalization": "tf_keras",
-    "tensorflow.compat.v1.layers.BatchNormalization": "tf_keras",
-    "tensorflow.contrib.layers.batch_norm": "tf_keras",
-    "keras.ops.batch_normalization": "keras",
-    "keras.src.ops.batch_normalization": "keras",
-    "keras.backend.batch_normalization": "keras",
-}
-_MINT = re.compile(r"mindspore\.mint\.nn(?:\.layer\.normalization)?\.(?:Sync)?BatchNorm[123]d")
 
-CLASSES = frozenset(
-    {f"{kind}BatchNorm{rank}d" for kind in ("", "Lazy") for rank in "123"}
-    | {"SyncBatchNorm", "BatchNormalization", "SyncBatchNormalization"}
-)
+@cache
+def _rooms() -> tuple[tuple[Framework, ModuleType], ...]:
+    """The frameworks whose code is known, each with what is known of it."""
+    return tuple((r, r.room("source")) for r in current() if r.has("source"))
+
+
+CLASSES = frozenset(name for _, room in _rooms() for name in room.CLASSES)
 """What the layers' classes are called."""
-NAMES = CLASSES | {"_BatchNorm", "_NormBase"} | {p.rpartition(".")[2] for p in _FUNCTIONS}
+NAMES = CLASSES | {
+    path.rpartition(".")[2] for _, room in _rooms() for path in (*room.BASES, *room.FUNCTIONS)
+}
 """The last parts of the paths that mean something."""
+NETS = tuple(prefix for _, room in _rooms() for prefix in room.NETS)
+"""How the paths of the frameworks' own layers and nets begin."""
 
 
 @dataclass(frozen=True)
@@ -99,38 +70,30 @@ def symbol_at(path: str, keras: str | None = None) -> Symbol | None:
         keras: which Keras `keras` and `tensorflow.keras` are: "tf_keras" (Keras 2), "keras"
             (Keras 3), or None: the package `keras` is Keras 3, and TensorFlow's is Keras 2.
     """
-    if _MINT.fullmatch(path):
-        return Symbol("mint", "class", path.rpartition(".")[2], path)
-    found = _NN_LAYER.fullmatch(path)
-    if found is not None:
-        framework, name = found["package"].partition(".")[0], found["name"]
-        if name in forms(find(framework)):
-            return Symbol(framework, "class", name, path)
-        return Symbol(framework, "base", name, path) if name.startswith("_") else None
-    found = _KERAS_LAYER.fullmatch(path)
-    if found is not None:
-        framework = _keras(found["package"], keras)
-        sync = found["name"] == "SyncBatchNormalization"
-        name = found["name"] if sync else "BatchNormalization"
-        return Symbol(framework, "class", name, path)
-    if path in _FUNCTIONS:
-        framework = _FUNCTIONS[path]
-        if framework in ("keras", "tf_keras") and path.startswith("keras"):
-            framework = _keras("keras", keras)
-        return Symbol(framework, "function", path.rpartition(".")[2], path)
+    for record, room in _rooms():
+        found = room.LAYER.fullmatch(path)
+        if found is not None and room.owns(path, keras):
+            kind: Kind = "class" if found["name"] in room.CLASSES else "base"
+            return Symbol(record.framework, kind, found["name"], path)
+        if path in room.FUNCTIONS and room.owns(path, keras):
+            return Symbol(record.framework, "function", path.rpartition(".")[2], path)
     return None
 
 
 @cache
 def keras_module(path: str, keras: str | None = None) -> tuple[str, str] | None:
     """The dialect and the rest of a path inside a Keras: ("tf_keras", ".layers")."""
-    found = _KERAS_MODULE.fullmatch(path)
-    return None if found is None else (_keras(found["package"], keras), found["rest"])
+    for record, room in _rooms():
+        rest = room.inside(path, keras) if record.is_keras else None
+        if rest is not None:
+            return record.framework, rest
+    return None
 
 
-def _keras(package: str, keras: str | None) -> str:
-    if package in ("tf_keras", "keras_core"):
-        return "tf_keras" if package == "tf_keras" else "keras"
-    if keras is not None:
-        return keras
-    return "keras" if package == "keras" else "tf_keras"
+def framework_at(path: str) -> str:
+    """The dialect in whose package a path lies, or whose Keras that package holds; empty: none."""
+    for record, room in _rooms():
+        if room.inside(path, None) is not None:
+            return record.framework
+    root = path.partition(".")[0]
+    return next((record.framework for record, room in _rooms() if root == room.HOLDER), "")

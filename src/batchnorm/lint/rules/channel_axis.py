@@ -67,8 +67,9 @@ def check(file: Linted) -> Iterator[Hit]:
         if function not in named:
             named[function] = _data_formats(function, file)
         beside = [k for k in named[function] if k not in site.node.keywords]
-        if site.framework == "mindspore":
-            yield from _mindspore(site, beside)
+        default = site.form.dialect.room("source").DATA_FORMAT
+        if default:
+            yield from _lettered(site, beside, default)
         elif site.form.dialect.is_keras:
             yield from _keras(site, file, _formats(beside) or everywhere)
 
@@ -98,12 +99,12 @@ def _keras(site: Site, file: Linted, named: set[str]) -> Iterator[Hit]:
         yield site.node, message
 
 
-def _mindspore(site: Site, beside: list[ast.keyword]) -> Iterator[Hit]:
-    """MindSpore's layer has a data format of its own, whose default is NCHW."""
+def _lettered(site: Site, beside: list[ast.keyword], default: str) -> Iterator[Hit]:
+    """A layer with a data format of its own, which has a default: MindSpore's."""
     given = site.arguments.get("data_format")
     if not site.complete or not (given is None or isinstance(given, ast.Constant)):
         return
-    own = "NCHW" if given is None else str(given.value)
+    own = default if given is None else str(given.value)
     others = _formats(beside, _LETTERS)
     if len(others) == 1 and own not in others:
         message = (

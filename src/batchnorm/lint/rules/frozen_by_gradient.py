@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
+from batchnorm.frameworks import find
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 
@@ -86,7 +87,7 @@ def check(file: Linted) -> Iterator[Hit]:
             if b".eval(" not in file.source.data and not _ON_REQUEST.search(text):
                 yield node, _message(of, file)
             continue
-        if thing is None or file.framework(thing) not in ("torch", "mindspore", "mint"):
+        if thing is None or find(file.framework(thing)).is_keras:
             continue
         if part:
             parts = one_by_one.setdefault((file.function(node), file.text(of)), set())
@@ -109,12 +110,16 @@ def _message(of: ast.expr, file: Linted) -> str:
 
 
 def _is_net_with_batch_norms(node: ast.expr, file: Linted) -> bool:
-    """Whether this is a torch net whose class is in this file and makes batch norms."""
+    """Whether this is a net whose class is in this file and makes batch norms.
+
+    In frameworks that have a method for inference, whose absence `check` looks for: in torch.
+    """
     thing = file.objects.thing(node)
     if thing is None or thing.kind != "net" or thing.net is None:
         return False
     inside = set(ast.walk(thing.net))
-    return any(site.node in inside for site in file.sites if site.framework == "torch")
+    told = (site for site in file.sites if site.form.dialect.room("source").INFERENCE)
+    return any(site.node in inside for site in told)
 
 
 def _frozen(node: ast.AST, file: Linted) -> tuple[ast.expr, str] | None:

@@ -77,12 +77,12 @@ def check(file: Linted) -> Iterator[Hit]:
             if (found.value < THRESHOLD) == site.weighs_batch:
                 continue
             of = "the new batch" if site.weighs_batch else "the old value"
-            theirs = "Keras' or MindSpore" if site.weighs_batch else "torch"
+            theirs = "Keras' or MindSpore's" if site.weighs_batch else "torch's"
             said = f" ({found.elsewhere})" if found.elsewhere else ""
             message = (
                 f"momentum {found.value}{said} of {site.symbol.name}{file.layer_of(site, found)} "
                 f"is the weight of {of} in {site.framework}; write {1 - found.value} if "
-                f"{found.value} is {theirs}'s number"
+                f"{found.value} is {theirs} number"
             )
             yield found.node, message
 

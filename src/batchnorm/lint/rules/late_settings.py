@@ -5,25 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from batchnorm.frameworks import find
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 
-__all__ = ["IGNORED", "RULE"]
-
-IGNORED = {
-    "torch": ("affine",),
-    "mindspore": (
-        "eps",
-        "momentum",
-        "affine",
-        "gamma_init",
-        "beta_init",
-        "moving_mean_init",
-        "moving_var_init",
-        "data_format",
-    ),
-}
-"""What changes nothing when it is set later; a test sets each on the real layers."""
+__all__ = ["RULE"]
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -73,7 +59,7 @@ def check(file: Linted) -> Iterator[Hit]:
         for of, name in _assigned(node):
             thing = file.layer(of)
             framework = "" if thing is None else file.framework(thing)
-            if name in IGNORED.get(framework, ()):
+            if framework and name in find(framework).room("source").IGNORED:
                 message = (
                     f"{framework} ignores {name} on a finished layer: {file.text(of)} goes on as "
                     "it was made; give it to the constructor"

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from batchnorm.frameworks import find
 from batchnorm.lint.linted import Function, Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.source import names_a_batch_norm
@@ -64,7 +65,9 @@ def check(file: Linted) -> Iterator[Hit]:
         optimizer(gradients)
     ```
     """
-    if not file.frameworks & {"mindspore", "mint"} or _SET.search(file.source.data):
+    used = [find(name) for name in file.frameworks]
+    packages = tuple(f"{r.real_package}." for r in used if r.calls.mode_method == "set_train")
+    if not packages or _SET.search(file.source.data):
         return
     in_loops = [call for loop in file.nodes if isinstance(loop, ast.For | ast.While)
                 for call in file.calls(loop)]  # fmt: skip
@@ -72,7 +75,7 @@ def check(file: Linted) -> Iterator[Hit]:
         if not isinstance(node, ast.Assign) or not isinstance(node.value, ast.Call):
             continue
         paths = file.names.paths(node.value.func)
-        made = {path.rpartition(".")[2] for path in paths if path.startswith("mindspore.")}
+        made = {path.rpartition(".")[2] for path in paths if path.startswith(packages)}
         if not made & _STEPS:
             continue
         steps = _callers({file.text(target) for target in node.targets}, file)

@@ -1,0 +1,86 @@
+"""How code names what is Keras'; both Keras dialects have this in common.
+
+Several packages hold a Keras, and which of the two `keras` is depends on what is installed. Facts:
+keras 3.15, tf_keras 2.21, tensorflow 2.21, and the layouts of older releases.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "BASES",
+    "CLASSES",
+    "DATA_FORMAT",
+    "IGNORED",
+    "INFERENCE",
+    "INNER",
+    "LAYER",
+    "PACKAGES",
+    "ROLES",
+    "SHARED",
+    "rest_of",
+]
+
+_KERAS = (
+    r"(?P<package>tensorflow(?:\.compat\.v[12]|\.python|\.contrib)?\.(?:python\.)?keras|tf_keras"
+    r"|keras_core|keras)"
+)
+_INSIDE = r"(?:\.(?:src|api|_tf_keras|keras|_v[12]|legacy))*"
+_MODULE = re.compile(_KERAS + r"(?P<rest>\.[\w.]+|)")
+
+# The layers' classes, and what several of them derive from.
+CLASSES = ("BatchNormalization", "SyncBatchNormalization")
+BASES: tuple[str, ...] = ()
+# Paths of both; `name` is the class. Keras 2 has it in two versions.
+LAYER = re.compile(
+    _KERAS + _INSIDE + r"\.layers(?:\.normalization(?:\.\w+)?|\.normalization_v2|\.experimental)?"
+    r"\.(?P<name>SyncBatchNormalization(?!V)|BatchNormalization)(?:V[12])?"
+)
+# Functions in a package that may be either Keras.
+SHARED = (
+    "keras.ops.batch_normalization",
+    "keras.src.ops.batch_normalization",
+    "keras.backend.batch_normalization",
+)
+# What a file imports that may use it.
+PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")
+# Attribute -> what it is, in the core's words where it has one.
+ROLES = {
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "epsilon": "epsilon",
+    "momentum": "momentum",
+    "axis": "axis",
+    "center": "has_beta",
+    "scale": "has_gamma",
+    "trainable": "trainable",
+}
+# Class -> the attribute of a layer inside that holds its state.
+INNER: dict[str, str] = {}
+# What changes nothing when it is set on a finished layer.
+IGNORED: tuple[str, ...] = ()
+INFERENCE = ""  # the method that sets the mode for inference and takes nothing
+DATA_FORMAT = ""  # the default of a layer's own data format
+
+
+def rest_of(path: str, said: str | None) -> tuple[str, str] | None:
+    """Which Keras a path lies in, and what is behind its package; None for a path elsewhere.
+
+    Args:
+        path: the dotted path, as imports say it.
+        said: which Keras `keras` and `tensorflow.keras` are: "tf_keras" (Keras 2), "keras"
+            (Keras 3), or None: the package `keras` is Keras 3, and TensorFlow's is Keras 2.
+    """
+    found = _MODULE.fullmatch(path)
+    return None if found is None else (_whose(found["package"], said), found["rest"])
+
+
+def _whose(package: str, said: str | None) -> str:
+    if package in ("tf_keras", "keras_core"):
+        return "tf_keras" if package == "tf_keras" else "keras"
+    if said is not None:
+        return said
+    return "keras" if package == "keras" else "tf_keras"

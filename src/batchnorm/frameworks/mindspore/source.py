@@ -1,0 +1,73 @@
+"""How code names what is MindSpore's: import paths, classes, functions, attributes, mode calls.
+
+Facts: MindSpore 2.10, `mindspore.nn` and `mindspore.ops`. What lies in `mindspore.mint` is mint's.
+"""
+
+from __future__ import annotations
+
+import re
+
+__all__ = [
+    "BASES", "CLASSES", "DATA_FORMAT", "FUNCTIONS", "HOLDER", "IGNORED", "INFERENCE", "INNER",
+    "LAYER", "NETS", "PACKAGES", "ROLES", "SECOND_NAME", "inside", "owns",
+]  # fmt: skip
+
+# The layers' classes, and what several of them derive from.
+CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
+BASES = ("_BatchNorm", "_NormBase")
+# Paths of both; `name` is the class.
+LAYER = re.compile(
+    rf"mindspore\.nn(?:\.layer(?:\.normalization|)|)\.(?P<name>{'|'.join((*CLASSES, *BASES))})"
+)
+# Paths of functions and classes of batch normalization that no plan covers.
+FUNCTIONS = (
+    "mindspore.ops.batch_norm",
+    "mindspore.ops.BatchNorm",
+    "mindspore.ops.operations.BatchNorm",
+)
+# How the paths of its layers and nets begin.
+NETS = ("mindspore.nn.",)
+# What a file imports that may use it.
+PACKAGES = ("mindspore",)
+HOLDER = ""  # the package that has it as `keras`
+SECOND_NAME = ""  # what users call its package where its own name is taken
+# Attribute -> what it is, in the core's words where it has one.
+ROLES = {
+    "gamma": "gamma",
+    "beta": "beta",
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+    "eps": "epsilon",
+    "momentum": "momentum",
+    "num_features": "channels",
+    "use_batch_statistics": "forced_statistics",
+}
+# Class -> the attribute of a layer inside that holds its state.
+INNER = {"BatchNorm3d": "bn2d"}
+# What changes nothing when it is set on a finished layer; a test sets each on the real layers.
+IGNORED: tuple[str, ...] = (
+    "eps",
+    "momentum",
+    "affine",
+    "gamma_init",
+    "beta_init",
+    "moving_mean_init",
+    "moving_var_init",
+    "data_format",
+)
+INFERENCE = ""  # the method that sets the mode for inference and takes nothing
+DATA_FORMAT = "NCHW"  # the default of a layer's own data format
+
+
+def inside(path: str, said: str | None) -> str | None:
+    """The rest of a path behind the framework's package; None for a path elsewhere.
+
+    `said` is which Keras `keras` is, where that is known.
+    """
+    own = path.partition(".")[0] == "mindspore" and not path.startswith("mindspore.mint")
+    return path[len("mindspore") :] if own else None
+
+
+def owns(path: str, said: str | None) -> bool:
+    """Whether a path of `LAYER` or `FUNCTIONS` is this framework's, if two share a package."""
+    return True
