@@ -232,6 +232,18 @@ class Checkpoint(Mapping[str, Entry]):
             parts=self.parts,
         )
 
+    @property
+    def skipped(self) -> dict[str, str]:
+        """Objects of a torch file that are neither arrays nor plain values: path -> class."""
+        held = self.metadata.get("torch")
+        found = held.get("skipped") if isinstance(held, Mapping) else None
+        return dict(found) if isinstance(found, Mapping) else {}
+
+    @property
+    def holds_modules(self) -> bool:
+        """Whether a torch file's arrays are those of whole modules, and not of a state dict."""
+        return bool(self.metadata.get("torch", {}).get("modules"))
+
     def close(self) -> None:
         """Close the file; entries that were not loaded can't be loaded any more."""
         if self.source is not None:

@@ -27,7 +27,17 @@ from batchnorm.checkpoints.zip_archive import read_members
 from batchnorm.errors import CheckpointError
 from batchnorm.printable import shown
 
-__all__ = ["FORMATS", "INDEX", "detected", "format_of_name", "refuse_folder"]
+__all__ = [
+    "CONFIGURED",
+    "FORMATS",
+    "INDEX",
+    "NESTED",
+    "TEMPLATED",
+    "UNORDERED",
+    "detected",
+    "format_of_name",
+    "refuse_folder",
+]
 
 # name -> suffixes under which it is written; the first that fits wins, longer ones before shorter
 FORMATS: dict[str, tuple[str, ...]] = {
@@ -40,6 +50,10 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "keras-weights": (".weights.h5",),
     "keras-h5": (".h5", ".hdf5"),
 }
+TEMPLATED = ("keras", "keras-weights", "keras-h5")  # that a model's own file can be a mould for
+CONFIGURED = ("keras",)  # that list the model's layers beside the arrays
+UNORDERED = ("safetensors", "keras", "keras-weights")  # whose arrays stand in an order of their own
+NESTED = ("torch", "torch-legacy")  # that hold dictionaries in dictionaries
 INDEX = "index"  # names the files of a sharded checkpoint, which are of one of the formats above
 SMALLEST = 8
 TF_CHECKPOINT = "load the model in Keras and save `model.save_weights('x.weights.h5')`"

@@ -13,7 +13,7 @@ from typing import Any
 
 from batchnorm.checkpoints import Checkpoint, Entry, write
 from batchnorm.checkpoints.checkpoint import Extra
-from batchnorm.checkpoints.detection import format_of_name
+from batchnorm.checkpoints.detection import TEMPLATED, format_of_name
 from batchnorm.convert.counterparts import candidates
 from batchnorm.convert.fold_plan import fold_source, unfold_source
 from batchnorm.convert.frameworks import framework_of_target
@@ -29,8 +29,6 @@ from batchnorm.errors import CheckpointError
 from batchnorm.vocabulary import Array
 
 __all__ = ["Conversion", "convert"]
-
-TEMPLATED = ("keras", "keras-weights", "keras-h5")
 
 
 @dataclass(frozen=True, repr=False)

@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeAlias
 
 from batchnorm.checkpoints import Checkpoint, Entry, read
 from batchnorm.checkpoints.checkpoint import Extra
+from batchnorm.checkpoints.detection import CONFIGURED, NESTED, UNORDERED
 from batchnorm.convert.bookkeeping import Aside, averages, set_aside
 from batchnorm.convert.frameworks import framework_of
 from batchnorm.convert.groups import Group, grouped, separator
@@ -77,9 +78,7 @@ class Source:
     @property
     def passed_over(self) -> dict[str, str]:
         """Objects of a torch file that are neither arrays nor plain values: path -> class."""
-        held = self.checkpoint.metadata.get("torch")
-        skipped = held.get("skipped") if isinstance(held, Mapping) else None
-        return dict(skipped) if isinstance(skipped, Mapping) else {}
+        return self.checkpoint.skipped
 
     @property
     def shard(self) -> str:
@@ -199,7 +198,7 @@ def source_of(
         parts=part.parts,
     )
     groups = grouped(inner, found)
-    if part.format == "keras" and not ours:
+    if part.format in CONFIGURED and not ours:
         for one in groups:
             one.placed = "config" in one.facts
     return Source(
@@ -219,7 +218,7 @@ def source_of(
 
 def _order(part: Checkpoint, ours: bool) -> Order:
     """What the entries' order says; Keras lists what its config doesn't by class and by name."""
-    if ours or part.format not in ("safetensors", "keras", "keras-weights"):
+    if ours or part.format not in UNORDERED:
         return "model"
     layers = part.metadata.get("layers", {}).values()
     if any("config" in facts for facts in layers):
@@ -237,7 +236,7 @@ def _chosen(checkpoint: Checkpoint, group: str | None) -> str:
     """The dictionary with the model's state."""
     if group is not None and group in checkpoint.groups:
         return group
-    if checkpoint.format not in ("torch", "torch-legacy", "memory"):
+    if checkpoint.format not in (*NESTED, "memory"):
         return ""
     nested = [g for g in checkpoint.groups if g and g.split("/")[0] not in OTHERS]
     for name in STATE_DICTS:
@@ -309,7 +308,7 @@ def _unwrapped(
     layers = dict(part.metadata.get("layers", {}))
     if not room.WRAPPERS and not outer:
         return entries, layers, Wrapping()
-    if part.metadata.get("torch", {}).get("modules"):
+    if part.holds_modules:
         outer = ()  # an object's own attributes
     lone = [n for n, e in entries.items() if "." not in n and all(s == 1 for s in e.shape)]
     found = wrapping([n for n in entries if n not in lone], room.WRAPPERS, outer)

@@ -6,6 +6,8 @@ their own, so nothing wraps them, and a `.keras` file keeps other objects in gro
 
 from __future__ import annotations
 
+from typing import Any
+
 __all__ = [
     "AFFINE",
     "ALONE",
@@ -27,6 +29,7 @@ __all__ = [
     "SLOTS",
     "WIDE",
     "WRAPPERS",
+    "doubt",
 ]
 
 WRAPPERS: tuple[str, ...] = ()
@@ -59,3 +62,23 @@ CUMULATIVE = False  # whether momentum None is the average over all batches
 # Ends of names that only these files have, and names of a layer alone.
 SIGNS = ("/moving_mean", "/moving_variance", "/kernel", "/depthwise_kernel", "/embeddings")
 ALONE: frozenset[str] = frozenset()
+
+
+def doubt(layer: Any, channels_last: bool) -> str:
+    """What the arrays of a layer (`convert.groups.Group`) may be of, where names don't tell.
+
+    `channels_last` says whether the target's kernels have their outputs last.
+    """
+    if channels_last:  # all names stay
+        return ""
+    if layer.kind == "single":
+        owner = f"a {layer.class_name}" if layer.class_name else "a layer that is not known here"
+        return f"an array of {owner}, carried as it is"
+    if layer.kind != "kernel" or layer.part:
+        return ""
+    if layer.class_name and not layer.form:
+        return f"the kernel of a {layer.class_name}, transposed as a convolution's would be"
+    shape = layer.members["weight"].shape
+    if not layer.form and len(shape) > 2 and shape[-1] == 1 != shape[-2]:
+        return "Conv2D with one output, or DepthwiseConv2D"
+    return ""

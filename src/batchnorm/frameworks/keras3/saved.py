@@ -23,13 +23,14 @@ from batchnorm.frameworks.keras.saved import (
     SLOTS,
     WIDE,
     WRAPPERS,
+    doubt,
 )
 from batchnorm.frameworks.keras3.layers import BatchNormalization
 
 __all__ = [
     "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
     "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
-    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "kernel_leaf",
+    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "doubt", "kernel_leaf",
 ]  # fmt: skip
 
 # Names of a batch norm's state, and the role of each.

@@ -6,12 +6,14 @@ Facts: MindSpore 2.10 (`nn/optim`, `mint/optim`, `nn/wrap`) and files that it wr
 
 from __future__ import annotations
 
+from typing import Any
+
 from batchnorm.frameworks.mindspore.layers import BatchNorm2d
 
 __all__ = [
     "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
     "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
-    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "kernel_leaf",
+    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "doubt", "kernel_leaf",
 ]  # fmt: skip
 
 WRAPPERS: tuple[str, ...] = ()
@@ -61,3 +63,14 @@ ALONE = frozenset({"mean", "variance"})
 def kernel_leaf(form: str) -> str:
     """What the kernel of a layer of a form is called."""
     return "embedding_table" if form == "embedding" else "weight"
+
+
+def doubt(layer: Any, channels_last: bool) -> str:
+    """What the arrays of a layer (`convert.groups.Group`) may be of, where names don't tell.
+
+    `channels_last` says whether the target's kernels have their outputs last.
+    """
+    shape: tuple[int, ...] = layer.members["weight"].shape if layer.kind == "kernel" else ()
+    if len(shape) == 4 and shape[2] == 1 != shape[3]:  # one-dimensional ones have a height
+        return 'Conv1d (say kind = "conv_1d"), or Conv2d with a kernel of height 1 ("conv")'
+    return ""

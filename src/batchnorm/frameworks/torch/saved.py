@@ -6,12 +6,14 @@ and files that it wrote; `steps` is mmengine's, `num_updates` and `decay` those 
 
 from __future__ import annotations
 
+from typing import Any
+
 from batchnorm.frameworks.torch.layers import BatchNorm2d
 
 __all__ = [
     "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
     "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
-    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "kernel_leaf",
+    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "doubt", "kernel_leaf",
 ]  # fmt: skip
 
 # Modules that hold one other and add a word to every name; they can stand anywhere.
@@ -56,3 +58,22 @@ ALONE: frozenset[str] = frozenset()
 def kernel_leaf(form: str) -> str:
     """What the kernel of a layer of a form is called."""
     return "weight"
+
+
+def doubt(layer: Any, channels_last: bool) -> str:
+    """What the arrays of a layer (`convert.groups.Group`) may be of, where names don't tell.
+
+    `channels_last` says whether the target's kernels have their outputs last.
+    """
+    if layer.kind == "affine":
+        return "LayerNorm, GroupNorm, InstanceNorm or a batch norm that doesn't track"
+    if layer.kind == "single" and layer.path.rpartition(".")[2] == "weight":
+        return "PReLU, or a normalization without shift"
+    if layer.kind != "kernel" or layer.form:
+        return ""
+    shape = layer.members["weight"].shape
+    if len(shape) == 2 and "bias" not in layer.members:
+        return "a dense layer without bias, or an embedding"
+    if len(shape) > 2 and shape[1] == 1 != shape[0] and channels_last:
+        return "written for Conv2D with groups; DepthwiseConv2D has another layout"
+    return ""
