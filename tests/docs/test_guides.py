@@ -1,4 +1,4 @@
-"""docs/guides, run as they stand: files are written, code is executed, commands print what is shown."""
+"""docs/guides, run as they stand: files are written, code runs, commands print what is shown."""
 
 import os
 import re
