@@ -6,7 +6,6 @@ statistics themselves (`core`). Source of the idea: Wu and Johnson 2021, https:/
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -17,6 +16,7 @@ from batchnorm import core
 from batchnorm.arrays import as_array
 from batchnorm.core.replicas import Replicas
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks import current
 from batchnorm.hosts.gathered import Gathered
 from batchnorm.layer import Layer
 from batchnorm.read import find, framework_of, rule_of
@@ -208,19 +208,13 @@ def _replicas(workers: Any) -> Replicas | None:
         return workers  # type: ignore[no-any-return]
     if hasattr(workers, "allgather") and hasattr(workers, "Get_rank"):  # mpi4py
         return Gathered(workers.allgather)
-    distributed: Any = getattr(sys.modules.get("torch"), "distributed", None)
-    if distributed is not None and isinstance(workers, distributed.ProcessGroup):
-
-        def gather(mine: Any) -> list[Any]:
-            found: list[Any] = [None] * distributed.get_world_size(workers)
-            distributed.all_gather_object(found, mine, group=workers)
-            return found
-
-        return Gathered(gather)
-    raise InvalidType(
-        "workers must be an mpi4py communicator or a torch.distributed process group (such as "
-        f"torch.distributed.group.WORLD), but got {type(workers).__qualname__}"
-    )
+    rooms = [record.room("groups") for record in current() if record.has("groups")]
+    for room in rooms:
+        gather = room.gathering(workers)
+        if gather is not None:
+            return Gathered(gather)
+    accepted = " or ".join(("an mpi4py communicator", *(room.ACCEPTED for room in rooms)))
+    raise InvalidType(f"workers must be {accepted}, but got {type(workers).__qualname__}")
 
 
 def _shown(batches: Iterable[Any], progress: bool) -> Iterator[Any]:

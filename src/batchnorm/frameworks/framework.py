@@ -33,6 +33,7 @@ FACETS: Mapping[str, str] = {
     "saved": "converting checkpoints with its names",
     "source": "linting and rewriting code that uses it",
     "oracle": "verifying against the framework itself",
+    "groups": "gathering what several of its processes found",
     "samples": "verifying with drawn settings",
     "theory": "proving translations to and from it",
 }
