@@ -49,6 +49,7 @@ FORMATS: dict[str, tuple[str, ...]] = {
     "keras": (".keras",),
     "keras-weights": (".weights.h5",),
     "keras-h5": (".h5", ".hdf5"),
+    "onnx": (),
 }
 TEMPLATED = ("keras", "keras-weights", "keras-h5")  # that a model's own file can be a mould for
 CONFIGURED = ("keras",)  # that list the model's layers beside the arrays
@@ -113,6 +114,8 @@ def detected(source: Source) -> str:
         if other:
             source.fail("first bytes", f"is {other}")
         return "mindspore"
+    if start[0] == 0x08 and start[2] in (0x12, 0x1A, 0x22, 0x32, 0x3A):  # ir_version, then a text
+        return "onnx"
     if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
         source.fail("first bytes", f"is {foreign_pickle(source)}")
     if source.path.suffix.lower() == ".caffemodel":
@@ -152,13 +155,6 @@ def _refuse(source: Source, start: bytes) -> None:
         source.fail(place, "is a TFLite model; " + TF_CHECKPOINT)
     if source.path.name == "saved_model.pb" or start[:3] == b"\x08\x01\x12":
         source.fail(place, "is " + TF_ADVICE.format(what="SavedModel"))
-    if start[0] == 0x08 and start[2] in (0x12, 0x1A, 0x22, 0x32, 0x3A):  # ir_version, then a text
-        source.fail(
-            place,
-            "looks like an ONNX model; write its initializers with numpy.savez, for example "
-            "`numpy.savez(path, **{i.name: onnx.numpy_helper.to_array(i) for i in "
-            "onnx.load(model).graph.initializer})`",
-        )
     name = source.path.name
     if source.size >= 48 and source.read(source.size - 8, 8, place) == TABLE_MAGIC:
         source.fail(place, "is " + TF_ADVICE.format(what="checkpoint index"))

@@ -22,6 +22,7 @@ from batchnorm.checkpoints import (
     keras_zip,
     mindspore_ckpt,
     npz,
+    onnx,
     safetensors,
     sharded,
     torch_legacy,
@@ -47,6 +48,7 @@ READERS: dict[str, Callable[[Source], Checkpoint]] = {
     "keras": keras_zip.read,
     "keras-weights": keras_h5.read,
     "keras-h5": keras_h5.read,
+    "onnx": onnx.read,
 }
 UNEXPECTED = (
     ArithmeticError, LookupError, MemoryError, RecursionError, TypeError, ValueError, struct.error,
@@ -126,7 +128,7 @@ def write(
     Args:
         path: the new file; its suffix gives the format where `format` does not.
         content: a `Checkpoint`, a mapping from name to array or `Entry`, or entries.
-        format: one of `FORMATS` except "torch-legacy".
+        format: one of `FORMATS` except "torch-legacy" and "onnx".
         framework: "torch" or "mindspore" for .safetensors, "keras" or "tf_keras" for HDF5: whose
             loader the file is meant for.
         extras: plain values beside the arrays; a `Checkpoint`'s own unless given.

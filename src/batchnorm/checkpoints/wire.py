@@ -22,7 +22,7 @@ class Field:
 
     number: int
     value: int | None  # of a varint
-    start: int  # of the bytes of a length-delimited field
+    start: int  # of the bytes of a length-delimited field, or of a number of fixed size
     end: int
 
 
@@ -36,7 +36,9 @@ def fields(cursor: Cursor, end: int, place: str) -> Iterator[Field]:
         if kind == VARINT:
             value = read_varint(cursor, place)
         elif kind in (FIXED64, FIXED32):
+            start = cursor.position
             cursor.take(8 if kind == FIXED64 else 4, place)
+            stop = cursor.position
         elif kind == DELIMITED:
             length = read_varint(cursor, place)
             start, stop = cursor.position, cursor.position + length

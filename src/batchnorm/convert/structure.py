@@ -12,6 +12,7 @@ from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import canonical, matrix
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.graph import Graph, Layer
+from batchnorm.graph.graph import Origin
 
 __all__ = ["graph", "graph_of", "layer_of"]
 
@@ -46,7 +47,8 @@ def graph_of(source: Source) -> Graph:
     """The graph of a checkpoint: from its config where it holds one, else from names alone."""
     layers = [layer_of(group) for group in source.groups]
     steps = source.checkpoint.steps
-    return Graph(layers, steps, "config" if steps else "names", source.order)
+    origin: Origin = "file" if source.checkpoint.format == "onnx" else "config"
+    return Graph(layers, steps, origin if steps else "names", source.order)
 
 
 def layer_of(group: Group) -> Layer:
