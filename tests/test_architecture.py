@@ -21,6 +21,14 @@ def test_no_arrow_runs_back():
 def test_the_files_of_the_walks_are_there():
     text = architecture.PAGE.read_text(encoding="utf-8")
     named = set(re.findall(r"`([\w/]+\.py)`", text)) - {"container.py", "live.py", "running.py"}
-    named -= {"saved.py", "samples.py", "theory.py", "layers.py", "reference.py", "kernel.py"}
+    named -= {
+        "saved.py",
+        "source.py",
+        "samples.py",
+        "theory.py",
+        "layers.py",
+        "reference.py",
+        "kernel.py",
+    }
     for name in named:
         assert (architecture.PACKAGE / name).is_file(), name

@@ -1,10 +1,12 @@
 """What a conversion did: one row per array, notes, problems; as JSON, as exit code, as text.
 
-Not here: how it was decided (`plan`), and the table by layer (`report_table`).
+Not here: how it was decided (`plan`).
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -12,6 +14,7 @@ from batchnorm.printable import shown
 
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
+    from rich.table import Table
 
 __all__ = ["FINDINGS", "Report", "Row", "Status"]
 
@@ -20,6 +23,8 @@ Status: TypeAlias = Literal[
 ]
 # What must be looked at before the target is used; an ambiguous array was written all the same.
 FINDINGS: tuple[Status, ...] = ("missing", "unused")
+# What is worst comes first: a layer has the colour of the first that one of its arrays is.
+_COLOURS = {"missing": "red", "unused": "red", "ambiguous": "yellow", "filled": "cyan"}
 
 
 @dataclass(frozen=True)
@@ -122,11 +127,9 @@ class Report:
 
     def print(self, console: Console, *, table: bool = True) -> None:
         """The table by layer, then notes and problems, then one line."""
-        from batchnorm.convert.report_table import table_of
-
         rows = self.rows if table else self.of(*FINDINGS, "ambiguous")
         if rows:
-            console.print(table_of(rows, self.frameworks))
+            console.print(_table(rows, self.frameworks))
         for note in self.notes:
             console.print(f"note: {shown(note)}", highlight=False, markup=False)
         for doubt in self.doubts:
@@ -136,3 +139,72 @@ class Report:
         wrote = f"wrote {self.target}" if self.written else "nothing was written"
         line = f"{self.frameworks[0]} → {self.frameworks[1]}: {self.summary}; {wrote}"
         console.print(shown(line), highlight=False, markup=False)
+
+
+def _table(rows: Iterable[Row], frameworks: tuple[str, str]) -> Table:
+    """One line per layer, where its first array stands; made to be read in 80 columns."""
+    from rich.table import Table
+    from rich.text import Text
+
+    layers: dict[str, list[Row]] = {}
+    for row in rows:
+        layers.setdefault(row.layer, []).append(row)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in (*frameworks, "shape", "what was done"):
+        table.add_column(title, overflow="fold")
+    for layer, own in layers.items():
+        made = all(row.source is None for row in own)
+        statuses = {row.status for row in own}
+        style = next((colour for name, colour in _COLOURS.items() if name in statuses), "")
+        cells = ("—" if made else layer, _target(own), _shape(own), _what(own))
+        table.add_row(*(Text(shown(cell)) for cell in cells), style=style)
+    return table
+
+
+def _parts(name: str) -> tuple[str, str]:
+    found = re.fullmatch(r"(?s)(.*)[./](.*)", name)
+    return (found[1], found[2]) if found else ("", name)
+
+
+def _target(rows: Sequence[Row]) -> str:
+    """The target's layer: what its arrays' names have in common."""
+    names = [row.target for row in rows if row.target is not None]
+    parents = list(dict.fromkeys(_parts(name)[0] for name in names))
+    if len(rows) == 1 and rows[0].source == rows[0].layer:
+        return names[0] if names else "—"  # a single array has no layer
+    return ", ".join(parent or "(the layer itself)" for parent in parents) or "—"
+
+
+def _shape(rows: Sequence[Row]) -> str:
+    """That of the array with the most dimensions."""
+    row = max(rows, key=lambda r: len(r.shape))
+    text = "×".join(map(str, row.shape)) or "scalar"
+    if row.target_shape is not None and row.target_shape != row.shape:
+        text += " → " + ("×".join(map(str, row.target_shape)) or "scalar")
+    return text
+
+
+def _what(rows: Sequence[Row]) -> str:
+    """Each thing that was done; where it is no matter of course, with the arrays' names."""
+    done: dict[str, list[Row]] = {}
+    for row in rows:
+        text = row.what or _carried(row)
+        if row.status not in ("carried", "kept"):
+            text = f"{row.status}: {row.what}" if row.what else row.status
+        done.setdefault(f"kept {text}" if row.status == "kept" else text, []).append(row)
+    if len(done) > 1:
+        done.pop("carried", None)
+    whole = all(len(own) == len(rows) for own in done.values())
+    return "; ".join(
+        text if whole or own[0].status in ("carried", "kept") else f"{_names(own)} {text}"
+        for text, own in done.items()
+    )
+
+
+def _names(rows: Sequence[Row]) -> str:
+    return ", ".join(_parts(row.source or row.target or "")[1] for row in rows)
+
+
+def _carried(row: Row) -> str:
+    same = _parts(row.source or "")[1] == _parts(row.target or "")[1]
+    return "carried" if same else "renamed"

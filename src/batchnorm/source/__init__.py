@@ -1,7 +1,7 @@
 """Python source that uses batch norms: its files, its text, its names, its layers.
 
 What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
-in order of dependence: `text` (a file and edits to it) with `quoted` (annotations in strings),
+in order of dependence: `text` (a file and edits to it, annotations in strings as what they quote),
 `notebook` (code cells), `symbols` (what dotted paths mean), `scopes` and `exports` (what binds a
 name), `names` (which path an expression stands for), `known` and `guards` (what is sure at one
 point), `nets` (the classes of a file), `objects` (which expressions are layers), `files`

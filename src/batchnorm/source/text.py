@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from batchnorm.errors import InvalidValue
-from batchnorm.source.quoted import unquote
 
 __all__ = ["Edit", "Source", "SourceError", "apply", "parse_source", "parse_text"]
 
 _LINE_ENDS = re.compile(rb"\r\n|\r|\n")
 _BOM = b"\xef\xbb\xbf"
+_NOT_TYPES = {"Literal", "Annotated"}  # whose subscripts quote no types
 _FLAGS = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT  # notebooks await at their top
 
 
@@ -56,7 +56,7 @@ class Source:
         ends = list(_LINE_ENDS.finditer(data))
         self._lines = [0, *(end.end() for end in ends)]
         self.newline = ends[0].group().decode() if ends else "\n"
-        unquote(self)
+        _unquote(self)
 
     @cached_property
     def parents(self) -> dict[ast.AST, ast.AST]:
@@ -167,6 +167,49 @@ _NEWER = (
     ((3, 14), r"^\s*except\s+[\w.]+\s*,|\b[tT][rR]?['\"]"),
 )
 """Generic functions, `type` and quotes in f-strings; `except A, B:` and t-strings."""
+
+
+def _unquote(source: Source) -> None:
+    """Put what annotations quote into the tree, each expression where it is written.
+
+    `bn: "nn.BatchNorm2d"` means what it means without the quotes, and an edit of it stands between
+    them. Other strings that happen to hold code stay strings.
+    """
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
+            node.annotation = _unquoted(source, node.annotation)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
+            node.returns = _unquoted(source, node.returns)
+
+
+def _unquoted(source: Source, node: ast.expr) -> ast.expr:
+    match node:
+        case ast.Constant(value=str(quoted)) if "Norm" in quoted:
+            return _inside(source, node, quoted) or node
+        case ast.Subscript(value=ast.Name(id=name) | ast.Attribute(attr=name)):
+            if name not in _NOT_TYPES:
+                node.slice = _unquoted(source, node.slice)
+        case ast.Tuple() | ast.List():
+            node.elts = [_unquoted(source, element) for element in node.elts]
+        case ast.BinOp():
+            node.left, node.right = _unquoted(source, node.left), _unquoted(source, node.right)
+    return node
+
+
+def _inside(source: Source, node: ast.Constant, quoted: str) -> ast.expr | None:
+    """What a plain string of one line quotes; None if it is another kind, or no expression."""
+    if not quoted.isascii() or source.text(node)[1:-1] != quoted:
+        return None
+    try:
+        found = ast.parse(quoted, mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    for part in ast.walk(found):
+        if isinstance(part, ast.expr | ast.keyword):
+            part.lineno = part.end_lineno = node.lineno
+            part.col_offset += node.col_offset + 1
+            part.end_col_offset = (part.end_col_offset or 0) + node.col_offset + 1
+    return found
 
 
 def apply(data: bytes, edits: Iterable[Edit]) -> bytes:
