@@ -158,6 +158,19 @@ def test_a_transposed_matrix_is_turned(tmp_path):
         checkpoints.read(saved("Gemm", alpha=0.5))
 
 
+def test_a_dense_layer_on_more_axes_has_its_place_and_its_bias(tmp_path):
+    net = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Conv1d(5, 5, 1)).eval()
+    path = tmp_path / "a.onnx"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, torch.zeros(2, 5, 3), str(path), dynamo=False,
+                          do_constant_folding=False)  # fmt: skip
+    with checkpoints.read(path) as found:
+        for name, value in net.state_dict().items():
+            np.testing.assert_array_equal(found[name].load(), value.numpy())
+    assert [layer.path for layer in bn.graph(path).layers] == ["0", "1"]
+
+
 def test_damaged_files_are_refused_and_nothing_else_happens(net, tmp_path):
     whole = exported(net, tmp_path / "a.onnx").read_bytes()
     random = np.random.default_rng(0)

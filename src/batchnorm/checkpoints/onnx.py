@@ -81,6 +81,7 @@ class _Model:
         self.entries: list[Entry] = []
         self.layers: dict[str, Any] = {}
         self.steps: list[Step] = []
+        self.turned: dict[str, str] = {}  # a transposed matrix -> the stored one
         self.inner: dict[str, str] = {}
         self.place: dict[str, int] = {}  # tensor -> the step that puts it out
 
@@ -99,6 +100,10 @@ class _Model:
             if node.what == "Identity" and node.inputs and node.inputs[0] in self.arrays:
                 self.arrays.update(dict.fromkeys(node.outputs, self.arrays[node.inputs[0]]))
                 self.used.add(node.inputs[0])
+                continue
+            perm = node.numbers.get("perm") if node.what == "Transpose" else None
+            if perm == (1, 0) and node.inputs and node.inputs[0] in self.arrays:
+                self.turned.update(dict.fromkeys(node.outputs, node.inputs[0]))
                 continue
             self._call(node, self._layer(node))
             if node.what in QUANTIZED and any(
@@ -133,6 +138,9 @@ class _Model:
     def _layer(self, node: Node) -> str:
         """The layer that a node is, if it has arrays; adds these."""
         leaves: tuple[str, ...]
+        stored = self.turned.get(node.inputs[1], "") if node.inputs[1:] else ""
+        if stored and node.what == "MatMul":
+            node.inputs[1] = stored
         if node.what == NORM:
             names, leaves = node.inputs[1:5], NORM_LEAVES
             missing = [name for name in names if name not in self.arrays]
@@ -161,7 +169,11 @@ class _Model:
         self.used.update(names)
         for name, leaf in zip(names, leaves, strict=False):
             entry = self._entry(f"{path}.{leaf}", self.arrays[name])
-            turned = node.what == "MatMul" or not node.numbers.get("transB", node.what != "Gemm")
+            turned = (
+                not stored
+                if node.what == "MatMul"
+                else not node.numbers.get("transB", node.what != "Gemm")
+            )
             if leaf == "weight" and turned and KERNELS.get(node.what) == "dense":
                 if len(entry.shape) != 2:
                     self.source.fail(f"node {quoted(node.name)}", "multiplies by no matrix")
