@@ -24,6 +24,7 @@ TIERS = [  # each may import those above it, and its own
     {"measure", "questions"},
     {"read"},
     {"verify"},
+    {"conformance"},
     {"translate", "hosts"},
     {"explain", "convert", "diagnose", "recalibrate", "source"},
     {"rewrite", "lint"},

@@ -115,6 +115,11 @@ FEEDS = {
         ["--framework", "torch", "--oracle", f"torch={p}/{NASTY}", "--examples", "0"],
         ["--oracle", NASTY],
     ],
+    "conformance": lambda p: [
+        [NASTY, "--dialect", "torch"],
+        ["json:loads", "--dialect", NASTY],
+        ["json:loads", "--dialect", "torch", "--expected", p / "s.toml"],
+    ],
     "bench": lambda p: [["--shape", NASTY], ["--level", NASTY]],
 }
 

@@ -35,6 +35,7 @@ COMMANDS = {
     "lint": "find the mistakes that ports between frameworks make",
     "rewrite": "carry batch-norm code over to another framework",
     "verify": "compare with the frameworks that are installed",
+    "conformance": "ask any layer whether it does as a framework does",
 }
 
 

@@ -27,14 +27,17 @@ class Observation(NamedTuple):
     value: Any
 
 
-def play(subject: Subject, case: Case) -> list[Observation]:
-    """Play a case; what is raised is observed, and ends only what can't go on."""
+def play(subject: Subject, case: Case, *, attributes: bool = True) -> list[Observation]:
+    """Play a case; what is raised is observed, and ends only what can't go on.
+
+    Without `attributes` nothing is read from the layer in the end, nor printed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of ours; a framework's stay in its process
-        return list(_observations(subject, case))
+        return list(_observations(subject, case, attributes))
 
 
-def _observations(subject: Subject, case: Case) -> Iterator[Observation]:
+def _observations(subject: Subject, case: Case, attributes: bool) -> Iterator[Observation]:
     try:
         layer = subject.layer(case.class_name, *case.positional, **case.arguments)
     except Raised as raised:
@@ -53,6 +56,8 @@ def _observations(subject: Subject, case: Case) -> Iterator[Observation]:
         yield from _state(layer, "loaded layer")
     for number in range(len(case.steps)):
         yield from _step(layer, case, number)
+    if not attributes:
+        return
     samples = find(case.dialect).room("samples")
     for name in samples.ATTRIBUTES:
         path = inner(case, name)
