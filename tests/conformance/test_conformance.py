@@ -149,6 +149,8 @@ def test_the_page_does_what_it_shows(tmp_path):
     assert [r for r in report["results"] if r["outcome"] == "failed"] == []
     assert (right.returncode, report["command"], report["exit_code"]) == (0, "conformance", 0)
     assert report["counts"]["passed"] > 150
+    shown = "{not asked} not asked, {passed} passed".format_map(report["counts"])
+    assert shown in PAGE
     options = ("--dialect", "torch", "--examples", "4")
     wrong = run(tmp_path, "inverted:Inverted", *options, "--expected", "expected.toml")
     assert wrong.returncode == 1

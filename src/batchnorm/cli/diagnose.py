@@ -40,7 +40,7 @@ def command(
     if html is not None:
         replace_text(html, page(report, lang), inputs=(source, port))
     if as_json:
-        echo_json(report.as_json())
+        echo_json(report.as_json(), exit_code=report.exit_code)
     else:
         echo(report.text(lang))
     sys.exit(report.exit_code)
