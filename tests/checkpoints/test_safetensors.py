@@ -1,9 +1,14 @@
 """Hostile and damaged safetensors files end in one error."""
 
+import json
 import struct
+import sys
 
 import pytest
 from hostile import refused, safetensors
+
+from batchnorm import checkpoints
+from batchnorm.errors import CheckpointError
 
 GOOD = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 NEXT = {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}
@@ -88,3 +93,26 @@ def test_a_header_beyond_the_formats_limit_is_refused_unread(tmp_path):
         file.write(struct.pack("<Q", 200_000_000) + b"{")
         file.truncate(200_000_100)
     refused(path, "100000000 are the format's limit")
+
+
+def test_depth_is_bounded_whatever_the_limit_of_recursion_is(tmp_path, monkeypatch):
+    """Which torch's compiler raises in the process that imports it."""
+    path = tmp_path / "x.safetensors"
+    header = b'{"__metadata__": {"a": ' + b"[" * 10**6 + b"]" * 10**6 + b"}}"
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**6)
+    try:
+        with pytest.raises(CheckpointError, match="nested too deep"):
+            checkpoints.read(path)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_brackets_in_texts_are_no_depth(tmp_path):
+    path = tmp_path / "x.safetensors"
+    text = "[" * 5000 + chr(92) * 2 + chr(34) + "[{"  # after an escaped quote
+    header = json.dumps({"__metadata__": {"a": text}}).encode()
+    path.write_bytes(len(header).to_bytes(8, "little") + header)
+    with checkpoints.read(path) as found:
+        assert found.metadata["safetensors"]["a"] == text

@@ -18,6 +18,8 @@ from batchnorm.errors import CheckpointError
 __all__ = ["OWN", "json_cost", "merged", "own_bytes", "parsed_json", "parsed_own"]
 
 OWN = "__batchnorm__"
+DEEPEST = 500  # brackets in one another
+BRACKET = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z)|[\[\]{}]', re.DOTALL)  # or a text
 SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -103,9 +105,28 @@ def json_cost(data: bytes) -> int:
     return signs + parts + 20 * escapes + 80 * codes
 
 
+def _too_deep(data: bytes) -> bool:
+    """Whether brackets stand inside more than DEEPEST others, those in texts aside.
+
+    Python's own bound is whatever limit of recursion somebody has set, torch's compiler for one; and
+    the stack ends before a high one does.
+    """
+    if data.count(b"[") + data.count(b"{") <= DEEPEST:
+        return False
+    depth = 0
+    for found in BRACKET.finditer(data):
+        sign = found[0]
+        depth += (sign in b"[{") - (sign in b"]}") if len(sign) == 1 else 0
+        if depth > DEEPEST:
+            return True
+    return False
+
+
 def parsed_json(source: Source, data: bytes, place: str) -> Any:
     """JSON as data: every key once, no lone surrogates, bounded depth and size."""
     source.spend(json_cost(data), place)
+    if _too_deep(data):
+        source.fail(place, "is nested too deep")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
         result = dict(items)
@@ -125,8 +146,6 @@ def parsed_json(source: Source, data: bytes, place: str) -> Any:
         source.fail(place, "is not UTF-8")
     except UnicodeEncodeError:
         source.fail(place, "holds lone surrogates, which are no text")
-    except RecursionError:
-        source.fail(place, "is nested too deep")
     except json.JSONDecodeError as error:
         source.fail(place, f"is not JSON ({error.msg} at {error.pos})")
     except ValueError:
