@@ -108,8 +108,8 @@ def json_cost(data: bytes) -> int:
 def _too_deep(data: bytes) -> bool:
     """Whether brackets stand inside more than DEEPEST others, those in texts aside.
 
-    Python's own bound is whatever limit of recursion somebody has set, torch's compiler for one; and
-    the stack ends before a high one does.
+    Python's own bound is whatever limit of recursion somebody has set, torch's compiler for one;
+    and the stack ends before a high one does.
     """
     if data.count(b"[") + data.count(b"{") <= DEEPEST:
         return False
