@@ -146,6 +146,8 @@ def parsed_json(source: Source, data: bytes, place: str) -> Any:
         source.fail(place, "is not UTF-8")
     except UnicodeEncodeError:
         source.fail(place, "holds lone surrogates, which are no text")
+    except RecursionError:  # of a caller that is deep itself
+        source.fail(place, "is nested too deep")
     except json.JSONDecodeError as error:
         source.fail(place, f"is not JSON ({error.msg} at {error.pos})")
     except ValueError:
