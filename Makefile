@@ -4,7 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: run test check generate sanitize bench wheels clean
+.PHONY: run test check generate site sanitize bench wheels clean
 
 run: $(VENV)/package
 	mkdir -p build/example
@@ -29,6 +29,10 @@ check: $(VENV)/lint
 generate: $(VENV)/package
 	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md README.zh.md
 	$(BIN)/python -m batchnorm.lint.build docs/rules
+
+# The documentation as a site that works from a file: build/site/index.html.
+site: $(VENV)/site
+	$(BIN)/python docs/site/build.py
 
 # Without the package, whose ordinary kernel would be found before the sanitizer's.
 sanitize: $(VENV)-sanitize/ready
@@ -60,6 +64,10 @@ $(VENV)/package: pyproject.toml
 $(VENV)/test: $(VENV)/package
 	$(BIN)/pip install --quiet --editable ".[frameworks,test,lint]"
 	touch $@ $(VENV)/lint
+
+$(VENV)/site: $(VENV)/package
+	$(BIN)/pip install --quiet --editable ".[site]"
+	touch $@
 
 $(VENV)/lint: $(VENV)/package
 	$(BIN)/pip install --quiet --editable ".[lint]"
