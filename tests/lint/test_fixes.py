@@ -2,14 +2,24 @@
 
 import json
 import os
+import re
 import stat
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from batchnorm.cli import group
+from batchnorm.lint import RULES, Settings, lint_text
+from batchnorm.lint.fixes import fixed
 
 HEAD = "from functools import partial\nimport mindspore.nn as nn\nimport torch\n"
+
+
+def cases():
+    for file in sorted((Path(__file__).parent / "cases").glob("*.txt")):
+        for part in re.split(r"^=== .+\n", file.read_text(encoding="utf-8"), flags=re.M)[1:]:
+            yield pytest.param(part, id=f"{file.stem}: {part.splitlines()[-1][:40]}")
 
 
 def run(*arguments, stdin=None):
@@ -62,6 +72,7 @@ def test_a_momentum_in_the_layers_own_call_becomes_one_minus_it(fix, before, aft
 
 PORT = "# batchnorm: ported-from torch\nimport keras\nL = keras.layers.BatchNormalization\n"
 BOTH = "epsilon=1e-05, momentum=0.9"
+LINES = BOTH.replace(", ", ",\n    ")
 
 
 @pytest.mark.parametrize(
@@ -71,9 +82,9 @@ BOTH = "epsilon=1e-05, momentum=0.9"
         ("L(axis=-1)", f"L(axis=-1, {BOTH})"),
         ("L(axis=-1, )", f"L(axis=-1, {BOTH}, )"),
         ("L(  # why, (so)\n)", f"L({BOTH}  # why, (so)\n)"),
-        ("L(\n    axis=-1,  # é\n)", f"L(\n    axis=-1, {BOTH},  # é\n)"),
+        ("L(\n    axis=-1,  # é\n)", f"L(\n    axis=-1,  # é\n    {LINES},\n)"),
         ("L(name='é,(')", f"L(name='é,(', {BOTH})"),
-        ("L(\f\n# \u2028\naxis=-1)", f"L(\f\n# \u2028\naxis=-1, {BOTH})"),
+        ("L(\f\n# \u2028\naxis=-1)", "L(\f\n# \u2028\naxis=-1,\nepsilon=1e-05,\nmomentum=0.9)"),
         ("L(name='''a\n é(\n''')", f"L(name='''a\n é(\n''', {BOTH})"),
         ("x = f'{L()}'; L()", f"x = f'{{L()}}'; L({BOTH})"),
         ("L(axis=(-1))", f"L(axis=(-1), {BOTH})"),
@@ -216,29 +227,78 @@ def test_permissions_and_links_stay_and_nothing_else_is_left_in_the_folder(tmp_p
     assert {each.name for each in tmp_path.iterdir()} == {"net.py", "links"}
 
 
-def test_a_file_that_changed_meanwhile_is_left(tmp_path, monkeypatch):
-    import batchnorm.cli.lint as command
+def pairs(name):
+    text = (Path(__file__).parent / "fixes" / name).read_text(encoding="utf-8")
+    for part in text.split("=== ")[1:]:
+        rule, _, code = part.partition("\n")
+        yield pytest.param(rule, *code.split("--- becomes\n"))
 
+
+@pytest.mark.parametrize(("rule", "before", "after"), [*pairs("one_answer.txt")])
+def test_what_has_one_right_answer_is_written(tmp_path, rule, before, after):
     path = tmp_path / "net.py"
-    path.write_text(HEAD + "nn.BatchNorm2d(8, momentum=0.1)\n")
-    found = command.lint
+    path.write_text(before, encoding="utf-8")
+    assert run(path, "--fix", "--select", rule).exit_code == 0
+    assert path.read_text(encoding="utf-8") == after
 
-    def lint(*arguments, **settings):
-        report = found(*arguments, **settings)
-        path.write_text(HEAD + "nn.BatchNorm3d(8, momentum=0.1)\n")
-        return report
 
-    monkeypatch.setattr(command, "lint", lint)
-    done = run(path, "--fix")
-    assert done.exit_code == 2
-    assert "has changed since it was linted" in done.stdout
-    assert "BatchNorm3d(8, momentum=0.1)" in path.read_text()
+@pytest.mark.parametrize(("rule", "before", "after"), [*pairs("likely.txt")])
+def test_what_is_only_likely_is_written_when_that_is_asked(tmp_path, rule, before, after):
+    path = tmp_path / "net.py"
+    path.write_text(before)
+    found = json.loads(run(path, "--fix", "--select", rule, "--json").stdout)["findings"]
+    assert {each["fix"] for each in found} == {"unsafe"}
+    assert path.read_text() == before
+    assert run(path, "--fix", "--unsafe-fixes", "--select", rule).exit_code == 0
+    assert path.read_text() == after
+
+
+@pytest.mark.parametrize(
+    ("rule", "code"),
+    [
+        ("BN001", "M = 0.1\nnn.BatchNorm2d(8, momentum=M)\ntorch.nn.BatchNorm2d(8, momentum=M)"),
+        ("BN002", "nn.BatchNorm2d(8, momentum=1)"),
+        ("BN004", "C(data_format='NHWC'); nn.BatchNorm2d(8)"),
+        ("BN005", "n = nn.BatchNorm2d(8)\nn.num_batches_tracked"),
+        ("BN005", "n = nn.BatchNorm2d(8)\nf'{n.weight}'"),
+        ("BN008", "[p for n, p in net.named_parameters() if 'bn' in n]"),
+        ("BN011", "n = nn.BatchNorm2d(8)\nn.momentum = 0.9"),
+        ("BN012", "nn.BatchNorm2d(c, c)"),
+        ("BN013", "nn.BatchNorm2d(8, track_running_stats=False)"),
+        ("BN013", "nn.BatchNorm2d(8, eps=1e-3, epsilon=1e-3)"),
+    ],
+)
+def test_what_people_must_decide_has_no_fix(tmp_path, rule, code):
+    path = tmp_path / "net.py"
+    path.write_text(f"{HEAD}{code}\n")
+    done = run(path, "--fix", "--unsafe-fixes", "--select", rule, "--json")
+    assert {each["fix"] for each in json.loads(done.stdout)["findings"]} == {None}
+    assert path.read_text() == f"{HEAD}{code}\n"
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if r.fix], ids=lambda rule: rule.id)
+def test_the_example_on_a_rules_page_becomes_the_corrected_one(rule):
+    wrong, right = re.findall(r"```python\n(.*?)```", rule.page, re.DOTALL)
+    done = fixed(wrong.encode(), Path("net.py"), Settings(), unsafe=True)
+    assert (done.after.decode(), done.left) == (right, ())
+
+
+@pytest.mark.parametrize("case", [*cases()])
+def test_a_fixed_file_has_no_more_to_fix_and_nothing_new(case):
+    code = re.sub(r"  # <- BN.*", "", case).encode()
+    before = lint_text(code, Settings(), Path("net.py"))[0]
+    done = fixed(code, Path("net.py"), Settings(), unsafe=True)
+    assert not any(each.fix for each in done.left)
+    assert len(done.left) <= len(before)
+    again = fixed(done.after, Path("net.py"), Settings(), unsafe=True)
+    assert (again.after, again.count) == (done.after, 0)
 
 
 @pytest.mark.parametrize(
     "options",
     [
         ["--diff"],
+        ["--unsafe-fixes"],
         ["--fix", "--write-baseline", "x.json"],
         ["--fix", "--format", "sarif"],
         ["--fix", "--diff", "--json"],
@@ -256,7 +316,7 @@ def test_arguments_are_added_whatever_ends_the_lines(tmp_path, newline):
     code = PORT + "L(\n    axis=-1,  # é\n)\n"
     path.write_bytes(code.replace("\n", newline).encode())
     run(path, "--fix")
-    expected = code.replace("-1,", f"-1, {BOTH},").replace("\n", newline)
+    expected = code.replace("# é", f"# é\n    {LINES},").replace("\n", newline)
     assert path.read_bytes() == expected.encode()
 
 

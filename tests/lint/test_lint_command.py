@@ -33,7 +33,8 @@ def test_names_each_finding_with_its_place_and_sums_up(folder):
     assert lines[0].startswith(f"{folder / 'wrong.py'}:2:27: BN012 eps 0.8")
     assert lines[1].startswith(f"{folder / 'wrong.py'}:2:41: BN001 momentum 0.9")
     assert lines[2] == (
-        "2 findings (BN001 1, BN012 1) in 2 files; 1 file without batch norms passed over."
+        "2 findings (BN001 1, BN012 1) in 2 files; --fix would fix 1; 1 file without batch norms "
+        "passed over."
     )
 
 
@@ -101,6 +102,7 @@ def test_writes_json_with_a_version_and_everything_that_text_says(folder):
         "name": "inverted-momentum",
         "url": None,
         "message": content["findings"][1]["message"],
+        "fix": "safe",
     }
     counts = {key: content[key] for key in ("files", "passed_over", "suppressed", "problems")}
     assert counts == {"files": 3, "passed_over": 1, "suppressed": 2, "problems": []}

@@ -237,7 +237,7 @@ def test_counts_per_rule(folder):
     assert done.stdout.splitlines() == [
         "      3 BN001 inverted-momentum",
         "      1 BN012 epsilon-that-is-none",
-        "4 findings (BN001 3, BN012 1) in 2 files.",
+        "4 findings (BN001 3, BN012 1) in 2 files; --fix would fix 3.",
     ]
     assert json.loads(run(".", "--json").stdout)["statistics"] == {"BN001": 3, "BN012": 1}
     assert run(".", "--statistics", "--format", "sarif").exit_code == 2

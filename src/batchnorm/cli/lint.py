@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -13,8 +14,8 @@ from batchnorm import __version__
 from batchnorm.cli.output import echo, echo_bytes, echo_json, echo_utf8, replace_text
 from batchnorm.errors import BatchNormError
 from batchnorm.lint.baseline import as_text, known_in, new_ones
-from batchnorm.lint.finding import Problem, Report
-from batchnorm.lint.fixes import FIXES, fixed
+from batchnorm.lint.finding import Finding, Problem, Report
+from batchnorm.lint.fixes import Wanted, fixed
 from batchnorm.lint.formats import FORMATS, Style
 from batchnorm.lint.pages import page
 from batchnorm.lint.run import lint, lint_text
@@ -50,6 +51,7 @@ def _codes(context: click.Context, option: click.Parameter, value: str | None) -
     "--write-baseline", type=_FILE, metavar="FILE", help="Write all findings into FILE, and end."
 )
 @click.option("--fix", "fixing", is_flag=True, help="Write what has one right answer.")
+@click.option("--unsafe-fixes", "unsafe", is_flag=True, help="--fix what has a likely answer, too.")
 @click.option("--diff", is_flag=True, help="With --fix: change nothing, print what would change.")
 @click.option("--exit-zero", is_flag=True, help="Exit with 0 in spite of findings.")
 @click.option("--explain", "explained", metavar="ID", help="Print a rule's page and end.")
@@ -66,6 +68,7 @@ def command(
     baseline: Path | None,
     write_baseline: Path | None,
     fixing: bool,
+    unsafe: bool,
     diff: bool,
     exit_zero: bool,
     explained: str | None,
@@ -82,9 +85,10 @@ def command(
     --write-baseline keeps what is found now, --baseline then tells what is new. A finding is known
     by its path (seen from FILE's folder), its rule and the text of its line, wherever that moves.
 
-    --fix changes files, each at once: a momentum of the other convention (BN001) whose number
-    stands in the layer's own call becomes one minus it, and the original's defaults (BN003) are
-    written out. All else is found as before.
+    --fix changes files, each at once, where a finding has one right answer: a momentum of the other
+    convention in the layer's own call (BN001), the original's defaults (BN003), an axis (BN004), an
+    attribute's or argument's own name (BN005, BN013), parentheses (BN009). --unsafe-fixes writes
+    what is likely as well. All else is found as before.
 
     Exit code: 0 if nothing is found (with --fix: left), 1 for findings, 2 for wrong usage or where
     files could not be read or parsed; those are named, and the others are looked through all the
@@ -101,8 +105,8 @@ def command(
         raise click.UsageError("--write-baseline writes all findings: give it without --baseline")
     if statistics and form not in ("text", "json"):
         raise click.UsageError(f"--statistics is for people and JSON: give it without {form}")
-    if diff and not fixing:
-        raise click.UsageError("--diff is for --fix: give both")
+    if (diff or unsafe) and not fixing:
+        raise click.UsageError(f"{'--diff' if diff else '--unsafe-fixes'} is for --fix: give both")
     if fixing and (write_baseline is not None or paths == (Path("-"),)):
         raise click.UsageError("--fix changes files: give it without --write-baseline and -")
     if fixing and form not in (("text",) if diff else ("text", "json")):
@@ -115,9 +119,14 @@ def command(
         report = lint(paths, settings, jobs=jobs, progress=not quiet)
     if write_baseline is not None:
         sys.exit(_write(report, write_baseline))
-    if baseline is not None and known is not None:
-        report.findings, report.known = new_ones(report.findings, known, baseline)
-    would = _fix(report, settings.ported_from, diff=diff) if fixing else 0
+
+    def new(findings: Iterable[Finding]) -> tuple[list[Finding], int]:
+        if baseline is None or known is None:
+            return list(findings), 0
+        return new_ones(findings, known, baseline)
+
+    would = _fix(report, settings, lambda f: new(f)[0], unsafe=unsafe, diff=diff) if fixing else 0
+    report.findings, report.known = new(report.findings)
     code = 2 if report.problems else 1 if report.findings and not exit_zero else 0
     for line in FORMATS[form](report, Style(quiet, statistics, settings.rule_url, __version__)):
         if form == "json":
@@ -127,32 +136,31 @@ def command(
         else:
             echo(shown(line), error=diff)
     if diff and not quiet:
-        echo(f"--fix would fix {would} of them.", error=True)
+        echo(f"--fix{' --unsafe-fixes' * unsafe} would fix {would} of them.", error=True)
     sys.exit(code)
 
 
-def _fix(report: Report, ported_from: str | None, *, diff: bool) -> int:
-    """Fix files, or print how; what is left stays in the report. Gives how many have a fix."""
+def _fix(report: Report, settings: Settings, wanted: Wanted, *, unsafe: bool, diff: bool) -> int:
+    """Fix files, or print how; the report gets their findings anew. Gives how many have a fix."""
     findings, report.findings = report.findings, []
-    count = 0
     for path, group in itertools.groupby(findings, lambda each: each.path):
         own = list(group)
-        if not any(each.rule in FIXES for each in own):
-            report.findings += own
+        report.findings += own
+        if not any(each.fix == "safe" or (each.fix and unsafe) for each in wanted(own)):
             continue
         try:
-            done = fixed(path.read_bytes(), own, path, ported_from)
+            done = fixed(path.read_bytes(), path, settings, unsafe=unsafe, wanted=wanted)
             if done.count and diff:
                 text = unified(path.as_posix(), done.before, done.after)
                 echo_bytes(text.encode("utf-8", "surrogateescape"))
             elif done.count:
                 write(path, done.after, done.before)
+                report.findings[-len(own) :] = done.left
         except (BatchNormError, OSError) as refused:
             report.problems.append(Problem(path, str(refused)))
-            report.findings += own
             continue
-        count += done.count
-        report.findings += own if diff else done.left
+        report.fixed += done.count
+    count = report.fixed
     report.fixed = 0 if diff else count
     return count
 

@@ -22,6 +22,8 @@ class Finding:
             character; a `noqa` may stand in that line, too.
         cell: of a notebook, counted from 1, in which the lines are counted; 0 in other files.
         text: the line; findings don't differ by it.
+        fix: "safe" where there is one right answer, which `--fix` writes; "unsafe" where there is a
+            likely one; else empty.
     """
 
     path: Path
@@ -33,6 +35,7 @@ class Finding:
     last_column: int = 0
     cell: int = 0
     text: str = field(default="", compare=False)
+    fix: str = field(default="", compare=False)
 
     @property
     def place(self) -> str:

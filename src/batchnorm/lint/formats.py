@@ -72,6 +72,11 @@ def _summary(report: Report) -> str:
         parts.append(f"{report.suppressed} suppressed by noqa")
     if report.fixed:
         parts.append(f"{report.fixed} fixed")
+    safe, unsafe = (sum(each.fix == how for each in report.findings) for how in ("safe", "unsafe"))
+    if safe:
+        parts.append(f"--fix would fix {safe}")
+    if unsafe:
+        parts.append(f"--fix --unsafe-fixes would fix {unsafe}{' more' * bool(safe)}")
     if report.known:
         parts.append(f"{report.known} known by the baseline")
     if report.problems:
@@ -104,6 +109,7 @@ def as_json(report: Report, style: Style) -> Iterator[str]:
                 "name": rule(each.rule).name,
                 "url": link(rule(each.rule), style.rule_url),
                 "message": each.message,
+                "fix": each.fix or None,
             }
             for each in report.findings
         ],

@@ -18,6 +18,9 @@ INDEX = """# The rules of `batchnorm lint`
 
 {rows}
 
+`--fix` writes what has one right answer, `--fix --unsafe-fixes` also what is likely: the table says
+it of each page's example. `--diff` shows it and writes nothing; a second run changes nothing.
+
 `batchnorm lint --explain BN001` prints a page, `--select` and `--ignore` choose rules (`BN00` is
 all that begin so), `# noqa: BN001` in a line takes a finding there away. What the rules found in
 public code, and how often they were wrong, stands in [measured.md](measured.md).
@@ -35,8 +38,9 @@ def page(rule: Rule) -> str:
 
 def index() -> str:
     """The page that lists the rules."""
-    lines = ["| rule | what it finds |", "| --- | --- |"]
-    lines += [f"| [{r.id}]({r.id}.md) {r.name} | {r.summary} |" for r in RULES]
+    lines = ["| rule | what it finds | fixed by |", "| --- | --- | --- |"]
+    by = {"": "", "safe": "`--fix`", "unsafe": "`--unsafe-fixes`"}
+    lines += [f"| [{r.id}]({r.id}.md) {r.name} | {r.summary} | {by[r.fix]} |" for r in RULES]
     return INDEX.format(rows="\n".join(lines))
 
 

@@ -6,14 +6,23 @@ import ast
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from pathlib import Path
+from typing import NamedTuple, TypeAlias
 
+from batchnorm.lint.fix import Fix
 from batchnorm.lint.linted import Linted
 
 __all__ = ["Check", "Hit", "Rule"]
 
-Hit: TypeAlias = tuple[ast.AST, str]
-"""What a finding is about, and its message."""
+
+class Hit(NamedTuple):
+    """What a finding is about, its message, and what the place should become, if that is known."""
+
+    node: ast.AST
+    message: str
+    fix: Fix | None = None
+
+
 Check: TypeAlias = Callable[[Linted], Iterator[Hit]]
 
 
@@ -41,6 +50,15 @@ class Rule:
     def page(self) -> str:
         """The page's text, without the title and the recorded answers."""
         return inspect.getdoc(self.check) or ""
+
+    @property
+    def fix(self) -> str:
+        """How the page's first example is fixed: "safe", "unsafe" or not at all, empty."""
+        code = self.page.partition("```python\n")[2].partition("```")[0]
+        fixes = [hit.fix for hit in self.check(Linted(Path("net.py"), code.encode()))]
+        if None in fixes:
+            return ""
+        return "safe" if all(fix is not None and fix.safe for fix in fixes) else "unsafe"
 
     @property
     def summary(self) -> str:

@@ -9,12 +9,13 @@ from functools import partial
 from pathlib import Path
 
 from batchnorm.lint.finding import Finding, Problem, Report
+from batchnorm.lint.fix import Fix
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.noqa import suppressed
 from batchnorm.lint.settings import Settings
 from batchnorm.source import NOTEBOOK, Notebook, find, names_a_batch_norm, work_on
 
-__all__ = ["lint", "lint_file", "lint_text", "look_through", "worth_a_look"]
+__all__ = ["fixes", "lint", "lint_file", "lint_text", "look_through", "worth_a_look"]
 
 _BY_NAME = re.compile(rb"""(?i)['"][._]?bn['"]""")
 _MOMENTUM = re.compile(rb"(?i)momentum")
@@ -40,28 +41,44 @@ def lint_file(
     notebook = Notebook(data)
     unread = [Problem(path, f"cell {number}: {reason}") for number, reason in notebook.unread]
     found, suppressed_ones = lint_text(notebook.code, settings, path)
-    placed = []
-    for each in found:
-        cell, line = notebook.place(each.line)
-        last = notebook.place(each.last_line)[1]
-        placed.append(replace(each, cell=cell, line=line, last_line=last))
-    return placed, suppressed_ones, unread
+    return [_in_cell(each, notebook) for each in found], suppressed_ones, unread
 
 
 def look_through(file: Linted, settings: Settings) -> tuple[list[Finding], int]:
     """Run the rules on a parsed file: as `lint_text`."""
-    found: dict[tuple[str, int, int], Finding] = {}
+    found = _found(file, settings)
+    kept = sorted(each for each in found if not suppressed(each, file.source))
+    return kept, len(found) - len(kept)
+
+
+def fixes(data: bytes, settings: Settings, path: Path) -> dict[Finding, Fix]:
+    """The findings in a file's bytes that have a fix."""
+    notebook = Notebook(data) if path.suffix == NOTEBOOK else None
+    file = Linted(path, data if notebook is None else notebook.code, settings.ported_from)
+    found = {e: fix for e, fix in _found(file, settings).items() if not suppressed(e, file.source)}
+    placed = {e if notebook is None else _in_cell(e, notebook): f for e, f in found.items()}
+    return {each: placed[each] for each in sorted(placed) if placed[each] is not None}  # type: ignore[misc]
+
+
+def _found(file: Linted, settings: Settings) -> dict[Finding, Fix | None]:
+    found: dict[tuple[str, int, int], tuple[Finding, Fix | None]] = {}
     rules = (r for r in settings.rules_for(file.path) if r.in_tests or not file.is_test)
     for rule in rules:
-        for node, message in rule.check(file):
+        for node, message, fix in rule.check(file):
             line, column = file.place(node)
             last, stop = file.end(node)
             key = rule.id, line, column  # a constant that many layers share is one finding
             if key not in found:
                 place, text = (file.path, line, column), file.source.line(line)
-                found[key] = Finding(*place, rule.id, message, last, stop, text=text)
-    kept = sorted(each for each in found.values() if not suppressed(each, file.source))
-    return kept, len(found) - len(kept)
+                how = "" if fix is None else "safe" if fix.safe else "unsafe"
+                said = Finding(*place, rule.id, message, last, stop, text=text, fix=how)
+                found[key] = said, fix
+    return dict(found.values())
+
+
+def _in_cell(each: Finding, notebook: Notebook) -> Finding:
+    cell, line = notebook.place(each.line)
+    return replace(each, cell=cell, line=line, last_line=notebook.place(each.last_line)[1])
 
 
 def lint(

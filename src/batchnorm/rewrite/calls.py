@@ -14,12 +14,12 @@ from functools import lru_cache
 
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import Framework
-from batchnorm.rewrite.arguments import Arguments
 from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job, Outcome, Task
 from batchnorm.rewrite.known import around
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
+from batchnorm.source.arguments import Arguments
 from batchnorm.translate import Argument, Difference, Form, Plan, forms, make_plan
 from batchnorm.translate.call import bind
 from batchnorm.translate.form import form as form_for

@@ -10,11 +10,11 @@ from __future__ import annotations
 import ast
 import re
 
-from batchnorm.rewrite.arguments import Arguments
 from batchnorm.rewrite.attributes import stays
 from batchnorm.rewrite.handed import default_of
 from batchnorm.rewrite.job import Job
 from batchnorm.source import Thing
+from batchnorm.source.arguments import Arguments
 
 __all__ = ["mode_of", "names_a_net", "rewrite_layer_call", "rewrite_mode", "said_mode"]
 

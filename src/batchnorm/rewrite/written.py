@@ -15,7 +15,6 @@ from pathlib import Path
 
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import Framework, find
-from batchnorm.rewrite.arguments import Arguments
 from batchnorm.rewrite.given import given
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import HEAD, line_for, mark
@@ -23,6 +22,7 @@ from batchnorm.rewrite.modes import mode_of, names_a_net, said_mode
 from batchnorm.rewrite.rewriter import Rewritten
 from batchnorm.rewrite.site import Left
 from batchnorm.source import NOTEBOOK, Edit, Names, Objects, SourceError, apply, parse_source
+from batchnorm.source.arguments import Arguments
 from batchnorm.translate import complement, forms
 from batchnorm.translate.argument import parse
 from batchnorm.translate.reading import default_of

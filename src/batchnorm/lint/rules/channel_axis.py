@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
+from batchnorm.lint.fix import argued, put
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.number import number
 from batchnorm.lint.rule import Hit, Rule
@@ -51,6 +53,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
+    `--fix` writes Keras' axis; between MindSpore's two data formats people choose.
+
     ```python
     from keras import layers
 
@@ -82,7 +86,7 @@ def _keras(site: Site, file: Linted, named: set[str]) -> Iterator[Hit]:
             "the axis is chosen the wrong way round: channels_first has its channels on axis 1, "
             "channels_last on the last one"
         )
-        yield reversed_choice, message
+        yield Hit(reversed_choice[0], message, put(file, reversed_choice[1]))
         return
     found = None if axis is None else number(axis, file.names)
     if (found is None or found.default) and not (axis is None and site.complete):
@@ -96,7 +100,11 @@ def _keras(site: Site, file: Linted, named: set[str]) -> Iterator[Hit]:
             f"axis {value}{' (the default)' if axis is None else ''} beside layers of "
             f'data_format="{layout}": channels are on axis {right} there'
         )
-        yield site.node, message
+        literal = found is not None and isinstance(found.node, ast.Constant | ast.UnaryOp)
+        fix = argued(file, site.node, added=[f"axis={right}"]) if axis is None else None
+        if found is not None and literal:
+            fix = put(file, [(found.node, str(right))], safe=found.node is axis)
+        yield Hit(site.node, message, fix if site.layer is None else None)
 
 
 def _lettered(site: Site, beside: list[ast.keyword], default: str) -> Iterator[Hit]:
@@ -111,7 +119,7 @@ def _lettered(site: Site, beside: list[ast.keyword], default: str) -> Iterator[H
             f"data_format {own}{' (the default)' if given is None else ''} beside layers of "
             f'data_format="{next(iter(others))}"'
         )
-        yield site.node, message
+        yield Hit(site.node, message)
 
 
 def _set_for_all(file: Linted) -> set[str]:
@@ -140,7 +148,18 @@ def _format(node: ast.expr, known: tuple[str, ...] = _FORMATS) -> str:
     return str(node.value) if said else ""  # type: ignore[attr-defined]
 
 
-def _reversed(axis: ast.expr, file: Linted) -> ast.expr | None:
+Choice: TypeAlias = tuple[ast.expr, list[tuple[ast.AST, str]]]
+
+
+def _exchanged(file: Linted, of: ast.expr, pair: Sequence[ast.expr | None]) -> Choice:
+    """What a choice is about, and its two values in each other's place; none if one isn't seen."""
+    first, second = pair
+    if first is None or second is None:
+        return of, []
+    return of, [(first, file.source.text(second)), (second, file.source.text(first))]
+
+
+def _reversed(axis: ast.expr, file: Linted) -> Choice | None:
     """The choice between two axes by data format that is the wrong way round, if this is one."""
     chosen = file.names.value(axis)
     if isinstance(chosen, ast.Name):  # assigned in both branches of an if statement
@@ -153,14 +172,18 @@ def _reversed(axis: ast.expr, file: Linted) -> ast.expr | None:
             if value is None or not layout or binding.node not in around.body:
                 continue
             if (layout == "channels_first") != (value.value == 1):
-                return binding.value
+                others = [b.value for b in file.names.bindings(chosen) if b is not binding]
+                pair = (binding.value, others[0] if len(others) == 1 else None)
+                return _exchanged(file, binding.value, pair)
         return None
     if not isinstance(chosen, ast.IfExp):
         return None
     layout, value = _asked(chosen.test), number(chosen.body, file.names)
     if not layout or value is None or value.value not in (1, 3, 4, -1):
         return None
-    return chosen if (layout == "channels_first") != (value.value == 1) else None
+    if (layout == "channels_first") == (value.value == 1):
+        return None
+    return _exchanged(file, chosen, (chosen.body, chosen.orelse))
 
 
 def _asked(test: ast.expr) -> str:

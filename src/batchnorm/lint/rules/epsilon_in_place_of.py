@@ -6,9 +6,12 @@ import ast
 from collections.abc import Iterator
 from decimal import Decimal
 
+from batchnorm.lint.fix import Fix, inverted, put
 from batchnorm.lint.linted import Linted
-from batchnorm.lint.number import numbers
+from batchnorm.lint.number import Number, numbers
 from batchnorm.lint.rule import Hit, Rule
+from batchnorm.lint.rules.inverted_momentum import THRESHOLD
+from batchnorm.lint.site import Site
 
 __all__ = ["LARGEST", "RULE"]
 
@@ -45,7 +48,7 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Name the argument, and invert it:
+    Name the argument, and invert it (`--unsafe-fixes` takes the number for a momentum):
 
     ```python
     from torch import nn
@@ -66,11 +69,26 @@ def check(file: Linted) -> Iterator[Hit]:
                 f"{name} {found.value} of {site.symbol.name}{file.layer_of(site, found)} is added "
                 "to the variance; is it a momentum? Then name the argument"
             )
-            yield found.node, message
+            yield Hit(found.node, message, _momentum_instead(site, found, file))
         elif found is None and (
             (channels is not None and text == file.text(channels)) or _momentum(epsilon)
         ):
-            yield epsilon, f"{text} is given as {name} of {site.symbol.name}; name the arguments"
+            said = f"{text} is given as {name} of {site.symbol.name}; name the arguments"
+            yield Hit(epsilon, said)
+
+
+def _momentum_instead(site: Site, found: Number, file: Linted) -> Fix | None:
+    """`momentum=…` in the framework's own sense, where none is given."""
+    node, last = found.node, site.node.args[-1] if site.node.args else None
+    keyword = file.source.parents[node]
+    if site.momentum is not None or site.layer is not None or node is not site.given("epsilon"):
+        return None
+    turned = (found.value > THRESHOLD) == site.weighs_batch
+    text = inverted(found.value) if turned else f"{found.value:f}"
+    place = keyword if isinstance(keyword, ast.keyword) else node if node is last else None
+    if place is None or not 0 < found.value < 1:
+        return None
+    return put(file, [(place, f"momentum={text}")], safe=False)
 
 
 def _momentum(node: ast.expr) -> bool:

@@ -62,7 +62,7 @@ def check(file: Linted) -> Iterator[Hit]:
                 f"with momentum {found.value} the running statistics of {site.framework}'s "
                 f"{site.symbol.name}{file.layer_of(site, found)} {what}"
             )
-            yield found.node, message
+            yield Hit(found.node, message)
 
 
 RULE = Rule(

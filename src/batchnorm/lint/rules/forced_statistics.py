@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from batchnorm.lint.fix import argued
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 
@@ -39,6 +40,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
+    Leave it out (`--unsafe-fixes` does), unless a net such as a GAN's generator wants it.
+
     ```python
     from mindspore import nn
 
@@ -52,7 +55,8 @@ def check(file: Linted) -> Iterator[Hit]:
                 "use_batch_statistics=True normalizes by the batch in evaluation as well, and "
                 "moves the running statistics there; leave it out to go by set_train"
             )
-            yield given, message
+            fix = argued(file, site.node, dropped=[given], safe=False)
+            yield Hit(given, message, fix)
 
 
 RULE = Rule("BN006", "batch-statistics-always", check, ("forced-batch-statistics",))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from functools import cache
 
 from batchnorm.frameworks import current, find
+from batchnorm.lint.fix import Fix, argued, put
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
+from batchnorm.lint.site import Site
 from batchnorm.translate.form import forms
 
 __all__ = ["RULE"]
@@ -37,7 +40,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
-    `batchnorm translate` writes the call for another framework.
+    `--fix` renames epsilon, and leaves out what says a default that both have;
+    `batchnorm translate` writes the whole call for another framework.
 
     ```python
     from mindspore import nn
@@ -53,7 +57,28 @@ def check(file: Linted) -> Iterator[Hit]:
             if name and name not in site.form.parameters and name in _theirs(site.framework):
                 owners = ", ".join(_theirs(site.framework)[name])
                 layer = f"{site.framework}'s {site.symbol.name}"
-                yield keyword.value, f"{layer} has no {name}, which is {owners}'s"
+                message = f"{layer} has no {name}, which is {owners}'s"
+                yield Hit(keyword.value, message, _own(site, keyword, file))
+
+
+def _own(site: Site, keyword: ast.keyword, file: Linted) -> Fix | None:
+    """The argument by this framework's name, or none where it says a default that both have."""
+    name = str(keyword.arg)
+    theirs = [form.parameters[name] for record in current() for form in forms(record).values()
+              if name in form.parameters]  # fmt: skip
+    meanings = {parameter.meaning for parameter in theirs}
+    said = keyword.value
+    plain = isinstance(said, ast.Constant) and said.value in (True, False, None)
+    if plain and all(parameter.default is said.value for parameter in theirs):  # type: ignore[attr-defined]
+        return argued(file, site.node, dropped=[said])
+    for own in site.form.parameters.values():
+        if (
+            meanings == {own.meaning}
+            and own.meaning.word == "epsilon"
+            and not site.given("epsilon")
+        ):
+            return put(file, [(keyword, f"{own.name}={file.source.text(said)}")])
+    return None
 
 
 @cache

@@ -7,13 +7,16 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from batchnorm.frameworks import current, find, known
+from batchnorm.lint.fix import Fix, put
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
+from batchnorm.source import Thing
 from batchnorm.translate.form import forms
 
 __all__ = ["RULE", "foreign", "spelled"]
 
 _LOOKS_LIKE_ONE = ("bn", "norm")
+_NOTHING = "nothing of the kind"
 _ROLES = {"gamma", "beta", "running_mean", "running_var", "count"}
 
 
@@ -57,6 +60,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
+    `--fix` does so for layers that are known, `--unsafe-fixes` for what is called like one.
+
     ```python
     from mindspore import nn, ops
 
@@ -70,6 +75,7 @@ def check(file: Linted) -> Iterator[Hit]:
     ```
     """
     known = set()
+    inner: dict[ast.Attribute, str | None] = {}
     uses: dict[tuple[ast.AST, str, str, str], list[ast.Attribute]] = {}
     for node in file.nodes:
         if isinstance(node, ast.Attribute):
@@ -81,8 +87,10 @@ def check(file: Linted) -> Iterator[Hit]:
             if node.attr in foreign(framework) and not _guarded(node, file):
                 key = file.function(node), file.text(node.value), node.attr, framework
                 uses.setdefault(key, []).append(node)
+                inner[node] = _inner(thing, node)
     for (_, of, name, framework), nodes in uses.items():
-        yield min(nodes, key=file.place), _message(of, {name: nodes}, framework, file)
+        message, fix = _told(of, {name: nodes}, framework, file, inner=inner[nodes[0]])
+        yield Hit(min(nodes, key=file.place), message, fix)
     yield from _by_company(file, known)
 
 
@@ -117,18 +125,42 @@ def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
             continue
         first = min((nodes[0] for nodes in wrong.values()), key=file.place)
         if not _guarded(first, file):
-            yield first, _message(of, wrong, framework, file)
+            yield Hit(first, *_told(of, wrong, framework, file, safe=False))
 
 
-def _message(
-    of: str, wrong: Mapping[str, list[ast.Attribute]], framework: str, file: Linted
-) -> str:
+def _told(
+    of: str,
+    wrong: Mapping[str, list[ast.Attribute]],
+    framework: str,
+    file: Linted,
+    *,
+    safe: bool = True,
+    inner: str | None = "",
+) -> tuple[str, Fix | None]:
+    """The message, and the framework's own names, if it has all of them."""
     right = ", ".join(f"{name} ({_own_name(name, framework)} here)" for name in wrong)
     lines = sorted({file.place(node)[0] for nodes in wrong.values() for node in nodes})
     where = f", lines {', '.join(map(str, lines))}" if len(lines) > 1 else ""
     stored = any(isinstance(node.ctx, ast.Store) for nodes in wrong.values() for node in nodes)
     what = "assigning it changes nothing" if stored else "no such attribute"
-    return f"{of}.{right}: {what} on {framework}'s batch norm{where}"
+    pairs = [
+        (node, f"{file.source.text(node.value)}.{inner}{_own_name(name, framework)}")
+        for name, nodes in wrong.items()
+        for node in nodes
+    ]
+    known = inner is not None and all(_own_name(n, framework) != _NOTHING for n in wrong)
+    fix = put(file, pairs, safe=safe) if known else None
+    return f"{of}.{right}: {what} on {framework}'s batch norm{where}", fix
+
+
+def _inner(thing: Thing, node: ast.Attribute) -> str | None:
+    """The layer inside that has the attributes, with a dot; None where not all have it."""
+    within = find(next(iter(thing.symbols)).framework).room("source").INNER
+    found = {within.get(symbol.name, "") for symbol in thing.symbols}
+    if len(found) != 1:
+        return None
+    name = found.pop()
+    return f"{name}." if name and getattr(node.value, "attr", "") != name else ""
 
 
 def _guarded(node: ast.Attribute, file: Linted) -> bool:
@@ -167,7 +199,7 @@ def _all_running() -> set[str]:
 
 def _own_name(name: str, framework: str) -> str:
     role = next(r for each in known() for r, n in spelled(each.name).items() if n == name)
-    return spelled(framework).get(role, "nothing of the kind")
+    return spelled(framework).get(role, _NOTHING)
 
 
 RULE = Rule("BN005", "attribute-of-another-framework", check, ("state-names",))

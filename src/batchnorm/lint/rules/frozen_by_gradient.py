@@ -6,7 +6,8 @@ import ast
 import re
 from collections.abc import Iterator
 
-from batchnorm.frameworks import find
+from batchnorm.frameworks import Framework, find
+from batchnorm.lint.fix import Fix, line_before
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 
@@ -60,7 +61,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
-    `net.train()` undoes `eval`: call it after that, or override `train` in the net.
+    `net.train()` undoes `eval` (which `--unsafe-fixes` writes): call it after that, or override
+    `train` in the net.
 
     ```python
     from torch import nn
@@ -74,7 +76,7 @@ def check(file: Linted) -> Iterator[Hit]:
                 m.bias.requires_grad = False
     ```
     """
-    one_by_one: dict[tuple[ast.AST, str], set[str]] = {}
+    one_by_one: dict[tuple[ast.AST, str], dict[str, ast.AST]] = {}
     for node in file.nodes:
         layer = _frozen(node, file)
         if layer is None:
@@ -85,21 +87,34 @@ def check(file: Linted) -> Iterator[Hit]:
             around = file.outermost(node)
             text = "" if around is file.source.tree else file.source.text(around)
             if b".eval(" not in file.source.data and not _ON_REQUEST.search(text):
-                yield node, _message(of, file)
+                yield Hit(node, _message(of, file))
             continue
         if thing is None or find(file.framework(thing)).is_keras:
             continue
+        first = node
         if part:
-            parts = one_by_one.setdefault((file.function(node), file.text(of)), set())
-            parts.add(part)
+            parts = one_by_one.setdefault((file.function(node), file.text(of)), {})
+            parts[part] = node
             if len(parts) < 2:
                 continue
+            first = next(iter(parts.values()))
             parts.clear()
         around = file.outermost(node)
         here = around is file.source.tree
         text = file.source.data.decode() if here else file.source.text(around)
         if not _ALSO.search(text) and not _ON_REQUEST.search(text):
-            yield node, _message(of, file)
+            yield Hit(
+                node, _message(of, file), _set_mode(of, first, find(file.framework(thing)), file)
+            )
+
+
+def _set_mode(of: ast.expr, node: ast.AST, framework: Framework, file: Linted) -> Fix | None:
+    """Inference mode before a statement, or before the loop over a layer's parameters."""
+    loop = next((n for n in file.source.around(node) if isinstance(n, ast.For)), None)
+    inside = set() if loop is None else set(ast.walk(loop.iter))
+    method = "eval()" if framework.room("source").INFERENCE else "set_train(False)"
+    place = node if loop is None or of not in inside else loop
+    return line_before(file, place, f"{file.source.text(of)}.{method}")
 
 
 def _message(of: ast.expr, file: Linted) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from decimal import Decimal
 
 from batchnorm.frameworks import find
+from batchnorm.lint.fix import Fix, inverted, put
 from batchnorm.lint.linted import Linted
-from batchnorm.lint.number import numbers
+from batchnorm.lint.number import Number, numbers
 from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["RULE", "THRESHOLD"]
@@ -62,29 +64,40 @@ def check(file: Linted) -> Iterator[Hit]:
     norm = nn.BatchNorm2d(64, momentum=0.9)
     ```
 
+    `--fix` does it where a literal stands in the layer's own call, `--unsafe-fixes` also in
+    constants, defaults, attributes and arguments of helpers, which others may read.
+
     `F.batch_norm` and MindSpore's `ops.batch_norm` take the weight of the new batch, unlike
     MindSpore's layers: 0.9 there is reported as well.
 
     If a weight this large is what you want, say so with `# noqa: BN001`.
     """
     yield from _functions(file)
-    for site in file.sites:
-        if site.momentum is None or not site.averages:
+    reached: dict[ast.expr, set[bool]] = {}  # number -> in which of the two senses it is read
+    given = [
+        (site, found)
+        for site in file.sites
+        if site.momentum is not None and site.averages
+        for found in numbers(site.momentum, file.names)
+    ]
+    for site, found in given:
+        reached.setdefault(found.node, set()).add(site.weighs_batch)
+    for site, found in given:
+        if not 0 < found.value < 1 or found.value == THRESHOLD:
             continue
-        for found in numbers(site.momentum, file.names):
-            if not 0 < found.value < 1 or found.value == THRESHOLD:
-                continue
-            if (found.value < THRESHOLD) == site.weighs_batch:
-                continue
-            of = "the new batch" if site.weighs_batch else "the old value"
-            theirs = "Keras' or MindSpore's" if site.weighs_batch else "torch's"
-            said = f" ({found.elsewhere})" if found.elsewhere else ""
-            message = (
-                f"momentum {found.value}{said} of {site.symbol.name}{file.layer_of(site, found)} "
-                f"is the weight of {of} in {site.framework}; write {1 - found.value} if "
-                f"{found.value} is {theirs} number"
-            )
-            yield found.node, message
+        if (found.value < THRESHOLD) == site.weighs_batch:
+            continue
+        of = "the new batch" if site.weighs_batch else "the old value"
+        theirs = "Keras' or MindSpore's" if site.weighs_batch else "torch's"
+        said = f" ({found.elsewhere})" if found.elsewhere else ""
+        message = (
+            f"momentum {found.value}{said} of {site.symbol.name}{file.layer_of(site, found)} "
+            f"is the weight of {of} in {site.framework}; write {1 - found.value} if "
+            f"{found.value} is {theirs} number"
+        )
+        own = site.layer is None and found.node is site.momentum
+        alone = len(reached[found.node]) == 1
+        yield Hit(found.node, message, _other(file, found, own=own) if alone else None)
 
 
 _PLACES = {"batch_norm": 6, "BatchNorm": 2}
@@ -108,7 +121,18 @@ def _functions(file: Linted) -> Iterator[Hit]:
                     f"batch, unlike that of MindSpore's and Keras' layers; write {1 - found.value} "
                     "if it is theirs"
                 )
-                yield found.node, message
+                yield Hit(found.node, message, _other(file, found, own=found.node is given))
+
+
+def _other(file: Linted, found: Number, *, own: bool) -> Fix | None:
+    """One minus the number, where it stands; sure where nothing else can read it."""
+    text = inverted(found.value)
+    computed = any(isinstance(n, ast.Name | ast.Attribute) for n in ast.walk(found.node))
+    if not text or found.elsewhere or computed:
+        return None
+    direct = isinstance(file.source.parents[found.node], ast.Call | ast.keyword)
+    safe = own and direct and isinstance(found.node, ast.Constant)
+    return put(file, [(found.node, text)], safe=safe)
 
 
 RULE = Rule(

@@ -64,7 +64,7 @@ def check(file: Linted) -> Iterator[Hit]:
                     f"{framework} ignores {name} on a finished layer: {file.text(of)} goes on as "
                     "it was made; give it to the constructor"
                 )
-                yield node, message
+                yield Hit(node, message)
 
 
 def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:

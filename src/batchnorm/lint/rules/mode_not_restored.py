@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 
 from batchnorm.frameworks import find
+from batchnorm.lint.fix import line_before
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.source import names_a_batch_norm
@@ -50,10 +51,13 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
+    `--unsafe-fixes` writes the line, if the loop trains what it sets to inference.
+
     ```python
     from mindspore import nn
 
     net = nn.SequentialCell(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))
+    net.set_train()
     for epoch in range(9):
         net.set_train()
         for batch in batches:
@@ -85,7 +89,11 @@ def check(file: Linted) -> Iterator[Hit]:
                 "nothing in it sets the mode back: from the second round on it trains in inference "
                 "mode"
             )
-            yield off, message
+            func = off.func
+            assert isinstance(func, ast.Attribute)
+            method = "set_train" if func.attr == "set_train" else "train"
+            back = f"{file.source.text(func.value)}.{method}()"
+            yield Hit(off, message, line_before(file, loop.body[0], back))
 
 
 def _switches_off(call: ast.Call) -> bool:

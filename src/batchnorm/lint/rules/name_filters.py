@@ -78,7 +78,7 @@ def check(file: Linted) -> Iterator[Hit]:
                 f"{file.text(node)} misses batch norms of other names, such as downsample.1, and "
                 "takes what only contains the text; ask isinstance of the layer instead"
             )
-            yield node, message
+            yield Hit(node, message)
 
 
 _PARAMETERS = re.compile(

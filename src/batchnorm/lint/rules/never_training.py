@@ -5,18 +5,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 from batchnorm.frameworks import find
+from batchnorm.lint.fix import Fix, line_before
 from batchnorm.lint.linted import Function, Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.source import names_a_batch_norm
+from batchnorm.source.exports import own_files
 
 __all__ = ["RULE"]
 
 _STEPS = {"TrainOneStepCell", "TrainOneStepWithLossScaleCell", "value_and_grad"}
 _SET = re.compile(rb"\bset_train\((?!\s*(mode\s*=\s*)?False\b)|build_train_network|\.train\(")
-_FARTHEST = 4  # folders up, where `from src.model import Net` may begin
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -85,7 +85,29 @@ def check(file: Linted) -> Iterator[Hit]:
                 f"{file.text(looped.func)} is called in a loop (line {file.place(looped)[0]}), "
                 "and nothing here calls set_train: MindSpore's batch norms stay in inference mode"
             )
-            yield node, message
+            yield Hit(node, message, _told(looped, node, file))
+
+
+def _told(looped: ast.Call, step: ast.AST, file: Linted) -> Fix | None:
+    """`net.set_train()` before the loop, where one net is trained and the loop can see it."""
+    around = file.source.around(looped)
+    loop = next(n for n in around if isinstance(n, ast.For | ast.While))
+    trained = {file.text(of) for of in _trained(file)}
+    seen = file.function(loop) is file.function(step)
+    return (
+        line_before(file, loop, f"{trained.pop()}.set_train()")
+        if len(trained) == 1 and seen
+        else None
+    )
+
+
+def _trained(file: Linted) -> list[ast.expr]:
+    """What is asked for its trainable parameters."""
+    return [
+        call.func.value
+        for call in file.calls(file.source.tree)
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "trainable_params"
+    ]
 
 
 def _callers(steps: set[str], file: Linted) -> set[str]:
@@ -105,12 +127,7 @@ def _has_batch_norms(file: Linted) -> bool:
 
     Its class says so, where the file imports it from its own folders; else this file has to.
     """
-    trained = {
-        call.func.value.id
-        for call in file.calls(file.source.tree)
-        if isinstance(call.func, ast.Attribute) and call.func.attr == "trainable_params"
-        if isinstance(call.func.value, ast.Name)
-    }
+    trained = {of.id for of in _trained(file) if isinstance(of, ast.Name)}
     made = {
         node.value.func.id
         for node in file.nodes
@@ -122,17 +139,9 @@ def _has_batch_norms(file: Linted) -> bool:
         if not isinstance(node, ast.ImportFrom) or not node.module:
             continue
         if made & {alias.asname or alias.name for alias in node.names}:
-            paths = _own_files(file.path.resolve().parent, node.module, node.level)
+            paths = own_files(file.path.resolve().parent, node.module, node.level)
             return any(p.is_file() and names_a_batch_norm(p.read_bytes()) for p in paths)
     return names_a_batch_norm(file.source.data)
-
-
-def _own_files(folder: Path, module: str, level: int) -> Iterator[Path]:
-    roots = [folder, *folder.parents]
-    roots = roots[level - 1 : level] if level else roots[:_FARTHEST]
-    for root in roots:
-        path = root.joinpath(*module.split("."))
-        yield from (path.with_suffix(".py"), path / "__init__.py")
 
 
 RULE = Rule("BN007", "never-in-training-mode", check, ("mode-of-a-new-layer",))

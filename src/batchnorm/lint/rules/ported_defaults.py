@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchnorm.frameworks import find
+from batchnorm.lint.fix import argued
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.lint.site import Site
@@ -12,7 +13,7 @@ from batchnorm.translate.argument import complement
 from batchnorm.translate.form import forms
 from batchnorm.translate.reading import default_of
 
-__all__ = ["RULE", "missing"]
+__all__ = ["RULE"]
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -47,26 +48,26 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
-    Write the original's numbers out, as `batchnorm rewrite` does:
+    Write the original's numbers out, as `--fix` and `batchnorm rewrite` do:
 
     ```python
     # batchnorm: ported-from torch
     import keras
 
-    norm = keras.layers.BatchNormalization(axis=-1, momentum=0.9, epsilon=1e-05)
+    norm = keras.layers.BatchNormalization(axis=-1, epsilon=1e-05, momentum=0.9)
     ```
     """
     for site in () if file.ported_from is None else file.sites:
-        found = missing(file, site)
-        if found:
+        found = _arguments(file, site)
+        if found and site.layer is None:
             message = (
                 f"{site.symbol.name} leaves to {site.framework}'s default what is another number "
                 f"in {find(file.ported_from or '').name}: write {', '.join(found)}"
             )
-            yield site.node, message
+            yield Hit(site.node, message, argued(file, site.node, added=found))
 
 
-def missing(file: Linted, site: Site) -> list[str]:
+def _arguments(file: Linted, site: Site) -> list[str]:
     """The arguments that say what the original's defaults say, and that a site doesn't give."""
     original = None if file.ported_from is None else find(file.ported_from)
     if original is None or not site.complete or site.framework == original.framework:

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from batchnorm.frameworks import find
+from batchnorm.lint.fix import argued
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.source import names_a_batch_norm
@@ -42,6 +43,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
+    `--unsafe-fixes` writes it; a frozen net is told `training=False` instead.
+
     ```python
     import keras
     import tensorflow as tf
@@ -70,7 +73,8 @@ def check(file: Linted) -> Iterator[Hit]:
                     f"{file.text(call)} in a tape, without training=True: Keras' batch norms "
                     "normalize by their running statistics, which don't move"
                 )
-                yield call, message
+                fix = argued(file, call, added=["training=True"], safe=False)
+                yield Hit(call, message, fix)
 
 
 def _is_keras(call: ast.Call, file: Linted) -> bool:

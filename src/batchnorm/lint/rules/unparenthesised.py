@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 
+from batchnorm.lint.fix import Fix, put
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
+from batchnorm.source import Edit
 
 __all__ = ["RULE"]
 
@@ -37,6 +39,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     ## How to fix it
 
+    `--fix` writes them.
+
     ```python
     from mindspore import nn
 
@@ -48,12 +52,12 @@ def check(file: Linted) -> Iterator[Hit]:
         if given is None:
             continue
         momentum = file.names.value(given)
-        if _broken(momentum):
+        if _broken(momentum) and file.source.text(momentum)[0] != "(":
             message = (
                 f"momentum={file.text(momentum)} subtracts only its first part from 1; put "
                 "parentheses around what is to be subtracted"
             )
-            yield momentum, message
+            yield Hit(momentum, message, _closed(momentum, file))
 
 
 def _broken(node: ast.expr) -> bool:
@@ -67,7 +71,24 @@ def _broken(node: ast.expr) -> bool:
     return False
 
 
-def _from_one(node: ast.expr) -> bool:
+def _closed(node: ast.expr, file: Linted) -> Fix | None:
+    """Parentheses around all that follows the first minus."""
+    first: ast.AST = node
+    while not _from_one(first):
+        match first:
+            case ast.IfExp(body=inner) | ast.BinOp(left=inner) | ast.BoolOp(values=[inner, *_]):
+                first = inner
+    assert isinstance(first, ast.BinOp)
+    fix = put(file, [(node, "")])
+    if fix is None:
+        return None
+    data, (_, end) = file.source.data, file.source.span(node)
+    start = data.index(b"-", file.source.span(first.left)[1]) + 1
+    start += len(data[start:end]) - len(data[start:end].lstrip(b" "))
+    return Fix((Edit(start, start, "("), Edit(end, end, ")")))
+
+
+def _from_one(node: ast.AST) -> bool:
     """Whether this is `1 - something`."""
     match node:
         case ast.BinOp(left=ast.Constant(value=int() | float() as one), op=ast.Sub()):

@@ -103,8 +103,8 @@ def _plain(text: str) -> str:
 
 def _split(text: str, callee: int) -> tuple[list[Item], str, str]:
     starts = [0]
-    for line in text.splitlines(keepends=True):
-        starts.append(starts[-1] + len(line))
+    for line in text.split("\n"):  # all that ends a token's line; a form feed doesn't
+        starts.append(starts[-1] + len(line) + 1)
     offset = callee - starts[text.count("\n", 0, callee)]
     row = text.count("\n", 0, callee)
     tokens = [
@@ -142,7 +142,9 @@ def _split(text: str, callee: int) -> tuple[list[Item], str, str]:
         if inside:
             start, end = inside[0][0], inside[-1][1]
             items.append(Item(text[before + 1 : start], text[start:end], text[end:after]))
-    tail = cuts[-2] + 1 if items and len(commas) == len(items) else stop
+    tail = stop if items else begin
+    if items and len(commas) == len(items):
+        tail = cuts[-2] + 1
     return items, text[callee:begin], text[tail:]
 
 
