@@ -370,6 +370,25 @@ def resnet(seed=0, shape=(4, 3, 16, 16), w=8):
     return net.head()
 
 
+def resnet50(seed=0, shape=(2, 3, 64, 64)):
+    net = Net(shape=shape, seed=seed)
+    net.conv_bn("stem", 64, kernel=7, stride=2)
+    net.add("stem.pool", "max", kernel=3, stride=2, pad=1)
+    for stage, (blocks, width) in enumerate([(3, 64), (4, 128), (6, 256), (3, 512)]):
+        for i in range(blocks):
+            name, a, stride = f"layer{stage}.{i}", net.last, 2 if stage and not i else 1
+            net.conv_bn(f"{name}.0", width, kernel=1)
+            net.conv_bn(f"{name}.1", width, stride=stride)
+            net.conv_bn(f"{name}.2", 4 * width, kernel=1, act=None)
+            b = net.last
+            if not i:
+                net.conv_bn(f"{name}.down", 4 * width, kernel=1, act=None, of=a, stride=stride)
+                a = net.last
+            net.add(f"{name}.sum", "add", b, a)
+            net.add(f"{name}.act", "act", function="relu")
+    return net.head(1000)
+
+
 def mobile(seed=0):
     net = Net(shape=(4, 3, 16, 16), seed=seed)
     net.conv_bn("stem", 8, act="relu6", stride=2)

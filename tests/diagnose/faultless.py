@@ -1,22 +1,28 @@
 """Random faultless ports, of which a diagnosis must have nothing to say.
 
-    python tests/diagnose/faultless.py --layers 680 --nets 300 --large 20
+    python tests/diagnose/faultless.py --layers 680 --nets 300 --large 20 --results FILE
 
 prints a table by kind (docs/diagnose.md holds the latest). Layers are of this package, each port
-made by `translate` and its state carried over; nets are torch models against torch, MindSpore,
-Keras 3 and Keras 2, built from one random description.
+made by `translate` and its state carried over; nets are real models of torch, MindSpore, Keras 3
+and Keras 2 against each other, built from one random description, and ResNet-50 against its ports.
+Each case is a line of FILE as soon as it is known, and is not run again: a run that was killed goes
+on where it was, and one of `--minutes` ends by itself.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
+import itertools
+import json
 import sys
 import time
+import traceback
 import warnings
+from pathlib import Path
 
 import numpy as np
-from built_nets import BUILD, Net, torch_net
+from built_nets import BUILD, Net, resnet50
 
 import batchnorm as bn
 from batchnorm.diagnose import diagnose
@@ -25,6 +31,7 @@ from batchnorm.translate import carry, translate
 DIALECTS = ("torch", "mindspore", "tf_keras", "keras")
 RANKS = {2: "1d", 3: "1d", 4: "2d", 5: "3d"}
 PORTS = ("torch", "mindspore", "keras", "tf_keras")
+PAIRS = list(itertools.product(PORTS, PORTS))
 
 
 def random_layer(draw, dialect, rank, channels, epsilon, factor):
@@ -116,22 +123,40 @@ def random_net(seed, blocks=None, size=None, width=None):
     return net.head()
 
 
-def net_case(seed, **options):
-    """A source, its port, a batch and what they are called."""
-    net = random_net(seed, **options)
-    to = PORTS[seed % len(PORTS)]
-    port = BUILD[to](net)
-    if hasattr(port, "set_train"):
-        port.set_train()
-    return torch_net(net), port, net.batch(seed), f"net: torch to {to}"
+def models(net, seed, source, to):
+    """A source, its port, a batch in the source's layout and what they are called."""
+    built = []
+    for name in (source, to):
+        built.append(BUILD[name](net))
+        if hasattr(built[-1], "set_train"):
+            built[-1].set_train()
+    batch = net.batch(seed)
+    if source.endswith("keras"):
+        batch = np.ascontiguousarray(np.moveaxis(batch, 1, -1))
+    return *built, batch, f"{source} to {to}"
+
+
+def small_net_case(seed):
+    """3 to 33 batch norms, torch against each."""
+    return models(random_net(seed), seed, "torch", PORTS[seed % len(PORTS)])
+
+
+def net_case(seed):
+    """5 to 50 batch norms, each framework against each."""
+    draw = np.random.default_rng([seed, 1])
+    while True:
+        net = random_net(seed, blocks=int(draw.integers(2, 25)))
+        if 5 <= len(net.norms()) <= 50:
+            return models(net, seed, *PAIRS[seed % len(PAIRS)])
 
 
 def large_case(seed):
-    """53 batch norms, as ResNet-50 has."""
-    return net_case(seed, blocks=17, size=16, width=8)
+    """ResNet-50 itself, on images of 64 pixels."""
+    net = resnet50(seed, (int(np.random.default_rng(seed).choice([2, 4, 8])), 3, 64, 64))
+    return models(net, seed, "torch", PORTS[seed % len(PORTS)])
 
 
-CASES = {"layers": layer_case, "nets": net_case, "large": large_case}
+CASES = {"layers": layer_case, "nets": net_case, "large": large_case, "small": small_net_case}
 
 
 def false_alarms(kind, seed):
@@ -143,26 +168,53 @@ def false_alarms(kind, seed):
     return name, (report if report.findings else None)
 
 
+def run(kind, seed):
+    """A case as a line: what it was, what was found, how long it took."""
+    start = time.time()
+    try:
+        name, report = false_alarms(kind, seed)
+        found = None if report is None else str(report)
+    except Exception:
+        name, found = "failed", traceback.format_exc()
+    seconds = round(time.time() - start, 1)
+    return {"kind": kind, "seed": seed, "pair": name, "found": found, "seconds": seconds}
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     for kind, count in (("layers", 680), ("nets", 300), ("large", 20)):
         parser.add_argument(f"--{kind}", type=int, default=count)
     parser.add_argument("--from", dest="first", type=int, default=0)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--minutes", type=float, default=float("inf"))
     given = parser.parse_args()
+    text = given.results.read_text() if given.results.exists() else ""
+    done = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    known = {(each["kind"], each["seed"]) for each in done}
+    wanted = [
+        (kind, seed)
+        for kind in ("layers", "nets", "large")
+        for seed in range(given.first, given.first + getattr(given, kind))
+    ]
+    start = time.time()
+    with given.results.open("a") as file:
+        for kind, seed in wanted:
+            if (kind, seed) in known or time.time() - start > 60 * given.minutes:
+                continue
+            done.append(run(kind, seed))
+            file.write(json.dumps(done[-1]) + "\n")
+            file.flush()
+            if done[-1]["found"]:
+                print(f"{kind} {seed} {done[-1]['pair']}\n{done[-1]['found']}", file=sys.stderr)
     table = collections.defaultdict(lambda: [0, 0])
-    for kind in CASES:
-        for seed in range(given.first, given.first + getattr(given, kind)):
-            start = time.time()
-            name, report = false_alarms(kind, seed)
-            table[kind, name][0] += 1
-            if report is not None:
-                table[kind, name][1] += 1
-                print(f"{kind} {seed} {name}\n{report}", file=sys.stderr, flush=True)
-            if time.time() - start > 30:
-                print(f"slow: {kind} {seed} {time.time() - start:.0f} s", file=sys.stderr)
+    for each in done:
+        table[each["kind"], each["pair"]][0] += 1
+        table[each["kind"], each["pair"]][1] += bool(each["found"])
     print("| kind | pair | faultless ports | with a finding |\n|---|---|---:|---:|")
     for (kind, name), (count, wrong) in sorted(table.items()):
         print(f"| {kind} | {name} | {count} | {wrong} |")
+    if len(done) < len(wanted):
+        sys.exit(f"{len(wanted) - len(done)} cases are left: run it again")
 
 
 if __name__ == "__main__":

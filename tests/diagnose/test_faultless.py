@@ -1,7 +1,5 @@
 """No fault, no finding: a sample of the thousand ports that `faultless.py` draws."""
 
-import importlib.util
-
 import faultless
 import pytest
 
@@ -13,11 +11,12 @@ def test_faultless_layers_have_no_finding(first):
         assert report is None, f"{seed} {name}\n{report}"
 
 
-@pytest.mark.parametrize("seed", [*range(100, 116), 23, 42, 62, 131])
-def test_faultless_nets_have_no_finding(seed):
-    package = {"keras": "tensorflow"}
-    to = faultless.PORTS[seed % len(faultless.PORTS)]
-    if importlib.util.find_spec(package.get(to, to)) is None:
-        pytest.skip(f"{to} isn't installed")
-    _, report = faultless.false_alarms("nets", seed)
+@pytest.mark.parametrize(
+    ("kind", "seed"),
+    [*(("nets", s) for s in range(100, 116)), *(("small", s) for s in (23, 42, 62, 131))],
+)
+def test_faultless_nets_have_no_finding(kind, seed):
+    for package in ("torch", "tensorflow", "mindspore", "tf_keras"):
+        pytest.importorskip(package)
+    _, report = faultless.false_alarms(kind, seed)
     assert report is None, f"{report}"

@@ -4,7 +4,7 @@ y   = (x - mean) / sqrt(var + epsilon) * gamma + beta
 dx  = gamma / sqrt(var + epsilon) * (dy - mean(dy) - x_hat * mean(dy * x_hat)), or without the means
 
 The bounds are those of `verify.tolerance`, channel by channel: u is the unit roundoff, times eight
-operations and twice the root of the number of terms of a sum. Not here: which rules are tried.
+operations and what sums lose, `lost_in_sum`. Not here: which rules are tried.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from batchnorm.diagnose.recording import Rule
 from batchnorm.diagnose.trace import Trace
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["Hypothesis", "Replay", "distance", "roundoff", "sixteen"]
+__all__ = ["Hypothesis", "Replay", "distance", "lost_in_sum", "roundoff", "sixteen"]
 
-OPERATIONS, SUM = 8.0, 2.0
+OPERATIONS = 8.0
 
 
 def roundoff(dtype: str) -> float:
@@ -35,6 +35,32 @@ def roundoff(dtype: str) -> float:
 def sixteen(dtype: str) -> float:
     """The roundoff of a 16-bit result, else 0."""
     return {"float16": 2.0**-11, "bfloat16": 2.0**-8}.get(dtype, 0.0)
+
+
+def lost_in_sum(values: Array, count: float) -> Array:
+    """What a sum may lose, per channel, in units of u times the sum of the terms' magnitudes.
+
+    Terms that differ are rounded independently, and m terms of one value alike, as long as the sum
+    so far has one exponent: then m errors of up to u |sum| are one error, m times. So the variance
+    is (u total / 3)^2 sum(m^2), which is n for terms that all differ and n^2 where all are one, as
+    a gradient behind an average pool nearly is. Six deviations are 2 sqrt(sum(m^2)); and n is what
+    no order of adding exceeds. Zeros lose nothing.
+
+    Args:
+        values: terms at some places, (places, C): how many pairs of them are equal estimates
+            sum(m^2) - n, in the channel or on the average of all, whichever is more.
+        count: n.
+
+    >>> lost_in_sum(np.arange(8.0).reshape(4, 2), 100.0)
+    array([20., 20.])
+    >>> lost_in_sum(np.ones((4, 2)), 100.0)
+    array([100., 100.])
+    """
+    places = len(values)
+    pairs = (values[:, None] == values[None]) & (values != 0)
+    share = (pairs.sum((0, 1)) - (values != 0).sum(0)) / max(places * (places - 1), 1)
+    alike = np.maximum(share, share.mean()) * count**2
+    return np.asarray(np.minimum(2.0 * np.sqrt(count + alike), max(count, 2 * count**0.5)))
 
 
 @dataclass(frozen=True)
@@ -120,14 +146,22 @@ class Replay:
 
     def _noise(
         self, h: Hypothesis, mean: Array, var: Array, std: Array
-    ) -> tuple[Array, float, Array]:
+    ) -> tuple[Array, Array, Array]:
         found = self.trace.statistics[h.axis]
         peak = self.trace.at(h.axis, found.peak)
-        terms = found.count if h.batch else 0.0
-        u = self.u * (OPERATIONS + SUM * terms**0.5)
+        u: Any = self.u * OPERATIONS
+        if h.batch:
+            u = self.trace.at(h.axis, self._summed(h.axis, self.trace.x))
         lost = (peak**2 * (1.0 if self.one_pass else u)) if h.batch else 0.0
         reach = np.maximum(peak, np.abs(mean)) if h.batch else np.abs(self.x) + np.abs(mean)
         return reach / std, u, (np.abs(var) + lost) / std**2
+
+    def _summed(self, axis: int, values: Array) -> Array:
+        """u with what a sum over all other axes of such values loses, by place of the axis."""
+        found = self.trace.statistics[axis]
+        if axis != 1:
+            values = np.arange(1.0, 2.0)[:, None] * np.ones_like(found.mean)
+        return np.asarray(self.u * (OPERATIONS + lost_in_sum(values, found.count)))
 
     def score(self, h: Hypothesis) -> float:
         """The largest distance of y from it, in units of the bound; infinite where NaN differ."""
@@ -148,6 +182,7 @@ class Replay:
             x_hat = (self.x - mean) / std
             largest = t.at(h.axis, found.dy[3])
             size, u, rho = self._noise(h, mean, var, std)
+            u = np.maximum(u, t.at(h.axis, self._summed(h.axis, t.dy))) if through else u
             dx = dy
             if through:
                 s1, s2 = (t.at(h.axis, row) for row in found.dy[:2])
@@ -161,13 +196,12 @@ class Replay:
     def parameter(self, h: Hypothesis, role: str) -> tuple[Array, Array]:
         """What gamma's or beta's gradient would be, per channel, and its bound."""
         t, found = self.trace, self.trace.statistics[h.axis]
+        assert t.dy is not None
         assert found.dy is not None
         s1, s2, total, _ = found.dy
-        u = self.u * (OPERATIONS + SUM * found.count**0.5)
-        # Terms of one sign and size (behind an average pool) are rounded the same way each, so the
-        # errors add up; a kernel has four sums or more under way at once.
-        alike = np.abs(s1) > 0.5 * total
-        u = np.where(alike, np.maximum(u, self.u * (OPERATIONS + found.count / 4)), u)
+        u = self._summed(h.axis, t.dy)
+        if h.batch and role == "gamma":
+            u = np.maximum(u, self._summed(h.axis, t.x))
         low = sixteen(t.dtype)
         if role == "beta":
             return s1, (u + low) * total + 1e-37
@@ -189,7 +223,7 @@ class Replay:
         """Mean and variance after the call by a rule, and their bounds, by role."""
         t, found = self.trace, self.trace.statistics[rule.axis]
         f = rule.factor if rule.updates else 0.0
-        u = self.u * (OPERATIONS + SUM * found.count**0.5)
+        u = self._summed(rule.axis, t.x)
         with np.errstate(all="ignore"):
             var = found.m2 / (found.count - rule.correction) if f else found.var
             lost = found.peak**2 * (1.0 if self.one_pass else u)
