@@ -78,6 +78,11 @@ class Net:
     def options(self, name):
         return next(options for n, _, _, options in self.operations if n == name)
 
+    def last_uses(self, name):
+        """The values that nobody needs after an operation."""
+        last = {value: n for n, _, inputs, _ in self.operations for value in inputs}
+        return [value for value, n in last.items() if n == name]
+
     def norms(self):
         return [name for name, kind, _, _ in self.operations if kind == "bn"]
 
@@ -166,6 +171,8 @@ def torch_net(net):
                 elif kind == "dropout":
                     y = F.dropout(a, 0.5, self.training)
                 values[name] = y
+                for used in net.last_uses(name):
+                    del values[used]
             return y
 
     return Model()
@@ -256,6 +263,8 @@ def mindspore_net(net):
                 elif kind == "dropout":
                     y = a
                 values[name] = y
+                for used in net.last_uses(name):
+                    del values[used]
             return y
 
     return Model()

@@ -56,9 +56,9 @@ def lost_in_sum(values: Array, count: float) -> Array:
     >>> lost_in_sum(np.ones((4, 2)), 100.0)
     array([100., 100.])
     """
-    places = len(values)
-    pairs = (values[:, None] == values[None]) & (values != 0)
-    share = (pairs.sum((0, 1)) - (values != 0).sum(0)) / max(places * (places - 1), 1)
+    places, telling = len(values), np.isfinite(values) & (values != 0)
+    pairs = (values[:, None] == values[None]) & telling
+    share = (pairs.sum((0, 1)) - telling.sum(0)) / max(places * (places - 1), 1)
     alike = np.maximum(share, share.mean()) * count**2
     return np.asarray(np.minimum(2.0 * np.sqrt(count + alike), max(count, 2 * count**0.5)))
 

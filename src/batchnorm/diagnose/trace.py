@@ -220,6 +220,6 @@ def corners(x: Array, y: Array, reach: tuple[int, ...], strides: tuple[int, ...]
         first = tuple(n - e if last else 0 for n, e in zip(outs, edges, strict=True))
         inside = tuple(slice(s, s + e) for s, e in zip(start, extents, strict=True))
         beyond = tuple(slice(f, f + e) for f, e in zip(first, edges, strict=True))
-        part = y[0][channels][(whole, *beyond)]
+        part = y[0][(whole, *beyond)][channels]
         found.append(Corner(start, np.array(x[0][(whole, *inside)]), first, part, channels))
     return found

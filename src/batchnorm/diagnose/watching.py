@@ -57,7 +57,7 @@ class Watcher:
         self.nodes = {path: _node(room, path, layer) for path, layer in layers.items()}
         self.order: list[str] = []
         self.phase = ""
-        self.inputs: dict[str, list[Array]] = {}
+        self.inputs: dict[str, list[Array | None]] = {}
         self.states: dict[str, dict[str, Array]] = {}
 
     @property
@@ -84,8 +84,9 @@ class Watcher:
             return
         setattr(trace, name, sampled(a))
         if what == "y":
-            x = self.inputs[path][calls.index(trace)]
-            if x.shape == a.shape:
+            index = next(i for i, call in enumerate(calls) if call is trace)
+            x, self.inputs[path][index] = self.inputs[path][index], None
+            if x is not None and x.shape == a.shape:
                 for axis, found in trace.statistics.items():
                     found.dy = _sums(a, x, axis, found.mean)
 
@@ -168,15 +169,19 @@ def _alike(calls: list[Trace]) -> bool:
 
 
 def _sums(dy: Array, x: Array, axis: int, mean: Array) -> Array:
-    shape = [1] * x.ndim
-    shape[axis] = -1
-    others = tuple(a for a in range(x.ndim) if a != axis)
-    wide = dy.astype(np.float64)
-    centred = x.astype(np.float64) - mean.reshape(shape)
-    size = np.abs(wide)
-    return np.array(
-        [wide.sum(others), (wide * centred).sum(others), size.sum(others), size.max(others)]
-    )
+    """Of `Statistics.dy`, sample by sample, so that nothing of the size of x is made."""
+    shape = [1] * (x.ndim - 1)
+    shape[axis - 1] = -1
+    others = tuple(a for a in range(x.ndim - 1) if a != axis - 1)
+    found = np.zeros((4, x.shape[axis]))
+    for one, own in zip(dy, x, strict=True):
+        wide = one.astype(np.float64)
+        found[0] += wide.sum(others)
+        found[1] += (wide * (own - mean.reshape(shape))).sum(others)
+        np.abs(wide, out=wide)
+        found[2] += wide.sum(others)
+        found[3] = np.maximum(found[3], wide.max(others, initial=0.0))
+    return found
 
 
 def _node(room: ModuleType, path: str, layer: Any) -> Node:

@@ -163,6 +163,11 @@ def _array(value: Any) -> Array:
     return np.array(value.numpy() if hasattr(value, "numpy") else value)
 
 
+def _seen(tensor: Any) -> Array:
+    """A tensor's own memory, which nobody writes to."""
+    return np.asarray(tensor.detach().cpu() if hasattr(tensor, "detach") else tensor)
+
+
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
     """Variables afterwards as before, bit for bit."""
@@ -241,7 +246,7 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
         @tensorflow.custom_gradient  # type: ignore[untyped-decorator]
         def same(x: Any) -> Any:
             def gradient(dy: Any) -> Any:
-                tell(path, which, _array(dy), None)
+                tell(path, which, _seen(dy), None)
                 return dy
 
             return tensorflow.identity(x), gradient
@@ -252,7 +257,7 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
         if backward:
             x = spied(x, "x")
         y = own(x, *given, **named)
-        tell(path, "forward", _array(x), _array(y))
+        tell(path, "forward", _seen(x), _seen(y))
         return spied(y, "y") if backward else y
 
     layer.call = call

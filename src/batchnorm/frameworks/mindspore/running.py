@@ -255,7 +255,7 @@ def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> list[Any]:
 
     def spied(tensor: Any, which: str) -> Any:
         def told(gradient: Any) -> Any:
-            tell(path, which, _array(gradient), None)
+            tell(path, which, gradient.asnumpy(), None)
             return gradient
 
         return module.ops.InsertGradientOf(told)(tensor)
@@ -270,7 +270,7 @@ def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> list[Any]:
         x = inputs.pop()
         if SILENT:
             return None
-        tell(path, "forward", _array(x), _array(y))
+        tell(path, "forward", x.asnumpy(), y.asnumpy())
         return spied(y, "y") if backward else None
 
     return [layer.register_forward_pre_hook(before), layer.register_forward_hook(after)]

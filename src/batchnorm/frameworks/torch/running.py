@@ -234,9 +234,7 @@ def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> Any:
         tell(path, "forward", _seen(x), _seen(y))
         for which, tensor in (("x", x), ("y", y)):
             if backward and tensor.requires_grad:
-                tensor.register_hook(
-                    lambda grad, which=which: tell(path, which, _array(grad), None)
-                )
+                tensor.register_hook(lambda grad, which=which: tell(path, which, _seen(grad), None))
 
     return layer.register_forward_hook(hook, with_kwargs=True)
 
