@@ -174,10 +174,10 @@ def _sums(dy: Array, x: Array, axis: int, mean: Array) -> Array:
     shape[axis - 1] = -1
     others = tuple(a for a in range(x.ndim - 1) if a != axis - 1)
     found = np.zeros((4, x.shape[axis]))
-    for one, own in zip(dy, x, strict=True):
+    for one, given in zip(dy, x, strict=True):
         wide = one.astype(np.float64)
         found[0] += wide.sum(others)
-        found[1] += (wide * (own - mean.reshape(shape))).sum(others)
+        found[1] += (wide * (given - mean.reshape(shape))).sum(others)
         np.abs(wide, out=wide)
         found[2] += wide.sum(others)
         found[3] = np.maximum(found[3], wide.max(others, initial=0.0))
