@@ -222,3 +222,47 @@ def test_classes_that_derive_from_each_other_end():
     text = "class A(B): pass\nclass B(C): pass\nclass C(A):\n    def f(self): pass\nC()"
     names = names_of(text)
     assert Objects(names).thing(last_call(names)) is None
+
+
+REEXPORTS = {
+    "a module under another name": ("import pkg.old as keras\n", "keras.layers"),
+    "a module of the own folder": ("from . import old\n", "old.layers"),
+    "a module's star": ("from .star import *\n", "layers"),
+    "a star of a star": ("from .again import *\n", "layers"),
+    "an alias that is assigned": ("from .alias import L\n", "L"),
+    "a package's submodule": ("from pkg import old as k\n", "k.layers"),
+    "branches": ("from .either import keras\n", "keras.layers"),
+}
+FILES = {
+    "__init__.py": "",
+    "old.py": "from tensorflow.keras import *\nfrom os.path import *\n",
+    "star.py": "from tensorflow.keras import layers\n",
+    "again.py": "from .star import *\n",
+    "alias.py": "import tensorflow as tf\nL = tf.keras.layers\n",
+    "either.py": "if new():\n    import keras\nelse:\n    import pkg.old as keras\n",
+    "own.py": "class layers:\n    BatchNormalization = object\n",
+    "made.py": "import keras\nif old:\n    keras = shim()\n",
+}
+
+
+def in_package(tmp_path, text):
+    (tmp_path / "pkg").mkdir()
+    for name, code in FILES.items():
+        (tmp_path / "pkg" / name).write_text(code)
+    return names_of(text, path=tmp_path / "pkg" / "net.py")
+
+
+@pytest.mark.parametrize("kind", REEXPORTS)
+def test_a_packages_own_modules_are_followed(tmp_path, kind):
+    head, layers = REEXPORTS[kind]
+    names = in_package(tmp_path, f"{head}{layers}.BatchNormalization()")
+    assert names.symbol(last_call(names).func).framework == "tf_keras"
+
+
+@pytest.mark.parametrize(("module", "unknown"), [("own", False), ("made", True)])
+def test_what_a_module_makes_itself_is_none_of_ours(tmp_path, module, unknown):
+    name = "layers" if module == "own" else "keras"
+    rest = "" if module == "own" else ".layers"
+    names = in_package(tmp_path, f"from .{module} import {name}\n{name}{rest}.BatchNormalization()")
+    assert names.symbol(last_call(names).func) is None
+    assert names.unknown(last_call(names).func) is unknown

@@ -170,7 +170,7 @@ class Imports:
             if bound[0].value is None:
                 break
             node = bound[0].value
-        return [self.names.stars[0][1] if self.names.stars else None]
+        return [self.names.stars[0] if self.names.stars else None]
 
 
 def _runs(names: Names, node: ast.AST) -> bool:

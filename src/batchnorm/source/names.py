@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from batchnorm.frameworks import find
-from batchnorm.source.exports import DEEPEST, OUTSIDE, exported
+from batchnorm.source.exports import DEEPEST, OUTSIDE, exported, member
 from batchnorm.source.scopes import Binder, Binding, Scope
 from batchnorm.source.symbols import CLASSES, Symbol, symbol_at
 from batchnorm.source.text import Source
@@ -43,14 +43,15 @@ class Names:
         if depth > DEEPEST:
             return ()
         if isinstance(node, ast.Attribute):
-            return tuple(f"{base}.{node.attr}" for base in self.paths(node.value, depth + 1))
+            bases = self.paths(node.value, depth + 1)
+            return tuple(path for base in bases for path in member(base, node.attr, depth))
         if not isinstance(node, ast.Name):
             return ()
         here = self.scopes.get(node)
         scope = None if here is None else here.find(node.id)
         if scope is None:
-            found = (f"{path}.{node.id}" for path, _ in self.stars)
-            return tuple(path for path in found if symbol_at(path, self.keras) is not None)[:1]
+            starred = (p for star in self.stars for p in self._starred(star, node.id, depth))
+            return tuple(path for path in starred if symbol_at(path, self.keras) is not None)[:1]
         candidates: list[str] = []
         for binding in scope.bindings[node.id]:
             if binding.kind == "import" and not binding.level:
@@ -70,6 +71,12 @@ class Names:
                 return ()
         return tuple(dict.fromkeys(candidates))
 
+    def _starred(self, star: ast.ImportFrom, name: str, depth: int) -> tuple[str, ...]:
+        """What `from … import *` gives under a name, whether that module has it or not."""
+        path = f"{star.module}.{name}" if star.module else name
+        given = exported(self.path, star.level, path, depth)
+        return given or (() if star.level else (path,))
+
     def symbol(self, node: ast.expr) -> Symbol | None:
         """What a Name or Attribute denotes, if it is a batch norm and all its paths agree."""
         if not isinstance(node, ast.Name | ast.Attribute):
@@ -79,16 +86,10 @@ class Names:
         if first is None:
             return None
         # Code that takes tf_keras or else keras takes both for Keras 2.
-        older = next((s for s in found if s is not None and _lineage(s)), None)
-        first = older or first
-        lineage = _lineage(first)
-        for other in found:
-            if other is None or other.name != first.name:
-                return None
-            doubtful = lineage != "" and other.path.startswith(f"{lineage}.")
-            if other.framework != first.framework and not doubtful:
-                return None
-        return first
+        first = next((s for s in found if s is not None and find(s.framework).lineage), first)
+        same = (first.framework, find(first.framework).lineage)
+        agree = all(o is not None and o.name == first.name and o.framework in same for o in found)
+        return first if agree else None
 
     def unknown(self, node: ast.expr) -> bool:
         """Whether an expression is named like a batch norm, and can't be told to be or not be one.
@@ -183,12 +184,6 @@ class Names:
         while node not in self.scopes and node in self.source.parents:
             node = self.source.parents[node]
         return self.scopes.get(node, self.module)
-
-
-def _lineage(symbol: Symbol) -> str:
-    """The name of which it is an older version, if it stands in that version's own package."""
-    record = find(symbol.framework)
-    return record.lineage if symbol.path.startswith(f"{record.real_package}.") else ""
 
 
 def _attributes(owner: ast.ClassDef) -> dict[str, list[ast.expr | None]]:

@@ -77,7 +77,7 @@ class Binder(ast.NodeVisitor):
     """Fills the scopes; every Name and every node that opens a scope gets the scope it is in."""
 
     def __init__(self, tree: ast.Module) -> None:
-        self.stars: list[tuple[str, ast.ImportFrom]] = []
+        self.stars: list[ast.ImportFrom] = []
         self.scopes: dict[ast.AST, Scope] = {}
         self.scope = self.module = Scope(tree, None)
         for statement in tree.body:
@@ -149,8 +149,7 @@ class Binder(ast.NodeVisitor):
         for alias in node.names:
             path = f"{node.module}.{alias.name}" if node.module else alias.name
             if alias.name == "*":
-                if not node.level:
-                    self.stars.append((node.module or "", node))
+                self.stars.append(node)
                 continue
             self.scope.bind(alias.asname or alias.name, Binding("import", node, path, node.level))
 
