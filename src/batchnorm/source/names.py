@@ -51,7 +51,7 @@ class Names:
         scope = None if here is None else here.find(node.id)
         if scope is None:
             starred = (p for star in self.stars for p in self._starred(star, node.id, depth))
-            return tuple(path for path in starred if symbol_at(path, self.keras) is not None)[:1]
+            return tuple(starred)[:1]
         candidates: list[str] = []
         for binding in scope.bindings[node.id]:
             if binding.kind == "import" and not binding.level:
@@ -72,10 +72,11 @@ class Names:
         return tuple(dict.fromkeys(candidates))
 
     def _starred(self, star: ast.ImportFrom, name: str, depth: int) -> tuple[str, ...]:
-        """What `from … import *` gives under a name, whether that module has it or not."""
+        """What `from … import *` gives under a name, as far as that is known."""
         path = f"{star.module}.{name}" if star.module else name
         given = exported(self.path, star.level, path, depth)
-        return given or (() if star.level else (path,))
+        ours = not star.level and symbol_at(path, self.keras) is not None
+        return given or ((path,) if ours else ())
 
     def symbol(self, node: ast.expr) -> Symbol | None:
         """What a Name or Attribute denotes, if it is a batch norm and all its paths agree."""
