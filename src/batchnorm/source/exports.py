@@ -81,6 +81,8 @@ def _given_by(file: Path, name: str, depth: int) -> tuple[str, ...]:
     found: list[str] = []
     known = _exports(file)
     said = known.get(name)
+    if said == []:  # a class or function of its own
+        return (f"{_MODULE}{file}.{name}",)
     if said is None:  # by `from … import *`, unless the file defines it
         stars = [(f"{path}.{name}", level) for path, level in known.get("*", ())]
         said = [each for each in stars if each[1] or not each[0].startswith(OUTSIDE)]
