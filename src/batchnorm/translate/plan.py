@@ -259,7 +259,9 @@ def _rank(source: Form, arguments: Mapping[str, Argument], rank: int | None) -> 
 def _in_force(source: Framework, canonical: Canonical, rank: int) -> Argument:
     """Epsilon as the source's kernel takes it, which has a smallest one."""
     epsilon, floor = canonical["epsilon"], facts(source, canonical, rank).epsilon_floor
-    if epsilon.expression and floor:
+    if not floor:
+        return epsilon
+    if epsilon.expression:
         text = f"max({epsilon.text}, {floor!r})"
         return replace(epsilon, text=text, expression=text)
     if isinstance(epsilon.value, float) and epsilon.value < floor:
@@ -277,7 +279,8 @@ def _refusals(made: Plan) -> list[Difference]:
     try:
         layer: Any = made.target.built(made.rank, made.channels)
         if target.dialect.calls.checks_when_called:
-            shape = (2, made.channels, *[2] * (made.rank - 2))
+            shape = [2] * made.rank
+            shape[made.axes[1]] = made.channels
             layer(np.zeros(shape, layer.gamma.dtype))
     except _REFUSALS as error:
         text = f"{target.dialect.name} refuses this call: {error}"

@@ -75,7 +75,8 @@ class Theory:
     def step(self, x: Array, dy: Array, *, training: bool) -> dict[str, Value]:
         """One forward and backward of rows (channels, values): y, dx and the gradients."""
         e, n = 2 * self.arithmetic, x.shape[1]
-        epsilon = max(float(self._get("epsilon")), self.facts.epsilon_floor)
+        epsilon, floor = float(self._get("epsilon")), self.facts.epsilon_floor
+        epsilon = max(epsilon, floor) if floor else epsilon
         forced, tracks = self._get("forced_statistics"), bool(self._get("tracks"))
         batch = training if forced is None else bool(forced)
         batch = batch or not tracks
