@@ -30,7 +30,7 @@ BUILD = ROOT / "build"
 LANGUAGES = ("en", "zh")
 LINK = re.compile(r"\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
-ASSETS = ("iframe-worker.js", "site.css")
+ASSETS = ("iframe-worker.js", "site.css", "explorer.js", "explorer.facts.js")
 TITLES = {
     "en": {
         "guides": "Guides",
@@ -52,8 +52,8 @@ PROJECT = ("architecture", "adding-a-dialect", "contributing", "changelog")
 def pages() -> dict[str, dict[str, str]]:
     """Language -> file in the repository -> page of that language's site."""
     english = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
-    english |= {"CHANGELOG.md": "changelog.md"}
-    chinese = {"README.zh.md": "index.md"}
+    english |= {"CHANGELOG.md": "changelog.md", "docs/site/explorer.en.md": "explorer.md"}
+    chinese = {"README.zh.md": "index.md", "docs/site/explorer.zh.md": "explorer.md"}
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
         english[path.relative_to(ROOT).as_posix()] = f"results/{path.name}"
     for path in sorted((ROOT / "docs").rglob("*.md")):
