@@ -215,3 +215,11 @@ def test_keras_2_has_chosen_its_kernel_before_it_finds_that_an_axis_is_no_int():
     with pytest.raises(TypeError):
         layer(np.ones((2, 3, 2, 2), np.float32))
     assert layer.fused is True
+
+
+def test_keras_rounds_epsilon_to_float32_where_renorm_divides_by_its_root():
+    layer = bn.keras.BatchNormalization(dtype="float64", renorm=True, renorm_momentum=0.0)
+    layer(np.float32([[1.5]]), training=True)  # one value: its deviation is 0
+    y = layer(np.float32([[4.0]]), training=True)
+    # Keras 3.15.1 on TensorFlow; without the rounding it would be 79.05694150420949.
+    assert y.item() == pytest.approx(79.05693962670794, rel=1e-14)

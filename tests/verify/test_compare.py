@@ -1,12 +1,14 @@
 """Comparison: equal layers agree, and every wrong one that is put in their place is found."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 import batchnorm as bn
 from batchnorm.questions.subject import Ours, Raised
 from batchnorm.verify.compare import builtin, compare
-from batchnorm.verify.draw import Case, Seeded, Step
+from batchnorm.verify.draw import Case, Data, Seeded, Step
 from batchnorm.verify.play import Observation, play
 from batchnorm.verify.tolerance import arithmetic, bounds, roundoff
 from batchnorm.verify.verification import FRAMEWORKS, draw
@@ -141,8 +143,6 @@ def test_a_bound_grows_with_the_mean_and_shrinks_with_precision():
         return bounds(case, given, 0, {})["y"]
 
     def draw_data(mean, dtype):
-        from batchnorm.verify.draw import Data
-
         x = (Y + mean).astype(dtype)
         return Data(x, np.ones(x.shape, np.float32), None)
 
@@ -157,3 +157,12 @@ def test_roundoff_is_half_a_unit_in_the_last_place():
     assert roundoff("bfloat16") == 2.0**-8
     assert roundoff("int32") == roundoff("nonsense") == 0
     assert arithmetic(CASE) == "float32"
+
+
+def test_an_epsilon_that_is_set_later_does_not_hide_the_one_the_layer_was_made_with():
+    steps = (Step((1, 2), changes=(("eps", 0.5),)),)  # MindSpore ignores it
+    x = np.float32([[-8.05, -2.49]])
+    case = Case("mindspore", "BatchNorm1d", {"num_features": 2}, "float32", (1,), steps)
+    given = Data(x, np.ones(x.shape, np.float32), None)
+    made = replace(case, arguments={"num_features": 2, "eps": 0.5}, steps=(Step((1, 2)),))
+    assert bounds(case, given, 0, {})["dx"] > 100 * bounds(made, given, 0, {})["dx"]

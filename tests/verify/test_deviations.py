@@ -1,5 +1,6 @@
 """The listed deviations: well formed, about things that exist, and matched as they say."""
 
+import numpy as np
 import pytest
 
 from batchnorm.errors import InvalidValue
@@ -78,3 +79,13 @@ def test_a_class_of_drawn_cases_counts_from_the_step_that_belongs_to_it():
     assert classes(case, "step 2: y") == ["an empty batch"]
     assert classes(case, "step 3: y") == ["an empty batch"]
     assert classes(case, "attribute eps") == ["an empty batch"]
+
+
+def test_parameters_have_two_dtypes_where_an_array_keeps_its_own():
+    def found(**arguments):
+        case = Case("mindspore", "BatchNorm1d", arguments, "float32", (1,), (Step((3, 2)),))
+        return classes(case, "step 1: y")
+
+    half, array = np.dtype("float16"), np.ones(2, np.float32)
+    assert found(dtype=half, beta_init=array) == ["parameters of two dtypes"]
+    assert found(dtype=half) == found(dtype=half, beta_init="ones") == found(beta_init=array) == []

@@ -27,8 +27,7 @@ def correction(
             "a layer must have it on when it is built"
         )
     with np.errstate(all="ignore"):
-        smallest = np.sqrt(settings.epsilon)
-        stddev = np.maximum(np.asarray(running.renorm_stddev, np.float64), smallest)
+        stddev = np.maximum(np.asarray(running.renorm_stddev, np.float64), settings.least_stddev)
         r = np.sqrt(var + settings.epsilon) / stddev
         d = (mean - np.asarray(running.renorm_mean, np.float64)) / stddev
     r = r if renorm.rmin is None else np.maximum(r, renorm.rmin)

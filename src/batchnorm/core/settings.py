@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from batchnorm.vocabulary import Mode
 
 __all__ = ["Renorm", "Settings"]
@@ -54,6 +56,8 @@ class Settings:
 
     Attributes:
         plain: whether this is batch normalization of the paper, without any addition.
+        least_stddev: what renorm takes an averaged standard deviation for that is smaller: the
+            root of epsilon rounded to float32, in float64 too.
 
     >>> Settings(channel_axes=(1,), mode=Mode.BATCH, epsilon=1e-5).groups
     1
@@ -72,3 +76,7 @@ class Settings:
     def __post_init__(self) -> None:
         plain = self.groups == 1 and self.renorm is None and not self.count_offset
         object.__setattr__(self, "plain", plain)
+
+    @property
+    def least_stddev(self) -> float:
+        return float(np.sqrt(np.float64(np.float32(self.epsilon))))

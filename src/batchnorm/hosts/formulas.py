@@ -238,8 +238,7 @@ def _renorm(
     """The constants r and d of batch renormalization."""
     renorm = settings.renorm
     assert renorm is not None
-    smallest = settings.epsilon**0.5
-    stddev = ops.maximum(running["renorm_stddev"], var * 0 + smallest)
+    stddev = ops.maximum(running["renorm_stddev"], var * 0 + settings.least_stddev)
     r = ops.sqrt(var + settings.epsilon) / stddev
     d = (mean - running["renorm_mean"]) / stddev
     r = r if renorm.rmin is None else ops.maximum(r, r * 0 + renorm.rmin)

@@ -182,7 +182,7 @@ class Theory:
         e = 2 * self.arithmetic
         old_mean, old_mean_error = self.running["renorm_mean"]
         old_std, old_std_error = self.running["renorm_stddev"]
-        bottom = np.maximum(old_std, np.sqrt(eps))
+        bottom = np.maximum(old_std, np.sqrt(np.float64(np.float32(eps))))
         r, d = std / bottom, (mean - old_mean) / bottom
         relative = old_std_error / bottom + 4 * e
         r_error = var_error / (2 * std) / bottom + r * relative

@@ -15,6 +15,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from batchnorm.errors import InvalidValue
 from batchnorm.newer_python import tomllib
 from batchnorm.verify.draw import Case, Step
@@ -35,6 +37,10 @@ def _masked(case: Case, step: Step) -> bool:
 
 
 CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
+    "parameters of two dtypes": lambda case, step: (
+        case.arguments.get("dtype") in (np.dtype("float16"), np.dtype("float64"))
+        and any(isinstance(value, np.ndarray) for value in case.arguments.values())
+    ),
     "an empty batch": lambda case, step: 0 in step.shape,
     "an empty batch of rank 5": lambda case, step: 0 in step.shape and len(step.shape) == 5,
     "a mask on one channel": lambda case, step: _masked(case, step) and _one_channel(case, step),

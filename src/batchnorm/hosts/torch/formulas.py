@@ -128,7 +128,7 @@ def _correction(
     assert renorm is not None
     assert buffers.renorm_mean is not None
     assert buffers.renorm_stddev is not None
-    stddev = buffers.renorm_stddev.to(wide).reshape(-1).clamp_min(settings.epsilon**0.5)
+    stddev = buffers.renorm_stddev.to(wide).reshape(-1).clamp_min(settings.least_stddev)
     r = torch.sqrt(var + settings.epsilon) / stddev
     d = (mean - buffers.renorm_mean.to(wide).reshape(-1)) / stddev
     r = r if renorm.rmin is None else r.clamp_min(renorm.rmin)
