@@ -67,3 +67,56 @@ def test_tf_keras_2_6_takes_epsilon_as_it_is_where_it_is_not_fused():
     made = bn.tf_keras_2_6.BatchNormalization(epsilon=1e-6)
     expected = bn.tf_keras.BatchNormalization(epsilon=1e-6)
     np.testing.assert_array_equal(made(small, training=True), expected(small, training=True))
+
+
+def test_mindspore_2_0_holds_its_three_dimensional_layer_inside_and_prints_other_brackets():
+    made = bn.mindspore_2_0.BatchNorm3d(2)
+    assert made.bn2d.num_features == 2
+    assert repr(made).startswith("BatchNorm3d<\n  (bn2d): BatchNorm2d<num_features=2, ")
+    assert repr(made).endswith("requires_grad=False)>\n  >")
+
+
+def test_tf_keras_2_6_refuses_what_came_later():
+    with pytest.raises(TypeError, match="synchronized"):
+        bn.tf_keras_2_6.BatchNormalization(synchronized=False)
+
+
+def test_tf_keras_2_6_takes_a_tuple_of_axes_where_no_kernel_is_fused():
+    x = data()
+    made = bn.tf_keras_2_6.BatchNormalization(axis=(1,), fused=False)
+    expected = bn.tf_keras_2_6.BatchNormalization(axis=[1], fused=False)
+    np.testing.assert_array_equal(made(x, training=True), expected(x, training=True))
+    with pytest.raises(ValueError, match="fused"):
+        bn.tf_keras_2_6.BatchNormalization(axis=(1,))(x)
+    with pytest.raises(TypeError, match="negative"):
+        bn.tf_keras_2_6.BatchNormalization(axis=(-1,))(data((4, 3)))
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "complaint"),
+    [
+        (np.ones((2, 3, 2, 2), np.complex64), {}, "floating"),
+        (np.ones((2, 3), np.int32), {}, "floating"),
+        (np.ones((3, 3), np.float32), {"virtual_batch_size": 2}, "divide"),
+        (np.ones((4, 3), np.float32), {"virtual_batch_size": 2.0}, "divide"),
+    ],
+)
+def test_tf_keras_2_6_has_built_its_layer_when_it_refuses_an_input(x, arguments, complaint):
+    made = bn.tf_keras_2_6.BatchNormalization(axis=1, **arguments)
+    with pytest.raises(ValueError, match=complaint):
+        made(x)
+    assert made.built
+
+
+def test_tf_keras_2_6_writes_its_axes_before_it_refuses_them():
+    made = bn.tf_keras_2_6.BatchNormalization(axis=-5)
+    with pytest.raises(ValueError, match="rank 4"):
+        made(data())
+    assert made.axis == [-1]
+
+
+def test_tf_keras_2_6_infers_in_bfloat16_but_gives_float32_where_it_is_fused():
+    made = bn.tf_keras_2_6.BatchNormalization(axis=1, dtype="mixed_bfloat16")
+    assert made(data()).dtype == np.float32
+    with pytest.raises(ValueError, match="bfloat16"):
+        made(data(), training=True)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find as find_framework
 from batchnorm.questions import QUESTIONS
 from batchnorm.verify.bad_calls import bad_calls
 from batchnorm.verify.deviations import CLASSES, classes, find, read
@@ -30,14 +31,15 @@ def written(tmp_path, more):
 
 @pytest.mark.parametrize("listed", LISTED, ids=str)
 def test_a_deviation_is_about_something_that_exists(listed):
-    assert listed.dialect in ("torch", "mindspore", "tf_keras", "keras")
+    assert find_framework(listed.dialect).name == listed.dialect
     assert set(listed.frameworks) <= set(FRAMEWORKS)
     assert listed.link.startswith("https://")
     assert any("\u4e00" <= letter <= "\u9fff" for letter in listed.reason_zh)
+    dialect = listed.dialect.partition("@")[0]
     framework = (listed.frameworks or (listed.dialect,))[0]
     known = {
-        "question": [q.id for q in QUESTIONS if listed.dialect in q.asked_of],
-        "call": [case.name for case in bad_calls(listed.dialect)],
+        "question": [q.id for q in QUESTIONS if dialect in q.asked_of],
+        "call": [case.name for case in bad_calls(dialect)],
         "drawn": list(CLASSES),
         "signature": [f"BatchNorm{n}d.__init__ dtype" for n in (1, 2, 3)],
     }[listed.kind]
@@ -89,3 +91,13 @@ def test_parameters_have_two_dtypes_where_an_array_keeps_its_own():
     half, array = np.dtype("float16"), np.ones(2, np.float32)
     assert found(dtype=half, beta_init=array) == ["parameters of two dtypes"]
     assert found(dtype=half) == found(dtype=half, beta_init="ones") == found(beta_init=array) == []
+
+
+def test_an_older_version_has_entries_of_its_own_and_those_of_its_dialect(tmp_path):
+    path = written(tmp_path, 'call = "a"')
+    path.write_text(path.read_text(encoding="utf-8").replace('"torch"', '"tf_keras@2.6"'))
+    (own,) = read(path)
+    assert own.covers("tf_keras@2.6", "call", "a")
+    assert not own.covers("tf_keras", "call", "a")
+    general = type(own)(**{**vars(own), "dialect": "tf_keras"})
+    assert general.covers("tf_keras@2.6", "call", "a")

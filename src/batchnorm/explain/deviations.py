@@ -33,7 +33,8 @@ class Deviation:
 def deviation(framework: str, version: str, question: str) -> Deviation | None:
     """The entry for a question that was put to a framework (`torch`, `keras/jax`), if any."""
     for entry in _entries(FILE):
-        own = framework.partition("/")[0] == entry.dialect and version in entry.versions
+        dialect = entry.dialect.partition("@")[0]  # the versions say the rest
+        own = framework.partition("/")[0] == dialect and version in entry.versions
         if own and question in entry.questions and framework in (entry.frameworks or [framework]):
             return entry
     return None

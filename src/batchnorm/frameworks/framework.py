@@ -57,7 +57,8 @@ class Framework:
         aliases: other names that users write, in small letters, `_` for blanks and hyphens.
         places: dotted paths under which its users find the layers.
         lineage: a name of which it is a version too: `keras@2` is tf_keras.
-        absent: parameters that this version doesn't have yet, though the dialect declares them.
+        absent: parameters, of the constructor or the call, that this version doesn't have yet,
+            though the dialect declares them.
         names_of: the framework whose names its files have, if that is another; and the formats
             of files, by their makers, that hold them.
         calls: how its calls are written.

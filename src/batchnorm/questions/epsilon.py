@@ -75,7 +75,6 @@ QUESTIONS = (
         ),
         tiny,
         tolerance=1e-9,
-        recorded_digits=2,
         item=(29,),
     ),
     Question(

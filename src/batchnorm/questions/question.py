@@ -66,7 +66,6 @@ class Question:
         absent: what to print for a dialect that it can't be put to ("has no such parameter").
         absent_in_keras: the same for both Keras dialects, where it is something else there.
         speaks_of: the dialects that the consequence is about, where it isn't about every pair.
-        recorded_digits: how many digits recorded arrays can resolve, where they are too few.
         power_of_ten: whether a number n of an answer means "below 10 to the n".
         tolerance: how far apart two numbers of an answer may be and still be one answer.
         item: the number of the measured difference in the list that the project began with.
@@ -83,7 +82,6 @@ class Question:
     absent: Text = NOTHING
     absent_in_keras: Text = NOTHING
     speaks_of: tuple[str, ...] = ()
-    recorded_digits: int = 0
     power_of_ten: bool = False
     tolerance: float = 0.0
     item: tuple[int, ...] = ()

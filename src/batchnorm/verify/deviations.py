@@ -38,7 +38,7 @@ def _masked(case: Case, step: Step) -> bool:
 
 CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
     "parameters of two dtypes": lambda case, step: (
-        case.arguments.get("dtype") in (np.dtype("float16"), np.dtype("float64"))
+        str(case.arguments.get("dtype")) in ("float16", "float64")
         and any(isinstance(value, np.ndarray) for value in case.arguments.values())
     ),
     "an empty batch": lambda case, step: 0 in step.shape,
@@ -50,6 +50,10 @@ CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
     "a layer of float64": lambda case, step: case.arguments.get("dtype") == "float64",
     "synchronized": lambda case, step: bool(case.arguments.get("synchronized")),
     "a mask": _masked,
+    "a layer of bfloat16": lambda case, step: (
+        str(case.arguments.get("dtype")) in ("bfloat16", "mixed_bfloat16")
+    ),
+    "an input of integers": lambda case, step: case.dtype in ("int32", "uint8", "bool"),
     "a fractional mask, synchronized": lambda case, step: (
         bool(case.arguments.get("synchronized")) and step.mask == "weights"
     ),
@@ -63,8 +67,10 @@ CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
 class Deviation:
     """One entry: where it is, and why.
 
+    Those of a dialect hold for its older versions too.
+
     Attributes:
-        dialect: torch, mindspore, tf_keras or keras.
+        dialect: torch, mindspore, tf_keras or keras, or an older version such as tf_keras@2.6.
         kind: "signature", "question", "call" or "drawn".
         names: parameters, ids of questions, bad calls (with * for anything), or classes.
         at: for calls and drawn cases, the beginnings of the places where it shows; all if empty.
@@ -89,7 +95,8 @@ class Deviation:
 
     def covers(self, framework: str, kind: str, name: str, place: str = "") -> bool:
         """Whether the entry speaks of this comparison; the version is not asked for."""
-        if framework.partition("/")[0] != self.dialect or kind != self.kind:
+        dialect = framework.partition("/")[0]
+        if self.dialect not in (dialect, dialect.partition("@")[0]) or kind != self.kind:
             return False
         if self.frameworks and framework not in self.frameworks:
             return False

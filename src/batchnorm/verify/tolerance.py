@@ -228,7 +228,8 @@ def _sum(case: Case) -> float:
 
 def _epsilons(case: Case, number: int) -> list[float]:
     """Give every epsilon that the layer had so far, its default if it wasn't made with one."""
-    found = [e for e in _values(case, number, "eps", "epsilon") if isinstance(e, int | float)]
+    given = _values(case, number, "eps", "epsilon")
+    found = [e for e in given if isinstance(e, int | float) and not math.isnan(e)]
     default = 1e-3 if find(case.dialect).is_keras else 1e-5
     return found if {"eps", "epsilon"} & set(case.arguments) and found else [default, *found]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def verify_oracle(
             row,
             oracle,
             ours,
-            (draw(Seeded(seed, oracle.dialect, n), oracle.dialect) for n in range(examples)),
+            (_drawn(oracle, Seeded(seed, oracle.dialect, n)) for n in range(examples)),
         ),
     }
     if layer is not None:
@@ -135,6 +136,15 @@ def verify_oracle(
         yield row
 
 
+def _drawn(oracle: Oracle, choose: Chooser) -> Case:
+    """Draw a case without what an older version doesn't have yet."""
+    case = draw(choose, oracle.dialect)
+    absent = record_of(variant(oracle.dialect, oracle.version) or oracle.dialect).absent
+    steps = tuple(replace(step, mask="") if "mask" in absent else step for step in case.steps)
+    known = {name: value for name, value in case.arguments.items() if name not in absent}
+    return replace(case, arguments=known, steps=steps)
+
+
 def draw_on(
     found: Found, seeds: Iterable[int], examples: int, progress: Progress | None = None
 ) -> Iterator[tuple[int, Row]]:
@@ -147,12 +157,16 @@ def draw_on(
 
 def ours_of(oracle: Oracle) -> Ours:
     """Give our layers of the oracle's dialect, in its version's variant where there is one."""
+    return Ours(variant(oracle.dialect, oracle.version) or oracle.dialect)
+
+
+def variant(dialect: str, version: str) -> str:
+    """Name the older dialect that a version belongs to, such as "mindspore@2.0"; "" for none."""
     for record in known():
-        version = record.name.partition("@")[2]
-        fits = version and f"{oracle.version}.".startswith(f"{version}.")
-        if fits and record.framework == oracle.dialect:
-            return Ours(record.name)
-    return Ours(oracle.dialect)
+        older = record.name.partition("@")[2]
+        if older and record.framework == dialect and f"{version}.".startswith(f"{older}."):
+            return record.name
+    return ""
 
 
 def compare_case(oracle: Any, ours: Any, case: Case) -> tuple[Finding | None, Distance, bool]:
@@ -163,7 +177,8 @@ def compare_case(oracle: Any, ours: Any, case: Case) -> tuple[Finding | None, Di
         return None, outcome.worst, outcome.raised
     place = outcome.disagreement.where
     kind, names = ("call", [case.name]) if case.name else ("drawn", deviations.classes(case, place))
-    listed = deviations.find(deviations.read(), oracle.framework, kind, names, place)
+    name = variant(oracle.dialect, oracle.version) or oracle.framework
+    listed = deviations.find(deviations.read(), name, kind, names, place)
     finding = Finding(
         oracle.framework,
         oracle.version,
@@ -209,7 +224,8 @@ def _questions(row: Row, oracle: Oracle, ours: Ours) -> Iterator[None]:
 
 def _note(row: Row, oracle: Oracle, kind: str, name: str, found: Disagreement | None) -> None:
     if found is not None:
-        listed = deviations.find(deviations.read(), oracle.framework, kind, [name])
+        asked = variant(oracle.dialect, oracle.version) or oracle.framework
+        listed = deviations.find(deviations.read(), asked, kind, [name])
         row.findings.append(Finding(oracle.framework, oracle.version, kind, name, found, listed))
 
 

@@ -16,7 +16,6 @@ from batchnorm.explain.sides import NEWEST, Side
 from batchnorm.explain.words import Lang, say
 from batchnorm.questions import Answer, Question, recorded
 from batchnorm.questions.question import Text
-from batchnorm.questions.record import load
 
 __all__ = ["ABSENT", "Witness", "flat", "show", "show_for", "witnesses", "word"]
 
@@ -24,7 +23,6 @@ ABSENT = "not asked"
 
 YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
-ABOUT = Text("about {number} (from a recording)", "约 {number}(由录制得出)")
 OWN_CLASS = Text(
     "an exception class of its own (TensorFlow: `InvalidArgumentError`)",
     "框架自己的异常类(TensorFlow:`InvalidArgumentError`)",
@@ -88,11 +86,6 @@ class Witness:
         """Which backend, where that isn't the dialect's usual one."""
         return self.name.partition("/")[2]
 
-    @property
-    def from_recording(self) -> bool:
-        """Whether the answers were derived from recorded arrays instead of asked."""
-        return bool(load(self.name, self.version).get("from") == "recording")
-
     def answer(self, question: Question) -> Answer:
         """What it answered; `ABSENT` where the question isn't put to it or isn't recorded."""
         return _recorded(self.name, self.version).get(question.id, ABSENT)
@@ -147,14 +140,11 @@ def show(answer: Answer, lang: Lang) -> str:
     return "; ".join(f"{word(key, lang)}: {show(one, lang)}" for key, one in answer.items())
 
 
-def show_for(question: Question, answer: Answer, lang: Lang, witness: Witness | None = None) -> str:
-    """One case of a question's answer: a power of ten as a bound, a recording's digits as such."""
+def show_for(question: Question, answer: Answer, lang: Lang) -> str:
+    """One case of a question's answer: a power of ten as a bound."""
     number = isinstance(answer, int | float) and not isinstance(answer, bool)
     if number and question.power_of_ten:
         return f"`< 1e{answer}`"
-    if number and question.recorded_digits and witness is not None and witness.from_recording:
-        digits = question.recorded_digits - 1
-        return say(ABOUT, lang, number=f"`{answer:.{digits}e}`")
     return show(answer, lang)
 
 

@@ -99,11 +99,11 @@ def _of(entry: Deviation, side: Side, title: str, lang: Lang) -> str:
     return _on(title, group, lang) if group else title
 
 
-def one_line(answer: Answer, lang: Lang, question: Question, witness: Witness | None = None) -> str:
+def one_line(answer: Answer, lang: Lang, question: Question) -> str:
     """A whole answer, its cases side by side."""
     colon = {"en": ": ", "zh": ":"}[lang]
     return " · ".join(
-        (case_words(case, lang) + colon if case else "") + show_for(question, one, lang, witness)
+        (case_words(case, lang) + colon if case else "") + show_for(question, one, lang)
         for case, one in flat(answer).items()
     )
 
@@ -129,7 +129,7 @@ def _table(question: Question, a: Side, b: Side, lang: Lang) -> Table:
             suffix = f"_{group[0].backend}" if group is not groups[0] else ""
             title = side.versioned if len(groups) == 1 else _on(side.versioned, group, lang)
             columns.append(Column(key + suffix, title))
-            answers.append(_shown(group[0].answer(question), lang, question, group[0]))
+            answers.append(_shown(group[0].answer(question), lang, question))
         if deviations(question, side):
             columns.append(Column(f"{key}_ours", say(OURS, lang, side=label(side, other))))
             answers.append(_shown(ours(question, side), lang, question))
@@ -159,10 +159,8 @@ def _agreeing(question: Question, side: Side) -> list[list[Witness]]:
     return groups
 
 
-def _shown(
-    answer: Answer, lang: Lang, question: Question, witness: Witness | None = None
-) -> dict[tuple[str, ...], str]:
-    return {case: show_for(question, one, lang, witness) for case, one in flat(answer).items()}
+def _shown(answer: Answer, lang: Lang, question: Question) -> dict[tuple[str, ...], str]:
+    return {case: show_for(question, one, lang) for case, one in flat(answer).items()}
 
 
 def _on(title: str, group: list[Witness], lang: Lang) -> str:

@@ -25,10 +25,6 @@ DIFFER_INTRO = Text(
     "每个问题都是在所列版本的真实框架上运行过的实验。答案已被记录;"
     "`batchnorm verify` 会重新询问已安装的框架。",
 )
-RECORDED = Text(
-    "{side} can't be installed beside the others: its answers are derived from recorded runs.",
-    "{side} 无法与其他框架装在一起:其答案由录制的运行结果得出。",
-)
 EQUAL = Text("Asked, and the same", "问过且相同")
 EQUAL_INTRO = Text("Both sides give these answers.", "两边给出相同的答案。")
 OPEN = Text("Not measured", "未测量")
@@ -67,9 +63,6 @@ def make(a: Side, b: Side, lang: Lang) -> list[Section]:
     silent = [side for side in (a, b) if not witnesses(side)]
     intro = [Paragraph(say(UNASKED, lang, side=side.versioned)) for side in silent]
     intro = intro or [Paragraph(say(DIFFER_INTRO, lang))]
-    for side in (a, b):
-        if any(witness.from_recording for witness in witnesses(side)):
-            intro.append(Paragraph(say(RECORDED, lang, side=side.versioned)))
     groups = tuple(
         Section(
             f"asked-{category}",

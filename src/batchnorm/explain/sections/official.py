@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from batchnorm.explain.page import Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sections import asked, examples
-from batchnorm.explain.sections.answers import Witness, witnesses
+from batchnorm.explain.sections.answers import witnesses
 from batchnorm.explain.sections.claims import CLAIMS, FILES, VERSIONS
 from batchnorm.explain.sides import Side, resolve
 from batchnorm.explain.words import Lang, as_is, label, say
@@ -57,25 +57,22 @@ def make(a: Side, b: Side, lang: Lang) -> Section | None:
 
 def _evidence(question: Question, a: Side, b: Side, lang: Lang) -> str:
     """The question, with the answers of the sides that were asked, the page's versions too."""
-    answers: dict[str, tuple[Answer, Witness]] = {}
+    answers: dict[str, Answer] = {}
     for side, other in ((a, b), (b, a)):
         if asked.known(question, side):
-            witness = witnesses(side)[0]
-            answers[label(side, other)] = witness.answer(question), witness
+            answers[label(side, other)] = witnesses(side)[0].answer(question)
     for name in VERSIONS:
         side = resolve(name)
         if side in (a, b) or side.dialect not in (a.dialect, b.dialect):
             continue
         if asked.known(question, side):
-            witness = witnesses(side)[0]
-            answer = witness.answer(question)
-            if not any(same(question, answer, found) for found, _ in answers.values()):
-                answers[side.versioned] = answer, witness
+            answer = witnesses(side)[0].answer(question)
+            if not any(same(question, answer, found) for found in answers.values()):
+                answers[side.versioned] = answer
     if not answers:
         return ""
     title = as_is(question.text, lang).replace("`", "")
     shown = (
-        f"{name}: {asked.one_line(answer, lang, question, witness)}"
-        for name, (answer, witness) in answers.items()
+        f"{name}: {asked.one_line(answer, lang, question)}" for name, answer in answers.items()
     )
     return f"[{title}](#{question.id}) " + "; ".join(shown)

@@ -1,12 +1,12 @@
 """The Keras 2.6 variant of the Keras 2 dialect (TensorFlow 2.6), as far as it differs.
 
-Source: the recorded behaviour of tensorflow 2.6.5 with keras 2.6.0 in tests/data (it needs Python
-3.9 and can't be installed beside the rest), and what was measured of its errors.
+Source: tensorflow 2.6.5 with keras 2.6.0, which `batchnorm verify` asks where
+`python -m tests.older_frameworks` has made an environment for it (it needs Python 3.9).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ from batchnorm.vocabulary import (
     Epsilon,
     HasBeta,
     HasGamma,
+    Mode,
     WeightOfRunning,
 )
 
@@ -62,8 +63,9 @@ class BatchNormalization(tf_keras.BatchNormalization):
         gamma_constraint: GammaConstraint = None,
         **kwargs: Unpack[Options],
     ) -> None:
-        if isinstance(axis, tuple):
-            raise InvalidValue(f"'axis' must be an int or a list of ints, but got {axis!r}")
+        if "synchronized" in kwargs:
+            raise InvalidType("Keyword argument not understood: 'synchronized' came with 2.12")
+        self._axis_is_tuple = isinstance(axis, tuple)
         super().__init__(
             axis,
             momentum,
@@ -101,14 +103,42 @@ class BatchNormalization(tf_keras.BatchNormalization):
             raise InvalidType("TensorFlow 2.6's layer takes no mask, which came with 2.11")
         return super().decide(shape, dtype, training, total=total)
 
-    def _check_inputs(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        if dtype.kind in "iub":
+    def build(self, input_shape: Sequence[int]) -> None:
+        """Create the state; 2.6 writes resolved axes into its list before it looks at them."""
+        rank, axes = len(input_shape), [self.axis] if isinstance(self.axis, int) else self.axis
+        if self._axis_is_tuple:
+            if any(axis < 0 for axis in axes):
+                raise InvalidType(f"a negative axis must be in a list, but got {tuple(axes)}")
+            self.fused = rank in (4, 5) if self.fused is None else self.fused
+            if self.fused:
+                raise InvalidValue(f"the fused kernel takes no tuple, but got axis={tuple(axes)}")
+        elif rank:
+            self.axis = [axis + rank if axis < 0 else axis for axis in axes]
+            if any(not 0 <= axis < rank for axis in self.axis):
+                raise InvalidValue(f"'axis' must lie within rank {rank}, but got {axes}")
+        super().build(input_shape)
+
+    def _decide(
+        self,
+        shape: tuple[int, ...],
+        dtype: np.dtype[Any],
+        training: bool,
+        mask: Any,
+        total: Callable[[int], int] | None,
+    ) -> Computation:
+        if dtype.kind in ("iubc" if self.fused else "iub"):
             raise InvalidValue(f"inputs must be floating, but their dtype is {dtype}")
         size = self.virtual_batch_size
-        if size and shape and shape[0] % size:
+        if size and (not isinstance(size, int) or shape[0] % size):
             raise InvalidValue(
                 f"virtual_batch_size={size} doesn't divide the batch, in inference too"
             )
+        found = super()._decide(shape, dtype, training, mask, total)
+        if self.fused and self.compute_dtype == "bfloat16":
+            if found.settings.mode is not Mode.RUNNING:
+                raise InvalidValue("2.6's fused kernel doesn't train in bfloat16: fused=False does")
+            found.dtype = np.dtype(np.float32)
+        return found
 
     def _effective_epsilon(self) -> float:
         """What is below the smallest becomes it: 1e-5 becomes 1.001e-5."""

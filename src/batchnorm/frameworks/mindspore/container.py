@@ -32,6 +32,7 @@ class Cell(Layer):
     """A layer that starts in inference mode and is called by `construct`."""
 
     INNER: ClassVar[str] = ""  # the inner layer that holds the parameters, with a dot
+    BRACKETS: ClassVar = ("(", ")", ")")  # of repr; the last one ends a layer that has one inside
 
     training: bool
     _affine: bool
@@ -76,9 +77,11 @@ class Cell(Layer):
             for own in ("gamma", "beta", "moving_mean", "moving_variance")
         )
         settings = f"num_features={self.num_features}, eps={self.eps}"
-        printed = f"({settings}, momentum={complement(self.momentum)}, {entries})"
-        name = type(self).__name__
-        return f"{name}(\n  (bn2d): BatchNorm2d{printed}\n)" if self.INNER else name + printed
+        (start, end, last), name = self.BRACKETS, type(self).__name__
+        printed = f"{start}{settings}, momentum={complement(self.momentum)}, {entries}{end}"
+        if not self.INNER:
+            return name + printed
+        return f"{name}{start}\n  (bn2d): BatchNorm2d{printed}\n{last}"
 
     def _trains(self, role: str) -> bool:
         return self._affine

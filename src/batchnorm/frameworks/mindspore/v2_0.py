@@ -1,8 +1,7 @@
 """The MindSpore 2.0 variant of the MindSpore dialect (CPU), as far as it differs.
 
-Source: the recorded behaviour of mindspore 2.0.0 in tests/data (it needs Python 3.9 and can't be
-installed beside the rest), its documentation (r2.0) for the signatures, and what was measured of
-its errors. Deviation: NaN as `eps` or `momentum` is refused at the call, where 2.0 computes NaN.
+Source: mindspore 2.0.0, which `batchnorm verify` asks where `python -m tests.older_frameworks` has
+made an environment for it (it needs Python 3.9).
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "load_param_into_net"]
 class BatchNorm(mindspore.BatchNorm):
     """What the three classes share: no `dtype` yet, the biased variance, `eps` checked at once."""
 
-    VERIFIED_WITH = "2.0.0"
+    VERIFIED_WITH, BRACKETS = "2.0.0", ("<", ">", "  >")
 
     def __init__(
         self,
@@ -86,10 +85,6 @@ class BatchNorm(mindspore.BatchNorm):
         del found["dtype"]
         return found
 
-    def __repr__(self) -> str:
-        name, _, entries = super().__repr__().partition("(")
-        return f"{name}<{entries.removesuffix(')')}>"
-
 
 class BatchNorm1d(BatchNorm):
     """Batch normalization of (N, C) or (N, C, L)."""
@@ -122,3 +117,8 @@ class BatchNorm3d(BatchNorm):
     ) -> None:
         inits = (gamma_init, beta_init, moving_mean_init, moving_var_init)
         super().__init__(num_features, eps, momentum, affine, *inits, use_batch_statistics)
+
+    @property
+    def bn2d(self) -> BatchNorm3d:
+        """The layer that holds the parameters in MindSpore: here the layer itself."""
+        return self
