@@ -56,8 +56,6 @@ class Settings:
 
     Attributes:
         plain: whether this is batch normalization of the paper, without any addition.
-        least_stddev: what renorm takes an averaged standard deviation for that is smaller: the
-            root of epsilon rounded to float32, in float64 too.
 
     >>> Settings(channel_axes=(1,), mode=Mode.BATCH, epsilon=1e-5).groups
     1
@@ -79,4 +77,5 @@ class Settings:
 
     @property
     def least_stddev(self) -> float:
+        """Renorm's least averaged deviation: the root of epsilon as float32, in float64 too."""
         return float(np.sqrt(np.float64(np.float32(self.epsilon))))
