@@ -113,10 +113,10 @@ void input_gradient(Job job, const Statistics& s, const double* gamma, const dou
             [&](const Part& part) { loops(job).input_gradient(v, job.tensors, part, k); });
 }
 
-void backward(Job job, const Statistics& s, const double* gamma, bool batch,
-              GradientSums sums) {
-  FloatEnvironment environment;
-  plan(job);
+namespace {
+
+void sum_and_write(const Job& job, const Statistics& s, const double* gamma, bool batch,
+                   GradientSums sums) {
   const View& v = job.view;
   const int threads = threads_for(v);
   const double share = 1 / count_of(v);
@@ -187,9 +187,27 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch,
   }
 }
 
-bool mark_cancelled(const Job& job, const Statistics& s, double epsilon, const GradientSums& sums) {
+}  // namespace
+
+void backward(Job job, const Statistics& s, const double* gamma, bool batch, double epsilon,
+              GradientSums sums) {
+  FloatEnvironment environment;
+  plan(job);
   const View& v = job.view;
-  return loops(job).mark_cancelled(s, count_of(v), epsilon, 0, v.channels, sums);
+  const bool pairs = batch && v.outer * v.inner == 2;
+  if (pairs && !job.tensors.out_addend) {  // whatever they hold
+    reduce_gradient(job, s, sums);
+    std::fill_n(sums.dy_dy, v.channels, 1.0);
+  } else {
+    sum_and_write(job, s, gamma, batch, sums);
+    if (!batch || !loops(job).mark_cancelled(s, count_of(v), epsilon, 0, v.channels, sums)) return;
+  }
+  const Index some = v.outer * v.inner < 64 ? 256 : 16;
+  auto item = [&](Index i) {
+    loops(job).recover(v, job.tensors, s, gamma, epsilon, sums.dy_dy, i * some,
+                       std::min((i + 1) * some, v.channels));
+  };
+  parallel(ceil_div(v.channels, some), threads_for(v), item);
 }
 
 }  // namespace kernel

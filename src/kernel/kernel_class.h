@@ -115,12 +115,8 @@ class Kernel {
     }
     Rows rows = new_rows(3, channels);
     const GradientSums sums = {rows.row[0], rows.row[1], rows.row[2], nullptr};
-    bool cancelled = false;
-    run(a.job.view, [&] {
-      kernel::backward(a.job, s, own_gamma, batch, sums);
-      cancelled = batch && mark_cancelled(a.job, s, epsilon, sums);
-    });
-    return nb::make_tuple(a.out, rows.array, cancelled);
+    run(a.job.view, [&] { kernel::backward(a.job, s, own_gamma, batch, epsilon, sums); });
+    return nb::make_tuple(a.out, rows.array);
   }
 
   nb::object reduce(nb::handle x, nb::handle axes) const {

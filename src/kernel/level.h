@@ -32,6 +32,9 @@ struct Loops {
                            std::int64_t end, const GradientArrays&);
   bool (*mark_cancelled)(const Statistics&, double count, double epsilon, std::int64_t c,
                          std::int64_t end, const GradientSums&);
+  // Writes dx of those of channels [c, end) that are marked: see cancelled.h.
+  void (*recover)(const View&, const Tensors&, const Statistics&, const double* gamma, double epsilon,
+                  const double* marked, std::int64_t c, std::int64_t end);
 };
 
 struct Level {

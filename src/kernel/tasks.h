@@ -35,14 +35,10 @@ void reduce_gradient(Job job, const Statistics& statistics, const GradientSums& 
 void input_gradient(Job job, const Statistics& statistics, const double* gamma,
                     const double* constant, const double* slope);
 
-// reduce_gradient and input_gradient; `batch` says whether the statistics were the batch's.
+// reduce_gradient and input_gradient; `batch` says whether the statistics were the batch's. Where those
+// cancel so much of dy that double would show its own rounding, sums.dy_dy becomes 1, else 0.
 void backward(Job job, const Statistics& statistics, const double* gamma, bool batch,
-              GradientSums sums);
-
-// Which channels' statistics cancel so much of dy that double would show its own rounding: 1 in
-// sums.dy_dy there, else 0. True where there is one.
-bool mark_cancelled(const Job& job, const Statistics& statistics, double epsilon,
-                    const GradientSums& sums);
+              double epsilon, GradientSums sums);
 
 // The limit: reads `bytes` of each input and writes their sum to `out`, or nothing where it is null.
 void move(const Level* level, const float* const* inputs, int arrays, float* out,

@@ -75,8 +75,7 @@ class TensorTasks {
     return rows.array;
   }
 
-  // Writes out, and what of out_addend, dgamma and dbeta is there. Gives whether dy cancels in a
-  // channel, as Kernel.backward does.
+  // Writes out, and what of out_addend, dgamma and dbeta is there.
   nb::object backward(nb::handle x, nb::handle dy, nb::handle y, nb::handle out,
                       nb::handle out_addend, nb::handle gamma, nb::handle dgamma, nb::handle dbeta,
                       nb::handle stats, int axis, bool batch, double epsilon) const {
@@ -102,14 +101,10 @@ class TensorTasks {
     const double* own_gamma = vectors.widened(scale, wide);
     std::unique_ptr<double[]> rows(new double[static_cast<std::size_t>(3 * channels)]);
     const GradientSums sums = {rows.get(), rows.get() + channels, rows.get() + 2 * channels, nullptr};
-    bool cancelled = false;
-    run(job.view, [&] {
-      kernel::backward(job, s, own_gamma, batch, sums);
-      cancelled = batch && mark_cancelled(job, s, epsilon, sums);
-    });
+    run(job.view, [&] { kernel::backward(job, s, own_gamma, batch, epsilon, sums); });
     narrow(to_gamma, wide, sums.dy_x, channels);
     narrow(to_beta, wide, sums.dy, channels);
-    return nb::bool_(cancelled);
+    return nb::bool_(true);
   }
 
  private:

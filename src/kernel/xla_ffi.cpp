@@ -190,12 +190,12 @@ void backward(const Call& call) {
     deviations(t.job, s.m2, t.count(), number(call.attributes, "epsilon"), s.inv_std);
   }
   double* rows = t.rows(3);
-  const GradientSums sums = {rows, rows + t.channels(), rows + 2 * t.channels()};
+  const GradientSums sums = {rows, rows + t.channels(), rows + 2 * t.channels(), nullptr};
   if (length(buffer(call.results, 0)) == 0) {
     kernel::reduce_gradient(t.job, s, sums);
   } else {
     t.job.tensors.out = t.like_x(call.results, 0);
-    kernel::backward(t.job, s, gamma, true, sums);
+    kernel::backward(t.job, s, gamma, true, number(call.attributes, "epsilon"), sums);
   }
   t.write(1, [&](Index c) { return sums.dy_x[c]; });
   t.write(2, [&](Index c) { return sums.dy[c]; });

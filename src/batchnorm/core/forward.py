@@ -15,7 +15,7 @@ import numpy as np
 from numpy import ndarray
 
 from batchnorm.arrays import as_array
-from batchnorm.core import kernel, reference, renorm
+from batchnorm.core import kernel, renorm
 from batchnorm.core.moments import Moments
 from batchnorm.core.replicas import Replicas
 from batchnorm.core.running import Running, update
@@ -272,9 +272,14 @@ def backward(
         and saved.replicas is None
         and (dtype is None or dtype == dy.dtype)
     ):
-        done = _whole_backward(saved, dy, out, out_addend)
+        settings, batch = saved.settings, saved.count is not None
+        axes, epsilon = settings.channel_axes, settings.epsilon
+        done = kernel.whole_backward(
+            saved.x, dy, axes, saved.stats, saved.gamma, batch, epsilon, saved.y, out, out_addend
+        )
         if done is not None:
-            return done
+            dx, sums = done
+            return dx, sums[1], sums[0]
     inputs = {"x": saved.x, "dy": dy, "y": saved.y, "weights": saved.weights}
     _check_result("out", out, saved.x.shape, inputs)
     _check_result("out_addend", out_addend, saved.x.shape, {**inputs, "out": out})
@@ -309,39 +314,6 @@ def backward(
         sum_dy_x_hat = sum_dy_x_hat * saved.r + sum_dy * saved.d
     groups = saved.settings.groups
     return dx, _pool(sum_dy_x_hat, groups) * groups, _pool(sum_dy, groups) * groups
-
-
-def _whole_backward(
-    saved: Saved, dy: Array, out: Array | None, out_addend: Array | None
-) -> tuple[Array, Array, Array] | None:
-    """The backward as one task of the compiled kernel; None where it doesn't take the case."""
-    settings, batch = saved.settings, saved.count is not None
-    axes, epsilon = settings.channel_axes, settings.epsilon
-    done = kernel.whole_backward(
-        saved.x, dy, axes, saved.stats, saved.gamma, batch, epsilon, saved.y, out, out_addend
-    )
-    if done is None:
-        return None
-    dx, sums, cancelled = done
-    if cancelled:  # only the reference finds the digits that are left there
-        if len(axes) > 1:
-            return None
-        which = np.flatnonzero(sums[2])
-        place = (slice(None),) * axes[0] + (which,)
-        g = dy[place]
-        if saved.y is not None:
-            g = np.where(saved.y[place] > 0, g, np.zeros((), g.dtype))
-        mean, residual, inv_std = saved.mean[which], saved.residual[which], saved.inv_std[which]
-        scale = None if saved.gamma is None else _wide(saved.gamma[which])
-        # One number where the forward was one task, one for each channel where it went by halves.
-        count = np.broadcast_to(np.asarray(saved.count, np.float64), sums[0].shape)[which]
-        with np.errstate(all="ignore"):
-            means = (sums[0][which] / count, sums[1][which] / count)
-            share = epsilon * inv_std * inv_std
-        dx[place] = reference.input_gradient(
-            saved.x[place], g, axes, mean, residual, inv_std, scale, *means, None, g.copy(), share
-        )
-    return dx, sums[1], sums[0]
 
 
 def _check(x: Array, settings: Settings, arrays: dict[str, Array | None]) -> None:

@@ -92,7 +92,7 @@ def backward(
     if needs[2]:
         dbeta = _vector_like(x, call) if gamma is None else torch.empty_like(gamma)
     settings = call.settings
-    cancelled = TASKS.backward(
+    done = TASKS.backward(
         x,
         dy,
         y,
@@ -106,9 +106,7 @@ def backward(
         call.count is not None,
         settings.epsilon,
     )
-    if cancelled is not False:  # not taken; or only the reference finds the digits that are left
-        return None
-    return dx, dgamma, dbeta, daddend
+    return (dx, dgamma, dbeta, daddend) if done else None
 
 
 def _vector_like(x: Tensor, call: Call) -> Tensor:
