@@ -23,7 +23,7 @@ from benchmarks import rows as shape_files
 from benchmarks.frameworks import FRAMEWORKS
 from benchmarks.machine import Steal, processor
 from benchmarks.results import Results
-from benchmarks.table import Row, label
+from benchmarks.table import LARGE, Row, label
 from benchmarks.turns import Contender, measure
 
 LEVELS = list(kernel.IMPLEMENTATIONS)
@@ -74,7 +74,9 @@ def resumed(found: Results, setting: dict[str, Any]) -> Results:
 
 
 @click.command()
-@click.option("--shapes", multiple=True, help="Shape file, by name or path. [all of shapes/]")
+@click.option(
+    "--shapes", multiple=True, help="Shape file, by name or path. [all of shapes/ but random]"
+)
 @click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="Only this task.")
 @click.option("--rows", "pattern", default="", help="Only rows whose label has this text.")
 @click.option("--contender", "wanted", multiple=True, help="Only these besides ours: v3, torch ...")
@@ -93,6 +95,7 @@ def resumed(found: Results, setting: dict[str, Any]) -> Results:
     type=click.FloatRange(0, 100),
     help="With --resume: keep no row during which a hypervisor took more percent than this.",
 )
+@click.option("--quick", is_flag=True, help="Some rows up to 8 MB against torch: three minutes.")
 @click.option("--json", "as_json", is_flag=True, help="Print all times as JSON, not the table.")
 def main(
     shapes: tuple[str, ...],
@@ -105,6 +108,7 @@ def main(
     out: Path | None,
     resume: bool,
     most_steal: float,
+    quick: bool,
     as_json: bool,
 ) -> None:
     """Measure tasks x contenders x shapes, and write table.md, times.json and plot.png to --out.
@@ -113,10 +117,15 @@ def main(
     process of its own, and all take turns, with a pause between them. Times mean little from one
     run to the next: the table holds medians and quartiles of ratios within a round.
     """
-    names = shapes or sorted(path.stem for path in shape_files.SHAPES.glob("*.txt"))
+    files = {path.stem for path in shape_files.SHAPES.glob("*.txt")}
+    names = shapes or sorted(files - {"random"})  # see benchmarks.random_shapes
+    if quick:
+        wanted, rounds, seconds = wanted or ("torch",), min(rounds, 5), min(seconds, 0.2)
     cases = [(Path(name).stem, case) for name in names for case in shape_files.read(name)]
     cases = [(name, case) for name, case in cases if not tasks or case.task in tasks]
     cases = [(name, case) for name, case in cases if pattern in label(case)]
+    if quick:
+        cases = [(name, case) for name, case in cases if case.nbytes <= LARGE]
     unknown = set(wanted) - set(LEVELS) - set(FRAMEWORKS)
     if unknown or not cases:
         known = ", ".join([*LEVELS, *FRAMEWORKS])

@@ -1,7 +1,7 @@
 """dx where batch statistics cancel nearly all of dy: the kernel's, against the NumPy reference's.
 
-That the reference's are right is `test_accuracy.py`'s; here are the ways that the kernel goes through
-a tensor: layouts, chunks of a channel, channels beside others that don't cancel, ReLU.
+That the reference's are right is `test_accuracy.py`'s; here are the ways that the kernel goes
+through a tensor: layouts, chunks of a channel, channels beside others that don't cancel, ReLU.
 """
 
 import numpy as np
