@@ -81,6 +81,11 @@ CAUSES: Mapping[str, Cause] = {
         "batch statistics normalize in one model and running statistics in the other",
         "一个模型用批统计量归一化，另一个用滑动统计量",
     ),
+    "batch-statistics-differ": Cause(
+        "renorm, ghost batches or a mask change the batch's statistics in one of the models only",
+        "只有一个模型用 renorm、虚拟批（ghost batch）或掩码改变批统计量",
+        "give the layer what the source's has of these",
+    ),
     "not-updated": Cause(
         "the running statistics stay as they are in training", "训练时滑动统计量没有更新",
         "let the layer keep the statistics that it computes (an update that is dropped, or never "

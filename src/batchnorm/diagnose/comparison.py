@@ -16,8 +16,8 @@ from batchnorm.diagnose.finding import Finding, Undecided, grouped
 from batchnorm.diagnose.fix import fix_of
 from batchnorm.diagnose.gradient import explain_gradient
 from batchnorm.diagnose.output import explain_output
-from batchnorm.diagnose.recording import INFERENCE, Node, Recording
-from batchnorm.diagnose.replay import Replay
+from batchnorm.diagnose.recording import INFERENCE, Node, Recording, Rule
+from batchnorm.diagnose.replay import Hypothesis, Replay
 from batchnorm.diagnose.report import Depth, Report
 from batchnorm.diagnose.state import same, state_findings
 from batchnorm.diagnose.trace import Trace
@@ -197,6 +197,19 @@ class _Comparison:
                 self._add(pair, "precision-differs", {"port": trace.dtype, "source": mine.dtype},
                           "", phase)  # fmt: skip
             replay = Replay(trace, port.one_pass)
+            beyond = [
+                "" if own is None else _beyond(own, Replay(call, node.one_pass))
+                for node, own, call in ((port, declared, trace), (source, rule, mine))
+            ]
+            if beyond[0] != beyond[1]:
+                evidence = {"port": beyond[0] or "none", "source": beyond[1] or "none"}
+                self._add(pair, "batch-statistics-differ", evidence, "", phase)
+                return
+            if beyond[0]:
+                self._doubt("output, update and gradient in training",
+                            f"{beyond[0]}: nothing is kept by which it could be replayed",
+                            source.name)  # fmt: skip
+                return
             explained = explain_output(replay, rule, declared)
             causes = set()
             for cause, evidence, runner in explained.findings:
@@ -308,6 +321,12 @@ class _Comparison:
     def _tolerated(self, d: float, error: float, cause: str) -> bool:
         """Whether the difference is rounding alone, for a function that is not exactly ours."""
         return cause == "input-differs" and d <= max(CLOSE, 4 * error)
+
+
+def _beyond(rule: Rule, replay: Replay) -> str:
+    """What of a layer's batch statistics a replay has no means for, where it has any effect."""
+    idle = "renorm" not in rule.beyond and replay.score(Hypothesis.of(rule)) <= 1.0
+    return "" if idle else rule.beyond
 
 
 def _unlinked(x: Array, own: Array, one: Trace) -> tuple[str, dict[str, Any], str]:

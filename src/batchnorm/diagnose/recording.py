@@ -29,6 +29,8 @@ class Rule:
         factor: weight of the new batch.
         correction: c in the n - c that divides what enters the running variance.
         axis: of the channels, where those of the model are axis 1.
+        beyond: what of the batch's statistics a replay has no means for: renorm, ghost batches, a
+            mask; "" for none.
     """
 
     batch: bool
@@ -37,6 +39,7 @@ class Rule:
     factor: float
     correction: int
     axis: int
+    beyond: str = ""
 
 
 @dataclass

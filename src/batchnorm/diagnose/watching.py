@@ -59,6 +59,7 @@ class Watcher:
         self.phase = ""
         self.inputs: dict[str, list[Array | None]] = {}
         self.states: dict[str, dict[str, Array]] = {}
+        self.masks: dict[str, Array] = {}
 
     @property
     def norms(self) -> dict[str, Any]:
@@ -72,6 +73,9 @@ class Watcher:
 
     def tell(self, path: str, what: str, a: Array, b: Array | None) -> None:
         """See torch's `running.run`."""
+        if what == "mask":
+            self.masks[path] = a
+            return
         a = canonical(a, self.last)
         if what == "forward":
             assert b is not None
@@ -105,7 +109,7 @@ class Watcher:
             trace.after = self.states[path] = self.room.state(self.layers[path])
             if self.phase != INFERENCE:
                 self.inputs.setdefault(path, []).append(x)
-            self._rules(node, x)
+            self._rules(node, x, self.masks.pop(path, None))
         elif node.kind == "convolution" and x.ndim > 2 and node.kernel is not None:
             reach = [
                 (k - 1) * d + 1
@@ -116,7 +120,7 @@ class Watcher:
             trace.x = sampled(inside)
         node.calls.setdefault(self.phase, []).append(trace)
 
-    def _rules(self, node: Node, x: Array) -> None:
+    def _rules(self, node: Node, x: Array, mask: Array | None) -> None:
         """What the layer's own settings say of such an input, in both modes."""
         if node.unread or self.phase in node.rules:
             return
@@ -132,16 +136,21 @@ class Watcher:
                 load[name] = np.asarray(before - 1).reshape(value.shape)
         try:
             layer.load_state(load)
-            found = layer.decide(shape, x.dtype, training)
+            found = layer.decide(shape, x.dtype, training, mask)
         except BatchNormError as error:
             node.unread = str(error)
             return
         if found.passes:
             return
-        axis = found.settings.channel_axes[0]
-        if moved:
+        axis = found.settings.channel_axes[0] if found.split is None else 1
+        if moved and found.split is None:
             axis = 1 if axis == x.ndim - 1 else axis + 1
         mode = found.settings.mode
+        beyond = {
+            "renorm": found.settings.renorm,
+            "ghost batches": found.split,
+            "a mask": found.masking,
+        }
         node.rules[self.phase] = Rule(
             mode is not Mode.RUNNING,
             mode is Mode.BATCH_AND_UPDATE,
@@ -149,6 +158,9 @@ class Watcher:
             float(found.settings.exponential_average_factor),
             int(found.settings.correction),
             axis,
+            ""
+            if mode is Mode.RUNNING
+            else ", ".join(w for w, v in beyond.items() if v is not None),
         )
 
     def end(self, gradients: Mapping[str, Mapping[str, Array]]) -> None:

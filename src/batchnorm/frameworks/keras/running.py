@@ -254,6 +254,8 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
         return same(tensor)
 
     def call(x: Any, *given: Any, **named: Any) -> Any:
+        if named.get("mask") is not None and not isinstance(named["mask"], list):
+            tell(path, "mask", _seen(named["mask"]), None)
         if backward:
             x = spied(x, "x")
         y = own(x, *given, **named)

@@ -193,7 +193,8 @@ def run(
         batch: an array or tensor, a tuple or a mapping of them, as the model is called.
         layers: what is watched, by path.
         tell: called as tell(path, "forward", x, y) after each call of a layer, and as
-            tell(path, "x", dx, None) and tell(path, "y", dy, None) in the backward pass.
+            tell(path, "x", dx, None) and tell(path, "y", dy, None) in the backward pass; as
+            tell(path, "mask", mask, None) before a call that is given one.
         training: the mode; None for the one that the model is in.
         weigh: from the outputs, the weights of their sum that is differentiated.
         loss: from the outputs as the model gives them, what is differentiated in its place.
