@@ -93,6 +93,19 @@ def test_the_commands_record_and_compare(folder, capsys):
     assert run("diagnose", folder / "batch.npz", pair[1]) == 2
 
 
+def test_one_of_several_processes_says_which_it_is(folder, monkeypatch, capsys):
+    (folder / "batch.npz").rename(folder / "batch1.npz")
+    words = ["record", f"{folder}/models.py:source", "--batch", folder / "batch{rank}.npz"]
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
+    assert run(*words, "-o", folder / "{rank}.bnrec") == 0
+    assert load(folder / "1.bnrec").rank == (1, 2)
+    assert run(*words, "-o", folder / "{rank}.bnrec", "--rank", "0/4") == 2  # no batch0.npz
+    assert "batch0.npz" in capsys.readouterr().err
+    assert run(*words, "-o", folder / "c.bnrec", "--rank", "2/2") == 2
+    assert "R/N" in capsys.readouterr().err
+
+
 def test_comparing_loads_no_framework(recorded, tmp_path):
     for index, recording in enumerate(recorded):
         save(recording, tmp_path / f"{index}.bnrec")

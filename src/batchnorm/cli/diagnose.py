@@ -9,9 +9,10 @@ import click
 
 from batchnorm.cli.output import echo, echo_json, replace_text
 from batchnorm.convert.mapping import read_map
-from batchnorm.diagnose import compare_recordings
+from batchnorm.diagnose import Recording, compare_recordings
 from batchnorm.diagnose.files import load
 from batchnorm.diagnose.page import page
+from batchnorm.errors import InvalidValue
 
 __all__ = ["command"]
 
@@ -32,15 +33,26 @@ def command(
 ) -> None:
     """Say by which causes the model recorded in PORT differs from the one in SOURCE.
 
-    Both are files of `batchnorm record`, on the same batch. Exit code 0 if nothing differs beyond
+    Both are files of `batchnorm record`, on the same batch, or folders with those of all processes
+    that share one. Exit code 0 if nothing differs beyond
     the stated bounds, 1 if something does.
     """
     pairs = {name: pair.to for name, pair in read_map(map_file).layers.items() if pair.to}
-    report = compare_recordings(load(source), load(port), pairs)
+    report = compare_recordings(_loaded(source), _loaded(port), pairs)
     if html is not None:
-        replace_text(html, page(report, lang), inputs=(source, port))
+        replace_text(html, page(report, lang), inputs=(*_files(source), *_files(port)))
     if as_json:
         echo_json(report.as_json(), exit_code=report.exit_code)
     else:
         echo(report.text(lang))
     sys.exit(report.exit_code)
+
+
+def _files(path: Path) -> list[Path]:
+    return sorted(path.glob("*.bnrec")) if path.is_dir() else [path]
+
+
+def _loaded(path: Path) -> list[Recording]:
+    if not _files(path):
+        raise InvalidValue(f"{path}: the folder holds no .bnrec file")
+    return [load(file) for file in _files(path)]

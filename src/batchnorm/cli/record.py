@@ -19,6 +19,7 @@ from batchnorm.cli.output import echo
 from batchnorm.diagnose import record
 from batchnorm.diagnose.files import save
 from batchnorm.diagnose.layout import carried, is_last
+from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.watching import room_of
 from batchnorm.errors import BatchNormError, InvalidValue
 
@@ -40,7 +41,7 @@ main({arguments!r})
 @click.command
 @click.argument("model", metavar="FILE.py:make_model")
 @click.option(
-    "--batch", required=True, type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    "--batch", required=True, type=click.Path(path_type=Path),
     metavar="FILE.npz", help="What the model is called with: one array, or several by name.",
 )  # fmt: skip
 @click.option(
@@ -52,6 +53,11 @@ main({arguments!r})
               help="Training steps.")  # fmt: skip
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]),
               help="How the batch is laid out, if not as the model wants it.")  # fmt: skip
+@click.option(
+    "--rank",
+    metavar="R/N",
+    help="Which of how many processes this is; one that mpirun or torchrun started knows.",
+)
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
 def command(
     model: str,
@@ -60,14 +66,18 @@ def command(
     python: str | None,
     steps: int,
     layout: str | None,
+    rank: str | None,
     force: bool,
 ) -> None:
     """Run a model once in inference and once or more in training, and keep what a diagnosis needs.
 
-    make_model() gives the model, or the model and a loss: a function of its outputs.
+    make_model() gives the model, or the model and a loss: a function of its outputs. "{rank}" in
+    the files' names stands for the process's rank.
     """
     if python is not None:
         sys.exit(_elsewhere(python, locals()))
+    which = rank_here() if rank is None else _rank(rank)
+    batch, output = (Path(str(p).replace("{rank}", str(which[0]))) for p in (batch, output))
     made = _made(model)
     made, loss = made if isinstance(made, tuple) else (made, None)
     given = _batch(batch)
@@ -80,7 +90,9 @@ def command(
         if sys.stderr is not None and sys.stderr.isatty():
             echo(f"running: {phase}", error=True)
 
-    recording = record(made, given, steps=steps, loss=loss, last=last, progress=progress)
+    recording = record(
+        made, given, steps=steps, loss=loss, last=last, rank=which, progress=progress
+    )
     save(recording, output, force=force)
     size = output.stat().st_size / 1e6
     norms = len(recording.norms)
@@ -94,6 +106,7 @@ def _elsewhere(python: str, options: dict[str, Any]) -> int:
     words = ["record", options["model"], "--batch", str(options["batch"])]
     words += ["-o", str(options["output"]), "--steps", str(options["steps"])]
     words += ["--layout", options["layout"]] if options["layout"] else []
+    words += ["--rank", options["rank"]] if options["rank"] else []
     words += ["--force"] if options["force"] else []
     root = str(Path(batchnorm.__file__).resolve().parent)
     code = ELSEWHERE.format(root=root, arguments=words)
@@ -107,6 +120,13 @@ def _elsewhere(python: str, options: dict[str, Any]) -> int:
             "rich beside the model's framework"
         )
     return done.returncode
+
+
+def _rank(text: str) -> tuple[int, int]:
+    rank, _, size = text.partition("/")
+    if not (rank.isdecimal() and size.isdecimal() and int(rank) < int(size)):
+        raise InvalidValue(f"--rank takes R/N with R from 0 to N - 1, such as 0/2, not {text!r}")
+    return int(rank), int(size)
 
 
 def _made(model: str) -> Any:

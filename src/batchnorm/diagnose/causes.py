@@ -110,6 +110,7 @@ CAUSES: Mapping[str, Cause] = {
     "synchronization-differs": Cause(
         "the statistics are those of one process in one model and of all in the other",
         "一个模型只用单进程统计量，另一个用所有进程的",
+        "synchronize the layer's statistics as the source does, or take its plain class",
     ),
     "precision-differs": Cause("the values have another precision", "数值精度不同"),
     "input-differs": Cause(

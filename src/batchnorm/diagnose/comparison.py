@@ -6,57 +6,52 @@ Not here: which causes there are and how each is found (`state`, `output`, `upda
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from batchnorm.diagnose.alignment import Pair, align
+from batchnorm.diagnose.between import CLOSE, between, difference
 from batchnorm.diagnose.finding import Finding, Undecided, grouped
 from batchnorm.diagnose.fix import fix_of
 from batchnorm.diagnose.gradient import explain_gradient
 from batchnorm.diagnose.output import explain_output
+from batchnorm.diagnose.ranks import missing, together, whole
 from batchnorm.diagnose.recording import INFERENCE, Node, Recording, Rule
 from batchnorm.diagnose.replay import Hypothesis, Replay
 from batchnorm.diagnose.report import Depth, Report
 from batchnorm.diagnose.state import same, state_findings
 from batchnorm.diagnose.trace import Trace
 from batchnorm.diagnose.update import explain_update
-from batchnorm.diagnose.upstream import (
-    layer_findings,
-    link_of,
-    link_text,
-    linked,
-    reordered,
-    scale_of,
-)
-from batchnorm.vocabulary import Array
+from batchnorm.diagnose.upstream import layer_findings
 
 __all__ = ["compare_recordings"]
 
-CLOSE = 1e-4  # of what reaches a layer, relative to its largest value
-GROWTH = 30.0  # of a difference between two watched layers, through what has no parameters
-
 
 def compare_recordings(
-    source: Recording, port: Recording, map: Mapping[str, str] | None = None
+    source: Recording | Sequence[Recording],
+    port: Recording | Sequence[Recording],
+    map: Mapping[str, str] | None = None,
 ) -> Report:
     """Say what makes a port's run differ from its source's.
 
     Args:
-        source: a run of the model that was ported.
-        port: one of its port, on the same batch.
+        source: a run of the model that was ported; of several processes those of all of them, of
+            which the first one is looked at by the moments of all.
+        port: one of its port, on the same batch; or those of all its processes.
         map: names in the port by names in the source, where they aren't found.
 
     Raises:
-        ValueError: the map names a layer that isn't there.
+        ValueError: the map names a layer that isn't there; recordings of two runs of one side.
     """
-    return _Comparison(source, port, map).report()
+    return _Comparison(whole(source), whole(port), map).report()
 
 
 class _Comparison:
-    def __init__(self, source: Recording, port: Recording, map: Mapping[str, str] | None) -> None:
-        self.source, self.port = source, port
+    def __init__(
+        self, sources: list[Recording], ports: list[Recording], map: Mapping[str, str] | None
+    ) -> None:
+        self.sources, self.ports = sources, ports
+        self.source, self.port = source, port = sources[0], ports[0]
         self.pairs, self.left, self.right = align(source, port, map)
         self.findings: list[Finding] = []
         self.notes: dict[str, list[str]] = {}
@@ -76,7 +71,7 @@ class _Comparison:
                 }
                 for cause, evidence, runner in layer_findings(pair.source, pair.port, others):
                     self._add(pair, cause, evidence, runner, INFERENCE)
-        self._between()
+        between(self.source, self.port, self.pairs, self._add, self._doubt)
         for side, nodes in (("source", self.left), ("port", self.right)):
             names = [n.name for n in nodes if n.kind == "batch_norm"]
             if names:
@@ -138,15 +133,6 @@ class _Comparison:
                  "source in": words[bool(source.standing)]},
                 "", "as it stands",
             )  # fmt: skip
-        wide = [bool(node.facts.get("synchronized")) for node in (source, port)]
-        if wide[0] != wide[1]:
-            whose = "the source's" if wide[0] else "the port's"
-            self._doubt(
-                "synchronization-differs",
-                f"{whose} statistics are those of all processes, and this run saw one: with "
-                "several, each step has another batch",
-                source.name,
-            )
         epsilons = {r.epsilon for n in (source, port) for r in n.rules.values()}
         others = {
             n.name: n.calls[INFERENCE][0].before
@@ -173,7 +159,7 @@ class _Comparison:
         d = 0.0
         for phase in phases:
             one, other = source.calls[phase][0], port.calls[phase][0]
-            d = max(d, _difference(one.y, other.y, one.output_shape, other.output_shape))
+            d = max(d, difference(one.y, other.y, one.output_shape, other.output_shape))
         self.depth.append(Depth(source.name, d, pair.place))
 
     def _named(self, pair: Pair, cause: str) -> bool:
@@ -190,7 +176,7 @@ class _Comparison:
             )
             return
         calls = list(zip(source.calls[phase], port.calls[phase], strict=False))
-        for mine, trace in calls:
+        for index, (mine, trace) in enumerate(calls):
             if 0 in trace.shape:
                 continue
             if mine.dtype != trace.dtype and "float" in mine.dtype and "float" in trace.dtype:
@@ -210,6 +196,11 @@ class _Comparison:
                             f"{beyond[0]}: nothing is kept by which it could be replayed",
                             source.name)  # fmt: skip
                 return
+            if rule.batch:
+                told = self._shared(pair, phase, index, mine, replay, rule, declared)
+                if told is None:
+                    return
+                replay = told
             explained = explain_output(replay, rule, declared)
             causes = set()
             for cause, evidence, runner in explained.findings:
@@ -218,7 +209,7 @@ class _Comparison:
                     self._add(pair, cause, evidence, runner, phase)
             h = explained.hypothesis
             axis = rule.axis if h is None else h.axis
-            if "mode-differs" not in causes and axis in trace.statistics:
+            if "mode-differs" not in causes and axis in replay.statistics:
                 moved = explain_update(replay, rule, declared, axis)
                 for cause, evidence, runner in moved.findings:
                     self._add(pair, cause, evidence, runner, phase)
@@ -234,6 +225,58 @@ class _Comparison:
                 for cause, evidence, runner in explain_gradient(replay, h, trained):
                     self._add(pair, cause, evidence, runner, phase)
 
+    def _shared(
+        self,
+        pair: Pair,
+        phase: str,
+        index: int,
+        mine: Trace,
+        replay: Replay,
+        rule: Rule,
+        declared: Rule | None,
+    ) -> Replay | None:
+        """The port's call by the moments of the process or of all, as the source's shares them.
+
+        Returns:
+            None where the recordings of other processes that this takes aren't there.
+        """
+        source, port = pair.source, pair.port
+        said = [bool(node.facts.get("synchronized")) for node in (source, port)]
+        absent = [missing(side) for side in (self.sources, self.ports)]
+        sizes = [side[0].rank[1] for side in (self.sources, self.ports)]
+        if any(absent) or sizes == [1, 1] or sizes[0] != sizes[1]:
+            several = max(sizes) > 1
+            if (any(said) and several) or said[0] != said[1]:
+                whose = "both models'" if all(said) else "the source's" if said[0] else "the port's"
+                self._doubt(
+                    "synchronization-differs",
+                    f"{whose} statistics are those of all processes, which only the recordings of "
+                    "all, of as many in each model, can tell: `batchnorm record --rank`",
+                    source.name,
+                )
+            return None if any(said) and several else replay
+        wide = [
+            together(side, node.name, phase, index)
+            for side, node in ((self.sources, source), (self.ports, port))
+        ]
+        if wide[0] is None or wide[1] is None:
+            return replay
+        h = Hypothesis.of(rule)
+        fits = [Replay(mine, source.one_pass, w).score(h) <= 1.0 for w in (None, wide[0])]
+        shares = fits[1] if fits[0] != fits[1] else said[0] and not fits[0]
+        replays = replay, Replay(replay.trace, port.one_pass, wide[1])
+        expected, other = replays[shares], replays[not shares]
+        if expected.score(h) <= 1.0:
+            return expected
+        found = [len(explain_output(r, rule, declared).findings) for r in (expected, other)]
+        unknown = [explain_output(r, rule, declared).hypothesis is None for r in (expected, other)]
+        if unknown[1] or (found[1] >= found[0] and not unknown[0]):
+            return expected
+        words = {True: f"of all {sizes[0]} processes", False: "of each process alone"}
+        evidence = {"port's statistics": words[not shares], "source's": words[shares]}
+        self._add(pair, "synchronization-differs", evidence, "", phase)
+        return other
+
     def _continuity(self, pair: Pair, earlier: str, phase: str) -> None:
         """Whether what one step left is what the next one finds."""
 
@@ -245,113 +288,8 @@ class _Comparison:
         if holds(pair.source) and not holds(pair.port):
             self._add(pair, "not-updated", {"dropped": "between two steps"}, "", phase)
 
-    # ------------------------------------------------------------------------- between layers
-
-    def _between(self) -> None:
-        """What reaches each layer, by the outputs before it in its own model."""
-        partner = {pair.source.name: pair for pair in self.pairs}
-        before: list[tuple[str, tuple[int, ...], Array]] = []
-        values: dict[str, tuple[tuple[int, ...], Array]] = {}
-        error = 0.0
-        pairs = zip(self.source.batch, self.port.batch, strict=False)
-        for index, (mine, own) in enumerate(pairs):
-            name = "the batch" if index == 0 else f"the batch {index}"
-            before.insert(0, (name, mine.shape, mine.x.astype(np.float64)))
-            values[name] = (own.shape, own.x.astype(np.float64))
-            error = max(error, _difference(mine.x, own.x, mine.shape, own.shape))
-        if error > CLOSE:
-            self._doubt(
-                "what reaches the first layers",
-                "the two models were given batches that differ",
-                "the batch",
-            )
-        for node in self.source.nodes:
-            one = node.call(INFERENCE)
-            pair = partner.get(node.name)
-            other = None if pair is None else pair.port.call(INFERENCE)
-            if one is None:
-                continue
-            x, y = one.x.astype(np.float64), one.y.astype(np.float64)
-            if pair is not None and other is not None:
-                error = self._reaches(pair, one, other, before, values, error)
-            before.insert(0, (f"the input of {node.name}", one.inner_shape, x))
-            before.insert(0, (node.name, one.output_shape, y))
-            if other is not None:
-                values[f"the input of {node.name}"] = (
-                    other.inner_shape, other.x.astype(np.float64),
-                )  # fmt: skip
-                values[node.name] = (other.output_shape, other.y.astype(np.float64))
-
-    def _reaches(
-        self,
-        pair: Pair,
-        one: Trace,
-        other: Trace,
-        before: list[tuple[str, tuple[int, ...], Array]],
-        values: dict[str, tuple[tuple[int, ...], Array]],
-        error: float,
-    ) -> float:
-        """Name what is wrong with a layer's input; give the largest difference so far."""
-        x, own = one.x.astype(np.float64), other.x.astype(np.float64)
-        d = _difference(x, own, one.inner_shape, other.inner_shape)
-        after = _difference(one.y, other.y, one.output_shape, other.output_shape)
-        link = link_of(x, one.inner_shape, before)
-        given = {n: v for n, (shape, v) in values.items() if shape == other.inner_shape}
-        if one.inner_shape != other.inner_shape:
-            if sorted(one.inner_shape) == sorted(other.inner_shape) and one.shape != other.shape:
-                self._add(pair, "layout-differs",
-                          {"port": str(other.inner_shape), "source": str(one.inner_shape)}, "",
-                          INFERENCE)  # fmt: skip
-        elif link is not None and all(n in given for n in link.names):
-            found = linked(link, own, given)
-            if found is not None and not self._tolerated(d, error, found[0]):
-                self._add(pair, found[0], {**found[1], "after": link_text(link)}, found[2],
-                          INFERENCE)  # fmt: skip
-        elif d > max(CLOSE, GROWTH * error) and np.isfinite(own).all():
-            cause, evidence, runner = _unlinked(x, own, one)
-            self._add(pair, cause, evidence, runner, INFERENCE)
-        elif error > CLOSE and link is None and d > CLOSE:
-            self._doubt(
-                "what reaches the layer",
-                "a difference comes in from before, and what lies between isn't known",
-                pair.source.name,
-            )
-        return max(error, d, after)
-
-    def _tolerated(self, d: float, error: float, cause: str) -> bool:
-        """Whether the difference is rounding alone, for a function that is not exactly ours."""
-        return cause == "input-differs" and d <= max(CLOSE, 4 * error)
-
 
 def _beyond(rule: Rule, replay: Replay) -> str:
     """What of a layer's batch statistics a replay has no means for, where it has any effect."""
     idle = "renorm" not in rule.beyond and replay.score(Hypothesis.of(rule)) <= 1.0
     return "" if idle else rule.beyond
-
-
-def _unlinked(x: Array, own: Array, one: Trace) -> tuple[str, dict[str, Any], str]:
-    scaled = scale_of(own, x)
-    if scaled is not None:
-        return "scale-differs", scaled, ""
-    moved = reordered(own, x)
-    if moved is not None:
-        return moved
-    size = float(np.abs(x).max(initial=0.0))
-    wrong = (np.abs(own - x) > CLOSE * size).any(1)
-    evidence = {"places": f"{int(wrong.sum())} of {wrong.size}",
-                "largest difference": float(np.abs(own - x).max() / max(size, 1e-30))}  # fmt: skip
-    return "input-differs", evidence, ""
-
-
-def _difference(a: Array, b: Array, shape: tuple[int, ...], other: tuple[int, ...]) -> float:
-    """The largest, relative to the largest value; infinite for shapes that differ."""
-    if shape != other:
-        return float("inf")
-    x, y = a.astype(np.float64), b.astype(np.float64)
-    with np.errstate(all="ignore"):
-        far = np.abs(x - y)
-        far = np.where((x == y) | (np.isnan(x) & np.isnan(y)), 0.0, far)
-        size = float(np.nanmax(np.where(np.isfinite(x), np.abs(x), 0.0), initial=0.0))
-    if np.isnan(far).any():
-        return float("inf")
-    return float(far.max(initial=0.0) / max(size, 1e-30))

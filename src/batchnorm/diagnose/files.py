@@ -138,6 +138,9 @@ def _unpacked(value: Any, kind: Any, arrays: dict[str, Any]) -> Any:
 
 def _check(recording: Recording) -> None:
     """Shapes that belong together."""
+    rank, size = recording.rank
+    if not 0 <= rank < size <= 1 << 20:
+        raise ValueError(f"rank {rank} of {size}")
     for node in recording.nodes:
         for calls in node.calls.values():
             for trace in calls:

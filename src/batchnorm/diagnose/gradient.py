@@ -28,7 +28,7 @@ def explain_gradient(
     """
     trace = replay.trace
     found: list[tuple[str, dict[str, Any], str]] = []
-    if trace.dy is None or not replay.able(h) or trace.statistics[h.axis].dy is None:
+    if trace.dy is None or not replay.able(h) or replay.statistics[h.axis].dy is None:
         return found
     if trace.dx is not None:
         found += _input(replay, h, trace.dx.astype(np.float64))

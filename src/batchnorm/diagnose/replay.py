@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.diagnose.recording import Rule
-from batchnorm.diagnose.trace import Trace
+from batchnorm.diagnose.trace import Statistics, Trace
 from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = ["Hypothesis", "Replay", "distance", "lost_in_sum", "roundoff", "sixteen"]
@@ -96,8 +96,12 @@ class Hypothesis:
 class Replay:
     """A call, and what it would have given under a hypothesis."""
 
-    def __init__(self, trace: Trace, one_pass: bool = False) -> None:
+    def __init__(
+        self, trace: Trace, one_pass: bool = False, wide: Statistics | None = None
+    ) -> None:
         self.trace, self.one_pass = trace, one_pass
+        # By axis; those of the channels over all processes where these share their batches.
+        self.statistics = trace.statistics if wide is None else {**trace.statistics, 1: wide}
         self.x, self.y = trace.x.astype(np.float64), trace.y.astype(np.float64)
         self.u = roundoff(trace.dtype)
 
@@ -117,7 +121,7 @@ class Replay:
     def parts(self, h: Hypothesis) -> tuple[Array, Array, Array, Array]:
         """Mean, variance, gamma and beta as they stand beside `x`."""
         t = self.trace
-        found = t.statistics[h.axis]
+        found = self.statistics[h.axis]
         if h.batch:
             mean, var = found.mean, found.m2 / max(found.count - h.correction, 1.0)
         else:
@@ -147,7 +151,7 @@ class Replay:
     def _noise(
         self, h: Hypothesis, mean: Array, var: Array, std: Array
     ) -> tuple[Array, Array, Array]:
-        found = self.trace.statistics[h.axis]
+        found = self.statistics[h.axis]
         peak = self.trace.at(h.axis, found.peak)
         u: Any = self.u * OPERATIONS
         if h.batch:
@@ -158,7 +162,7 @@ class Replay:
 
     def _summed(self, axis: int, values: Array) -> Array:
         """u with what a sum over all other axes of such values loses, by place of the axis."""
-        found = self.trace.statistics[axis]
+        found = self.statistics[axis]
         if axis != 1:
             values = np.arange(1.0, 2.0)[:, None] * np.ones_like(found.mean)
         return np.asarray(self.u * (OPERATIONS + lost_in_sum(values, found.count)))
@@ -172,7 +176,7 @@ class Replay:
 
     def gradient(self, h: Hypothesis, through: bool) -> tuple[Array, Array]:
         """What dx would be, and its bound; `through` the batch statistics or not."""
-        t, found = self.trace, self.trace.statistics[h.axis]
+        t, found = self.trace, self.statistics[h.axis]
         assert t.dy is not None
         assert found.dy is not None
         dy = t.dy.astype(np.float64)
@@ -194,7 +198,10 @@ class Replay:
         return dx, bound + sixteen(t.dtype) * (np.abs(dx) + largest * np.abs(gamma) / std) + 1e-37
 
     def parameter(self, h: Hypothesis, role: str) -> tuple[Array, Array]:
-        """What gamma's or beta's gradient would be, per channel, and its bound."""
+        """What gamma's or beta's gradient would be, per channel, and its bound.
+
+        Frameworks sum them over the own values, whoever shares the statistics.
+        """
         t, found = self.trace, self.trace.statistics[h.axis]
         assert t.dy is not None
         assert found.dy is not None
@@ -207,7 +214,7 @@ class Replay:
             return s1, (u + low) * total + 1e-37
         with np.errstate(all="ignore"):
             if h.batch:
-                mean, var = found.mean, found.var
+                mean, var = self.statistics[h.axis].mean, self.statistics[h.axis].var
             else:
                 mean = t.before["running_mean"].astype(np.float64)
                 var = t.before["running_var"].astype(np.float64)
@@ -221,7 +228,7 @@ class Replay:
 
     def updated(self, rule: Rule) -> dict[str, tuple[Array, Array]]:
         """Mean and variance after the call by a rule, and their bounds, by role."""
-        t, found = self.trace, self.trace.statistics[rule.axis]
+        t, found = self.trace, self.statistics[rule.axis]
         f = rule.factor if rule.updates else 0.0
         u = self._summed(rule.axis, t.x)
         with np.errstate(all="ignore"):

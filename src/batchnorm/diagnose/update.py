@@ -56,7 +56,7 @@ def explain_update(replay: Replay, rule: Rule, declared: Rule | None, axis: int)
     mean, bound = expected["running_mean"]
     after = trace.after["running_mean"].astype(np.float64)
     before = trace.before["running_mean"].astype(np.float64)
-    mu = trace.statistics[axis].mean
+    mu = replay.statistics[axis].mean
     f = rule.factor if rule.updates else 0.0
     with np.errstate(all="ignore"):
         weight = np.where(np.isfinite(after) & np.isfinite(mu), 1 / bound**2, 0.0)
@@ -114,7 +114,7 @@ def _name_factor(found: Moved, replay: Replay, rule: Rule, factor: float, noise:
 def _denominator(found: Moved, replay: Replay, rule: Rule, declared: Rule | None) -> None:
     """Which variance entered, where n / (n - 1) stands out of the noise."""
     factor, trace = found.factor, replay.trace
-    seen = trace.statistics[rule.axis]
+    seen = replay.statistics[rule.axis]
     if not factor or seen.count < 2:
         return
     biased = Rule(True, True, rule.epsilon, factor, 0, rule.axis)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.diagnose import own
+from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.recording import INFERENCE, TRAINING, Node, Recording, Rule
 from batchnorm.diagnose.trace import Trace, corners, sampled, statistics, unpadded
 from batchnorm.errors import BatchNormError, InvalidType
@@ -245,6 +246,7 @@ def record(
     steps: int = 1,
     loss: Callable[[Any], Any] | None = None,
     last: bool | None = None,
+    rank: tuple[int, int] | None = None,
     progress: Callable[[str], None] = lambda phase: None,
 ) -> Recording:
     """Run a model on a batch, in inference, in training, and further steps of gradient descent.
@@ -257,6 +259,8 @@ def record(
         loss: from the outputs, what is differentiated; by default they are weighted by fixed
             random numbers.
         last: whether channels are the last axis, where the model doesn't say so.
+        rank: which of how many processes that share the batch this one is; by default as the
+            engine says that started them.
         progress: told each phase's name before it runs.
 
     Raises:
@@ -272,7 +276,7 @@ def record(
     said = room.is_last(model)
     last = bool(last) if said is None else said
     watcher = Watcher(room, model, layers, last)
-    found = Recording(name)
+    found = Recording(name, rank=rank or rank_here())
     found.batch = [_of_batch(value, last) for value in _arrays(batch)]
 
     def weigh(outputs: list[Array]) -> list[Array]:

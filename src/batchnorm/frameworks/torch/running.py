@@ -255,6 +255,8 @@ def _without_dropout() -> Iterator[None]:
     torch: Any = sys.modules["torch"]
 
     class Off(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
+        LISTENS = True  # so an accelerated layer computes as it does outside
+
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
