@@ -16,7 +16,7 @@ from batchnorm import core
 from batchnorm.errors import InvalidValue
 from batchnorm.vocabulary import Array
 
-__all__ = ["Computation", "Masking", "mask_without_channels"]
+__all__ = ["Computation", "Masking", "mask_without_channels", "shape_of"]
 
 
 @dataclass(slots=True, eq=False)
@@ -110,7 +110,7 @@ def mask_without_channels(mask: Any, shape: tuple[int, ...], axis: int) -> Maski
     Raises:
         ValueError: another shape than (N,) or the input's without its channel axis.
     """
-    given, rank = np.shape(mask), len(shape)
+    given, rank = shape_of(mask), len(shape)
     if len(given) == 1:
         return Masking(given + (1,) * (rank - 1), truth=True)
     if len(given) == rank - 1:
@@ -119,3 +119,8 @@ def mask_without_channels(mask: Any, shape: tuple[int, ...], axis: int) -> Maski
         f"a mask must have shape (N,) or the input's without axis {axis}, but its shape is {given} "
         f"for an input of rank {rank}"
     )
+
+
+def shape_of(mask: Any) -> tuple[int, ...]:
+    """The shape of a mask, which may be any array, of a host too, or a list."""
+    return tuple(mask.shape) if hasattr(mask, "shape") else np.shape(mask)

@@ -195,6 +195,10 @@ class Layer:
         """A copy, with this dtype policy where its dialect has policies."""
         return copy.deepcopy(self)
 
+    def applies(self, role: str) -> bool:
+        """Whether a call uses the state entry of this role, where there is one."""
+        return True
+
     def freeze(self, trainable: bool) -> None:
         """Set whether the layer trains, where its dialect's rules ask that."""
 
@@ -346,7 +350,7 @@ class Layer:
 
     def _value(self, role: str) -> Array | None:
         name = self._name_of(role)
-        if name is None:
+        if name is None or not self.applies(role):
             return None
         value = np.asarray(getattr(self, name))
         return value if value.ndim == 1 else value.ravel()

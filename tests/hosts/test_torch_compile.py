@@ -82,6 +82,30 @@ def test_a_setting_changed_later_is_seen():
         assert torch.equal(eager.running_var, compiled.running_var)
 
 
+@pytest.mark.parametrize("kind", [bn.tf_keras, bn.keras])
+def test_a_layers_setting_changed_later_is_seen(kind):
+    eager = keras(kind)
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend="aot_eager")
+    x = torch.randn(4, 3, 6, 6)
+    for momentum, epsilon in ((0.9, 1e-3), (0.5, 1e-2), (0.3, 0.1)):
+        for one in (eager, compiled):
+            one.layer.momentum, one.layer.epsilon = momentum, epsilon
+        assert away([eager(x)], [compiled(x)]) <= ulps(torch.float32)
+        assert away([eager.moving_variance], [compiled.moving_variance]) <= ulps(torch.float32)
+
+
+@pytest.mark.parametrize("kind", [bn.tf_keras, bn.keras])
+def test_a_mask_is_taken_into_the_graph(kind):
+    layer = kind.BatchNormalization(**({"fused": False} if kind is bn.tf_keras else {}))
+    layer.build((4, 6, 3))
+    eager = module(layer)
+    compiled = torch.compile(copy.deepcopy(eager), fullgraph=True, backend="aot_eager")
+    for size in (4, 6):
+        x, mask = torch.randn(size, 6, 3), torch.rand(size, 6) < 0.5
+        assert away([eager(x, mask)], [compiled(x, mask)]) <= ulps(torch.float32)
+        assert away([eager.moving_mean], [compiled.moving_mean]) <= ulps(torch.float32)
+
+
 def test_the_operators_keep_torchs_rules():
     operator = torch.ops.batchnorm.forward.default
     x, gamma, mean, var = torch.randn(4, 3, 2, 2), torch.ones(3), torch.zeros(3), torch.ones(3)

@@ -268,10 +268,10 @@ def test_channels_last_stays_and_other_devices_compute():
 
 
 WRONG = [
-    ("mindspore", torch.ones(2, 3), ValueError, "4 dimensions"),
-    ("mindspore", torch.ones(2, 4, 2, 2), ValueError, "length 3"),
+    ("mindspore", torch.ones(2, 3), ValueError, "4 dims"),
+    ("mindspore", torch.ones(2, 4, 2, 2), ValueError, "4 channels"),
     ("mindspore", torch.ones(2, 3, 2, 2, dtype=torch.float64), TypeError, "float64"),
-    ("tf_keras", torch.ones(2, 3), ValueError, "4 dimensions"),
+    ("tf_keras", torch.ones(2, 3), ValueError, "ndim=4"),
     ("keras", torch.ones(2, 2, 2, 4), ValueError, "length 3"),
     ("tf_keras, ghosts", torch.ones(3, 2, 5, 3), ValueError, "doesn't divide"),
 ]

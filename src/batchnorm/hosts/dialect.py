@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.computation import Masking
+from batchnorm.computation import Computation, Masking
 from batchnorm.errors import InvalidType
 from batchnorm.hosts.formulas import Formula
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Mode, as_dtype
 
-__all__ = ["by_role", "check", "formula", "names"]
+__all__ = ["by_role", "check", "decided", "formula", "names"]
 
 
 def check(layer: Any, where: str) -> None:
@@ -46,8 +46,40 @@ def names(layer: Layer) -> tuple[list[str], list[str]]:
 def by_role(layer: Layer, tensors: dict[str, Any]) -> dict[str, Any]:
     """Tensors by role, without those that the layer has and doesn't apply."""
     found = {layer.STATE[name].role: tensor for name, tensor in tensors.items()}
-    unused = [role for role in ("gamma", "beta") if role in found and layer._value(role) is None]
+    unused = [role for role in ("gamma", "beta") if role in found and not layer.applies(role)]
     return {role: tensor for role, tensor in found.items() if role not in unused}
+
+
+class Known:
+    """What the latest call decided; a layer forgets it when an attribute of it is set."""
+
+    __slots__ = ("changeable", "found", "key")
+
+    def __init__(self) -> None:
+        self.key: Any = None
+        self.found: Any = None
+        self.changeable: list[tuple[Any, Any]] = []
+
+
+def decided(
+    layer: Any, shape: tuple[int, ...], dtype: np.dtype[Any], training: bool
+) -> Computation:
+    """As `Layer.decide`, of which the answer to the latest call is kept while no setting changes.
+
+    Not where one is an array; of lists and dictionaries there are copies to compare with.
+    """
+    known, key = layer._latest, (shape, dtype, training)
+    same = type(known) is Known and known.key == key
+    if same and all(value == before for value, before in known.changeable):
+        kept: Computation = known.found
+        return kept
+    known = layer._latest = Known()  # before the settings are read: who sets one takes it away
+    values = list(vars(layer).values())
+    known.changeable = [(v, v.copy()) for v in values if isinstance(v, dict | list)]
+    found = known.found = layer.decide(tuple(shape), dtype, training)
+    if not any(isinstance(value, np.ndarray) for value in values):
+        known.key = key
+    return found
 
 
 def formula(

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from batchnorm.computation import Masking
+from batchnorm.computation import Masking, shape_of
 from batchnorm.errors import InvalidAttribute, InvalidValue
 
 __all__ = ["keras_masking", "tf_keras_masking"]
@@ -18,7 +16,7 @@ __all__ = ["keras_masking", "tf_keras_masking"]
 
 def tf_keras_masking(mask: Any, shape: tuple[int, ...]) -> Masking:
     """Keras 2: the mask's own numbers; a NaN or inf that it leaves out still spoils its channel."""
-    return Masking(_appended(np.shape(mask), shape), truth=False)
+    return Masking(_appended(shape_of(mask), shape), truth=False)
 
 
 def keras_masking(mask: Any, shape: tuple[int, ...], used: bool) -> Masking | None:
@@ -40,11 +38,8 @@ def keras_masking(mask: Any, shape: tuple[int, ...], used: bool) -> Masking | No
 def _appended(given: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
     """The mask's shape with an axis for the channels, which must broadcast to the input's."""
     found = (*given, 1)
-    try:
-        fits = np.broadcast_shapes(found, shape) == shape
-    except ValueError:
-        fits = False
-    if not fits:
+    fits = zip(reversed(found), reversed(shape), strict=False)
+    if len(found) > len(shape) or not all(own in (1, whole) for own, whole in fits):
         raise InvalidValue(
             f"a mask of shape {given}, with an axis appended, doesn't broadcast to inputs of "
             f"shape {shape}"

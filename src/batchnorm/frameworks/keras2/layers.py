@@ -339,10 +339,10 @@ class BatchNormalization(KerasLayer):
             return self._number("epsilon")
         return 1e-4 if self.epsilon is None else self.epsilon
 
-    def _value(self, role: str) -> Array | None:
+    def applies(self, role: str) -> bool:
         """The fused kernel applies gamma and beta only as `scale` and `center` say at the call."""
         off = (role == "gamma" and not self.scale) or (role == "beta" and not self.center)
-        return None if off and self.fused else super()._value(role)
+        return not (off and self.fused)
 
     def _trains(self, role: str) -> bool:
         return self._value(role) is not None

@@ -314,10 +314,9 @@ class BatchNormalization(KerasLayer):
                 dx = dx.astype(as_dtype(self.compute_dtype), copy=False)
             return dx.astype(self._gradient_dtype, copy=False)
 
-    def _value(self, role: str) -> Array | None:
+    def applies(self, role: str) -> bool:
         """With `scale` or `center` off, be it later, gamma or beta isn't applied."""
-        off = (role == "gamma" and not self.scale) or (role == "beta" and not self.center)
-        return None if off else super()._value(role)
+        return not ((role == "gamma" and not self.scale) or (role == "beta" and not self.center))
 
     def _trains(self, role: str) -> bool:
         """A parameter of integers has no gradient."""

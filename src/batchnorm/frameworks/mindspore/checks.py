@@ -85,11 +85,9 @@ def check_call(
     if batch:  # a parameter that is written can't be converted, so these pairs come first
         _check_one_dtype(name, {key: dtypes[key] for key in ("gamma", "beta")})
         _check_one_dtype(name, {key: dtypes[key] for key in ("moving_mean", "moving_variance")})
-    with np.errstate(over="ignore"):
-        in_range = 0 < np.float32(epsilon) <= 1
-    if not in_range:
+    if not 2.0**-150 < epsilon <= 1 + 2.0**-24:  # rounded to float32, in (0, 1]
         raise InvalidValue(f"For {name!r}, 'eps' must be in (0, 1] (float32), but got {epsilon}.")
-    if batch and np.isnan(weight_of_batch):
+    if batch and weight_of_batch != weight_of_batch:
         raise InvalidValue(
             f"For {name!r}, 'momentum' must be in [0, 1], but got {weight_of_batch}."
         )

@@ -16,7 +16,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-__all__ = ["Call", "Trial", "is_lazy", "is_listening", "listening", "mode", "own_forward", "tried"]
+__all__ = [
+    "RANKS",
+    "Call",
+    "Trial",
+    "is_lazy",
+    "is_listening",
+    "listening",
+    "mode",
+    "own_forward",
+    "tried",
+]
 
 RANKS = {"BatchNorm1d": 2, "BatchNorm2d": 4, "BatchNorm3d": 5}
 SAMPLES = 4

@@ -100,7 +100,7 @@ def rule_of(obj: Any) -> Layer:
     arrays = {key: None if v is None else to_array(v) for key, v in values.items()}
     bound = vars(obj).get("forward")  # of our host, or somebody's
     if getattr(bound, "ported", False):
-        ported: Layer = bound.layer_of_another(name, arrays)
+        ported: Layer = bound.layer_of_another(arrays)
         return ported
     # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
     layer_class = getattr(torch_dialect, name, torch_dialect.BatchNorm2d)

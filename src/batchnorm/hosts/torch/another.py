@@ -72,10 +72,11 @@ def normalized(
     batch's own normalize: no dialect has another rule for that.
     """
     values = x.numel() // max(x.shape[1], 1)
-    settings = rules.of_semantics(
+    several = others is not None or values > 1
+    settings = rules.settings(
         owner.semantics,
         x.dim(),
-        2 if values > 1 or others is not None else values,
+        2 if several else 1 if values == 1 else 0,
         float(eps),
         float(momentum),
         training,

@@ -7,7 +7,6 @@ forward. Not here: how a module gets it (`accelerate.py`, `port.py`), another di
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
-from batchnorm.hosts.torch import another, processes, tasks
+from batchnorm.hosts.torch import another, processes, rules, tasks
 from batchnorm.hosts.torch.bound import Bound
 from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.formulas import Buffers
@@ -24,9 +23,8 @@ from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, plain, takes
 from batchnorm.hosts.torch.traced import as_leaf
-from batchnorm.vocabulary import Mode
 
-__all__ = ["Forward", "SyncBatchNorm", "fits", "settings_of"]
+__all__ = ["Forward", "SyncBatchNorm", "fits"]
 
 BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 SIXTEEN_BIT = (torch.float16, torch.bfloat16)
@@ -79,13 +77,17 @@ class Forward(Bound):
             factor = 1.0 / (batches.to(torch.float64) if lazy else float(batches))
             batches = None
         factor = 0.0 if factor is None else factor
-        mode = _mode(owner.training, owner.track_running_stats, mean is not None)
+        lazy = isinstance(factor, Tensor)
+        given = (bool(owner.training), bool(owner.track_running_stats), mean is not None)
+        settings = rules.settings("torch", *given, owner.eps, 0.0 if lazy else factor)
+        if lazy:
+            settings = core.Settings((1,), settings.mode, owner.eps, factor, settings.correction)
         return normalize(
             x,
             weight,
             bias,
             Buffers(mean, var),
-            core.Settings((1,), mode, owner.eps, factor, 1),
+            settings,
             addend=addend,
             relu=relu,
             processes=others,
@@ -130,11 +132,9 @@ class Forward(Bound):
             return None
         owner._check_input_dim(x)
         training, tracking = owner.training, owner.track_running_stats
-        mode = _mode(training, tracking, mean is not None)
+        settings = rules.of_torch(training, tracking, mean is not None, eps, momentum)
         batches = batches if training and tracking else None
-        call = Call(
-            settings_of(mode, eps, momentum), mean, var, relu, addend is not None, None, batches
-        )
+        call = Call(settings, mean, var, relu, addend is not None, None, batches)
         y = tasks.forward(x, weight, bias, addend, call, least=2)
         if y is not None and torch.is_grad_enabled():
             call.y = y
@@ -185,19 +185,6 @@ def fits(
             ):
                 return False
     return True
-
-
-def _mode(training: bool, tracking: bool, buffers: bool) -> Mode:
-    """Which statistics torch takes, and whether it moves its buffers."""
-    if not buffers or (training and not tracking):
-        return Mode.BATCH
-    return Mode.BATCH_AND_UPDATE if training else Mode.RUNNING
-
-
-@lru_cache(maxsize=64)
-def settings_of(mode: Mode, eps: float, factor: float) -> core.Settings:
-    """torch's rule."""
-    return core.Settings((1,), mode, eps, factor, 1)
 
 
 @torch.compiler.disable(reason=processes.OUTSIDE)

@@ -59,9 +59,9 @@ class Bound:
     def __signature__(self) -> inspect.Signature:
         return inspect.signature(self.__wrapped__)
 
-    def layer_of_another(self, name: str, arrays: Mapping[str, Array | None]) -> Layer:
+    def layer_of_another(self, arrays: Mapping[str, Array | None]) -> Layer:
         """The layer of the dialect whose rule it follows; `arrays` as `ported.read` takes them."""
-        return ported.read(self.owner, name, arrays)
+        return ported.read(self.owner, arrays)
 
     def __getattr__(self, name: str) -> Any:
         if name in OF_METHOD:

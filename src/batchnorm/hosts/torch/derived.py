@@ -16,13 +16,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchnorm.errors import InvalidType
 from batchnorm.frameworks.torch.calls import Call, mode
 from batchnorm.hosts.torch import another, native
-from batchnorm.hosts.torch.batchnorm import Forward, fits, settings_of
+from batchnorm.hosts.torch.batchnorm import Forward, fits
 from batchnorm.hosts.torch.bound import Bound
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.hooks import has_hooks
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
+from batchnorm.hosts.torch.rules import settings as settings_of
 from batchnorm.hosts.torch.tensors import plain, takes
-from batchnorm.vocabulary import Mode
 
 __all__ = ["Activated", "Inside"]
 
@@ -70,8 +70,7 @@ def _by_torchs_rule(call: Call, compute: Callable[[], Any]) -> Any:
     batch = bool(training)
     if (mean is None and not batch) or not fits(x, weight, bias, mean, var, batch, momentum, eps):
         return compute()
-    mode = Mode.RUNNING if not batch else Mode.BATCH if mean is None else Mode.BATCH_AND_UPDATE
-    settings = settings_of(mode, eps, momentum or 0.0)
+    settings = settings_of("torch", batch, True, mean is not None, eps, momentum or 0.0)
     return normalize(x, weight, bias, Buffers(mean, var), settings)
 
 

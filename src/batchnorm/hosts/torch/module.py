@@ -34,8 +34,8 @@ def module(
     y = (x - mean) / sqrt(var + epsilon) * gamma + beta, as the dialect's layer has it
 
     Args:
-        layer: a layer of batchnorm.torch, mindspore, tf_keras or keras (or a variant); it isn't
-            changed. `batchnorm.read` makes one of a real framework's. A Keras layer must be built.
+        layer: a layer of any dialect (batchnorm.keras, …); it isn't changed. `batchnorm.read` makes
+            one of a real framework's. A Keras layer must be built.
         names: how parameters and buffers are called: as in the dialect (gamma, moving_mean, …) or
             as in torch (weight, running_mean, …, with num_batches_tracked, so that torch's own
             class can load them). What torch has no name for keeps the dialect's.

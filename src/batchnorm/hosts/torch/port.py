@@ -13,6 +13,7 @@ from batchnorm.hosts.torch import rules
 from batchnorm.hosts.torch.accelerate import take
 from batchnorm.hosts.torch.bound import keep_source
 from batchnorm.hosts.torch.candidates import candidates, summary, tell
+from batchnorm.hosts.torch.ported import rank_of
 
 __all__ = ["port"]
 
@@ -60,9 +61,8 @@ def port(model: Any, semantics: str, *, strict: bool = True, verbose: bool = Tru
     Source: the dialects' layers, `batchnorm.tf_keras` and so on.
     """
     semantics = find(semantics).module
-    rules.check(semantics, 1e-5, 0.1, True)
     found = candidates(model)
-    ported = semantics != "torch"
+    ported = not rules.is_torchs(semantics)
     for one in found if ported else ():  # before anything is changed
         if one.forward is None and strict:
             raise InvalidType(
@@ -70,9 +70,9 @@ def port(model: Any, semantics: str, *, strict: bool = True, verbose: bool = Tru
                 "strict=False they keep it"
             )
         if one.forward is not None:
-            tracking = one.module.running_mean is not None
+            rank, tracking = rank_of(one.module), one.module.running_mean is not None
             try:
-                rules.check(semantics, one.module.eps, one.module.momentum, tracking)
+                rules.check(semantics, rank, one.module.eps, one.module.momentum, tracking)
             except InvalidValue as error:
                 where = f"{one.path} ({one.kind})" if one.path else one.kind
                 raise InvalidValue(f"{where}: {error}") from error
