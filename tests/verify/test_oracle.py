@@ -26,6 +26,8 @@ from batchnorm.verify.oracle import (
 )
 
 WORKER = Path(worker.__file__)
+ROOMS = WORKER.parents[1] / "frameworks"
+OF_TORCH = "batchnorm.frameworks.torch.oracle"
 SHAPE = (4, 3, 2, 5)  # channels first everywhere
 COUNT = 4 * 2 * 5
 # class, arguments, call, epsilon, weight of the new batch, correction of the running variance
@@ -325,7 +327,7 @@ def test_the_worker_ends_when_its_parent_is_killed(stand_in, monkeypatch):
 def test_a_worker_that_hangs_outlives_the_end_of_its_input_by_a_limited_time(stand_in):
     code = (
         f"import sys; sys.path.insert(0, {str(WORKER.parent)!r}); import worker;"
-        "worker.SECONDS_AFTER_END_OF_INPUT = 0.1; worker.main('torch')"
+        f"worker.SECONDS_AFTER_END_OF_INPUT = 0.1; worker.main('torch', {OF_TORCH!r})"
     )
     construct = b'{"op": "construct", "layer": 0, "class_name": "BatchNorm2d", '
     line = construct + b'"args": ["hang"], "kwargs": {}}\n'
@@ -347,7 +349,10 @@ def test_a_worker_that_hangs_outlives_the_end_of_its_input_by_a_limited_time(sta
 )
 def test_a_request_that_cannot_be_read_ends_the_worker(line, code):
     ended = subprocess.run(
-        [sys.executable, str(WORKER), "torch"], input=line, capture_output=True, check=False
+        [sys.executable, str(WORKER), "torch", OF_TORCH],
+        input=line,
+        capture_output=True,
+        check=False,
     )
     assert (ended.returncode, ended.stdout) == (code, b"")
     assert (b"can't be read" in ended.stderr) == (code == 2)
@@ -391,10 +396,13 @@ def test_plain_values_travel_and_others_are_refused():
             worker.pack(refused)
 
 
-def test_the_worker_file_needs_python_3_9_and_numpy_alone():
-    tree = ast.parse(WORKER.read_text(), feature_version=(3, 9))
+@pytest.mark.parametrize(
+    "file", [WORKER, ROOMS / "real.py", *ROOMS.glob("*/oracle.py")], ids=lambda f: f.parent.name
+)
+def test_what_runs_beside_a_framework_needs_python_3_9_and_numpy_alone(file):
+    tree = ast.parse(file.read_text(), feature_version=(3, 9))
     imported = {
-        name.partition(".")[0]
+        name
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom)
         for name in (
@@ -403,7 +411,20 @@ def test_the_worker_file_needs_python_3_9_and_numpy_alone():
             else [alias.name for alias in node.names]
         )
     }
-    assert imported - set(sys.stdlib_module_names) == {"numpy", "ml_dtypes"}
+    own = {name for name in imported if name.startswith("batchnorm.")}
+    assert all(name.endswith((".real", ".oracle")) for name in own)
+    others = {name.partition(".")[0] for name in imported - own}
+    assert others - set(sys.stdlib_module_names) <= {"numpy", "ml_dtypes"}
+
+
+def test_a_rooms_oracle_is_loaded_without_the_rest_of_the_package():
+    code = (
+        f"import sys; sys.path.insert(0, {str(WORKER.parent)!r}); import worker;"
+        f"found = worker.load({OF_TORCH!r}).ORACLES;"
+        "print(*found, *[name for name in sys.modules if name.startswith('batchnorm')])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.split() == ["torch"]
 
 
 def test_an_oracle_is_given_as_framework_and_python():

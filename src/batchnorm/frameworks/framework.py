@@ -12,10 +12,12 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 from batchnorm.errors import NotSupported
+from batchnorm.frameworks import plain
 from batchnorm.frameworks.arithmetic import Arithmetic
 from batchnorm.frameworks.calls import Calls
 
@@ -123,14 +125,18 @@ class Framework:
         return self.facets.get(facet, f"{self.package}.{facet}")
 
     def has(self, facet: str) -> bool:
-        """Whether the room has a facet."""
+        """Whether the room has a facet, or one can be made of the declaration."""
+        return facet in plain.MADE or self.brings(facet)
+
+    def brings(self, facet: str) -> bool:
+        """Whether the room has a facet of its own."""
         try:
             return importlib.util.find_spec(self.module_of(facet)) is not None
         except ModuleNotFoundError:  # the room is one module, which has no others
             return False
 
     def room(self, facet: str) -> ModuleType:
-        """A facet of the room, loaded when first asked for.
+        """A facet of the room, loaded when first asked for, or made of the declaration.
 
         Raises:
             NotImplementedError: the room hasn't that facet; says what would make it.
@@ -141,7 +147,14 @@ class Framework:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # something that the facet imports
+        if facet in plain.MADE:
+            return _made(self, facet)
         raise NotSupported(
             f"{FACETS.get(facet, facet)} isn't known for {self.name}: its room has no {facet!r}; "
             f"a module {name} with the functions of the other frameworks' would make it work"
         )
+
+
+@cache
+def _made(record: Framework, facet: str) -> ModuleType:
+    return plain.made(record, facet)

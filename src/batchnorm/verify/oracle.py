@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ import numpy as np
 
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find as find_framework
+from batchnorm.frameworks import real
 from batchnorm.questions.question import ASKED
 from batchnorm.questions.subject import Adjustment, Parameter, Raised, Run, mode_method
 from batchnorm.verify import worker
@@ -38,14 +40,15 @@ __all__ = [
     "parse_oracle",
 ]
 
-FRAMEWORKS = tuple(worker.FRAMEWORKS)
+FRAMEWORKS = tuple(name for record in ASKED for name in (record.name, *record.backends))
 
 
 class Oracle:
     """A real framework as a subject: `with Oracle("torch") as oracle: ...`.
 
     Args:
-        framework: one of `FRAMEWORKS`; "keras" is Keras 3 on TensorFlow, "keras/torch" on torch.
+        framework: one of `FRAMEWORKS`, or a dialect that another package brings; "keras" is Keras 3
+            on TensorFlow, "keras/torch" on torch.
         python: the Python that runs the worker, whose environment holds the framework.
         timeout: seconds that one answer may take.
         start_timeout: seconds that starting Python and importing the framework may take.
@@ -117,7 +120,7 @@ class Oracle:
     def start(self) -> Oracle:
         """Start the worker and wait until the framework is imported."""
         self.close()
-        self._process = Process(self.framework, self.python, self.timeout)
+        self._process = Process(self.framework, self.python, self.timeout, _arguments(self.dialect))
         try:
             self.hello = self._process.ask("hello", timeout=self.start_timeout, read=_hello)
         except Raised as error:
@@ -291,9 +294,25 @@ def named(name: str) -> str:
     found = record.framework + slash + backend.lower()
     if record.sourced:
         raise InvalidValue(f"there is nothing to compare {record.name} with: {record.sourced[0]}")
-    if found not in FRAMEWORKS:
-        raise InvalidValue(f"no oracle runs {found!r}; expected one of {', '.join(FRAMEWORKS)}")
+    own = (record.framework, *record.backends)
+    if found not in own:
+        raise InvalidValue(f"no oracle runs {found!r}; expected one of {', '.join(own)}")
     return found
+
+
+def _arguments(dialect: str) -> list[str]:
+    """What a worker is told: the room's oracle, or whose layers of NumPy it shall ask."""
+    record = find_framework(dialect)
+    if record.brings("oracle"):
+        return [record.module_of("oracle")]
+    layers = {
+        "package": record.real_package,
+        "layers": record.layer.rpartition(".")[0],
+        "version": record.version,
+        "mode_method": record.calls.mode_method,
+        "variable_names": list(record.layer_class.STATE),
+    }
+    return [real.__name__, json.dumps(layers)]
 
 
 def _pack(value: Any) -> Any:

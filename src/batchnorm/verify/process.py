@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -60,7 +60,9 @@ def _understood(line: bytes) -> Any:
 class Process:
     """A running worker; `failure` says why it can't be asked any more."""
 
-    def __init__(self, framework: str, python: str, timeout: float) -> None:
+    def __init__(
+        self, framework: str, python: str, timeout: float, arguments: Sequence[str]
+    ) -> None:
         self.framework, self.python = framework, python
         self.timeout = timeout
         self.failure: OracleError | None = None
@@ -72,7 +74,7 @@ class Process:
         drop = () if python == sys.executable else ("PYTHONPATH", "PYTHONHOME")
         try:
             self.process = subprocess.Popen(
-                [python, str(Path(worker.__file__).resolve()), framework],
+                [python, str(Path(worker.__file__).resolve()), framework, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,

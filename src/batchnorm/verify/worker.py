@@ -1,9 +1,10 @@
-"""One real framework, answering questions over a pipe: `python worker.py FRAMEWORK`.
+"""One real framework, answering questions over a pipe: `python worker.py NAME MODULE [LAYERS]`.
 
 This file is run by its path, in whatever environment holds the framework: Python 3.9 or newer
-and NumPy are all it needs beside it, and `batchnorm` is not installed there. So it is one file,
-and imports nothing of this package. It holds no opinion about batch normalization: it builds the
-framework's own layers, calls them, and reports what they did. `oracle.py` is the other end.
+and NumPy are all it needs beside it, and `batchnorm` is not installed there. MODULE, the room's
+`oracle.py`, builds, calls and reads the framework's own layers; where a dialect brings none, LAYERS
+says as JSON what `frameworks/real.py` needs to do that with layers of NumPy. `oracle.py` is the
+other end.
 
 A request is one JSON line on standard input, `{"op": a method of Session, ...its arguments}`. An
 answer is one JSON line on what was standard output at the start: `{"answer": ...}`, or, for what
@@ -12,19 +13,19 @@ goes to standard error. End of input ends the worker with exit code 0, a request
 read with exit code 2.
 """
 
-# ruff: noqa: B905 (Python 3.9 has no zip(strict=))
 from __future__ import annotations
 
 import base64
 import contextlib
 import functools
 import importlib
+import importlib.machinery
+import importlib.util
 import inspect
 import json
 import os
 import platform
 import queue
-import re
 import sys
 import threading
 import time
@@ -36,6 +37,7 @@ import numpy as np
 with contextlib.suppress(ImportError):  # it teaches NumPy bfloat16, which is refused without it
     import ml_dtypes  # noqa: F401
 
+PACKAGE = Path(__file__).resolve().parents[1]
 # A call that hangs must not outlive the parent by more.
 SECONDS_AFTER_END_OF_INPUT = 60.0
 # Recorded answers are those of the CPU, must not depend on how many it has, and are not log lines.
@@ -120,333 +122,33 @@ def _unpack_array(content: Any) -> Any:
     return flat.reshape([shape[axis] for axis in order]).transpose(np.argsort(order))
 
 
-# The frameworks. Each imports its modules when it is built, never before.
-
-
-class Framework:
-    """What the frameworks have in common.
-
-    Each further has `dtype(name)` and `tensor(array)`, which give the framework's own objects,
-    `array(tensor)`, `assign(variable, array)`, `trainable(layer)` (variables), `saved_names(of)`
-    a layer or net, `nested(make, layer)` (a net whose `bn1` is made as the layer was), and
-    `run(layer, x, dy, call)`: one call of the layer, giving y and the gradients of sum(y * dy).
-    """
-
-    packages: tuple[str, ...]
-    variable_names: tuple[str, ...]
-
-    def variables(self, layer: Any) -> dict[str, Any]:
-        """Give the variables that exist, parameters and statistics, by attribute, in order."""
-        found = {name: getattr(layer, name, None) for name in self.variable_names}
-        return {name: variable for name, variable in found.items() if variable is not None}
-
-    def plain(self, value: Any) -> Any:
-        """Turn a value that the framework gave into one that can travel, else into its repr."""
-        if value is None or isinstance(value, (bool, int, float, str, np.generic, np.ndarray)):
-            return value
-        if isinstance(value, dict):
-            return {str(key): self.plain(item) for key, item in value.items()}
-        if isinstance(value, (list, tuple)):
-            items = [self.plain(item) for item in value]
-            return tuple(items) if isinstance(value, tuple) else items
-        if hasattr(value, "shape") and hasattr(value, "dtype"):
-            return self.array(value)  # type: ignore[attr-defined]
-        return show(value)
-
-
-def show(value: Any) -> str:
-    """Give a value's repr without the address that a default repr ends with: it is no answer."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(value))
-
-
-class Torch(Framework):
-    """PyTorch."""
-
-    dialect, packages = "torch", ("torch",)
-    call_method, mode_method = "forward", "train"
-    variable_names = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-
-    def __init__(self) -> None:
-        self.torch: Any = importlib.import_module("torch")
-        self.torch.manual_seed(0)
-        self.layers, self.version = self.torch.nn, self.torch.__version__.split("+")[0]
-
-    def dtype(self, name: str) -> Any:
-        return getattr(self.torch, name)
-
-    def tensor(self, array: Any) -> Any:
-        if array.dtype.name == "bfloat16":  # from_numpy doesn't know it
-            return self.torch.from_numpy(array.view(np.int16)).view(self.torch.bfloat16)
-        return self.torch.from_numpy(array)
-
-    def array(self, tensor: Any) -> Any:
-        tensor = tensor.detach()
-        if tensor.dtype == self.torch.bfloat16:
-            return tensor.view(self.torch.int16).numpy().view("bfloat16")
-        return tensor.numpy()
-
-    def run(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        own = {n: p for n, p in layer.named_parameters(recurse=False) if p.requires_grad}
-        return self.differentiate(lambda x: layer(x, **call), x, dy, own)
-
-    def differentiate(self, forward: Any, x: Any, dy: Any, parameters: Any) -> Any:
-        """Give y of one call and, where there is a dy, dx and the parameters' gradients."""
-        x = self.tensor(x)
-        if dy is None:
-            return forward(x), None, {}
-        x.requires_grad_(x.is_floating_point() or x.is_complex())
-        y, wanted = forward(x), {**parameters, **({"x": x} if x.requires_grad else {})}
-        if not wanted:
-            return y, None, {}
-        dy = self.tensor(dy).to(y.dtype)
-        found = self.torch.autograd.grad(y, list(wanted.values()), dy, allow_unused=True)
-        gradients = dict(zip(wanted, found))
-        return y, gradients.pop("x", None), gradients
-
-    def assign(self, variable: Any, array: Any) -> None:
-        with self.torch.no_grad():
-            variable.copy_(self.tensor(array))
-
-    def trainable(self, layer: Any) -> Any:
-        return [parameter for parameter in layer.parameters() if parameter.requires_grad]
-
-    def saved_names(self, of: Any) -> list[str]:
-        return list(of.state_dict())
-
-    def nested(self, make: Any, layer: Any) -> Any:
-        net = self.layers.Module()
-        net.bn1 = make()
-        return net
-
-
-class MindSpore(Framework):
-    """MindSpore in PyNative mode."""
-
-    dialect, packages = "mindspore", ("mindspore",)
-    call_method, mode_method = "construct", "set_train"
-    variable_names = ("moving_mean", "moving_variance", "gamma", "beta")
-
-    def __init__(self) -> None:
-        self.mindspore: Any = importlib.import_module("mindspore")
-        self.mindspore.set_context(mode=self.mindspore.PYNATIVE_MODE, device_target="CPU")
-        self.mindspore.set_seed(0)
-        self.layers, self.version = self.mindspore.nn, self.mindspore.__version__
-        # Under NumPy 2.4 the first eager operation of a process can raise SystemError, once.
-        with contextlib.suppress(SystemError):
-            self.tensor(np.ones(1, np.float32)) + 1
-
-    def dtype(self, name: str) -> Any:
-        return getattr(self.mindspore, "bool_" if name == "bool" else name)
-
-    def tensor(self, array: Any) -> Any:
-        if array.dtype.name == "bfloat16":  # Tensor doesn't know it
-            return self.mindspore.Tensor(array.astype(np.float32), self.mindspore.bfloat16)
-        return self.mindspore.Tensor(np.ascontiguousarray(array).reshape(array.shape))
-
-    def array(self, tensor: Any) -> Any:
-        if str(tensor.dtype) == "BFloat16":
-            return tensor.astype(self.mindspore.float32).asnumpy().astype("bfloat16")
-        return tensor.asnumpy()
-
-    def run(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        x = self.tensor(x)
-        if dy is None:
-            return layer(x, **call), None, {}
-        dy = self.tensor(dy)
-
-        def forward(x: Any) -> Any:
-            y = layer(x, **call)
-            return (y * dy.astype(y.dtype)).sum(), y
-
-        # Trainable parameters only: the gradient of another is uninitialised memory.
-        wanted = {name: v for name, v in self.variables(layer).items() if v.requires_grad}
-        weights = list(wanted.values()) or None
-        both = self.mindspore.value_and_grad(forward, 0, weights, has_aux=True)
-        (_, y), found = both(x)
-        dx, gradients = found if weights else (found, ())
-        return y, dx, dict(zip(wanted, gradients))
-
-    def variables(self, layer: Any) -> dict[str, Any]:
-        return super().variables(getattr(layer, "bn2d", layer))  # BatchNorm3d wraps a 2d layer
-
-    def assign(self, variable: Any, array: Any) -> None:
-        variable.set_data(self.tensor(array).astype(variable.dtype))
-
-    def trainable(self, layer: Any) -> Any:
-        return layer.trainable_params()
-
-    def saved_names(self, of: Any) -> list[str]:
-        return [parameter.name for parameter in of.get_parameters()]
-
-    def nested(self, make: Any, layer: Any) -> Any:
-        net = self.layers.Cell()
-        net.bn1 = make()
-        return net
-
-
-class TfKeras(Framework):
-    """Keras 2: the package tf_keras, or the tf.keras of a TensorFlow that still is Keras 2."""
-
-    dialect, call_method = "tf_keras", "call"
-    packages: tuple[str, ...] = ("tensorflow",)
-    variable_names = (
-        *("gamma", "beta", "moving_mean", "moving_variance"),
-        *("moving_stddev", "renorm_mean", "renorm_stddev"),
-    )
-
-    def __init__(self) -> None:
-        self.tf: Any = importlib.import_module("tensorflow")
-        try:
-            self.keras: Any = importlib.import_module("tf_keras")
-        except ModuleNotFoundError:
-            self.keras = self.tf.keras
-        self.layers, self.version = self.keras.layers, self.keras.__version__
-        if not self.version.startswith("2."):
-            raise ModuleNotFoundError(f"no tf_keras, and tf.keras is Keras {self.version}, not 2")
-        self.tf.random.set_seed(0)
-
-    def dtype(self, name: str) -> Any:
-        return name
-
-    def tensor(self, array: Any) -> Any:
-        return self.tf.constant(array)
-
-    def array(self, tensor: Any) -> Any:
-        return tensor.numpy()
-
-    def run(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        x = self.tensor(x)
-        if dy is None:
-            return layer(x, **call), None, {}
-        with self.tf.GradientTape() as tape:
-            for watched in [x, *self.parameters(layer).values()]:  # a frozen layer's too
-                if watched.dtype.is_floating or watched.dtype.is_complex:
-                    tape.watch(watched)
-            y = layer(x, **call)
-        wanted = self.parameters(layer)
-        dy = self.tf.cast(self.tensor(dy), y.dtype)
-        dx, *gradients = tape.gradient(y, [x, *wanted.values()], output_gradients=dy)
-        return y, dx, dict(zip(wanted, gradients))
-
-    def parameters(self, layer: Any) -> dict[str, Any]:
-        """Give gamma and beta, where they exist, as the tensor library differentiates them."""
-        found = self.variables(layer)
-        return {name: found[name] for name in ("gamma", "beta") if name in found}
-
-    def assign(self, variable: Any, array: Any) -> None:
-        variable.assign(self.tf.cast(self.tensor(array), variable.dtype))
-
-    def trainable(self, layer: Any) -> Any:
-        return layer.trainable_weights
-
-    def saved_names(self, of: Any) -> list[str]:
-        return [variable.name for variable in of.weights]
-
-    def nested(self, make: Any, layer: Any) -> Any:
-        # In Keras a layer has its name of itself: the attribute that holds it plays no part.
-        if not layer.built:
-            raise ValueError("expected a built layer, but this one has not seen a shape: build it")
-        shape = [layer.input_spec.axes.get(axis, 2) for axis in range(layer.input_spec.ndim)]
-        return self.keras.Sequential([self.layers.InputLayer(shape[1:]), make(name="bn1")])
-
-
-class Keras(TfKeras):
-    """Keras 3 on TensorFlow."""
-
-    dialect = "keras"
-    packages = ("tensorflow", "keras")
-
-    def __init__(self) -> None:
-        os.environ["KERAS_BACKEND"] = self.packages[0]
-        self.tf = self.backend = importlib.import_module(self.packages[0])
-        self.keras = importlib.import_module("keras")
-        self.layers, self.version = self.keras.layers, self.keras.__version__
-        if self.version.startswith("2."):
-            raise ModuleNotFoundError(f"keras is Keras {self.version}, not 3")
-        self.keras.utils.set_random_seed(0)
-
-    def array(self, tensor: Any) -> Any:
-        if self.packages[0] == "tensorflow" and len(tensor.shape) == 0:  # Keras fails on bfloat16
-            return np.asarray(tensor.numpy())
-        return np.asarray(self.keras.ops.convert_to_numpy(tensor))
-
-    def run(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        # What is made during the call comes too late: a frozen layer's parameters to be watched,
-        # and everything for what the other backends differentiate.
-        if dy is not None and not layer.built:
-            layer.build(x.shape)
-        return self.differentiate(layer, x, dy, call)
-
-    def differentiate(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        """Call a layer that is built, if there is a dy."""
-        return super().run(layer, x, dy, call)
-
-    def parameters(self, layer: Any) -> dict[str, Any]:
-        return {name: variable.value for name, variable in super().parameters(layer).items()}
-
-    def assign(self, variable: Any, array: Any) -> None:
-        variable.assign(array)
-
-    def saved_names(self, of: Any) -> list[str]:
-        return [variable.path for variable in of.weights]
-
-
-class KerasOnTorch(Keras):
-    """Keras 3 on PyTorch."""
-
-    packages = ("torch", "keras")
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.torch = Torch()
-
-    def tensor(self, array: Any) -> Any:
-        return self.torch.tensor(array)
-
-    def differentiate(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        parameters = self.parameters(layer) if layer.built else {}
-        for parameter in parameters.values():  # a frozen layer's too
-            parameter.requires_grad_(True)
-        return self.torch.differentiate(lambda x: layer(x, **call), x, dy, parameters)
-
-
-class KerasOnJax(Keras):
-    """Keras 3 on JAX."""
-
-    packages = ("jax", "keras")
-
-    def tensor(self, array: Any) -> Any:
-        return self.backend.numpy.asarray(array)
-
-    def differentiate(self, layer: Any, x: Any, dy: Any, call: Any) -> Any:
-        if dy is None:
-            return layer(self.tensor(x), **call), None, {}
-        own = self.parameters(layer)
-        others = [v for name, v in self.variables(layer).items() if name not in own]
-
-        def forward(own: Any, x: Any) -> Any:
-            given = [(getattr(layer, name), value) for name, value in own.items()]
-            with self.keras.StatelessScope(state_mapping=given) as scope:
-                y = layer(x, **call)
-            return y, [scope.get_current_value(variable) for variable in others]
-
-        y, pull_back, updated = self.backend.vjp(forward, own, self.tensor(x), has_aux=True)
-        for variable, value in zip(others, updated):
-            if value is not None:
-                variable.assign(value)
-        gradients, dx = pull_back(self.tensor(dy).astype(y.dtype))
-        dx = None if dx.dtype == self.backend.dtypes.float0 else dx
-        return y, dx, {name: gradients[name] for name in own}  # JAX has sorted them
-
-
-FRAMEWORKS: dict[str, Callable[[], Any]] = {
-    "torch": Torch,
-    "mindspore": MindSpore,
-    "tf_keras": TfKeras,
-    "keras": Keras,
-    "keras/torch": KerasOnTorch,
-    "keras/jax": KerasOnJax,
-}
+class Alone:
+    """Finds modules of this package, and nothing of what its packages' own files import."""
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
+        place = PACKAGE.parent.joinpath(*name.split("."))
+        if name.partition(".")[0] != PACKAGE.name:
+            return None
+        if place.is_dir():
+            spec = importlib.machinery.ModuleSpec(name, None, is_package=True)
+            spec.submodule_search_locations = [str(place)]
+            return spec
+        return importlib.util.spec_from_file_location(name, place.with_suffix(".py"))
+
+
+def load(module: str) -> Any:
+    """Import a room's oracle; of this package nothing else, which is not to be found later."""
+    if module.partition(".")[0] != PACKAGE.name:
+        return importlib.import_module(module)
+    before, finder = set(sys.modules), Alone()
+    sys.meta_path.insert(0, finder)
+    try:
+        return importlib.import_module(module)
+    finally:
+        sys.meta_path.remove(finder)
+        for name in set(sys.modules) - before:
+            if name.partition(".")[0] == PACKAGE.name:
+                del sys.modules[name]
 
 
 class Session:
@@ -463,7 +165,9 @@ class Session:
             "dialect": self.framework.dialect,
             "version": self.framework.version,
             "python": platform.python_version(),
-            "packages": {name: importlib.import_module(name).__version__ for name in names},
+            "packages": {
+                name: getattr(importlib.import_module(name), "__version__", "") for name in names
+            },
         }
 
     def signature(self, class_name: str, method: str) -> Any:
@@ -521,7 +225,7 @@ class Session:
         setattr(owner, attribute, unpack(value, self.framework))
 
     def repr(self, layer: int) -> str:
-        return show(self.layers[layer])
+        return str(self.framework.show(self.layers[layer]))
 
     def names(self, layer: int, nested: bool) -> Any:
         of = self.layers[layer]
@@ -564,7 +268,13 @@ def read_lines(stream: Any, lines: queue.SimpleQueue[bytes]) -> None:
     os._exit(3)
 
 
-def main(name: str) -> None:
+def framework(name: str, module: str, layers: str) -> Any:
+    """What `Session` asks: a room's own, or layers of NumPy that another package has."""
+    found = load(module)
+    return found.Layers(name, **json.loads(layers)) if layers else found.ORACLES[name]()
+
+
+def main(name: str, module: str, layers: str = "") -> None:
     """Answer requests about one framework until the input ends."""
     os.environ.update(ENVIRONMENT)
     # Python puts a script's folder first on its path: here, this package's other modules.
@@ -580,7 +290,7 @@ def main(name: str) -> None:
     for line in iter(lines.get, b""):
         operation, arguments = read_request(line)
         try:
-            session = session or Session(FRAMEWORKS[name]())
+            session = session or Session(framework(name, module, layers))
             answer = {"answer": pack(operation(session, **arguments))}
         except Exception as error:
             answer = {"raised": describe(error)}
