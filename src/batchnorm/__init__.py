@@ -8,6 +8,7 @@ done by functions of the same names and words: `explain`, `translate`, `convert`
 
 import functools
 import importlib
+import importlib.util
 import sys
 import warnings
 from types import ModuleType
@@ -93,10 +94,10 @@ def __getattr__(name: str) -> Any:
     """Import what is public when it is first asked for."""
     if name in _FUNCTIONS:
         found = _function(name)
-    elif name in ("checkpoints", "core", "hosts"):
-        found = importlib.import_module(f"batchnorm.{name}")
     elif name.startswith("_"):
         raise AttributeError(f"module 'batchnorm' has no attribute {name!r}", name=name, obj=None)
+    elif importlib.util.find_spec(f"batchnorm.{name}") is not None:
+        found = importlib.import_module(f"batchnorm.{name}")
     else:
         found = _layers(name)
     globals()[name] = found

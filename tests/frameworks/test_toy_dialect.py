@@ -1,7 +1,10 @@
 """A dialect of another package: the code of docs/adding-a-dialect.md, found by its entry point."""
 
+import os
 import re
+import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
@@ -106,9 +109,105 @@ def test_it_is_asked_as_any_dialect(toy):
     assert question("running-variance-denominator").experiment(Ours("toy")) == "biased"
 
 
-def test_what_it_does_not_bring_is_refused_by_name(toy):
-    with pytest.raises(NotImplementedError, match=r"module toynorm\.saved .* would make it work"):
-        frameworks.find("toynorm").room("saved")
+def test_what_it_does_not_bring_and_nothing_can_make_is_refused_by_name(toy):
+    with pytest.raises(NotImplementedError, match=r"module toynorm\.live .* would make it work"):
+        frameworks.find("toynorm").room("live")
+
+
+def alone(folder, code, toy=CODE):
+    """What a program prints, in a process where the toy is installed."""
+    install(folder, "toynorm", toy, "RECORD")
+    paths = (str(folder), str(Path(bn.__file__).parents[1]))
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=env, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_it_may_be_imported_first(tmp_path):
+    code = "import toynorm, batchnorm; print(batchnorm.toynorm is toynorm)"
+    assert alone(tmp_path, code) == "True\n"
+
+
+def test_code_that_uses_it_is_linted(tmp_path):
+    code = """
+        import pathlib, batchnorm
+        net = "import toynorm\\nbn = toynorm.BatchNorm2d(8, decay=0.001)\\nbn.running_mean = 3\\n"
+        path = pathlib.Path("net.py")
+        path.write_text(net)
+        for finding in batchnorm.lint([path]).findings:
+            print(finding.line, finding.rule, finding.message)
+    """
+    lines = alone(tmp_path, code).splitlines()
+    assert [line[:7] for line in lines] == ["2 BN001", "3 BN005"]
+    assert "_mean here" in lines[1]
+
+
+def test_checkpoints_get_its_own_names_and_come_back(tmp_path):
+    code = """
+        import numpy, batchnorm
+        names = ("weight", "bias", "running_mean", "running_var")
+        state = {f"stem.bn.{n}": numpy.arange(3, dtype="float32") + i for i, n in enumerate(names)}
+        numpy.savez("a.npz", **state)
+        batchnorm.convert("a.npz", "b.npz", from_framework="torch", to="toynorm")
+        print(*(n for n in numpy.load("b.npz") if n[0] != "_"))
+        batchnorm.convert("b.npz", "c.npz", to="torch")  # whose b.npz is, its names tell
+        back = numpy.load("c.npz")
+        print(all((back[name] == value).all() for name, value in state.items()))
+    """
+    names, same = alone(tmp_path, code).splitlines()
+    assert names.split() == [f"stem.bn.{n}" for n in ("scale", "shift", "_mean", "_variance")]
+    assert same == "True"
+
+
+VERIFIED = """
+    import batchnorm
+    report = batchnorm.verify(frameworks=["toynorm"], examples=20)
+    print(*(row.compared for row in report.rows if not row.crash), report.equal)
+    print([row.raised for row in report.rows][-1])
+"""
+
+
+def test_it_is_verified_against_itself_in_a_process_of_its_own(tmp_path):
+    assert alone(tmp_path, VERIFIED).splitlines() == ["4 0 56 20 True", "0"]
+
+
+def test_a_real_package_that_does_something_else_is_told_from_it(tmp_path):
+    (tmp_path / "real.py").write_text(CODE.replace("complement(self.decay)", "self.decay"))
+    toy = CODE.replace('real_package="toynorm", layer="toynorm', 'real_package="real", layer="real')
+    assert alone(tmp_path, VERIFIED, toy).splitlines() == ["4 0 56 20 False", "0"]
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax"])
+def test_it_is_a_layer_inside_other_frameworks(toy, framework):
+    pytest.importorskip(framework)
+    layer = toy.BatchNorm2d(2, decay=0.5)
+    layer.learn(True)
+    x = np.random.default_rng(0).normal(3, 2, (6, 2, 4, 4)).astype(np.float32)
+    if framework == "torch":
+        import torch
+
+        made = bn.hosts.torch.module(layer)
+        y, state = made(torch.from_numpy(x)).detach().numpy(), made.state_dict()
+    else:
+        parameters, state = bn.hosts.jax.init(layer, x.shape)
+        y, state = bn.hosts.jax.apply(layer, parameters, state, x)
+    np.testing.assert_allclose(y, layer(x), rtol=1e-5, atol=1e-5)
+    for name in ("_mean", "_variance"):
+        np.testing.assert_allclose(state[name], layer.state[name], rtol=1e-5)
+
+
+def test_torchs_own_modules_follow_its_rule(toy):
+    torch = pytest.importorskip("torch")
+    model = bn.hosts.torch.port(torch.nn.Sequential(torch.nn.BatchNorm2d(2)), "toy", verbose=False)
+    x = torch.randn(4, 2, 3, 3)
+    model(x)
+    wanted = 0.9 + 0.1 * x.var((0, 2, 3), correction=0)
+    torch.testing.assert_close(model[0].running_var, wanted)
+    assert isinstance(bn.read(model[0]), toy.BatchNorm2d)
+    with pytest.raises(ValueError, match="Toy has no batch norm for inputs of 2 dimensions"):
+        bn.hosts.torch.port(torch.nn.BatchNorm1d(2), "toy", verbose=False)
 
 
 def test_a_broken_package_is_left_out_with_a_warning(installed):

@@ -16,7 +16,9 @@ from batchnorm.convert.report import Report
 from batchnorm.convert.rooms import saved
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
-from batchnorm.questions import recorded
+from batchnorm.questions import question, recorded
+from batchnorm.questions.record import versions
+from batchnorm.questions.subject import Ours
 
 __all__ = ["denominator", "general_notes", "left_alone", "passed_over", "still_note"]
 
@@ -26,6 +28,10 @@ FORMULAS = {"unbiased": "n - 1", "biased": "n"}
 
 def denominator(framework: str) -> str:
     """By what a framework divides the sum of squares that goes into the running variance."""
+    if not versions(framework):  # of another package: its own layers are asked
+        experiment = question(QUESTION).experiment
+        answer = "" if experiment is None else str(experiment(Ours(framework)))
+        return FORMULAS.get(answer, answer)
     answers = recorded(framework)
     by_rank: Any = answers.get(f"{QUESTION}-by-rank")
     if not isinstance(by_rank, dict) or len(set(by_rank.values())) == 1:

@@ -15,7 +15,7 @@ import numpy as np
 
 from batchnorm.frameworks import find
 from batchnorm.questions.subject import Adjustment
-from batchnorm.verify.draw import Case, Step
+from batchnorm.verify.draw import Case, Step, sized
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["bad_calls"]
@@ -40,10 +40,10 @@ def bad_calls(dialect: str) -> list[Case]:
 
 
 def _case(dialect: str, name: str, steps: tuple[Step, ...] = PLAIN, **more: Any) -> Case:
-    keras = find(dialect).is_keras
+    record = find(dialect)
     given: dict[str, Any] = {
-        "class_name": "BatchNormalization" if keras else "BatchNorm2d",
-        "arguments": {"axis": 1} if keras else {"num_features": 3},
+        "class_name": record.class_name,
+        "arguments": {"axis": 1} if record.is_keras else sized(dialect, 3),
         "dtype": "float32",
         "channel_axes": (1,),
         **more,
@@ -52,7 +52,7 @@ def _case(dialect: str, name: str, steps: tuple[Step, ...] = PLAIN, **more: Any)
 
 
 def _settings(dialect: str) -> Iterator[Case]:
-    required = {} if find(dialect).is_keras else {"num_features": 3}
+    required = sized(dialect, 3)
     samples = find(dialect).room("samples")
     for parameter, values in samples.VALUES.items():
         for value in map(_made, values):
@@ -102,12 +102,12 @@ def _states(dialect: str) -> Iterator[Case]:
             yield _case(dialect, f"{gone} = None, training={training}", steps)
     for training in (True, False):
         steps = (Step((1, 3, 1, 1), training=training),)
-        arguments: dict[str, Any] = {"num_features": 3, "track_running_stats": False}
+        arguments: dict[str, Any] = {**sized(dialect, 3), "track_running_stats": False}
         name = f"one value per channel without buffers, training={training}"
         yield _case(dialect, name, steps, arguments=arguments)
     for parameters in ("float16", "bfloat16", "float64"):
         for dtype in ("float16", "bfloat16", "float32", "float64"):
-            arguments = {"num_features": 3, "dtype": as_dtype(parameters)}
+            arguments = {**sized(dialect, 3), "dtype": as_dtype(parameters)}
             name = f"parameters of {parameters}, input of {dtype}"
             yield _case(dialect, name, arguments=arguments, dtype=dtype)
 

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from batchnorm.frameworks import find
 from batchnorm.questions.subject import Adjustment
 from batchnorm.vocabulary import Array, as_dtype
 
@@ -34,6 +35,7 @@ __all__ = [
     "changes",
     "data",
     "initial",
+    "sized",
     "some",
 ]
 
@@ -126,6 +128,12 @@ class Data(NamedTuple):
     x: Array
     dy: Array | None
     mask: Array | None
+
+
+def sized(dialect: str, channels: int) -> dict[str, Any]:
+    """The argument that tells a layer its number of channels, where its dialect has one."""
+    parameters = find(dialect).layer_class.PARAMETERS
+    return {n: channels for n, p in parameters.items() if p.meaning.word == "num_features"}
 
 
 def some(choose: Chooser, table: Mapping[str, Sequence[Any]]) -> dict[str, Any]:

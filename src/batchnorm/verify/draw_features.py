@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.frameworks import find
-from batchnorm.verify.draw import BATCH, LAYOUTS, SIZES, Case, Chooser, Step, changes, some
+from batchnorm.verify.draw import BATCH, LAYOUTS, SIZES, Case, Chooser, Step, changes, sized, some
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["draw", "step"]
@@ -23,7 +23,7 @@ def draw(choose: Chooser, dialect: str) -> Case:
     samples = find(dialect).room("samples")
     class_name, rank = choose.of(samples.CLASSES)
     channels = choose.of((2, 1, 3, 5))
-    arguments: dict[str, Any] = {"num_features": channels, **some(choose, samples.SETTINGS)}
+    arguments: dict[str, Any] = {**sized(dialect, channels), **some(choose, samples.SETTINGS)}
     for name, value in arguments.items():
         if isinstance(value, str) and value == "array":
             arguments[name] = np.linspace(0.5, 1.5, channels, dtype=np.float32)

@@ -14,7 +14,7 @@ from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
 from batchnorm.layer import Layer
 from batchnorm.verify import draw_features, draw_keras
-from batchnorm.verify.draw import Case, Chooser, Seeded, Step
+from batchnorm.verify.draw import Case, Chooser, Seeded, Step, sized
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["draw_live", "live_cases"]
@@ -54,12 +54,12 @@ def _other_case(choose: Chooser, layer: Layer, arguments: dict[str, Any]) -> Cas
     samples = find(layer.FRAMEWORK).room("samples")
     class_name = type(layer).__name__
     rank = choose.of([rank for name, rank in samples.CLASSES if name == class_name])
+    (channels,) = (arguments[name] for name in sized(layer.FRAMEWORK, 0))
     dtype = arguments.get("dtype")
     if dtype is not None:
         arguments["dtype"] = as_dtype(dtype)
     steps = [
-        draw_features.step(choose, samples, rank, arguments["num_features"])
-        for _ in range(choose.of((1, 2, 3)))
+        draw_features.step(choose, samples, rank, channels) for _ in range(choose.of((1, 2, 3)))
     ]
     # The layer's own settings are the question, so none changes; a buffer that is gone stays gone.
     gone = [n for n in type(layer).STATE if n.startswith("running") and getattr(layer, n) is None]
