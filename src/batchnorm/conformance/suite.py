@@ -7,8 +7,9 @@ purpose; a case passes within the bounds of `verify.tolerance`, or where a devia
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from batchnorm.conformance import expected
@@ -24,7 +25,7 @@ from batchnorm.verify.draw import Case, Seeded
 from batchnorm.verify.play import play
 from batchnorm.verify.verification import FRAMEWORKS, draw
 
-__all__ = ["conform"]
+__all__ = ["Check", "checks_of", "conform"]
 
 
 def conform(
@@ -53,43 +54,68 @@ def conform(
     Traceback (most recent call last):
     batchnorm.errors.InvalidValue: an adapter has the functions construct, ...
     """
+    checks = checks_of(adapter, dialect, examples=examples, seed=seed)
+    known = {} if expected_failures is None else expected.read(expected_failures, seed)
+    never = set(known) - {check.name for check in checks}
+    results = []
+    for check in checks:
+        results.append(check.run(known))
+        if progress is not None:
+            progress(check.name)
+    where = find(dialect)
+    results += [Result(n, "not asked", reason=f"expected, but not drawn or put to {where.name}")
+                for n in sorted(never)]  # fmt: skip
+    label = checks[0].label
+    return Report(label, where.name, where.version, seed, examples, tuple(results))
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question or drawn case, not yet put.
+
+    Attributes:
+        name: the question's id, or "case 17".
+        what: the question itself, or the layer and what is done with it.
+        label: what the adapter is called.
+        put: gives what differs, or None.
+    """
+
+    name: str
+    what: str
+    label: str
+    put: Callable[[], Result | None]
+
+    def run(self, known: Mapping[str, str]) -> Result:
+        """Put it; `known` says what is expected to fail, and why."""
+        try:
+            found = self.put() or Result(self.name, "passed")
+        except NotOffered as error:
+            found = Result(self.name, "not asked", reason=str(error))
+        except Exception as error:  # an answer that no experiment can read is a wrong one
+            got = f"{type(error).__name__}: {error}"
+            found = Result(self.name, "failed", wanted="what can be compared", got=got)
+        return _judged(replace(found, name=self.name, what=self.what), known)
+
+
+def checks_of(adapter: Any, dialect: str, *, examples: int = 100, seed: int = 0) -> list[Check]:
+    """All that `conform` puts to an adapter, for whoever runs it one by one."""
     name = find(dialect).name
     if name not in FRAMEWORKS:
         raise InvalidValue(f"{dialect} can't be asked; known: {', '.join(FRAMEWORKS)}")
     subject, ours = Adapted(adapter, name), Ours(name)
-    known = {} if expected_failures is None else expected.read(expected_failures, seed)
-    asked = [q for q in QUESTIONS if q.experiment is not None and name in q.asked_of]
-    never = set(known) - {q.id for q in asked} - {f"case {n}" for n in range(examples)}
-    results = []
-    for result in _all(subject, ours, asked, examples, seed):
-        results.append(_judged(result, known))
-        if progress is not None:
-            progress(result.name)
-    results += [Result(n, "not asked", reason=f"expected, but not drawn or put to {name}")
-                for n in sorted(never)]  # fmt: skip
-    return Report(subject.label, name, ours.version, seed, examples, tuple(results))
-
-
-def _all(
-    subject: Adapted, ours: Ours, asked: list[Question], examples: int, seed: int
-) -> Iterator[Result]:
-    answers = recorded(ours.dialect, ours.version)
-    jobs: list[tuple[str, str, Callable[[], Result | None]]] = [
-        (q.id, q.text.en, lambda q=q: _question(q, subject, ours, answers))  # type: ignore[misc]
-        for q in asked
+    answers = recorded(name, ours.version)
+    cases = {f"case {n}": draw(Seeded(seed, name, n), name) for n in range(examples)}
+    return [
+        *(
+            Check(q.id, q.text.en, subject.label, partial(_question, q, subject, ours, answers))
+            for q in QUESTIONS
+            if q.experiment is not None and name in q.asked_of
+        ),
+        *(
+            Check(number, str(case), subject.label, partial(_case, case, subject, ours))
+            for number, case in cases.items()
+        ),
     ]
-    for number in range(examples):
-        case = draw(Seeded(seed, ours.dialect, number), ours.dialect)
-        jobs.append((f"case {number}", str(case), lambda case=case: _case(case, subject, ours)))  # type: ignore[misc]
-    for name, what, job in jobs:
-        try:
-            found = job() or Result(name, "passed")
-        except NotOffered as error:
-            found = Result(name, "not asked", reason=str(error))
-        except Exception as error:  # an answer that no experiment can read is a wrong one
-            got = f"{type(error).__name__}: {error}"
-            found = Result(name, "failed", wanted="what can be compared", got=got)
-        yield replace(found, name=name, what=what)
 
 
 def _question(q: Question, subject: Adapted, ours: Ours, answers: dict[str, Any]) -> Result | None:
@@ -112,7 +138,7 @@ def _case(case: Case, subject: Adapted, ours: Ours) -> Result | None:
     return Result("", "failed", where=found.where, wanted=found.theirs, got=found.ours)
 
 
-def _judged(result: Result, known: dict[str, str]) -> Result:
+def _judged(result: Result, known: Mapping[str, str]) -> Result:
     reason = known.get(result.name)
     if reason is None or result.outcome == "not asked":
         return result
