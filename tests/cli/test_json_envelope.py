@@ -27,6 +27,7 @@ def refuse(word):
         (["convert", EXAMPLE, "{tmp}/a.ckpt"], 0),
         (["lint", "{tmp}/net.py"], 1),
         (["rewrite", "{tmp}/net.py", "--from", "torch", "--to", "keras"], 1),
+        (["vectors", "--dialect", "keras", "--examples", "1", "-o", "{tmp}/v"], 0),
         (["bench", "--shape", "2,3,4,4", "--rounds", "1", "--task", "inference"], 0),
     ],
     ids=lambda value: value[0] if isinstance(value, list) else "",

@@ -120,6 +120,11 @@ FEEDS = {
         ["json:loads", "--dialect", NASTY],
         ["json:loads", "--dialect", "torch", "--expected", p / "s.toml"],
     ],
+    "vectors": lambda p: [
+        ["--dialect", NASTY, "-o", p / "v"],
+        ["--dialect", "torch", "-o", p / f"v{NASTY}", "--examples", "1"],
+        ["--dialect", "torch", "-o", p / NASTY / "v", "--examples", "1"],
+    ],
     "bench": lambda p: [["--shape", NASTY], ["--level", NASTY]],
 }
 

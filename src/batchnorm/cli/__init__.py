@@ -23,20 +23,32 @@ from batchnorm.errors import BatchNormError
 
 __all__ = ["main"]
 
-COMMANDS = {
-    "bench": "how fast the kernel is here, against what memory allows",
-    "explain": "how two frameworks' batch normalizations differ",
-    "translate": "write one framework's call in another's words and prove it",
-    "convert": "carry a checkpoint over to another framework",
-    "inspect": "list a checkpoint's batch-norm layers and what looks wrong",
-    "compare": "compare two checkpoints, layer by layer",
-    "record": "run a model once and keep what a diagnosis needs, in its own environment",
-    "diagnose": "say by which causes a recorded port differs from its source",
-    "lint": "find the mistakes that ports between frameworks make",
-    "rewrite": "carry batch-norm code over to another framework",
-    "verify": "compare with the frameworks that are installed",
-    "conformance": "ask any layer whether it does as a framework does",
+GROUPS = {
+    "Two frameworks": {
+        "explain": "how two frameworks' batch normalizations differ",
+        "translate": "write one framework's call in another's words and prove it",
+    },
+    "Checkpoints": {
+        "convert": "carry a checkpoint over to another framework",
+        "inspect": "list checkpoints' batch-norm layers and what looks wrong",
+        "compare": "compare two checkpoints, layer by layer",
+    },
+    "Source code": {
+        "rewrite": "carry batch-norm code over to another framework",
+        "lint": "find the mistakes that ports between frameworks make",
+    },
+    "A port that trains worse": {
+        "record": "run a model once and keep what a diagnosis needs, in its own environment",
+        "diagnose": "say by which causes a recorded port differs from its source",
+    },
+    "Is it right, is it fast": {
+        "conformance": "ask any layer whether it does as a framework does",
+        "vectors": "write inputs, states, exact answers and bounds, to test any layer with",
+        "verify": "compare with the frameworks that are installed",
+        "bench": "how fast the kernel is here, against what memory allows",
+    },
 }
+COMMANDS = {name: text for group in GROUPS.values() for name, text in group.items()}
 
 
 class Commands(click.Group):
@@ -53,6 +65,12 @@ class Commands(click.Group):
         module = importlib.import_module(f"batchnorm.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table, by what people come for."""
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(11), text) for name, text in commands.items()])
 
     def make_context(self, *args: Any, **settings: Any) -> click.Context:
         """Read the arguments, which may print a help text."""

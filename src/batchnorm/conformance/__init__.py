@@ -10,5 +10,6 @@ from __future__ import annotations
 from batchnorm.conformance.adapter import NotOffered
 from batchnorm.conformance.report import Report, Result
 from batchnorm.conformance.suite import conform
+from batchnorm.conformance.vector import Vector, vectors
 
-__all__ = ["NotOffered", "Report", "Result", "conform"]
+__all__ = ["NotOffered", "Report", "Result", "Vector", "conform", "vectors"]

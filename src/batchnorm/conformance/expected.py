@@ -1,7 +1,8 @@
 """Expected failures: a TOML file of what a layer is known to do otherwise, and why.
 
-Each is a table `[[expected]]` with `question` (an id) or `case` (a number, and the `seed` that it
-was drawn with, 0 if not said), and a `reason`. One that passes is a failure of its own.
+Each is a table `[[expected]]` with a `reason`, and `question` (an id, or a list) or `case` (a
+number, or a list, and the `seed` that they were drawn with, 0 if not said). One that passes is a
+failure of its own.
 """
 
 from __future__ import annotations
@@ -29,19 +30,23 @@ def read(path: str | os.PathLike[str], seed: int) -> dict[str, str]:
     if tables or not isinstance(entries, list):
         raise InvalidValue(f"{path}: expected tables [[expected]] alone, but got {short(tables)}")
     for entry in entries:
-        name, of = _name(path, entry)
+        names, of = _names(path, entry)
         if of in (None, seed):
-            found[name] = entry["reason"]
+            found |= dict.fromkeys(names, entry["reason"])
     return found
 
 
-def _name(path: str | os.PathLike[str], entry: Any) -> tuple[str, int | None]:
-    keys = set(entry) if isinstance(entry, dict) else set()
-    if keys == {"question", "reason"} and all(isinstance(v, str) for v in entry.values()):
-        return question(entry["question"]).id, None
-    if {"case", "reason"} <= keys <= {"case", "reason", "seed"} and type(entry["case"]) is int:
-        return f"case {entry['case']}", int(entry.get("seed", 0))
+def _names(path: str | os.PathLike[str], entry: Any) -> tuple[list[str], int | None]:
+    given = dict(entry) if isinstance(entry, dict) else {}
+    reason, seed = given.pop("reason", None), given.pop("seed", 0)
+    if isinstance(reason, str) and len(given) == 1 and type(seed) is int:
+        ((kind, listed),) = given.items()
+        listed = listed if isinstance(listed, list) else [listed]
+        if kind == "question" and "seed" not in entry and all(type(v) is str for v in listed):
+            return [question(id).id for id in listed], None
+        if kind == "case" and all(type(v) is int for v in listed):
+            return [f"case {number}" for number in listed], seed
     raise InvalidValue(
-        f"{path}: an expected failure has a question or a case (and seed), and a reason; but got "
-        f"{short(entry)}"
+        f"{path}: an expected failure has a reason, and a question or a case (and seed); but "
+        f"got {short(entry)}"
     )

@@ -22,7 +22,7 @@ from batchnorm.questions.subject import Ours
 from batchnorm.verify import deviations
 from batchnorm.verify.compare import compare
 from batchnorm.verify.draw import Case, Seeded
-from batchnorm.verify.play import play
+from batchnorm.verify.play import Observation, play
 from batchnorm.verify.verification import FRAMEWORKS, draw
 
 __all__ = ["Check", "checks_of", "conform"]
@@ -129,6 +129,8 @@ def _question(q: Question, subject: Adapted, ours: Ours, answers: dict[str, Any]
 def _case(case: Case, subject: Adapted, ours: Ours) -> Result | None:
     shows = all(hasattr(subject.adapter, name) for name in ("get", "repr"))
     own, theirs = (play(each, case, attributes=shows) for each in (ours, subject))
+    lacking = _lacking(subject, theirs)
+    own = [seen for seen in own if seen.place.rpartition(" state ")[2] not in lacking]
     found = compare(case, own, theirs).disagreement
     if found is None:
         return None
@@ -136,6 +138,12 @@ def _case(case: Case, subject: Adapted, ours: Ours) -> Result | None:
     if deviations.find(deviations.read(), ours.dialect, "drawn", names, found.where) is not None:
         return None
     return Result("", "failed", where=found.where, wanted=found.theirs, got=found.ours)
+
+
+def _lacking(subject: Adapted, theirs: list[Observation]) -> set[str]:
+    """Entries of the state that the adapter says may not be there, and that aren't."""
+    seen = {observation.place.rpartition(" state ")[2] for observation in theirs}
+    return set(getattr(subject.adapter, "without", ())) - seen
 
 
 def _judged(result: Result, known: Mapping[str, str]) -> Result:

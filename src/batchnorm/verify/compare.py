@@ -20,7 +20,7 @@ from batchnorm.verify.play import Observation
 from batchnorm.verify.tolerance import bounds, compute_dtype, roundoff
 from batchnorm.vocabulary import Array
 
-__all__ = ["Compared", "Disagreement", "Distance", "builtin", "compare"]
+__all__ = ["Compared", "Disagreement", "Distance", "builtin", "compare", "edge"]
 
 
 class Distance(NamedTuple):
@@ -144,13 +144,12 @@ def _compare_arrays(
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(all="ignore"):
         gap = np.where(same, 0.0, np.abs(a - b))
-        edge = allowed + 2 * max(roundoff(kind), coarse) * np.abs(a)
-    edge = np.where(np.isfinite(edge), edge, 0.0) + float(_smallest_step(kind))
+    limit = edge(theirs, allowed, coarse)
     gap = np.where(np.isnan(gap), np.inf, gap)  # only one of them is NaN
     largest = np.abs(a[np.isfinite(a)]).max(initial=0.0) or 1.0
     if not gap.size:
         return Distance(0.0, 0.0, place)
-    ratio = gap / edge
+    ratio = gap / limit
     at = np.unravel_index(np.argmax(ratio), ratio.shape)
     distance = Distance(float(ratio[at]), float(gap.max() / largest), place)
     if distance.of_tolerance > 1:
@@ -158,6 +157,18 @@ def _compare_arrays(
         theirs_there, ours_there = (f"{value[at]:.9g} at {index}" for value in (a, b))
         return Disagreement(place, theirs_there, ours_there, distance)
     return distance
+
+
+def edge(values: Array, allowed: float, coarse: float = 0.0) -> Array:
+    """How far from each value another may lie, given what the arithmetic before it may do.
+
+    `coarse` is the roundoff of a type that a result has passed through.
+    """
+    kind = values.dtype
+    wide = values.astype(np.complex128 if kind.kind == "c" else np.float64)
+    with np.errstate(all="ignore"):
+        found = allowed + 2 * max(roundoff(kind), coarse) * np.abs(wide)
+    return np.where(np.isfinite(found), found, 0.0) + float(_smallest_step(kind))
 
 
 def _smallest_step(kind: np.dtype[Any]) -> float:
