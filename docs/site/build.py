@@ -31,6 +31,10 @@ LANGUAGES = ("en", "zh")
 LINK = re.compile(r"\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 ASSETS = ("iframe-worker.js", "site.css", "explorer.js", "explorer.facts.js")
+EXPLORE = {
+    "en": "Try the two with numbers of your own in the difference explorer",
+    "zh": "在差异浏览器中用自己的数值比较两者",
+}
 TITLES = {
     "en": {
         "guides": "Guides",
@@ -70,6 +74,7 @@ def pages() -> dict[str, dict[str, str]]:
 def stage(lang: str, known: dict[str, dict[str, str]]) -> Path:
     """The folder with all pages of one language, their links made right, and what they show."""
     folder = BUILD / "pages" / lang
+    compared = {f"docs/differences/{file_name(*pair, lang)}": pair for pair in PAIRS}
     shutil.rmtree(folder, ignore_errors=True)
     for source, page in known[lang].items():
         path = folder / page
@@ -78,7 +83,12 @@ def stage(lang: str, known: dict[str, dict[str, str]]) -> Path:
         other = next((to for to in LANGUAGES if to != lang), lang)
         twin = page if page in known[other].values() else "index.md"
         front = f"---\nother: {_from_to(lang, page, other, twin)}\n---\n\n"
-        path.write_text(front + _linked(text, source, lang, known, folder), encoding="utf-8")
+        text = _linked(text, source, lang, known, folder)
+        if source in compared:
+            asked = "#from={}&to={}".format(*compared[source])
+            link = f"[{EXPLORE[lang]}](../explorer.md{asked})"
+            text = re.sub(r"^# .*", rf"\g<0>\n\n{link}", text, count=1, flags=re.M)
+        path.write_text(front + text, encoding="utf-8")
     for name in ASSETS:
         target = folder / "assets" / "site" / name
         target.parent.mkdir(parents=True, exist_ok=True)

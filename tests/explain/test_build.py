@@ -32,7 +32,20 @@ def test_pages_are_deterministic(pages):
 def test_index_links_every_page_and_nothing_else(pages):
     index = pages["README.md"]
     linked = {name for name in pages if f"({name})" in index}
-    assert linked == set(pages) - {"README.md"}
+    assert linked == {name for name in pages if name.endswith(".md")} - {"README.md"}
+
+
+def test_every_page_shows_what_happens_when_a_rule_is_ignored(pages):
+    for name, text in pages.items():
+        picture = name.replace(".md", ".svg")
+        if name.endswith(".md") and name != "README.md":
+            assert (f"]({picture})" in text) == (picture in pages)
+    drawn = {name.replace(".svg", ".md") for name in pages if name.endswith(".svg")}
+    without = {name for name in pages if name.endswith(".en.md")} - drawn
+    assert without == {
+        f"{pair}.en.md"  # one rule for both, but for what is written or what can't be ignored
+        for pair in ("mindspore-2.0-mindspore", "tf_keras-2.6-tf_keras", "tf_keras-keras")
+    }
 
 
 def test_every_side_and_every_pair_of_dialects_has_a_page():

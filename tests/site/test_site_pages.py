@@ -60,6 +60,8 @@ def test_every_link_leads_somewhere():
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
             if target.is_dir() or not target.exists():
                 broken.append(f"{path.relative_to(SITE)}: {link}")
+            elif target.name == "explorer.html" and "=" in parts.fragment:
+                assert re.fullmatch(r"from=[\w@.]+&to=[\w@.]+", parts.fragment)
             elif target.suffix == ".html" and unquote(parts.fragment) not in page(target).ids:
                 broken.append(f"{path.relative_to(SITE)}: {link}: no such place")
     assert not broken, "\n".join(broken[:40])

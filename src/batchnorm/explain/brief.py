@@ -41,9 +41,10 @@ WORDS: Mapping[str, tuple[str, ...]] = {
 
 def brief(a: Side, b: Side, lang: Lang, *, silent: bool = False) -> Page:
     """The rules for a layer of `a` that becomes one of `b`; `silent`: those without an error."""
-    table = rules.table(a, b, lang)
+    found = rules.Rules(a, b, lang)
+    table = rules.table(found)
     if silent:
-        quiet = {f"rule-{rule.topic}" for rule in rules.Rules(a, b, lang).ranked if rule.silent}
+        quiet = {f"rule-{rule.topic}" for rule in found.ranked if rule.silent}
         table = replace(table, rows=tuple(row for row in table.rows if row.id in quiet))
     title = say(SILENT if silent else TITLE, lang, a=a.versioned, b=b.versioned)
     names = f"{a.name} {b.name}"

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import click
 
-from batchnorm.explain import explain
+from batchnorm.explain import page
 from batchnorm.explain.overview import overview
-from batchnorm.explain.page import Column, Row, Table
-from batchnorm.explain.renderers import markdown
+from batchnorm.explain.page import Column, Page, Plot, Row, Table
+from batchnorm.explain.renderers import markdown, svg
 from batchnorm.explain.sections.claims import FILES, VERSIONS
 from batchnorm.explain.sides import NAMES, NEWEST, Side
 from batchnorm.explain.words import LANGUAGES, Lang
@@ -53,12 +53,21 @@ Versions · 版本:
 
 def pages() -> dict[str, str]:
     """All files of the folder: name -> text."""
-    found = {
-        file_name(a, b, lang): f"{markdown.GENERATED}\n\n{explain(a, b, 'md', lang)}"
-        for a, b in PAIRS
-        for lang in LANGUAGES
-    }
-    return {"README.md": _index(), **found}
+    found = {"README.md": _index()}
+    for a, b in PAIRS:
+        for lang in LANGUAGES:
+            found |= _files(file_name(a, b, lang), page(a, b, lang))
+    return found
+
+
+def _files(name: str, of: Page) -> dict[str, str]:
+    """A page, and its plot beside it."""
+    picture = name.replace(".md", ".svg")
+    found = {name: f"{markdown.GENERATED}\n\n{markdown.render(of, picture)}"}
+    for block in (block for section in of.walk() for block in section.blocks):
+        if isinstance(block, Plot):
+            found[picture] = svg.render(block)
+    return found
 
 
 def file_name(a: str, b: str, lang: Lang) -> str:
@@ -127,7 +136,7 @@ def _folder(folder: Path) -> dict[Path, str | None]:
     """The pages, and None for those that a former build has left there."""
     found: dict[Path, str | None] = {
         path: None
-        for path in folder.glob("*.md")
+        for path in (*folder.glob("*.md"), *folder.glob("*.svg"))
         if path.read_text(encoding="utf-8").startswith(markdown.GENERATED)
     }
     return found | {folder / name: text for name, text in pages().items()}

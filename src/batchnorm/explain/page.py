@@ -17,8 +17,11 @@ __all__ = [
     "Block",
     "Code",
     "Column",
+    "Curve",
     "Page",
+    "Panel",
     "Paragraph",
+    "Plot",
     "Row",
     "Section",
     "Span",
@@ -106,7 +109,51 @@ class Table:
                 )
 
 
-Block: TypeAlias = Paragraph | Code | Table
+class Curve(NamedTuple):
+    """Values from before the first step on; `id` is the same in every language."""
+
+    id: str
+    label: str
+    values: tuple[float, ...]
+
+
+class Panel(NamedTuple):
+    """Curves of one quantity."""
+
+    title: str
+    curves: tuple[Curve, ...]
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Curves over steps, a panel beside the other; `step` is the word for a step.
+
+    `title` stands before it, with a colon; `name` is without.
+    """
+
+    title: str
+    step: str
+    panels: tuple[Panel, ...]
+
+    @property
+    def name(self) -> str:
+        """What it shows, for readers who don't see it."""
+        return self.title.rstrip(":\uff1a").replace("`", "")
+
+    def table(self) -> Table:
+        """A choice of the numbers, for formats without pictures."""
+        curves = [(panel, curve) for panel in self.panels for curve in panel.curves]
+        last = max(len(curve.values) for _, curve in curves) - 1
+        steps = [step for step in (0, 1, 2, 5, 10, 20) if step < last] + [last]
+        columns = (Column(f"{n}", f"{self.step} {n}" if n == 0 else f"{n}") for n in steps)
+        rows = (
+            Row((f"`{p.title}`, {c.label}", *(f"{c.values[n]:.4g}" for n in steps)))
+            for p, c in curves
+        )
+        return Table((Column("curve", ""), *columns), tuple(rows))
+
+
+Block: TypeAlias = Paragraph | Code | Table | Plot
 
 
 @dataclass(frozen=True)

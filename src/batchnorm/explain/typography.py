@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from batchnorm.explain.page import Block, Page, Paragraph, Row, Section, Table, spans
+from batchnorm.explain.page import Block, Page, Paragraph, Plot, Row, Section, Table, spans
 
 __all__ = ["chinese", "full_width"]
 
@@ -100,7 +100,7 @@ def _block(block: Block) -> Block:
     if isinstance(block, Table):
         columns = tuple(column._replace(title=full_width(column.title)) for column in block.columns)
         return Table(columns, tuple(_row(row) for row in block.rows))
-    return block
+    return replace(block, title=full_width(block.title)) if isinstance(block, Plot) else block
 
 
 def _row(row: Row) -> Row:

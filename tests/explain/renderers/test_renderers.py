@@ -5,14 +5,26 @@ import json
 import re
 from collections import Counter
 from html.parser import HTMLParser
+from xml.etree import ElementTree
 
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
 from batchnorm.explain import FORMATS, explain, page
-from batchnorm.explain.page import Code, Column, Page, Paragraph, Row, Section, Table
-from batchnorm.explain.renderers import html, markdown, text
+from batchnorm.explain.page import (
+    Code,
+    Column,
+    Curve,
+    Page,
+    Panel,
+    Paragraph,
+    Plot,
+    Row,
+    Section,
+    Table,
+)
+from batchnorm.explain.renderers import html, markdown, svg, text
 from batchnorm.explain.renderers.json import as_data
 
 VOID = {"meta", "br", "wbr"}
@@ -29,6 +41,7 @@ AWKWARD = Page(
                 Paragraph("x_1 * y_2 * `a|b` [link](#one) <b>"),
                 Code("if a < b:\n    pass"),
                 Table((Column("k", "K"),), (Row(("a|b\n`c|d`",), "row"),)),
+                Plot("x < `y`:", "step", (Panel("a & b", (Curve("c", "<i>", (0.0, 2.0)),)),)),
             ),
         ),
     ),
@@ -73,6 +86,32 @@ def test_html_escapes():
     assert "<b>" not in document
     assert "if a &lt; b:" in document
     assert "<title>Title with code</title>" in document
+
+
+def test_a_plot_is_a_picture_where_there_is_one_and_numbers_elsewhere():
+    assert "![x \\< y](plot.svg)" in markdown.render(AWKWARD, "plot.svg")
+    assert "| `a & b`, \\<i\\> | 0 | 2 |" in markdown.render(AWKWARD)
+    assert "<i>" not in html.render(AWKWARD)
+    *_, block = as_data(AWKWARD)["sections"][0]["blocks"]
+    assert block["panels"][0]["curves"] == [{"id": "c", "label": "<i>", "values": [0.0, 2.0]}]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_a_drawing_is_whole_and_tells_curves_apart_without_colours(lang):
+    (plot,) = (
+        block
+        for section in page("torch", "keras", lang).sections
+        for block in section.blocks
+        if isinstance(block, Plot)
+    )
+    drawing = ElementTree.fromstring(svg.render(plot))
+    assert drawing.get("aria-label") == plot.name
+    texts = {element.text for element in drawing.iter() if element.tag.endswith("text")}
+    assert {curve.label for curve in plot.panels[0].curves} <= texts
+    kinds = {e.get("class") for e in drawing.iter() if (e.get("class") or "").startswith("c c")}
+    assert len(kinds) == len(plot.panels[0].curves) == 4
+    dashes = re.findall(r"\.c\d\{[^}]*\}", svg.STYLE)
+    assert len({re.sub("stroke:[^;]*", "", dash.partition("{")[2]) for dash in dashes}) == 4
 
 
 def test_html_breaks_long_names_after_dots_only():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from html import escape as quoted
 
-from batchnorm.explain.page import Block, Code, Page, Paragraph, Row, Section, Table, spans
+from batchnorm.explain.page import Block, Code, Page, Paragraph, Plot, Row, Section, Table, spans
+from batchnorm.explain.renderers import svg
 from batchnorm.printable import shown_lines
 
 __all__ = ["render"]
@@ -59,6 +60,8 @@ th, td { text-align: left; vertical-align: top; padding: .45rem .7rem;
 th { background: var(--wash); }
 tbody tr:hover { background: var(--wash); }
 td { font-variant-numeric: tabular-nums; min-width: 4.5rem; }
+figure { margin: 1.5rem 0; }
+figure svg { max-width: 100%; height: auto; }
 @media (max-width: 60rem) { .page { display: block; } nav { position: static; max-height: none;
   padding-bottom: 0; } nav ol ol { display: none; } }
 @media (max-width: 40rem) { .page { padding: 0 1rem; } h1 { font-size: 1.3rem; }
@@ -151,6 +154,9 @@ def _block(block: Block) -> str:
         return f"<p>{inline(block.text)}</p>"
     if isinstance(block, Code):
         return f"<pre><code>{escape(block.text)}</code></pre>"
+    if isinstance(block, Plot):
+        caption = f"<figcaption>{inline(block.title)}</figcaption>"
+        return f"<figure>{caption}\n{svg.render(block)}</figure>"
     assert isinstance(block, Table)
     head = "".join(f"<th>{inline(column.title)}</th>" for column in block.columns)
     rows = "\n".join(_row(row) for row in block.rows)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from batchnorm.explain.page import Block, Code, Page, Paragraph, Row, Section, Table
+from batchnorm.explain.page import Block, Code, Page, Panel, Paragraph, Plot, Row, Section, Table
 
 __all__ = ["SCHEMA", "as_data", "render"]
 
@@ -49,6 +49,9 @@ def _block(block: Block) -> dict[str, Any]:
         return {"type": "paragraph", "text": block.text}
     if isinstance(block, Code):
         return {"type": "code", "language": block.language, "text": block.text}
+    if isinstance(block, Plot):
+        panels = [_panel(panel) for panel in block.panels]
+        return {"type": "plot", "title": block.title, "panels": panels}
     assert isinstance(block, Table)
     keys = [column.key for column in block.columns]
     return {
@@ -56,6 +59,14 @@ def _block(block: Block) -> dict[str, Any]:
         "columns": [{"key": column.key, "title": column.title} for column in block.columns],
         "rows": [_row(row, keys) for row in block.rows],
     }
+
+
+def _panel(panel: Panel) -> dict[str, Any]:
+    curves = [
+        {"id": c.id, "label": c.label, "values": [float(f"{v:.6g}") for v in c.values]}
+        for c in panel.curves
+    ]
+    return {"title": panel.title, "curves": curves}
 
 
 def _row(row: Row, keys: list[str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.syntax import Syntax
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from batchnorm.explain.page import Block, Code, Page, Paragraph, Section, Table, spans
+from batchnorm.explain.page import Block, Code, Page, Paragraph, Plot, Section, Table, spans
 from batchnorm.printable import shown, shown_lines
 
 __all__ = ["inline", "print_page", "render"]
@@ -63,6 +63,9 @@ def _print_block(block: Block, console: Console) -> None:
             shown_lines(block.text), block.language, background_color="default", word_wrap=True
         )
         console.print(Padding(code, (0, 0, 0, 2)))
+    elif isinstance(block, Plot):
+        console.print(inline(block.title))
+        _print_table(block.table(), console)
     else:
         assert isinstance(block, Table)
         _print_table(block, console)

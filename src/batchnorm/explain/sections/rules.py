@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,7 +25,7 @@ from batchnorm.questions.question import Text
 from batchnorm.translate import Translation, translate
 from batchnorm.vocabulary import Array, Mode
 
-__all__ = ["RULES", "TOPICS", "Rule", "Rules", "table"]
+__all__ = ["RULES", "SCALES", "TOPICS", "Rule", "Rules", "Training", "table"]
 
 STEPS = 100
 SCALES = (0.05, 0.5, 2.0)  # standard deviations of the channels
@@ -95,6 +95,13 @@ OPTIONS = Text("{side} only: {names}", "仅 {side} 有:{names}")
 OFF = Text("ignored: {share} off", "忽略则偏差 {share}")
 
 
+class Training(NamedTuple):
+    """The outputs in inference after training, channels last, and the statistics on the way."""
+
+    y: Array
+    states: list[tuple[Array, Array]]
+
+
 @dataclass(frozen=True)
 class Rule:
     """What to do about one topic.
@@ -105,12 +112,14 @@ class Rule:
         harm: how far off the outputs are if it is ignored, relative to their root mean square; None
             where nothing can be computed.
         silent: whether ignoring it raises no error.
+        ignored: how a layer trains that doesn't follow it, where that was tried.
     """
 
     topic: str
     text: str
     harm: float | None
     silent: bool = True
+    ignored: Training | None = None
 
     def name(self, lang: Lang) -> str:
         """The topic's name."""
@@ -178,7 +187,7 @@ class Rules:
             text, wrong = self._say(SAME_MEANING, **values), theirs.default
         else:
             return None
-        return Rule("momentum", text, self._harm({theirs.name: wrong}))
+        return self._tried("momentum", text, {theirs.name: wrong})
 
     def _epsilon(self) -> Rule | None:
         ours, theirs = self.a.named("epsilon"), self.b.named("epsilon")
@@ -188,7 +197,7 @@ class Rules:
             return None
         values = {"name": theirs.name, "right": self._right_value(theirs)[1], "value": ours.default}
         text = self._say(NAMED, **values, default=theirs.default)
-        return Rule("epsilon", text, self._harm({theirs.name: theirs.default}))
+        return self._tried("epsilon", text, {theirs.name: theirs.default})
 
     def _mode(self) -> Rule | None:
         starts = [modes.starts_in_training(side) for side in (self.a, self.b)]
@@ -199,7 +208,7 @@ class Rules:
             text = self._say(BY_METHOD, mode=mode, method=self.b.mode_method)
         else:
             text = self._say(BY_CALL)
-        return Rule("mode", text, self._harm({}, told=False))
+        return self._tried("mode", text, {}, told=False)
 
     def _axis(self) -> Rule | None:
         own, other = (_axis_of(side.layer()) for side in (self.a, self.b))
@@ -211,7 +220,7 @@ class Rules:
             return Rule("axis", text, None, silent=False)
         written = f"{parameter.name}={self._right_value(parameter)[1]}"
         text = self._say(AXIS, own=own, other=other, written=written)
-        return Rule("axis", text, self._harm({parameter.name: parameter.default}))
+        return self._tried("axis", text, {parameter.name: parameter.default})
 
     def _variance(self) -> Rule | None:
         ours, theirs = (_correction(side) for side in (self.a, self.b))
@@ -219,8 +228,8 @@ class Rules:
             return None
         names = {0: "n", 1: "n - 1"}
         text = self._say(VARIANCE, ours=names[ours], theirs=names[theirs])
-        right = _outcome(self.a, self.a.layer(), True)
-        return Rule("variance", text, _apart(self._right, right))
+        source = _trained(self.a, self.a.layer(), True)
+        return Rule("variance", text, _apart(self.followed.y, source.y))
 
     def _freezing(self) -> Rule:
         text = self._say(FREEZE, ours=self._still(self.a), theirs=self._still(self.b))
@@ -267,8 +276,9 @@ class Rules:
         return "; ".join(lines)
 
     @cached_property
-    def _right(self) -> Array:
-        return _outcome(self.b, self._layer({}), True, self._given)
+    def followed(self) -> Training:
+        """How a layer of `b` trains that follows all rules."""
+        return _trained(self.b, self._layer({}), True, self._given)
 
     @cached_property
     def _given(self) -> int:
@@ -281,17 +291,18 @@ class Rules:
         return self.b.layer(len(SCALES), **{n: v for n, v in {**values, **other}.items()
                             if not self.b.parameters[n].required})  # fmt: skip
 
-    def _harm(self, other: Mapping[str, Any], told: bool = True) -> float | None:
-        wrong = _outcome(self.b, self._layer(other), told, self._given)
-        return _apart(wrong, self._right)
+    def _tried(self, topic: str, text: str, other: Mapping[str, Any], told: bool = True) -> Rule:
+        """A rule, with what comes of other arguments, or of a mode that nobody sets."""
+        wrong = _trained(self.b, self._layer(other), told, self._given)
+        return Rule(topic, text, _apart(wrong.y, self.followed.y), ignored=wrong)
 
 
-def table(a: Side, b: Side, lang: Lang) -> Table:
+def table(rules: Rules) -> Table:
     """The rules as a table, for the top of a page."""
+    lang = rules.lang
     columns = [Column("topic", say(TOPIC, lang)), Column("rule", say(RULE, lang), wide=True)]
     columns.append(Column("harm", say(HARM, lang)))
-    rules = Rules(a, b, lang).ranked
-    cells = ((rule.topic, rule.name(lang), rule.text, rule.off(lang) or "-") for rule in rules)
+    cells = ((r.topic, r.name(lang), r.text, r.off(lang) or "-") for r in rules.ranked)
     rows = tuple(Row(tuple(shown), f"rule-{topic}") for topic, *shown in cells)
     return Table(tuple(columns), rows)
 
@@ -304,24 +315,21 @@ def _data(axis: int) -> Iterator[Array]:
         yield np.ascontiguousarray(np.moveaxis(x.astype(np.float32), -1, axis))
 
 
-def _outcome(side: Side, layer: Any, told: bool, axis: int | None = None) -> Array:
-    """The outputs in inference after training; `told` says whether the mode is set."""
+def _trained(side: Side, layer: Any, told: bool, axis: int | None = None) -> Training:
+    """Train and infer; `told` says whether the mode is set."""
     axis = _axis_of(side.layer(len(SCALES))) if axis is None else axis
-    *batches, last = _data(axis)
-    if side.mode_method:
-        set_mode = getattr(layer, side.mode_method)
-        if told:
-            set_mode(True)
-        for x in batches:
-            layer(x)
-        if told:
-            set_mode(False)
-        y = layer(last)
-    else:
-        for x in batches:
-            layer(x, training=True) if told else layer(x)
-        y = layer(last, training=False) if told else layer(last)
-    return np.moveaxis(np.asarray(y, np.float64), axis, -1)
+    names = {entry.role: name for name, entry in side.layer_class.STATE.items()}
+    states = []
+    for step, x in enumerate(_data(axis)):
+        training, call = step < STEPS, {}
+        if told and side.mode_method and step in (0, STEPS):
+            getattr(layer, side.mode_method)(training)
+        elif told and not side.mode_method:
+            call["training"] = training
+        y = layer(x, **call)
+        mean, var = (getattr(layer, names[role]) for role in ("running_mean", "running_var"))
+        states.append((np.array(mean), np.array(var)))
+    return Training(np.moveaxis(np.asarray(y, np.float64), axis, -1), states)
 
 
 def _apart(one: Array, other: Array) -> float:

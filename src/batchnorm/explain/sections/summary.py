@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from batchnorm.declaration import Parameter
 from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
-from batchnorm.explain.sections import rules
+from batchnorm.explain.sections import ignored, rules
 from batchnorm.explain.sections.answers import ABSENT, flat, show, witnesses
 from batchnorm.explain.sections.modes import cases, starts_in_training
 from batchnorm.explain.sides import Side
@@ -43,8 +43,10 @@ def make(a: Side, b: Side, lang: Lang) -> Section:
     columns = (Column("fact", ""), Column("a", label(a, b)), Column("b", label(b, a)))
     notes = (Paragraph(text) for text in (*sourced((a, b), lang), *easier(a, b, lang)))
     facts = Table(columns, rows((a, b), lang))
-    blocks: tuple[Block, ...] = (rules.table(a, b, lang), facts, *notes)
-    return Section("summary", say(TITLE, lang), blocks)
+    found = rules.Rules(a, b, lang)
+    plot = ignored.plot(found)
+    blocks: list[Block] = [rules.table(found), *([plot] if plot else ()), facts, *notes]
+    return Section("summary", say(TITLE, lang), tuple(blocks))
 
 
 def sourced(sides: tuple[Side, ...], lang: Lang) -> list[str]:
