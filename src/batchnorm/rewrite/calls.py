@@ -17,6 +17,7 @@ from batchnorm.frameworks import Framework
 from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job, Outcome, Task
 from batchnorm.rewrite.known import around
+from batchnorm.rewrite.reasons import afterwards, late, to_do
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol
 from batchnorm.source.arguments import Arguments
@@ -25,9 +26,10 @@ from batchnorm.translate.call import bind
 from batchnorm.translate.form import form as form_for
 
 __all__ = [
+    "anew",
     "call_text",
+    "counterpart",
     "decide",
-    "hidden_reason",
     "planned",
     "reference_class",
     "rewrite_call",
@@ -63,8 +65,11 @@ def planned(
     rank: int | None = None,
     channels: int | None = None,
     stand_in: bool = False,
+    statements: bool = False,
 ) -> Plan:
     """The plan for arguments of a class; with `stand_in`, as if the channels were given later.
+
+    With `statements`, one after the call may say what the call itself can't.
 
     Raises:
         Left: the arguments can't be read, or can't be said in the target.
@@ -77,6 +82,9 @@ def planned(
     job.plans[asked] = plan
     if isinstance(plan, str):
         raise Left(plan)
+    lost = [d for d in plan.differences if d.kind == "inexpressible" and not statements]
+    if lost:
+        raise Left(_said(lost))
     return plan
 
 
@@ -114,9 +122,11 @@ def _plan(task: Task, name: str, whole: str, rank: int | None, channels: int | N
     )
     plan = replace(plan, differences=(*plan.differences, *told))
     worst = [d for d in plan.differences if d.kind == "inexpressible"]
-    if worst:
-        return "; ".join(d.text + (f" ({d.remedy})" if d.remedy else "") for d in worst)
-    return plan
+    return _said(worst) if not all(map(late, worst)) else plan
+
+
+def _said(lost: list[Difference]) -> str:
+    return "; ".join(d.text + (f" ({d.remedy})" if d.remedy else "") for d in lost)
 
 
 def _without_dtype(form: Form, arguments: dict[str, Argument]) -> list[str]:
@@ -150,9 +160,8 @@ def decide(job: Job, call: ast.Call, symbol: Symbol) -> Outcome:
     uncounted = "num_features" not in _form(job, symbol).parameters
     try:
         found = given(job, call)
-        return Outcome(
-            planned(job, symbol, found, rank=said.rank, channels=channels if uncounted else None)
-        )
+        known = channels if uncounted else None
+        return Outcome(planned(job, symbol, found, rank=said.rank, channels=known, statements=True))
     except Left as left:
         return Outcome(None, str(left))
 
@@ -184,7 +193,8 @@ def rewrite_call(job: Job, call: ast.Call, symbol: Symbol) -> None:
     channels = int(said.channels) if said.channels.isdecimal() else None
     found = given(job, call)
     counted = "num_features" in _form(job, symbol).parameters
-    plan = planned(job, symbol, found, rank=said.rank, channels=None if counted else channels)
+    known = None if counted else channels
+    plan = planned(job, symbol, found, rank=said.rank, channels=known, statements=True)
     form, arguments = target_class(plan, said.channels)
     if plan.source.form.lazy and "num_features" in arguments and form.dialect.calls.lazy:
         form = plan.source.form
@@ -195,19 +205,12 @@ def rewrite_call(job: Job, call: ast.Call, symbol: Symbol) -> None:
     reason = ""
     if count is not None and count.text == PLACEHOLDER:
         reason = f"put the number of channels in place of {PLACEHOLDER}"
-    reason = "; ".join(
-        each for each in (reason, hidden_reason(job, found), anew(job, call)) if each
-    )
-    job.rewritten(call, "call", text, reason, plan)
-
-
-def hidden_reason(job: Job, found: Given) -> str:
-    """What is to be done about `**x` of which nothing says what is in it; empty without one."""
-    if not found.hidden:
-        return ""
-    texts = " and ".join(f"**{text}" for text in found.hidden)
-    from_, to = job.task.from_.name, job.task.to.name
-    return f"{texts} stays as it was: give it {to}'s names and numbers in place of {from_}'s"
+    after = afterwards(job, call, plan, form)
+    if not after:  # said by statements
+        said_so = tuple(d for d in plan.differences if d.kind != "inexpressible")
+        plan = replace(plan, differences=said_so)
+    reasons = (reason, to_do(job, call, found, plan), anew(job, call), after)
+    job.rewritten(call, "call", text, "; ".join(filter(None, reasons)), plan)
 
 
 def anew(job: Job, call: ast.Call) -> str:
@@ -275,7 +278,7 @@ def call_text(
     remaining = dict(arguments)
     new: dict[int, list[str]] = {index: [] for index in found.items}
     for name, text, index in zip(own, texts, found.items, strict=True):
-        target = _counterpart(source.form, name, form, remaining)
+        target = counterpart(source.form, name, form, remaining)
         if target is None:
             continue
         argument = remaining.pop(target)
@@ -298,9 +301,10 @@ def call_text(
     return listed.written(rest, required)
 
 
-def _counterpart(
+def counterpart(
     source: Form, name: str, target: Form, remaining: Mapping[str, Argument]
 ) -> str | None:
+    """The argument of the target that says what a parameter of the source does."""
     topic = _topic(source, name)
     return next((other for other in remaining if _topic(target, other) == topic), None)
 

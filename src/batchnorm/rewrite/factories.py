@@ -12,7 +12,6 @@ from collections.abc import Mapping
 
 from batchnorm.rewrite.calls import (
     call_text,
-    hidden_reason,
     planned,
     reference_class,
     spelled,
@@ -20,12 +19,20 @@ from batchnorm.rewrite.calls import (
 )
 from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job
+from batchnorm.rewrite.reasons import to_do
 from batchnorm.rewrite.site import Left
 from batchnorm.rewrite.types import base_text, names_a_type, type_text
 from batchnorm.source import Symbol
 from batchnorm.translate import Argument, Form, Plan, forms
 
-__all__ = ["counted", "is_partial", "rewrite_partial", "rewrite_reference", "same_counting"]
+__all__ = [
+    "counted",
+    "fixed_plan",
+    "is_partial",
+    "rewrite_partial",
+    "rewrite_reference",
+    "same_counting",
+]
 
 _OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call, ast.Dict)
 
@@ -42,13 +49,15 @@ def rewrite_partial(job: Job, call: ast.Call, symbol: Symbol) -> None:
     """Rewrite a partial with all that it fixes."""
     job.done.add(call.args[0])
     try:
+        if call in job.stays:
+            raise Left(job.stays[call])
         found = given(job, call, skip=1)
         text, plan = _factory(job, call, call.args[0], symbol, found, skip=1)
     except Left as left:
         job.left(call, "reference", str(left))
         return
     job.replace(call, _closed(job.source.parents[call], text))
-    job.rewritten(call, "reference", text, hidden_reason(job, found), plan)
+    job.rewritten(call, "reference", text, to_do(job, call, found, plan, skip=1), plan)
 
 
 def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) -> None:
@@ -58,6 +67,8 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
     if alias and (names_a_type(job, node) or same_counting(job, symbol)):
         return  # what it stands for is rewritten where it is assigned
     try:
+        if node in job.stays:
+            raise Left(job.stays[node])
         if isinstance(parent, ast.ClassDef) and node in parent.bases:
             raise Left(
                 f"a class derived from {symbol.name} inherits how {job.task.from_.name} computes: "
@@ -85,25 +96,44 @@ def rewrite_reference(job: Job, node: ast.Name | ast.Attribute, symbol: Symbol) 
     job.rewritten(node, "reference", text)
 
 
-def _factory(
-    job: Job, node: ast.expr, name: ast.expr, symbol: Symbol, found: Given, skip: int = 0
-) -> tuple[str, Plan]:
-    """What makes layers like those of a class with some arguments fixed, and its plan."""
+def fixed_plan(job: Job, node: ast.expr, symbol: Symbol) -> Plan:
+    """The plan of a class that is handed on, or of a partial.
+
+    Raises:
+        Left: it stays.
+    """
+    partial = isinstance(node, ast.Call)
+    return _fixed(job, symbol, given(job, node, skip=1) if partial else Given((), {}, ()))  # type: ignore[arg-type]
+
+
+def _fixed(job: Job, symbol: Symbol, found: Given) -> Plan:
     source = forms(job.task.from_).get(symbol.name)
     if source is None or (source.lazy and not job.task.to.calls.lazy):
         raise Left(f"{symbol.name} is told no number of channels, which the target needs")
     plan = planned(job, symbol, found, stand_in="num_features" not in found.keywords)
-    target, arguments = target_class(plan)
+    target, _ = target_class(plan)
     if not counted(source) and counted(target):
         raise Left(
             f"{symbol.name} is called without a number of channels, which {target.class_name} needs"
         )
+    if counted(source) and not counted(target) and "num_features" in found.keywords:
+        raise Left("the number of channels is fixed where the class is handed on")
+    return plan
+
+
+def _factory(
+    job: Job, node: ast.expr, name: ast.expr, symbol: Symbol, found: Given, skip: int = 0
+) -> tuple[str, Plan]:
+    """What makes layers like those of a class with some arguments fixed, and its plan."""
+    plan = _fixed(job, symbol, found)
+    source, (target, arguments) = plan.source.form, target_class(plan)
     lifted = counted(source) and not counted(target)
     if counted(source) and counted(target):
         arguments.pop("num_features", None)
-    if lifted and "num_features" in found.keywords:
-        raise Left("the number of channels is fixed where the class is handed on")
     callee = spelled(job, name, target.class_name)
+    if lifted and node in job.given_settings:  # what callers give is stronger
+        entries = ", ".join(f'"{key}": {argument.text}' for key, argument in arguments.items())
+        return f"lambda num_features, **settings: {callee}(**{{{entries}, **settings}})", plan
     if skip and isinstance(node, ast.Call):
         if lifted:
             listed = call_text(job, node, found, plan, target, arguments, skip=skip)

@@ -1,119 +1,157 @@
 """What a parameter, a variable or an attribute stands for when a class was handed on to it.
 
-Not here: what the class itself becomes where it is handed on (`factories`).
+A class that is handed on and the calls of what it is handed to become the target's together, or
+both stay: `settle` decides that before anything is written. Not here: what the class itself becomes
+where it is handed on (`factories`).
 """
 
 from __future__ import annotations
 
 import ast
+from collections.abc import Mapping
 
-from batchnorm.rewrite.calls import call_text, hidden_reason, planned, target_class
-from batchnorm.rewrite.factories import counted, is_partial, same_counting
-from batchnorm.rewrite.given import given
+from batchnorm.rewrite.calls import anew, call_text, counterpart, planned, target_class
+from batchnorm.rewrite.factories import fixed_plan, is_partial, same_counting
+from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job
+from batchnorm.rewrite.reasons import default_of, to_do
 from batchnorm.rewrite.site import Left
+from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol
-from batchnorm.translate import forms
+from batchnorm.source.arguments import Arguments
+from batchnorm.translate import Plan, forms
 
-__all__ = ["default_of", "handed_on", "indirect_call"]
+__all__ = ["handed_on", "indirect_call", "settle"]
+
+
+def settle(job: Job) -> None:
+    """Find what stays: classes whose callers can't be followed, and calls of such classes."""
+    reasons: dict[ast.Call, str] = {}
+    nodes: dict[ast.Call, Mapping[ast.expr, Symbol]] = {}
+    for call in ast.walk(job.source.tree):
+        if isinstance(call, ast.Call) and call.keywords and call not in job.outcomes:
+            found = handed_on(job, call.func)
+            if found:
+                nodes[call], reasons[call] = found, _reason(job, call, found)
+    for call, reached in nodes.items():
+        if any(keyword.arg for keyword in call.keywords):
+            job.given_settings |= set(reached)
+        for node, symbol in reached.items():
+            try:
+                fixed_plan(job, node, symbol)
+            except Left as left:
+                job.stays[node] = str(left)
+    changed = True
+    while changed:
+        changed = False
+        for call, reached in nodes.items():
+            stay = any(node in job.stays for node in reached)
+            reason = reasons[call] or ("the class that is handed on stays what it was" * stay)
+            if reason and call not in job.stays:
+                job.stays[call], changed = reason, True
+            for node in reached if reason else ():
+                if node not in job.stays:
+                    text = f"a call of what it is handed to says what {job.task.to.name} can't"
+                    job.stays[node], changed = text, True
+
+
+def _reason(job: Job, call: ast.Call, found: Mapping[ast.expr, Symbol]) -> str:
+    """Why the settings of a call can't be said in the target; empty if they can."""
+    symbol = min(found.values(), key=lambda s: s.name)
+    parameters = forms(job.task.from_)[symbol.name].parameters
+    try:
+        arguments = given(job, call)
+        if any(name not in parameters for name in arguments.keywords):
+            return ""  # another thing is called as well
+        planned(job, symbol, arguments, stand_in=not arguments.positional)
+    except Left as left:
+        return str(left)
+    return ""
 
 
 def indirect_call(job: Job, call: ast.Call) -> None:
     """Rewrite the settings in `norm_layer(64, eps=…)`, where the name stands for our classes."""
-    if not isinstance(call.func, ast.Name | ast.Attribute) or not call.keywords:
+    if not isinstance(call.func, ast.Name | ast.Attribute):
         return
     symbols = handed_on(job, call.func)
     if not symbols:
         return
-    symbol = sorted(symbols, key=lambda s: s.name)[0]
+    again = "" if any(node in job.stays for node in symbols) else anew(job, call)
+    if not call.keywords:
+        if again:
+            job.left(call, "call", again)
+        return
+    symbol = min(symbols.values(), key=lambda s: s.name)
     try:
+        if call in job.stays:
+            raise Left(job.stays[call])
         found = given(job, call)
         form = forms(job.task.from_)[symbol.name]
         if any(name not in form.parameters for name in found.keywords):
             return
-        plan = planned(job, symbol, found)
+        plan = planned(job, symbol, found, stand_in=not found.positional)
+        target, arguments = target_class(plan)
+        listed = call_text(job, call, found, plan, target, arguments)
         if not same_counting(job, symbol):
-            raise Left(
-                "settings are given to a class that was handed on; what it became takes "
-                f"{'only the number of channels' if counted(form) else 'torch names'}"
-            )
+            listed = _settings(job, call, found, plan)
     except Left as left:
         job.left(call, "call", str(left))
         return
-    target, arguments = target_class(plan)
-    text = job.text(call.func) + call_text(job, call, found, plan, target, arguments)
+    text = job.text(call.func) + listed
     if text != job.text(call):
         job.replace(call, text)
-        job.rewritten(call, "call", text, hidden_reason(job, found), plan)
+        reasons = (to_do(job, call, found, plan), again)
+        job.rewritten(call, "call", text, "; ".join(filter(None, reasons)), plan)
 
 
-def handed_on(job: Job, func: ast.expr, depth: int = 0) -> set[Symbol]:
-    """The classes that a parameter or variable stands for, by its default or its assignments."""
+def _settings(job: Job, call: ast.Call, found: Given, plan: Plan) -> str:
+    """The arguments that are given, by the target's names; a number of channels stays."""
+    source, (target, arguments) = plan.source.form, target_class(plan)
+    own = [*list(source.parameters)[: len(found.positional)], *found.keywords]
+    listed = Arguments(job.text(call), len(job.text(call.func)))
+    remaining = dict(arguments)
+    for name, index in zip(own, found.items, strict=True):
+        if source.parameters[name].meaning.word == "num_features":
+            continue
+        other = counterpart(source, name, target, remaining)
+        listed.items[index].new = "" if other is None else f"{other}={remaining.pop(other).text}"
+    return listed.written([])
+
+
+def handed_on(job: Job, func: ast.expr, depth: int = 0) -> dict[ast.expr, Symbol]:
+    """The classes that a parameter or variable stands for, by its default or its assignments.
+
+    The places where they are handed on, a class or a partial, each with its class.
+    """
     if depth > 4:
-        return set()
+        return {}
     if isinstance(func, ast.IfExp | ast.BoolOp):
         parts = [func.body, func.orelse] if isinstance(func, ast.IfExp) else func.values
-        each = [handed_on(job, part, depth + 1) for part in parts]
-        return set().union(*each)
+        return {n: s for part in parts for n, s in handed_on(job, part, depth + 1).items()}
     symbol = job.names.symbol(func)
     if symbol is not None and depth:
-        return {symbol} if symbol.kind == "class" and _ours(job, symbol) else set()
+        ours = symbol.kind == "class" and _ours(job, symbol) and not names_a_type(job, func)
+        return {func: symbol} if ours else {}
     if isinstance(func, ast.Call):
         made = is_partial(job, func)
-        return {made} if made is not None and _ours(job, made) else set()
-    found: set[Symbol] = set()
+        return {func: made} if made is not None and _ours(job, made) else {}
+    values: list[ast.expr | None] = []
     if isinstance(func, ast.Attribute):
-        for value in _assigned_in_class(job, func):
-            found |= handed_on(job, value, depth + 1)
-        return found
-    if not isinstance(func, ast.Name):
-        return found
-    for binding in job.names.bindings(func):
-        if isinstance(binding.node, ast.arg):
-            default = default_of(job, binding.node)
-            found |= handed_on(job, default, depth + 1) if default is not None else set()
-        elif binding.value is not None:
-            found |= handed_on(job, binding.value, depth + 1)
-    return found
+        values += _assigned_in_class(job, func)
+    elif isinstance(func, ast.Name):
+        for binding in job.names.bindings(func):
+            is_parameter = isinstance(binding.node, ast.arg)
+            values.append(default_of(job, binding.node) if is_parameter else binding.value)
+    given_ = (handed_on(job, value, depth + 1) for value in values if value is not None)
+    return {n: s for each in given_ for n, s in each.items()}
 
 
-def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr]:
+def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr | None]:
     """What the class around a `self.name` assigns to it, in its methods or its body."""
     around = next((c for c in job.source.around(node) if isinstance(c, ast.ClassDef)), None)
-    if around is None or not isinstance(node.value, ast.Name) or node.value.id != "self":
+    if around is None or getattr(node.value, "id", "") != "self":
         return []
-    in_body = [
-        statement.value
-        for statement in around.body
-        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None
-        for target in (
-            statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-        )
-        if isinstance(target, ast.Name) and target.id == node.attr
-    ]
-    return in_body + [
-        statement.value
-        for statement in ast.walk(around)
-        if isinstance(statement, ast.Assign)
-        for target in statement.targets
-        if isinstance(target, ast.Attribute)
-        and target.attr == node.attr
-        and ast.dump(target.value) == ast.dump(node.value)
-    ]
-
-
-def default_of(job: Job, argument: ast.arg) -> ast.expr | None:
-    """The default of a parameter."""
-    arguments = job.source.parents[argument]
-    if not isinstance(arguments, ast.arguments):
-        return None
-    places = [*arguments.posonlyargs, *arguments.args]
-    if argument in places:
-        index = places.index(argument) - len(places) + len(arguments.defaults)
-        return arguments.defaults[index] if index >= 0 else None
-    if argument in arguments.kwonlyargs:
-        return arguments.kw_defaults[arguments.kwonlyargs.index(argument)]
-    return None
+    return job.names.given(around).get(node.attr, [])
 
 
 def _ours(job: Job, symbol: Symbol) -> bool:

@@ -41,15 +41,7 @@ class Imports:
     def module(self, at: ast.expr) -> str:
         """What stands before the dot and the class at a place."""
         if not self.to.is_keras:
-            base = self._base
-            for name, path in self._visible(at):
-                if base == path or base.startswith(f"{path}."):
-                    return name + base[len(path) :]
-            package, first, *others = base.split(".")
-            inside = "".join(f".{part}" for part in others)
-            statement = f"from {package} import {first}"
-            spelled = self._import(at, first, statement, package, f".{first}")
-            return spelled + inside
+            return self.spelled(at, self._base)
         for name, path in self._visible(at):
             rest = self._keras_rest(path)
             if rest in ("", ".layers"):
@@ -57,6 +49,16 @@ class Imports:
                     return name
                 return f"{name if keras_module(path) else f'{name}.keras'}.layers"
         return f"{self.package(at)}.layers"
+
+    def spelled(self, at: ast.expr, path: str) -> str:
+        """A path of the target as it is written at a place."""
+        for name, known in self._visible(at):
+            if path == known or path.startswith(f"{known}."):
+                return name + path[len(known) :]
+        package, first, *others = path.split(".")
+        inside = "".join(f".{part}" for part in others)
+        statement = f"from {package} import {first}"
+        return self._import(at, first, statement, package, f".{first}") + inside
 
     @property
     def _base(self) -> str:

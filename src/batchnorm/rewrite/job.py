@@ -64,6 +64,10 @@ class Job:
     """Class, call, rank and channels -> the plan, or why there is none."""
     done: set[ast.AST] = field(default_factory=set)
     """Nodes that an outer site has taken care of."""
+    stays: dict[ast.expr, str] = field(default_factory=dict)
+    """Classes that are handed on, and calls of what they are handed to, that stay -> why."""
+    given_settings: set[ast.expr] = field(default_factory=set)
+    """Classes that are handed on to what is called with settings."""
 
     def __post_init__(self) -> None:
         self.source: Source = self.names.source

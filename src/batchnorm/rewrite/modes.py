@@ -11,8 +11,8 @@ import ast
 import re
 
 from batchnorm.rewrite.attributes import stays
-from batchnorm.rewrite.handed import default_of
 from batchnorm.rewrite.job import Job
+from batchnorm.rewrite.reasons import default_of
 from batchnorm.source import Thing
 from batchnorm.source.arguments import Arguments
 

@@ -18,7 +18,8 @@ from batchnorm.rewrite.factories import (
     rewrite_partial,
     rewrite_reference,
 )
-from batchnorm.rewrite.handed import indirect_call
+from batchnorm.rewrite.functions import rewrite_function, tracks
+from batchnorm.rewrite.handed import indirect_call, settle
 from batchnorm.rewrite.hidden import report_exports, report_hidden, report_mixture, report_settings
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import line_for, mark
@@ -187,6 +188,7 @@ def _run(job: Job) -> tuple[Job, int]:
             symbol = _ours(job, node.func)
             if symbol is not None and symbol.kind == "class":
                 job.outcomes[node] = decide(job, node, symbol)
+    settle(job)
     for statement in source.tree.body:
         _visit(job, statement)
     report_exports(job)
@@ -248,6 +250,8 @@ def _visit_call(job: Job, node: ast.Call) -> None:
         _visit_reference(job, node, symbol)
     elif rewrite_mode(job, node):
         return
+    elif reason := tracks(job, node):
+        job.left(node, "function", reason)
     else:
         partial = is_partial(job, node)
         if partial is not None and partial.framework == job.task.from_.framework:
@@ -259,9 +263,7 @@ def _visit_call(job: Job, node: ast.Call) -> None:
 
 def _visit_reference(job: Job, node: ast.expr, symbol: Symbol) -> None:
     if symbol.kind == "function":
-        job.left(
-            node, "function", f"{symbol.name} is no layer: its arguments are to be ported by hand"
-        )
+        rewrite_function(job, node, symbol)
     elif isinstance(node, ast.Name | ast.Attribute):
         rewrite_reference(job, node, symbol)
     else:

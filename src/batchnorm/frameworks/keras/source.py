@@ -12,6 +12,9 @@ __all__ = [
     "BASES",
     "CLASSES",
     "DATA_FORMAT",
+    "FROZEN",
+    "FUNCTION",
+    "GIVEN",
     "IGNORED",
     "INFERENCE",
     "INNER",
@@ -37,12 +40,16 @@ LAYER = re.compile(
     _KERAS + _INSIDE + r"\.layers(?:\.normalization(?:\.\w+)?|\.normalization_v2|\.experimental)?"
     r"\.(?P<name>SyncBatchNormalization(?!V)|BatchNormalization)(?:V[12])?"
 )
-# Functions in a package that may be either Keras.
-SHARED = (
-    "keras.ops.batch_normalization",
-    "keras.src.ops.batch_normalization",
-    "keras.backend.batch_normalization",
-)
+GIVEN = "it normalizes by the mean and variance that it is given{other}"
+# Functions in a package that may be either Keras -> what is to be done.
+SHARED = {
+    "keras.ops.batch_normalization": GIVEN,
+    "keras.src.ops.batch_normalization": GIVEN,
+    "keras.backend.batch_normalization": GIVEN,
+}
+FUNCTION = ("", (), False)  # the function of the layers, which moves their statistics: none
+# The arguments of a layer that keeps its statistics and parameters as they are.
+FROZEN = "trainable=False"
 # What a file imports that may use it.
 PACKAGES = ("keras", "tf_keras", "tensorflow", "keras_core")
 # Attribute -> what it is, in the core's words where it has one.

@@ -6,6 +6,9 @@ from batchnorm.frameworks.keras.source import (
     BASES,
     CLASSES,
     DATA_FORMAT,
+    FROZEN,
+    FUNCTION,
+    GIVEN,
     IGNORED,
     INFERENCE,
     INNER,
@@ -17,23 +20,32 @@ from batchnorm.frameworks.keras.source import (
 )
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FUNCTIONS", "HOLDER", "IGNORED", "INFERENCE", "INNER",
-    "LAYER", "NETS", "PACKAGES", "ROLES", "SECOND_NAME", "inside", "owns",
+    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
+    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
+    "owns",
 ]  # fmt: skip
 
-# Paths of functions and classes of batch normalization that no plan covers.
-FUNCTIONS = (
-    *SHARED,
-    "tensorflow.nn.batch_normalization",
-    "tensorflow.nn.batch_norm_with_global_normalization",
-    "tensorflow.compat.v1.nn.fused_batch_norm",
-    "tensorflow.nn.fused_batch_norm",
-    "tensorflow.layers.batch_normalization",
-    "tensorflow.compat.v1.layers.batch_normalization",
-    "tensorflow.layers.BatchNormalization",
-    "tensorflow.compat.v1.layers.BatchNormalization",
-    "tensorflow.contrib.layers.batch_norm",
-)
+_FUSED = "it gives the batch's statistics beside y, and moves none"
+_MADE = "it makes variables where it is called, as TensorFlow 1 does: make a layer once instead"
+# Paths of functions and classes of batch normalization that no plan covers -> what is to be done.
+FUNCTIONS = {
+    **SHARED,
+    "tensorflow.nn.batch_normalization": GIVEN,
+    "tensorflow.nn.batch_norm_with_global_normalization": GIVEN,
+    "tensorflow.compat.v1.nn.fused_batch_norm": _FUSED,
+    "tensorflow.nn.fused_batch_norm": _FUSED,
+    "tensorflow.layers.batch_normalization": _MADE,
+    "tensorflow.compat.v1.layers.batch_normalization": _MADE,
+    "tensorflow.layers.BatchNormalization": _MADE,
+    "tensorflow.compat.v1.layers.BatchNormalization": _MADE,
+    "tensorflow.contrib.layers.batch_norm": _MADE,
+}
+# Other normalizations -> the names that they have of those that `ROLES` is about.
+NORMS = {
+    f"{package}.layers.{name}Normalization": frozenset({"gamma", "beta", "epsilon"})
+    for package in ("tf_keras", "tensorflow.keras")
+    for name in ("Layer", "Group")
+}
 # How the paths of its layers and nets begin.
 NETS = ("tf_keras.", "tensorflow.keras.")
 HOLDER = "tensorflow"  # the package that has it as `keras`

@@ -6,6 +6,8 @@ from batchnorm.frameworks.keras.source import (
     BASES,
     CLASSES,
     DATA_FORMAT,
+    FROZEN,
+    FUNCTION,
     IGNORED,
     INFERENCE,
     INNER,
@@ -17,12 +19,18 @@ from batchnorm.frameworks.keras.source import (
 )
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FUNCTIONS", "HOLDER", "IGNORED", "INFERENCE", "INNER",
-    "LAYER", "NETS", "PACKAGES", "ROLES", "SECOND_NAME", "inside", "owns",
+    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
+    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
+    "owns",
 ]  # fmt: skip
 
-# Paths of functions and classes of batch normalization that no plan covers.
+# Paths of functions and classes of batch normalization that no plan covers -> what is to be done.
 FUNCTIONS = SHARED
+# Other normalizations -> the names that they have of those that `ROLES` is about.
+NORMS = {
+    f"keras.layers.{name}Normalization": frozenset({"gamma", "beta", "epsilon"})
+    for name in ("Layer", "Group")
+}
 # How the paths of its layers and nets begin.
 NETS = ("keras.", "keras_core.")
 HOLDER = ""  # the package that has it as `keras`

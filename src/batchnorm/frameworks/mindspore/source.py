@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FUNCTIONS", "HOLDER", "IGNORED", "INFERENCE", "INNER",
-    "LAYER", "NETS", "PACKAGES", "ROLES", "SECOND_NAME", "inside", "owns",
+    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
+    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
+    "owns",
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
@@ -19,12 +20,32 @@ BASES = ("_BatchNorm", "_NormBase")
 LAYER = re.compile(
     rf"mindspore\.nn(?:\.layer(?:\.normalization|)|)\.(?P<name>{'|'.join((*CLASSES, *BASES))})"
 )
-# Paths of functions and classes of batch normalization that no plan covers.
-FUNCTIONS = (
+# The function of the layers: its path and parameters, and whether gamma and beta must be given.
+# Its momentum is the weight of the new batch, unlike the layers'.
+FUNCTION = (
     "mindspore.ops.batch_norm",
-    "mindspore.ops.BatchNorm",
-    "mindspore.ops.operations.BatchNorm",
+    ("input_x", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
+    True,
 )
+_PRIMITIVE = "it is an operator that is made first: call mindspore.ops.batch_norm"
+# Paths of functions and classes of batch normalization that no plan covers -> what is to be done.
+FUNCTIONS = {
+    FUNCTION[0]: "it is given the running statistics, which no function of {to} moves",
+    "mindspore.ops.BatchNorm": _PRIMITIVE,
+    "mindspore.ops.operations.BatchNorm": _PRIMITIVE,
+}
+# The arguments of a layer that keeps its statistics and parameters as they are.
+FROZEN = "affine=False, use_batch_statistics=False"
+# Other normalizations -> the names that they have of those that `ROLES` is about.
+_AFFINE = frozenset({"gamma", "beta"})
+NORMS = {
+    "mindspore.nn.LayerNorm": _AFFINE,
+    "mindspore.nn.GroupNorm": _AFFINE | {"eps"},
+    **{
+        f"mindspore.nn.InstanceNorm{n}d": _AFFINE | {"moving_mean", "moving_variance", "eps"}
+        for n in (1, 2, 3)
+    },
+}
 # How the paths of its layers and nets begin.
 NETS = ("mindspore.nn.",)
 # What a file imports that may use it.

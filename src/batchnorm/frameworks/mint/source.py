@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 
+from batchnorm.frameworks.torch.source import FUNCTION as TORCH_FUNCTION
 from batchnorm.frameworks.torch.source import ROLES
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FUNCTIONS", "HOLDER", "IGNORED", "INFERENCE", "INNER",
-    "LAYER", "NETS", "PACKAGES", "ROLES", "SECOND_NAME", "inside", "owns",
+    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
+    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
+    "owns",
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
@@ -21,8 +23,13 @@ BASES: tuple[str, ...] = ()
 LAYER = re.compile(
     rf"mindspore\.mint\.nn(?:\.layer\.normalization)?\.(?P<name>{'|'.join(CLASSES)})"
 )
-# Paths of functions and classes of batch normalization that no plan covers.
-FUNCTIONS = ("mindspore.mint.nn.functional.batch_norm",)
+# The function of the layers: its path and parameters, and whether gamma and beta must be given.
+FUNCTION = ("mindspore.mint.nn.functional.batch_norm", TORCH_FUNCTION[1], False)
+# Paths of functions and classes of batch normalization that no plan covers -> what is to be done.
+FUNCTIONS = {FUNCTION[0]: "it is given the running statistics, which no function of {to} moves"}
+FROZEN = ""  # the arguments of a layer that keeps its statistics and parameters as they are
+# Other normalizations -> the names that they have of those that `ROLES` is about.
+NORMS: dict[str, frozenset[str]] = {}
 # How the paths of its own nets begin: they are MindSpore's cells.
 NETS: tuple[str, ...] = ()
 # What a file imports that may use it.

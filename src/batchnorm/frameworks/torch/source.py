@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FUNCTIONS", "HOLDER", "IGNORED", "INFERENCE", "INNER",
-    "LAYER", "NETS", "PACKAGES", "ROLES", "SECOND_NAME", "inside", "owns",
+    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
+    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
+    "owns",
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
@@ -19,20 +20,40 @@ BASES = ("_BatchNorm", "_NormBase", "_LazyNormBase")
 LAYER = re.compile(
     rf"torch\.nn(?:\.modules(?:\.batchnorm|)|)\.(?P<name>{'|'.join((*CLASSES, *BASES))})"
 )
-# Paths of functions and classes of batch normalization that no plan covers.
-FUNCTIONS = (
+# The function of the layers: its path and parameters, and whether gamma and beta must be given.
+FUNCTION = (
     "torch.nn.functional.batch_norm",
-    "torch.batch_norm",
-    "torch.native_batch_norm",
-    "torch.nn.SyncBatchNorm.convert_sync_batchnorm",
-    "torch.nn.modules.batchnorm.SyncBatchNorm.convert_sync_batchnorm",
-    "torch.nn.utils.fuse_conv_bn_eval",
-    "torch.nn.utils.fuse_conv_bn_weights",
-    "torch.nn.utils.fusion.fuse_conv_bn_eval",
-    "torch.nn.utils.fusion.fuse_conv_bn_weights",
-    "torchvision.ops.FrozenBatchNorm2d",
-    "torchvision.ops.misc.FrozenBatchNorm2d",
+    ("input", "running_mean", "running_var", "weight", "bias", "training", "momentum", "eps"),
+    False,
 )
+_ORDER = "it takes weight and bias before the statistics: call torch.nn.functional.batch_norm"
+_SYNC = "no net is converted in {to}: make its layers synchronized ones"
+_FUSED = "it fuses this framework's layers: fold the checkpoint (batchnorm convert --fold) instead"
+# Paths of functions and classes of batch normalization that no plan covers -> what is to be done.
+FUNCTIONS = {
+    FUNCTION[0]: "it is given the running statistics, which no function of {to} moves",
+    "torch.batch_norm": _ORDER,
+    "torch.native_batch_norm": _ORDER,
+    "torch.nn.SyncBatchNorm.convert_sync_batchnorm": _SYNC,
+    "torch.nn.modules.batchnorm.SyncBatchNorm.convert_sync_batchnorm": _SYNC,
+    "torch.nn.utils.fuse_conv_bn_eval": _FUSED,
+    "torch.nn.utils.fuse_conv_bn_weights": _FUSED,
+    "torch.nn.utils.fusion.fuse_conv_bn_eval": _FUSED,
+    "torch.nn.utils.fusion.fuse_conv_bn_weights": _FUSED,
+    "torchvision.ops.FrozenBatchNorm2d": "{to} has no class for it",
+    "torchvision.ops.misc.FrozenBatchNorm2d": "{to} has no class for it",
+}
+FROZEN = ""  # the arguments of a layer that keeps its statistics and parameters as they are
+# Other normalizations -> the names that they have of those that `ROLES` is about.
+_AFFINE = frozenset({"weight", "bias", "eps"})
+NORMS = {
+    "torch.nn.LayerNorm": _AFFINE,
+    "torch.nn.GroupNorm": _AFFINE,
+    **{
+        f"torch.nn.InstanceNorm{n}d": _AFFINE | {"running_mean", "running_var", "momentum"}
+        for n in (1, 2, 3)
+    },
+}
 # How the paths of its layers and nets begin.
 NETS = ("torch.nn.",)
 # What a file imports that may use it; MindSpore has a family of torch's words.
