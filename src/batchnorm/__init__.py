@@ -3,7 +3,7 @@
 `torch`, `mindspore`, `tf_keras` and `keras` hold each framework's layers, in NumPy; no framework is
 needed or loaded. `read` takes a framework's own live layer. What the command `batchnorm` does is
 done by functions of the same names and words: `explain`, `translate`, `convert`, `inspect`,
-`compare`, `diagnose`, `lint`, `verify`. Each is loaded when it is first asked for.
+`compare`, `diagnose`, `lint`, `rewrite`, `verify`. Each is loaded when it is first asked for.
 """
 
 import functools
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from batchnorm.lint import lint
     from batchnorm.read import read
     from batchnorm.recalibrate import recalibrate
+    from batchnorm.rewrite import rewrite
     from batchnorm.translate import translate
     from batchnorm.verify import verify
 
@@ -59,6 +60,7 @@ __all__ = [
     "mint",
     "read",
     "recalibrate",
+    "rewrite",
     "set_num_threads",
     "tf_keras",
     "tf_keras_2_6",
@@ -83,6 +85,7 @@ _FUNCTIONS = {  # and classes: the module that each is taken from
     "lint": "lint",
     "read": "read",
     "recalibrate": "recalibrate",
+    "rewrite": "rewrite",
     "set_num_threads": "core.threads",
     "translate": "translate",
     "unfold": "convert",

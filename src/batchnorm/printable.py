@@ -13,11 +13,21 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from numbers import Integral
 from typing import Any
 
-__all__ = ["as_ascii", "escaped_json", "json_text", "shown", "shown_lines", "strict_json"]
+__all__ = [
+    "as_ascii",
+    "escaped_json",
+    "first_lines",
+    "html_table",
+    "json_text",
+    "shown",
+    "shown_lines",
+    "strict_json",
+]
 
 ACTED_ON = (
     "\x00-\x1f\x7f-\x9f"  # C0, DEL and C1
@@ -102,3 +112,24 @@ def escaped_json(text: str, *, ascii_only: bool = False) -> str:
 
 def _code_units(found: re.Match[str]) -> str:
     return "\\u007f" if found[0] == "\x7f" else _unit(found)
+
+
+SCREEN = 20
+
+
+def first_lines(lines: Iterable[str], last: str, count: int = SCREEN) -> str:
+    """The first lines, how many more there are, and a last one: a report on one screen."""
+    every = [shown(line) for line in lines]
+    more = [f"… {len(every) - count} lines more"] if len(every) > count else []
+    return "\n".join([*every[:count], *more, shown(last)])
+
+
+def html_table(head: Sequence[str], rows: Sequence[Sequence[str]], last: str) -> str:
+    """A table for notebooks: the first rows, and a last line."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(shown(c))}</{tag}>" for c in cells) + "</tr>"
+
+    body = "".join(line(cells, "td") for cells in rows[:SCREEN])
+    more = f"<p>… {len(rows) - SCREEN} more</p>" if len(rows) > SCREEN else ""
+    return f"<table>{line(head, 'th')}{body}</table>{more}<p>{escape(shown(last))}</p>"

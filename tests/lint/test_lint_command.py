@@ -7,6 +7,7 @@ import sys
 import pytest
 from click.testing import CliRunner
 
+import batchnorm
 from batchnorm.cli import group
 from batchnorm.lint import RULES
 
@@ -193,3 +194,20 @@ def test_reports_a_file_that_can_not_be_read(folder):
     done = run(folder)
     assert done.exit_code == 2
     assert f"{folder / 'gone.py'}: not linted: No such file" in done.stdout
+
+
+def test_a_function_does_what_the_command_does(folder):
+    report = batchnorm.lint(str(folder), select=["BN001"])
+    assert [each.rule for each in report.findings] == ["BN001"]
+    assert repr(report).splitlines()[-1].startswith("1 finding (BN001 1) in 2 files; --fix would")
+    data = json.loads(run(folder, "--select", "BN001", "--json").stdout)
+    assert json.loads(report.to_json())["findings"] == data["findings"]
+    assert "<td>BN001</td>" in report._repr_html_()
+    many = type(report)(report.findings * 99)
+    assert len(repr(many).splitlines()) < 25
+    (folder / "pyproject.toml").write_text('[tool.batchnorm.lint]\nignore = ["BN001"]\n')
+    assert {each.rule for each in batchnorm.lint([folder]).findings} == {"BN012"}
+    done = batchnorm.lint(folder, ignore=["BN012"], fix=True)
+    assert (done.findings, done.fixed) == ([], 1)
+    with pytest.raises(ValueError, match="does not exist"):
+        batchnorm.lint(folder / "no")

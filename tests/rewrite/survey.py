@@ -101,7 +101,7 @@ def survey(folder, name, part, from_, to):
             print(f"  {outcome.path}: {outcome.error}", file=sys.stderr)
             continue
         found, bad, (count, unaccounted), peak = outcome.result
-        report.add(found)
+        report.add(found, outcome.path)
         broken, total, missing = broken + bad, total + count, missing + unaccounted
         largest = max(largest, peak)
     seconds = time.perf_counter() - began

@@ -6,6 +6,7 @@ import subprocess
 import pytest
 from click.testing import CliRunner
 
+import batchnorm
 from batchnorm.cli.rewrite import command
 from batchnorm.rewrite import rewrite_source
 
@@ -132,3 +133,59 @@ def test_arguments_that_are_added_end_their_lines_as_the_file_does(newline, to):
     expected = rewrite_source(text, from_="torch", to=to).after.replace(b"\n", newline.encode())
     found = rewrite_source(text.replace("\n", newline), from_="torch", to=to)
     assert found.after == expected
+
+
+NET = """from torch import nn
+class Net(nn.Module):
+    def __init__(self):
+        self.bn = nn.BatchNorm2d(8)
+class Head(nn.Module):
+    pass
+"""
+
+
+def test_classes_that_stay_the_old_frameworks_are_named_and_are_the_exit_code(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    done = run(tmp_path, "--write")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1].endswith(
+        "1 class around them still derived from the old framework's nets: Net"
+    )
+    assert run(tmp_path, "--write").exit_code == 0  # told once, as marks are
+    (tmp_path / "net.py").write_text(NET)
+    done = run(tmp_path, "--json")
+    assert json.loads(done.stdout)["summary"]["classes"] == ["Net"]
+
+
+def test_a_function_does_what_the_command_does(tmp_path):
+    (tmp_path / "net.py").write_text(NET)
+    report = batchnorm.rewrite(str(tmp_path), from_="torch", to="mindspore")
+    assert (report.sites, report.exit_code, report.results[0][1].changed) == (1, 1, True)
+    assert (tmp_path / "net.py").read_text() == NET
+    data = json.loads(run(tmp_path, "--json").stdout)
+    ours = json.loads(report.to_json())
+    assert ours["files"] == data["files"]
+    assert ours["summary"] == data["summary"]
+    assert repr(report).splitlines()[-1] == report.summary()
+    assert "<td>nn.BatchNorm2d(8)</td>" in report._repr_html_()
+    copy = batchnorm.rewrite([tmp_path], from_="torch", to="keras", out_dir=tmp_path.parent / "new")
+    assert copy.written
+    assert "keras" in (tmp_path.parent / "new" / "net.py").read_text()
+    batchnorm.rewrite(tmp_path, from_="torch", to="mindspore", write=True)
+    assert "mindspore" in (tmp_path / "net.py").read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"from_": "torch", "written_as": "torch"}, "give from_, or written_as"),
+        ({}, "give from_, or written_as"),
+        ({"from_": "keras"}, "one framework"),
+        ({"from_": "torch", "out_dir": "x", "write": True}, "give one"),
+    ],
+)
+def test_a_function_says_what_it_expects(tmp_path, given, said):
+    with pytest.raises(ValueError, match=said):
+        batchnorm.rewrite(tmp_path, to="keras", **given)
+    with pytest.raises(ValueError, match="does not exist"):
+        batchnorm.rewrite(tmp_path / "no", from_="torch", to="keras")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -14,15 +12,15 @@ from batchnorm import __version__
 from batchnorm.cli.output import echo, echo_bytes, echo_json, echo_utf8, replace_text
 from batchnorm.errors import BatchNormError
 from batchnorm.lint.baseline import as_text, known_in, new_ones
-from batchnorm.lint.finding import Finding, Problem, Report
-from batchnorm.lint.fixes import Wanted, fixed
+from batchnorm.lint.finding import Problem, Report
+from batchnorm.lint.fixes import Fixed
 from batchnorm.lint.formats import FORMATS, Style
 from batchnorm.lint.pages import page
-from batchnorm.lint.run import lint, lint_text
-from batchnorm.lint.settings import Settings, from_pyproject, rule
+from batchnorm.lint.run import lint_text
+from batchnorm.lint.settings import Settings, for_project, rule
+from batchnorm.lint.whole import lint
 from batchnorm.printable import shown
 from batchnorm.rewrite.report import diff as unified
-from batchnorm.source import write
 
 __all__ = ["command"]
 
@@ -111,24 +109,33 @@ def command(
         raise click.UsageError("--fix changes files: give it without --write-baseline and -")
     if fixing and form not in (("text",) if diff else ("text", "json")):
         raise click.UsageError(f"--fix{' --diff' * diff} can't be told as {form}")
-    known = None if baseline is None else known_in(baseline)
-    settings = _settings(paths, select, ignore, ported_from, exclude)
     if paths == (Path("-"),):
+        settings = for_project(paths, select, ignore, ported_from, exclude)
         report = _standard_input(settings)
+        known = None if baseline is None else known_in(baseline)
+        if baseline is not None and known is not None:
+            report.findings, report.known = new_ones(report.findings, known, baseline)
     else:
-        report = lint(paths, settings, jobs=jobs, progress=not quiet)
+        report = lint(
+            paths,
+            select=select,
+            ignore=ignore,
+            ported_from=ported_from,
+            exclude=exclude,
+            baseline=baseline,
+            fix=fixing,
+            unsafe_fixes=unsafe,
+            diff=diff,
+            jobs=jobs,
+            progress=not quiet,
+            each=_show if diff else None,
+        )
     if write_baseline is not None:
         sys.exit(_write(report, write_baseline))
-
-    def new(findings: Iterable[Finding]) -> tuple[list[Finding], int]:
-        if baseline is None or known is None:
-            return list(findings), 0
-        return new_ones(findings, known, baseline)
-
-    would = _fix(report, settings, lambda f: new(f)[0], unsafe=unsafe, diff=diff) if fixing else 0
-    report.findings, report.known = new(report.findings)
+    would, report.fixed = report.fixed, 0 if diff else report.fixed
     code = 2 if report.problems else 1 if report.findings and not exit_zero else 0
-    for line in FORMATS[form](report, Style(quiet, statistics, settings.rule_url, __version__)):
+    rule_url = for_project(paths).rule_url
+    for line in FORMATS[form](report, Style(quiet, statistics, rule_url, __version__)):
         if form == "json":
             echo_json(line, exit_code=code)
         elif form in ("gitlab", "sarif"):  # formats of others, without our envelope
@@ -140,29 +147,9 @@ def command(
     sys.exit(code)
 
 
-def _fix(report: Report, settings: Settings, wanted: Wanted, *, unsafe: bool, diff: bool) -> int:
-    """Fix files, or print how; the report gets their findings anew. Gives how many have a fix."""
-    findings, report.findings = report.findings, []
-    for path, group in itertools.groupby(findings, lambda each: each.path):
-        own = list(group)
-        report.findings += own
-        if not any(each.fix == "safe" or (each.fix and unsafe) for each in wanted(own)):
-            continue
-        try:
-            done = fixed(path.read_bytes(), path, settings, unsafe=unsafe, wanted=wanted)
-            if done.count and diff:
-                text = unified(path.as_posix(), done.before, done.after)
-                echo_bytes(text.encode("utf-8", "surrogateescape"))
-            elif done.count:
-                write(path, done.after, done.before)
-                report.findings[-len(own) :] = done.left
-        except (BatchNormError, OSError) as refused:
-            report.problems.append(Problem(path, str(refused)))
-            continue
-        report.fixed += done.count
-    count = report.fixed
-    report.fixed = 0 if diff else count
-    return count
+def _show(path: Path, done: Fixed) -> None:
+    text = unified(path.as_posix(), done.before, done.after)
+    echo_bytes(text.encode("utf-8", "surrogateescape"))
 
 
 def _write(report: Report, baseline: Path) -> int:
@@ -172,21 +159,6 @@ def _write(report: Report, baseline: Path) -> int:
         echo(shown(f"{problem.path}: not linted: {problem.message}"), error=True)
     echo(shown(f"{baseline}: {len(report.findings)} findings known"), error=True)
     return 2 if report.problems else 0
-
-
-def _settings(
-    paths: tuple[Path, ...],
-    select: tuple[str, ...] | None,
-    ignore: tuple[str, ...] | None,
-    ported_from: str | None,
-    exclude: tuple[str, ...],
-) -> Settings:
-    first = Path.cwd() if paths[0] == Path("-") else paths[0].resolve()
-    found = dict(from_pyproject(first))
-    given = {"select": select, "ignore": ignore, "ported_from": ported_from}
-    found |= {key: value for key, value in given.items() if value is not None}
-    found["exclude"] = (*found.get("exclude", ()), *exclude)
-    return Settings(**found)
 
 
 def _standard_input(settings: Settings) -> Report:

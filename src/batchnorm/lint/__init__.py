@@ -7,7 +7,8 @@ Rules are in `rules`, one file each; `run` goes through files. Not here: how sou
 from batchnorm.lint.finding import Finding, Problem, Report
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
-from batchnorm.lint.run import lint, lint_text
+from batchnorm.lint.run import lint_text
 from batchnorm.lint.settings import Settings
+from batchnorm.lint.whole import lint
 
 __all__ = ["RULES", "Finding", "Problem", "Report", "Rule", "Settings", "lint", "lint_text"]

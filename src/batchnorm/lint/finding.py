@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from batchnorm.printable import first_lines, html_table
+
 __all__ = ["Finding", "Problem", "Report"]
 
 
@@ -57,7 +59,7 @@ class Problem:
     message: str
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
     """What a run found.
 
@@ -80,3 +82,22 @@ class Report:
     suppressed: int = 0
     known: int = 0
     fixed: int = 0
+
+    def to_json(self) -> str:
+        """All of it as JSON text."""
+        from batchnorm.lint.formats import Style, as_json
+
+        return "".join(as_json(self, Style()))
+
+    def __repr__(self) -> str:
+        from batchnorm.lint.formats import Style, text
+
+        *lines, last = text(self, Style())
+        return first_lines(lines, last)
+
+    def _repr_html_(self) -> str:
+        from batchnorm.lint.formats import Style, text
+
+        *_, last = text(self, Style(statistics=True))
+        rows = [(each.place, each.rule, each.message, each.fix) for each in self.findings]
+        return html_table(("place", "rule", "message", "fix"), rows, last)

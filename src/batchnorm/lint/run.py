@@ -15,7 +15,7 @@ from batchnorm.lint.noqa import suppressed
 from batchnorm.lint.settings import Settings
 from batchnorm.source import NOTEBOOK, Notebook, find, names_a_batch_norm, work_on
 
-__all__ = ["fixes", "lint", "lint_file", "lint_text", "look_through", "worth_a_look"]
+__all__ = ["fixes", "lint_file", "lint_text", "look_through", "run", "worth_a_look"]
 
 _BY_NAME = re.compile(rb"""(?i)['"][._]?bn['"]""")
 _MOMENTUM = re.compile(rb"(?i)momentum")
@@ -81,7 +81,7 @@ def _in_cell(each: Finding, notebook: Notebook) -> Finding:
     return replace(each, cell=cell, line=line, last_line=notebook.place(each.last_line)[1])
 
 
-def lint(
+def run(
     paths: Iterable[Path],
     settings: Settings | None = None,
     *,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from batchnorm.lint.rules import RULES
 from batchnorm.printable import shown
 from batchnorm.toml import read_toml, short
 
-__all__ = ["Settings", "from_pyproject", "link", "rule"]
+__all__ = ["Settings", "for_project", "from_pyproject", "link", "rule"]
 
 _LISTS = ("select", "ignore", "exclude")
 _TEXTS = {"ported-from": "a framework's name", "rule-url": "an address with {id} in it"}
@@ -110,6 +110,27 @@ def _unknown(code: str) -> str:
     return (
         f"there is no rule {code!r}{did_you_mean(code, known)}; expected one of {', '.join(known)}"
     )
+
+
+def for_project(
+    paths: Sequence[Path],
+    select: Iterable[str] | None = None,
+    ignore: Iterable[str] | None = None,
+    ported_from: str | None = None,
+    exclude: Iterable[str] = (),
+) -> Settings:
+    """What the first path's pyproject.toml says, and what is given here, which is stronger.
+
+    Raises:
+        ValueError: either can't be.
+    """
+    first = Path.cwd() if not paths or paths[0] == Path("-") else paths[0].resolve()
+    found = dict(from_pyproject(first))
+    found |= {"select": tuple(select)} if select is not None else {}
+    found |= {"ignore": tuple(ignore)} if ignore is not None else {}
+    found |= {"ported_from": ported_from} if ported_from is not None else {}
+    found["exclude"] = (*found.get("exclude", ()), *exclude)
+    return Settings(**found)
 
 
 def from_pyproject(start: Path) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from batchnorm.printable import first_lines, html_table, json_text, shown
 from batchnorm.rewrite.rewriter import Rewritten
 from batchnorm.rewrite.site import Site
 
@@ -20,33 +21,45 @@ __all__ = ["SCHEMA", "Report", "diff", "site_lines"]
 SCHEMA = 1
 
 
-@dataclass
+@dataclass(repr=False)
 class Report:
-    """The figures of a run.
+    """What became of files: the figures of a run, and each file's result.
 
     Attributes:
+        results: path and result of each file that was looked through.
+        written: whether the files were changed.
+        newly_left: whether a reason was written that was not there.
         files: that were parsed.
         others: that name no batch norm.
         changed: that changed or would.
         sites: places found, in all files.
         reasons: why places were left -> how many.
+        classes: nets that stay the source framework's around rewritten sites.
         errors: what could not be read, parsed or written: path and reason.
         special: what is named like a Python file and is none: path and kind.
     """
 
+    results: list[tuple[Path, Rewritten]] = field(default_factory=list)
+    written: bool = False
+    newly_left: bool = False
     files: int = 0
     others: int = 0
     changed: int = 0
     sites: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
+    classes: list[str] = field(default_factory=list)
     errors: list[tuple[Path, str]] = field(default_factory=list)
     special: list[tuple[Path, str]] = field(default_factory=list)
 
-    def add(self, found: Rewritten) -> None:
-        """Count one file."""
+    def add(self, found: Rewritten, path: Path) -> None:
+        """Take one file in."""
+        self.results.append((path, found))
+        self.errors += [(path, text) for text in found.unread]
+        self.newly_left = self.newly_left or found.marked > 0
         self.files += 1
         self.changed += found.changed
         self.sites += len(found.sites)
+        self.classes += found.classes
         self.reasons.update(_short(site) for site in found.sites if site.left)
 
     @property
@@ -54,9 +67,15 @@ class Report:
         """How many places were left."""
         return self.reasons.total()
 
-    def summary(self, *, written: bool) -> str:
+    @property
+    def exit_code(self) -> int:
+        """What the command ends with."""
+        open_ = self.newly_left or self.classes if self.written else self.changed
+        return 2 if self.errors else int(bool(open_))
+
+    def summary(self) -> str:
         """The closing line."""
-        verb = "changed" if written else "would change"
+        verb = "changed" if self.written else "would change"
         text = (
             f"{self.sites} {_plural(self.sites, 'site')} in {self.files} "
             f"{_plural(self.files, 'file')}: {self.sites - self.left} rewritten, {self.left} left"
@@ -66,23 +85,67 @@ class Report:
             rest = len(self.reasons) - 4
             text += f"; {rest} more reasons)" if rest > 0 else ")"
         text += f"; {self.changed} {_plural(self.changed, 'file')} {verb}"
+        if self.classes:
+            count, first = len(self.classes), ", ".join(self.classes[:3])
+            more = f" and {count - 3} more" if count > 3 else ""
+            text += (
+                f"; {count} {'class' if count == 1 else 'classes'} around them still derived from "
+                f"the old framework's nets: {first}{more}"
+            )
         if self.errors:
             text += f"; {len(self.errors)} {_plural(len(self.errors), 'file')} not read"
         return text
 
-    def as_data(self) -> dict[str, Any]:
-        """The figures for JSON."""
-        return {
+    def as_data(self, from_: str = "", to: str = "") -> dict[str, Any]:
+        """The command's JSON."""
+        summary = {
             "files": self.files,
             "files_without_batch_norm": self.others,
             "changed": self.changed,
             "sites": self.sites,
             "rewritten": self.sites - self.left,
             "left": self.left,
+            "classes": self.classes,
             "reasons": dict(self.reasons.most_common()),
             "errors": [{"path": str(path), "error": error} for path, error in self.errors],
             "special": [{"path": str(path), "kind": kind} for path, kind in self.special],
         }
+        return {
+            "schema": SCHEMA,
+            "from": from_,
+            "to": to,
+            "files": [_file(*each) for each in self.results],
+            "summary": summary,
+            "exit_code": self.exit_code,
+        }
+
+    def to_json(self) -> str:
+        """The figures and each file's sites and diff, as JSON text."""
+        return json_text(self.as_data())
+
+    def __repr__(self) -> str:
+        return first_lines(self._lines(), self.summary())
+
+    def _repr_html_(self) -> str:
+        rows = [(shown(p), s.place, s.kind, s.before, s.after or s.reason)
+                for p, found in self.results for s in found.sites]  # fmt: skip
+        return html_table(("file", "line", "kind", "before", "after, or why not"), rows,
+                          self.summary())  # fmt: skip
+
+    def _lines(self) -> Iterable[str]:
+        for path, found in self.results:
+            yield from diff(str(path), found.before, found.after).splitlines()
+            yield from site_lines(str(path), found.sites)
+        yield from (f"{path}: {error}" for path, error in self.errors)
+
+
+def _file(path: Path, result: Rewritten) -> dict[str, Any]:
+    return {
+        "path": str(path),
+        "changed": result.changed,
+        "sites": [site.as_data() for site in result.sites],
+        "diff": diff(str(path), result.before, result.after) if result.changed else "",
+    }
 
 
 def diff(path: str, before: bytes, after: bytes) -> str:

@@ -52,6 +52,7 @@ class Rewritten:
         sites: every place that uses a batch norm of the source framework, in order.
         marked: how many reasons were written into it that were not there.
         unread: why cells of a notebook were not read.
+        classes: the nets with rewritten sites that are the source framework's still, by its base.
     """
 
     before: bytes
@@ -59,6 +60,7 @@ class Rewritten:
     sites: tuple[Site, ...]
     marked: int = 0
     unread: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -115,7 +117,8 @@ def _after(first: Rewritten, second: Rewritten) -> Rewritten:
     every = {(s.line, s.before, s.reason): s for s in (*first.sites, *second.sites)}
     sites = sorted(every.values(), key=lambda site: site.line)
     marked = first.marked + second.marked
-    return Rewritten(first.before, second.after, tuple(sites), marked)
+    classes = tuple(dict.fromkeys((*first.classes, *second.classes)))
+    return Rewritten(first.before, second.after, tuple(sites), marked, classes=classes)
 
 
 def _in_file(raw: bytes, task: Task, path: Path | None) -> Rewritten:
@@ -126,7 +129,24 @@ def _in_file(raw: bytes, task: Task, path: Path | None) -> Rewritten:
     after, sites, marked = _rewritten(names, task)
     if after == source.data:
         return Rewritten(raw, raw, sites, 0)
-    return Rewritten(raw, source.encoded(after), sites, marked)
+    classes = _classes(names, task, sites)
+    return Rewritten(raw, source.encoded(after), sites, marked, classes=classes)
+
+
+def _classes(names: Names, task: Task, sites: tuple[Site, ...]) -> tuple[str, ...]:
+    """The nets around rewritten sites that derive from the source framework's."""
+    nets = task.from_.room("source").NETS
+    if task.from_.real_package == task.to.real_package:
+        return ()
+    around = {
+        outer: None
+        for site in sites
+        if site.after and site.node is not None
+        for outer in names.source.around(site.node)
+        if isinstance(outer, ast.ClassDef)
+    }
+    found = (c for c in around if any(p.startswith(nets) for b in c.bases for p in names.paths(b)))
+    return tuple(dict.fromkeys(c.name for c in found))
 
 
 def _rewritten_notebook(raw: bytes, from_: str, to: str, path: Path, rank: int | None) -> Rewritten:
@@ -138,7 +158,7 @@ def _rewritten_notebook(raw: bytes, from_: str, to: str, path: Path, rank: int |
     for site in found.sites:
         site.cell, site.line = notebook.place(site.line)
     after = notebook.with_code(found.after) if found.changed else raw
-    return Rewritten(raw, after, found.sites, found.marked, unread)
+    return replace(found, before=raw, after=after, unread=unread)
 
 
 def _rewritten(names: Names, task: Task) -> tuple[bytes, tuple[Site, ...], int]:

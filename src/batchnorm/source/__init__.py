@@ -10,9 +10,11 @@ point), `nets` (the classes of a file), `objects` (which expressions are layers)
 
 from batchnorm.source.files import (
     NOTEBOOK,
+    AnyPath,
     Found,
     Outcome,
     find,
+    listed,
     names_a_batch_norm,
     work_on,
     write,
@@ -29,6 +31,7 @@ __all__ = [
     "CLASSES",
     "NAMES",
     "NOTEBOOK",
+    "AnyPath",
     "Binding",
     "Edit",
     "Found",
@@ -45,6 +48,7 @@ __all__ = [
     "find",
     "framework_at",
     "keras_module",
+    "listed",
     "names_a_batch_norm",
     "parse_source",
     "parse_text",

@@ -17,7 +17,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 from rich.console import Console
 from rich.progress import Progress
@@ -26,9 +26,20 @@ from batchnorm.checkpoints.atomic import replacement
 from batchnorm.source.notebook import Notebook
 from batchnorm.source.text import SourceError
 
-__all__ = ["NOTEBOOK", "Found", "Outcome", "find", "names_a_batch_norm", "work_on", "write"]
+__all__ = [
+    "NOTEBOOK",
+    "AnyPath",
+    "Found",
+    "Outcome",
+    "find",
+    "listed",
+    "names_a_batch_norm",
+    "work_on",
+    "write",
+]
 
 T = TypeVar("T")
+AnyPath: TypeAlias = str | os.PathLike[str]
 
 _NAMED = re.compile(rb"(?i)batch_?norm")
 _SKIPPED_FOLDERS = {"__pycache__", "node_modules"}
@@ -143,6 +154,11 @@ def _candidates(paths: Iterable[Path], found: Found) -> Iterator[Path]:
             for name in sorted(files):
                 if name.endswith(_SUFFIXES):
                     yield Path(folder, name)
+
+
+def listed(paths: AnyPath | Iterable[AnyPath]) -> list[Path]:
+    """One path, or several, as a list."""
+    return [Path(paths)] if isinstance(paths, str | os.PathLike) else [Path(p) for p in paths]
 
 
 def work_on(
