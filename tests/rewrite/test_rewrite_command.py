@@ -111,7 +111,7 @@ def test_wrong_usage_says_what_was_expected(arguments, said):
 
 def test_an_unknown_framework_is_refused_with_a_hint(folder):
     done = CliRunner().invoke(command, [str(folder), "--from", "pytroch", "--to", "keras"])
-    assert "unknown framework 'pytroch' (did you mean 'torch'?)" in str(done.exception)
+    assert "unknown framework 'pytroch' (did you mean 'torch'?)" in done.output
 
 
 def test_encoding_and_newlines_stay(tmp_path):

@@ -85,19 +85,19 @@ class Report:
 
     def to_json(self) -> str:
         """All of it as JSON text."""
-        from batchnorm.lint.formats import Style, as_json
+        from batchnorm.lint.formats import FORMATS, Style
 
-        return "".join(as_json(self, Style()))
+        return "".join(FORMATS["json"](self, Style()))
 
     def __repr__(self) -> str:
-        from batchnorm.lint.formats import Style, text
+        from batchnorm.lint.formats import FORMATS, Style
 
-        *lines, last = text(self, Style())
+        *lines, last = FORMATS["text"](self, Style())
         return first_lines(lines, last)
 
     def _repr_html_(self) -> str:
-        from batchnorm.lint.formats import Style, text
+        from batchnorm.lint.formats import FORMATS, Style
 
-        *_, last = text(self, Style(statistics=True))
+        *_, last = FORMATS["text"](self, Style(statistics=True))
         rows = [(each.place, each.rule, each.message, each.fix) for each in self.findings]
         return html_table(("place", "rule", "message", "fix"), rows, last)

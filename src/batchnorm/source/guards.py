@@ -94,10 +94,12 @@ class Guards:
             return env.copy()
         before = env.get(place) or self._thing(of, env)
         calls = before.calls if before is not None and before.kind == "layer" else ()
-        return env.plus(place, Thing("layer", frozenset(symbols), calls, only=not others))
+        known = frozenset() if "" in others else frozenset(others)
+        thing = Thing("layer", frozenset(symbols), calls, only=not others, others=known)
+        return env.plus(place, thing)
 
-    def _classes_in(self, node: ast.expr) -> tuple[set[Symbol], bool]:
-        """The batch-norm classes among those that isinstance is given; whether there are others."""
+    def _classes_in(self, node: ast.expr) -> tuple[set[Symbol], set[str]]:
+        """The batch-norm classes that isinstance is given, and the paths of others; "": unknown."""
         node = self.names.value(node)
         if isinstance(node, ast.Tuple | ast.List):
             parts = node.elts
@@ -106,13 +108,15 @@ class Guards:
         else:
             symbol = self.names.symbol(node)
             ours = symbol is not None and symbol.kind in ("class", "base")
-            return ({symbol} if ours and symbol is not None else set()), not ours
+            if ours and symbol is not None:
+                return {symbol}, set()
+            return set(), {*self.names.paths(node)} or {""}
         symbols: set[Symbol] = set()
-        others = False
+        others: set[str] = set()
         for part in parts:
             if isinstance(part, ast.Constant) and part.value is None:
                 continue
             found, more = self._classes_in(part)
             symbols |= found
-            others = others or more
+            others |= more
         return symbols, others

@@ -24,6 +24,7 @@ class Thing:
         symbols: the batch-norm classes that it may be of.
         calls: the calls that made it, where they are known; empty for a guard or an annotation.
         only: whether it is nothing else; False after isinstance of several classes.
+        others: paths of the classes that it may be of beside, where all of them are known.
         net: the class of a net, where the file defines it.
     """
 
@@ -31,6 +32,7 @@ class Thing:
     symbols: frozenset[Symbol] = frozenset()
     calls: tuple[ast.Call, ...] = ()
     only: bool = True
+    others: frozenset[str] = frozenset()
     net: ast.ClassDef | None = None
 
 
@@ -150,13 +152,22 @@ def joined(things: Iterable[Thing | None]) -> Thing | None:
     if first is None:
         return None
     symbols, calls = set(first.symbols), dict.fromkeys(first.calls)
+    others = set(first.others)
     for other in found[1:]:
         if other is None or other.kind != first.kind or other.net is not first.net:
             return None
         symbols |= other.symbols
         calls |= dict.fromkeys(other.calls)
+        others |= other.others
     only = all(thing is not None and thing.only for thing in found)
-    return replace(first, symbols=frozenset(symbols), calls=tuple(calls), only=only)
+    known = all(t is not None and (t.only or t.others) for t in found)
+    return replace(
+        first,
+        symbols=frozenset(symbols),
+        calls=tuple(calls),
+        only=only,
+        others=frozenset(others if known else ()),
+    )
 
 
 def merged(ends: list[Environment]) -> Environment | None:

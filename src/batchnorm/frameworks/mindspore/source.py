@@ -39,7 +39,7 @@ FROZEN = "affine=False, use_batch_statistics=False"
 # Other normalizations -> the names that they have of those that `ROLES` is about.
 _AFFINE = frozenset({"gamma", "beta"})
 NORMS = {
-    "mindspore.nn.LayerNorm": _AFFINE,
+    "mindspore.nn.LayerNorm": _AFFINE | {"epsilon"},
     "mindspore.nn.GroupNorm": _AFFINE | {"eps"},
     **{
         f"mindspore.nn.InstanceNorm{n}d": _AFFINE | {"moving_mean", "moving_variance", "eps"}

@@ -50,7 +50,8 @@ NORMS = {
     "torch.nn.LayerNorm": _AFFINE,
     "torch.nn.GroupNorm": _AFFINE,
     **{
-        f"torch.nn.InstanceNorm{n}d": _AFFINE | {"running_mean", "running_var", "momentum"}
+        f"torch.nn.InstanceNorm{n}d": _AFFINE
+        | {"running_mean", "running_var", "num_batches_tracked"}
         for n in (1, 2, 3)
     },
 }

@@ -29,7 +29,8 @@ def check(file: Linted) -> Iterator[Hit]:
     `beta`, `moving_mean`, `moving_variance` (MindSpore and Keras) and `eps` or `epsilon` on a layer
     whose framework has no such attribute. An object counts as such a layer if
 
-    - the file makes it, annotates it, or asks `isinstance` of it; or
+    - the file makes it, annotates it, or asks `isinstance` of it, also of several normalizations
+      none of which has the attribute; or
     - the file imports one framework only, and one function takes both from the object
       (`bn.moving_variance` beside `bn.weight`), or a running statistic from an object that is
       called `bn` or `norm`. Attributes that a class of the file gives itself don't count here.
@@ -79,7 +80,7 @@ def check(file: Linted) -> Iterator[Hit]:
     uses: dict[tuple[ast.AST, str, str, str], list[ast.Attribute]] = {}
     for node in file.nodes:
         if isinstance(node, ast.Attribute):
-            thing = file.layer(node.value)
+            thing = _layer(node, file)
             if thing is None:
                 continue
             framework = file.framework(thing)
@@ -92,6 +93,17 @@ def check(file: Linted) -> Iterator[Hit]:
         message, fix = _told(of, {name: nodes}, framework, file, inner=inner[nodes[0]])
         yield Hit(min(nodes, key=file.place), message, fix)
     yield from _by_company(file, known)
+
+
+def _layer(node: ast.Attribute, file: Linted) -> Thing | None:
+    """The layer that has an attribute: also one of several normalizations, none of which has it."""
+    thing = file.objects.thing(node.value)
+    if thing is not None and thing.others and len({s.framework for s in thing.symbols}) == 1:
+        norms = find(file.framework(thing)).room("source").NORMS
+        return (
+            thing if all(node.attr not in norms.get(o, {node.attr}) for o in thing.others) else None
+        )
+    return file.layer(node.value)
 
 
 def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
