@@ -29,6 +29,7 @@ ROOT = HERE.parents[1]
 BUILD = ROOT / "build"
 LANGUAGES = ("en", "zh")
 LINK = re.compile(r"\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
+HAN_LINE = re.compile("(?<=[\u3001\u3002\u4e00-\u9fff\uff00-\uffef])\n(?=[\u4e00-\u9fff\uff08])")
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
 ASSETS = ("iframe-worker.js", "site.css", "explorer.js", "explorer.facts.js")
 EXPLORE = {
@@ -122,12 +123,12 @@ def _linked(
         shutil.copy(ROOT / path, copied)
         return f"]({os.path.relpath(copied, (folder / page).parent)}{anchor})"
 
-    # Code stays as it is.
+    # Code stays as it is; a line's end between Chinese characters is no blank.
     parts, end = [], 0
     for fence in FENCE.finditer(text):
-        parts += [LINK.sub(link, text[end : fence.start()]), fence[0]]
+        parts += [LINK.sub(link, HAN_LINE.sub("", text[end : fence.start()])), fence[0]]
         end = fence.end()
-    return "".join([*parts, LINK.sub(link, text[end:])])
+    return "".join([*parts, LINK.sub(link, HAN_LINE.sub("", text[end:]))])
 
 
 def _from_to(lang: str, page: str, other: str, target: str) -> str:
@@ -148,10 +149,8 @@ def navigation(lang: str, known: dict[str, dict[str, str]]) -> list[Any]:
     if lang == "zh":
         english = {"指南": "guides/README.md", "检查规则": "rules/README.md", "Python": "api.md"}
         there = [{n: _from_to("zh", "index.md", "en", page)} for n, page in english.items()]
-        found = ["index.md", "explorer.md", {titles["differences"]: pairs}]
-        return [page for page in found if not isinstance(page, str) or page in own] + [
-            {titles["english"]: there}
-        ]
+        sections = ["index.md", "explorer.md", {titles["differences"]: pairs}]
+        return [*sections, *_unlisted(own, sections), {titles["english"]: there}]
 
     def folder(name: str) -> dict[str, list[str]]:
         inside = sorted(page for page in own if page.startswith(f"{name}/"))
@@ -159,16 +158,19 @@ def navigation(lang: str, known: dict[str, dict[str, str]]) -> list[Any]:
 
     reference: list[Any] = [f"{name}.md" for name in REFERENCE if f"{name}.md" in own]
     reference += ["api.md", *sorted(page for page in own if page.startswith("results/"))]
-    sections = [
-        *(page for page in ("index.md", "explorer.md") if page in own),
-        folder("guides"),
-        {titles["differences"]: pairs},
-        folder("spec"),
-        folder("rules"),
-        {titles["reference"]: reference},
-        {titles["project"]: [f"{name}.md" for name in PROJECT]},
-    ]
+    sections = ["index.md", "explorer.md", folder("guides"), {titles["differences"]: pairs}]
+    sections += [folder("spec"), folder("rules"), {titles["reference"]: reference}]
+    sections.append({titles["project"]: [f"{name}.md" for name in PROJECT]})
+    reference += _unlisted(own, sections)
     return [each for each in sections if isinstance(each, str) or any(each.values())]
+
+
+def _unlisted(own: set[str], sections: list[Any]) -> list[str]:
+    """The pages that no section has yet, such as those that are newer than these lists."""
+    inside = [page for each in sections if isinstance(each, dict) for page in each.values()]
+    listed = [page for pages in inside for page in pages]
+    names = {page if isinstance(page, str) else next(iter(page.values())) for page in listed}
+    return sorted(own - names - {each for each in sections if isinstance(each, str)})
 
 
 def main() -> None:
@@ -188,6 +190,7 @@ def main() -> None:
         config.theme["language"] = lang
         config.extra["alternate"] = True  # of theme/partials/alternate.html
         build(config)
+        Path(config.site_dir, "404.html").unlink()  # of a server's addresses, not of files
 
 
 if __name__ == "__main__":

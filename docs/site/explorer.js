@@ -484,7 +484,7 @@ const TEXTS = {
 const JOIN = LANG === "zh" ? "；" : "; ";
 const say = (key, values = {}) => TEXTS[key].replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const titleOf = (name) => FACTS.dialects[name].title;
-const shown = (x) => (x === undefined ? "–" : Number.isFinite(x) ? String(Number(x.toPrecision(6))) : String(x));
+const shown = (x) => (x === undefined ? "–" : E.repr(Number(x.toPrecision(6))).replace(/\.0$/, ""));
 
 let s = structuredClone(DEFAULTS), notes = [];
 

@@ -19,8 +19,8 @@ const explorerDisagrees = (explorer, cases) => {
       if (!got.source.error) complain(`not refused: ${expected.source.text}`);
       return;
     }
-    const keys = got.differences.map((difference) => difference.key).sort().join();
-    if (keys !== expected.keys.join()) complain(`${keys} instead of ${expected.keys.join()}`);
+    const remains = got.differences.map(({ key, kind }) => `${key}, ${kind}`).sort().join("; ");
+    if (remains !== expected.remains.join("; ")) complain(`${remains} instead of ${expected.remains.join("; ")}`);
     for (const side of ["source", "right", "ignored"]) {
       const [own, other] = [got[side], expected[side]];
       if (own.text !== other.text) complain(`${side}: ${own.text} instead of ${other.text}`);

@@ -39,7 +39,7 @@ def page(path):
 
 
 def files():
-    return sorted(path for path in SITE.rglob("*.html") if path.name != "404.html")
+    return sorted(SITE.rglob("*.html"))
 
 
 def test_there_are_pages_in_both_languages():

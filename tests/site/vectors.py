@@ -171,7 +171,7 @@ def case(s):
     texts = {"source": written.text, "right": made.target.text, "ignored": wrong.text}
     return {
         "settings": s,
-        "keys": sorted(difference.key for difference in made.differences),
+        "remains": sorted(f"{d.key}, {d.kind}" for d in made.differences),
         **{side: {"text": texts[side], **runs[side]} for side in runs},
     }
 

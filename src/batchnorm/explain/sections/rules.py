@@ -89,7 +89,7 @@ FREEZE = Text(
     "训练时冻结统计量:{a} 用 {ours};{b} 用 {theirs}",
 )
 INFERENCE_AGAIN = Text(
-    "{method} on the layer alone, after the net's", "在网络之后单独对该层 {method}"
+    "{method} on the layer alone, after the net's", "{method}(在网络之后,单独对该层)"
 )
 OPTIONS = Text("{side} only: {names}", "仅 {side} 有:{names}")
 OFF = Text("ignored: {share} off", "忽略则偏差 {share}")
