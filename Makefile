@@ -69,8 +69,11 @@ $(VENV)/test: $(VENV)/package
 	$(BIN)/pip install --quiet --editable ".[frameworks,test,lint]"
 	touch $@ $(VENV)/lint
 
+# The extra's packages alone: to install the package once more would compile it once more.
+EXTRA = from importlib.metadata import requires; \
+	print(*(r.partition(";")[0] for r in requires("batchnorm") if "site" in r.partition(";")[2]))
 $(VENV)/site: $(VENV)/package
-	$(BIN)/pip install --quiet --editable ".[site]"
+	$(BIN)/pip install --quiet $$($(BIN)/python -c '$(EXTRA)')
 	touch $@
 
 $(VENV)/lint: $(VENV)/package
