@@ -23,13 +23,13 @@ check: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences README.md README.zh.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences docs/spec README.md README.zh.md
 	$(BIN)/python -m batchnorm.lint.build --check docs/rules
 	$(BIN)/python docs/site/facts.py --check
 	BATCHNORM_KERNEL=reference $(BIN)/python tests/site/vectors.py --check
 
 generate: $(VENV)/package
-	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences README.md README.zh.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences docs/spec README.md README.zh.md
 	$(BIN)/python -m batchnorm.lint.build docs/rules
 	$(BIN)/python docs/site/facts.py
 	BATCHNORM_KERNEL=reference $(BIN)/python tests/site/vectors.py

@@ -1,5 +1,6 @@
 """The committed pages and the README's table are what the sources give now."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,18 @@ def test_regenerating_changes_no_page(pages):
     assert sorted(committed) == sorted(pages), REGENERATE
     changed = [name for name, text in pages.items() if committed[name] != text]
     assert changed == [], REGENERATE
+
+
+def test_specs_are_current_and_each_id_stands_for_one_thing():
+    folder = ROOT / "docs" / "spec"
+    committed = {path.name: path.read_text(encoding="utf-8") for path in folder.iterdir()}
+    made = build.specs()
+    assert sorted(committed) == sorted(made), REGENERATE
+    assert [name for name, text in made.items() if committed[name] != text] == [], REGENERATE
+    for text in made.values():
+        ids = re.findall(r'<a id="([^"]+)">', text)
+        assert len(ids) == len(set(ids))
+        assert set(re.findall(r"\]\(#([^)]+)\)", text)) <= set(ids)
 
 
 def test_pages_are_deterministic(pages):

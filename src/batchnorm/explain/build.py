@@ -1,9 +1,9 @@
 """Writes what is committed: `python -m batchnorm.explain.build docs/differences README.md`.
 
-A folder gets the pages, a file the table of the dialects between its two marks, in Chinese where
-it is called `.zh.md`. `--check` writes nothing and exits with 1 where something isn't current.
-Every pair of dialects has one page per language, whichever way round it is asked for; versions have
-pages beside them.
+A folder gets the pages of pairs, or one per dialect where it is called `spec`; a file the table of
+the dialects between its two marks, in Chinese where it is called `.zh.md`. `--check` writes nothing
+and exits with 1 where something isn't current. Every pair of dialects has one page per language,
+whichever way round it is asked for; versions have pages beside them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 import click
 
-from batchnorm.explain import page
+from batchnorm.explain import page, spec
 from batchnorm.explain.overview import overview
 from batchnorm.explain.page import Column, Page, Plot, Row, Table
 from batchnorm.explain.renderers import markdown, svg
@@ -22,7 +22,7 @@ from batchnorm.explain.sections.claims import FILES, VERSIONS
 from batchnorm.explain.sides import NAMES, NEWEST, Side
 from batchnorm.explain.words import LANGUAGES, Lang
 
-__all__ = ["PAIRS", "file_name", "pages", "readme"]
+__all__ = ["PAIRS", "file_name", "pages", "readme", "specs"]
 
 _VERSION_OF = {Side(name).dialect: name for name in VERSIONS}
 # The newest of each; what MindSpore's own pages compare; each older version with the newest.
@@ -67,6 +67,16 @@ def _files(name: str, of: Page) -> dict[str, str]:
     for block in (block for section in of.walk() for block in section.blocks):
         if isinstance(block, Plot):
             found[picture] = svg.render(block)
+    return found
+
+
+def specs() -> dict[str, str]:
+    """A page for each dialect, in both languages: name -> text."""
+    found: dict[str, str] = {}
+    for name in NAMES:
+        for lang in LANGUAGES:
+            file = f"{Side(name).id}{'.zh' if lang == 'zh' else ''}.md"
+            found |= _files(file, spec.compose(Side(name), lang))
     return found
 
 
@@ -133,13 +143,14 @@ def _readme_file(path: Path) -> dict[Path, str | None]:
 
 
 def _folder(folder: Path) -> dict[Path, str | None]:
-    """The pages, and None for those that a former build has left there."""
+    """The pages, and None for those that a former build has left there; of specs where it is so."""
+    made = specs() if folder.name == "spec" else pages()
     found: dict[Path, str | None] = {
         path: None
         for path in (*folder.glob("*.md"), *folder.glob("*.svg"))
         if path.read_text(encoding="utf-8").startswith(markdown.GENERATED)
     }
-    return found | {folder / name: text for name, text in pages().items()}
+    return found | {folder / name: text for name, text in made.items()}
 
 
 def _current(path: Path) -> str | None:

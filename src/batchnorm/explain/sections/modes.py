@@ -17,7 +17,7 @@ from batchnorm.questions import question
 from batchnorm.questions.question import Text
 from batchnorm.vocabulary import Mode
 
-__all__ = ["cases", "make", "starts_in_training"]
+__all__ = ["cases", "make", "one", "starts_in_training"]
 
 TITLE = Text("Modes", "模式")
 INTRO = Text(
@@ -50,7 +50,7 @@ METHODS = {"train": "`train()`, `eval()`", "set_train": "`set_train()`, `set_tra
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
     """One table per side."""
-    sections = tuple(_one(side, other, lang) for side, other in ((a, b), (b, a)))
+    sections = tuple(one(side, other, lang) for side, other in ((a, b), (b, a)))
     return Section("modes", say(TITLE, lang), (Paragraph(say(INTRO, lang)),), sections)
 
 
@@ -78,7 +78,8 @@ def _methods(side: Side) -> str:
     return METHODS.get(side.mode_method, f"`{side.mode_method}()`")
 
 
-def _one(side: Side, other: Side, lang: Lang) -> Section:
+def one(side: Side, other: Side, lang: Lang) -> Section:
+    """One side's table, and what its layers begin with."""
     title = label(side, other)
     found = list(cases(side))
     columns = [Column(name, f"`{name}`") for name in found[0][0]]

@@ -13,7 +13,7 @@ from batchnorm.explain.words import Lang, label, say
 from batchnorm.layer import Entry
 from batchnorm.questions.question import Text
 
-__all__ = ["entries", "make", "spelled"]
+__all__ = ["entries", "make", "spelled", "table"]
 
 TITLE = Text("State", "状态")
 INTRO = Text(
@@ -59,7 +59,7 @@ def make(a: Side, b: Side, lang: Lang) -> Section:
     return Section(
         "state",
         say(TITLE, lang),
-        (Paragraph(say(INTRO, lang)), _names(a, b, lang), Paragraph(files), _files(a, b, lang)),
+        (Paragraph(say(INTRO, lang)), table((a, b), lang), Paragraph(files), _files(a, b, lang)),
     )
 
 
@@ -91,15 +91,16 @@ def _built(side: Side) -> Any:
     return layer
 
 
-def _names(a: Side, b: Side, lang: Lang) -> Table:
-    ours, theirs = entries(a), entries(b)
-    layers = {side: _built(side).state for side in (a, b)}
+def table(sides: tuple[Side, ...], lang: Lang) -> Table:
+    """The entries of one side or two, beside each other by role."""
+    declared = {side: entries(side) for side in sides}
+    layers = {side: _built(side).state for side in sides}
     rows = []
     for role in ROLES:
-        if role not in ours and role not in theirs:
+        if not any(role in found for found in declared.values()):
             continue
         cells, new = [], []
-        for side, found in ((a, ours), (b, theirs)):
+        for side, found in declared.items():
             if role not in found:
                 cells += ["-", "-"]
                 continue
@@ -114,7 +115,7 @@ def _names(a: Side, b: Side, lang: Lang) -> Table:
         values = ", ".join(dict.fromkeys(new)) or "-"
         rows.append(Row((say(ROLES[role], lang), *cells, values), f"state-{role}"))
     columns = [Column("role", say(ROLE, lang))]
-    for key, side, other in (("a", a, b), ("b", b, a)):
+    for key, side, other in zip("ab", sides, reversed(sides), strict=False):
         name = label(side, other)
         columns.append(Column(key, name))
         columns.append(Column(f"{key}_exists", say(EXISTS_IF, lang, side=name)))

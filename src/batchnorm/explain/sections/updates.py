@@ -13,7 +13,7 @@ from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, say
 from batchnorm.questions.question import Text
 
-__all__ = ["corrections", "make"]
+__all__ = ["corrections", "make", "rule"]
 
 TITLE = Text("Update rules", "更新规则")
 INTRO = Text(
@@ -34,7 +34,7 @@ MANY = 512  # any number above 1 shows the rule
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
     """Formulas of both sides, and the size of the difference where there is one."""
-    sections = tuple(_rule(side, label(side, other), lang) for side, other in ((a, b), (b, a)))
+    sections = tuple(rule(side, label(side, other), lang) for side, other in ((a, b), (b, a)))
     blocks: list[Block] = [Paragraph(say(INTRO, lang))]
     if {c for _, c in corrections(a)} != {c for _, c in corrections(b)}:
         blocks += [Paragraph(say(SIZE, lang)), _sizes(lang)]
@@ -52,7 +52,8 @@ def corrections(side: Side, count: int = MANY) -> list[tuple[dict[str, bool], in
     return [(values, rule(**values, **counted)) for values in given]
 
 
-def _rule(side: Side, title: str, lang: Lang) -> Section:
+def rule(side: Side, title: str, lang: Lang) -> Section:
+    """One side's formulas, with its names and its default momentum."""
     names = {role: name for role, (_, name, _) in entries(side).items()}
     momentum = side.named("weight_of_batch", "weight_of_running")
     assert momentum is not None
