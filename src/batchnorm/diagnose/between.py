@@ -13,7 +13,15 @@ import numpy as np
 from batchnorm.diagnose.alignment import Pair
 from batchnorm.diagnose.recording import INFERENCE, Recording
 from batchnorm.diagnose.trace import Trace
-from batchnorm.diagnose.upstream import link_of, link_text, linked, reordered, scale_of
+from batchnorm.diagnose.upstream import (
+    carried_order,
+    link_of,
+    link_text,
+    linked,
+    reordered,
+    scale_of,
+    turned,
+)
 from batchnorm.vocabulary import Array
 
 __all__ = ["CLOSE", "between", "difference"]
@@ -99,17 +107,23 @@ class _Between:
     ) -> float:
         """Name what is wrong with a layer's input; give the largest difference so far."""
         x, own = one.x.astype(np.float64), other.x.astype(np.float64)
+        order = carried_order(pair.source, pair.port)
+        if order is not None:
+            x = x[:, order]
         d = difference(x, own, one.inner_shape, other.inner_shape)
         after = difference(one.y, other.y, one.output_shape, other.output_shape)
-        link = link_of(x, one.inner_shape, before)
+        link = link_of(x, one.inner_shape, before) if order is None else None
         given = {n: v for n, (shape, v) in values.items() if shape == other.inner_shape}
         if one.inner_shape != other.inner_shape:
-            if sorted(one.inner_shape) == sorted(other.inner_shape) and one.shape != other.shape:
+            moved = sorted(one.inner_shape) == sorted(other.inner_shape)
+            if moved and one.shape != other.shape and not np.isinf(error):
                 self.add(pair, "layout-differs",
                           {"port": str(other.inner_shape), "source": str(one.inner_shape)}, "",
                           INFERENCE)  # fmt: skip
         elif link is not None and all(n in given for n in link.names):
             found = linked(link, own, given)
+            if found is not None and found[0] == "input-differs":
+                found = turned(one, other) or found
             if found is not None and not self._tolerated(d, error, found[0]):
                 self.add(pair, found[0], {**found[1], "after": link_text(link)}, found[2],
                           INFERENCE)  # fmt: skip

@@ -8,12 +8,14 @@ earlier one, it must be the same function in the port. Not here: batch norms.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from batchnorm.diagnose.corner import FAR, computed_otherwise, kernel_variants, off, pads_of
 from batchnorm.diagnose.recording import INFERENCE, Node
 from batchnorm.diagnose.state import same
 from batchnorm.diagnose.trace import Trace
@@ -22,12 +24,14 @@ from batchnorm.vocabulary import Array
 __all__ = [
     "ACTIVATIONS",
     "Link",
+    "carried_order",
     "layer_findings",
     "link_of",
     "link_text",
     "linked",
     "reordered",
     "scale_of",
+    "turned",
 ]
 
 CLOSE = 1e-4  # of a layer's input, relative to its largest value: rounding of what comes before
@@ -56,7 +60,7 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
     "elu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
     "sigmoid": _sigmoid,
     "tanh": np.tanh,
-    "softplus": lambda x: np.logaddexp(x, 0),
+    "softplus": lambda x: np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))),
     "abs": np.abs,
 }
 
@@ -67,8 +71,8 @@ ACTIVATIONS: Mapping[str, Callable[[Array], Array]] = {
 def layer_findings(
     source: Node, port: Node, others: Mapping[str, Node]
 ) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Causes in a convolution or dense layer: kernel, bias, stride, padding."""
-    yield from _kernel(source, port, others)
+    """Causes in a convolution or dense layer: kernel, bias, stride, padding, what it computes."""
+    found = [*_kernel(source, port, others)]
     a = np.zeros(1) if source.bias is None else source.bias
     b = np.zeros(1) if port.bias is None else port.bias
     if a.size == 1 or b.size == 1 or a.shape == b.shape:
@@ -76,9 +80,11 @@ def layer_findings(
         if not same(a, b, 1e-5):
             held = "missing" if port.bias is None else "zero" if not b.any() else "other values"
             largest = float(np.abs(a.astype(np.float64) - b).max())
-            yield "bias-differs", {"port's": held, "largest difference": largest}, ""
+            found.append(("bias-differs", {"port's": held, "largest difference": largest}, ""))
     if source.kind == port.kind == "convolution":
-        yield from _geometry(source, port)
+        found += _geometry(source, port)
+        found += _computed(source, port)
+    yield from found
 
 
 def _kernel(
@@ -95,33 +101,19 @@ def _kernel(
         a, b = a.reshape(a.shape[0], -1), b.reshape(b.shape[0], -1)
         if a.shape != b.shape:
             return
-    if same(a, b, 1e-5):
+    if same(a, b, 1e-5) or carried_order(source, port) is not None:
         return
-    if a.ndim > 2 and source.rows is None:
-        space = tuple(range(2, a.ndim))
-        variants = {"spatial axes exchanged": a.transpose(0, 1, *reversed(space)),
-                    "spatial axes reversed": np.flip(a, space)}  # fmt: skip
-        if a.shape[0] == a.shape[1]:
-            variants["in and out exchanged"] = a.swapaxes(0, 1)
-        variants["memory read in another order"] = a.transpose(*space, 1, 0).reshape(a.shape)
-        variants["memory read in another order, back"] = a.reshape(
-            *(a.shape[i] for i in space), a.shape[1], a.shape[0]
-        ).transpose(len(space) + 1, len(space), *range(len(space)))
-    elif a.ndim == 2 and source.rows is None:
-        variants = {"memory read in another order": a.T.reshape(a.shape)}
-        if a.shape[0] == a.shape[1]:
-            variants["in and out exchanged"] = a.T
-    else:
-        variants = {}
-        if a.ndim > 2:
-            space = tuple(range(2, a.ndim))
-            variants = {"spatial axes exchanged": a.transpose(0, 1, *reversed(space)),
-                        "spatial axes reversed": np.flip(a, space)}  # fmt: skip
-    for name, variant in variants.items():
-        if variant.shape == b.shape and same(variant, b, 1e-5):
-            yield "kernel-transposed", {"how": name}, ""
-            return
-    if a.ndim > 2 and a.shape[1] > 1 and same(a[:, ::-1], b, 1e-5):
+    if (columns := _moved(a, b)) is not None:
+        yield "kernel-transposed", {"how": f"columns as of {columns} channels, last"}, ""
+        return
+    variants = kernel_variants(a, source.rows is None)
+    fitting = [n for n, v in variants.items() if v.shape == b.shape and same(v, b, 1e-5)]
+    turned = [name for name in fitting if name != "input channels reversed"]
+    if turned:
+        more = f"{fitting[-1]} fits as well" if len(fitting) > 1 else ""
+        yield "kernel-transposed", {"how": turned[0]}, more
+        return
+    if fitting:
         yield "channel-order", {"of": "the kernel"}, ""
         return
     for name, other in others.items():
@@ -131,6 +123,42 @@ def _kernel(
             return
     largest = float(np.abs(a.astype(np.float64) - b).max())
     yield "kernel-not-loaded", {"largest difference": largest}, ""
+
+
+def _columns(count: int, channels: int) -> Array:
+    """Where each column of a dense layer behind channels-last places stands, channels first."""
+    return np.arange(count).reshape(channels, -1).T.ravel()
+
+
+def _moved(a: Array, b: Array) -> int | None:
+    """Of how many channels b's columns are a's with the channels last; None where they aren't."""
+    if a.ndim != 2 or a.shape != b.shape:
+        return None
+    n = a.shape[1]
+    for channels in (c for c in range(2, n) if n % c == 0):
+        order = _columns(n, channels)
+        if same(a[:1, order], b[:1], 1e-5) and same(a[:, order], b, 1e-5):
+            return channels
+    return None
+
+
+def carried_order(source: Node, port: Node) -> Array | None:
+    """How a dense layer's inputs are permuted, where its kernel has been permuted with them.
+
+    That is right where one model flattens channels first and the other channels last.
+    """
+    one, other = source.call(INFERENCE), port.call(INFERENCE)
+    a, b = source.kernel, port.kernel
+    if a is None or b is None or a.ndim != 2 or one is None or other is None:
+        return None
+    if one.x.shape != other.x.shape or one.x.shape[1:] != a.shape[1:]:
+        return None
+    channels = _moved(a, b)
+    if channels is None or same(a, b, 1e-5):
+        return None
+    order = _columns(a.shape[1], channels)
+    x, own = one.x.astype(np.float64), other.x.astype(np.float64)
+    return order if np.abs(x[:, order] - own).sum() < np.abs(x - own).sum() else None
 
 
 def _geometry(source: Node, port: Node) -> Iterator[tuple[str, dict[str, Any], str]]:
@@ -143,40 +171,54 @@ def _geometry(source: Node, port: Node) -> Iterator[tuple[str, dict[str, Any], s
         evidence = {k: f"{b[k]} for {a[k]}" for k in ("dilation", "groups") if a[k] != b[k]}
         yield "kernel-not-loaded", evidence, ""
     elif one is not None and other is not None and one.corners and other.corners:
-        kernel = source.kernel
-        assert kernel is not None
-        pads = [_pads(n, t, kernel.shape[2:]) for n, t in ((source, one), (port, other))]
-        smaller = [min(m, n) for m, n in zip(one.shape[2:], other.shape[2:], strict=True)]
-        wanted = [_effective(pads[0], one, smaller), _effective(pads[1], other, smaller)]
+        pads = [pads_of(n, t) for n, t in ((source, one), (port, other))]
+        padded = one.inner_shape[2:] == other.inner_shape[2:]
+        wanted = [_effective(p, t, padded) for p, t in zip(pads, (one, other), strict=True)]
         shared = [[p for p in ps if p in qs] for ps, qs in zip(*wanted, strict=True)]
         if not all(shared):
             first = [[axis[0] for axis in side] for side in wanted]
             yield "padding-differs", {"port": _list(first[1]), "source": _list(first[0])}, ""
 
 
-def _pads(node: Node, trace: Trace, extent: tuple[int, ...]) -> list[list[int]]:
-    """What a convolution pads by itself: before and after, for each spatial axis."""
-    if node.facts["padding"] != "same":
-        return [list(p) for p in node.facts["padding"]]
-    found = []
-    steps = zip(trace.shape[2:], extent, node.facts["strides"], node.facts["dilation"], strict=True)
-    for n, k, s, d in steps:
-        total = max((-(-n // s) - 1) * s + (k - 1) * d + 1 - n, 0)
-        found.append([total // 2, total - total // 2])
-    return found
+def _computed(source: Node, port: Node) -> Iterator[tuple[str, dict[str, Any], str]]:
+    """What the port's convolution computes besides what its settings say, as the source's does."""
+    one, other = source.call(INFERENCE), port.call(INFERENCE)
+    if one is None or other is None or computed_otherwise(source, one)[1]:
+        return  # a source of its own ways can't be followed
+    fitting, parts = computed_otherwise(port, other)
+    if not parts:
+        return
+    if fitting:
+        others = [" and ".join(cause for cause, _ in found) for found in fitting[1:2]]
+        runner = f"{others[0]} fits as well" if others else ""
+        yield from ((cause, evidence, runner) for cause, evidence in fitting[0])
+        return
+    y, expected = (
+        np.concatenate([p[i].reshape(len(p[i]), -1) for p in parts], 1).T for i in (0, 1)
+    )
+    functions = [name for name, f in ACTIVATIONS.items() if _close(f(expected), y, 1e-4)]
+    if functions:
+        yield "activation-differs", {"port": " or ".join(functions), "source": "nothing"}, ""
+    elif (scaled := scale_of(y, expected)) is not None:
+        yield "scale-differs", {"its output": "", **scaled}, ""
+    elif off(parts) > FAR:
+        yield "unexplained", {"what": "outputs at its corners", "distance": off(parts)}, ""
 
 
-def _effective(
-    pads: list[list[int]], trace: Trace, sizes: list[int]
-) -> list[list[tuple[int, int]]]:
-    """With what has been padded before: for each axis all that the zeros at the edges allow."""
+def _effective(pads: list[list[int]], trace: Trace, padded: bool) -> list[list[tuple[int, int]]]:
+    """With what has been padded before: for each axis all that the zeros at the edges allow.
+
+    Args:
+        pads: the convolution's own.
+        trace: of its call.
+        padded: whether all zeros at the edges are known to have been padded.
+    """
     found = []
-    for axis, (before, after) in enumerate(pads):
-        extra = trace.shape[2 + axis] - sizes[axis]
-        low, high = trace.inner[axis] if trace.inner else (0, 0)
-        splits = [n for n in range(extra + 1) if n <= low and extra - n <= high] or [0]
-        middle = sorted(splits, key=lambda n: abs(2 * n - extra))
-        found.append([(before + n, after + (extra - n if extra else 0)) for n in middle])
+    for (before, after), (low, high) in zip(pads, trace.inner or [(0, 0)] * len(pads), strict=True):
+        splits = itertools.product(range(low + 1), range(high + 1))
+        likely = sorted(splits, key=lambda split: abs(split[0] - split[1]))
+        chosen = [(low, high)] if padded else likely
+        found.append([(before + n, after + m) for n, m in chosen])
     return found
 
 
@@ -188,15 +230,15 @@ def _list(values: Any) -> str:
 
 
 class Link:
-    """In the source, a layer's input as a function of earlier layers' outputs."""
+    """In the source, a layer's input as a function of earlier layers' outputs.
 
-    def __init__(self, function: str, names: tuple[str, ...]) -> None:
-        self.function, self.names = function, names
+    Args:
+        functions: all that fit the source's values: relu and relu6 where none is above 6.
+        names: of the layers.
+    """
 
-
-def _outputs(node: Node) -> Array | None:
-    call = node.call(INFERENCE)
-    return None if call is None else call.y.astype(np.float64)
+    def __init__(self, functions: list[str], names: tuple[str, ...]) -> None:
+        self.functions, self.names = functions, names
 
 
 def link_of(
@@ -211,14 +253,14 @@ def link_of(
     """
     same_shape = [(name, y) for name, s, y in before if s == shape][:8]
     for name, y in same_shape:
-        for function, f in ACTIVATIONS.items():
-            if _fits(f, y, x):
-                return Link(function, (name,))
+        functions = [function for function, f in ACTIVATIONS.items() if _fits(f, y, x)]
+        if functions:
+            return Link(functions, (name,))
     for i, (name, y) in enumerate(same_shape):
         for other, z in same_shape[i + 1 :]:
-            for function in ("nothing", "relu", "relu6"):
-                if _fits(ACTIVATIONS[function], y + z, x):
-                    return Link(function, (name, other))
+            functions = [f for f in ("nothing", "relu", "relu6") if _fits(ACTIVATIONS[f], y + z, x)]
+            if functions:
+                return Link(functions, (name, other))
     return None
 
 
@@ -247,18 +289,19 @@ def linked(
     total = np.sum([values[name] for name in link.names], axis=0)
     if not (np.isfinite(total).all() and np.isfinite(x).all()):
         return None
-    expected = ACTIVATIONS[link.function](total)
-    if _close(expected, x):
+    if any(_close(ACTIVATIONS[function](total), x) for function in link.functions):
         return None
-    for name, f in ACTIVATIONS.items():
-        if _fits(f, total, x):
-            return "activation-differs", {"port": name, "source": link.function}, ""
+    expected = ACTIVATIONS[link.functions[0]](total)
+    wanted = " or ".join(link.functions)
+    fitting = [name for name, f in ACTIVATIONS.items() if _fits(f, total, x)]
+    if fitting:
+        return "activation-differs", {"port": " or ".join(fitting), "source": wanted}, ""
     scaled = scale_of(x, expected)
     if scaled is not None:
         return "scale-differs", scaled, ""
     slope = _negative_slope(x, total)
     if slope is not None:
-        return "activation-differs", {"port": f"leaky_relu({slope})", "source": link.function}, ""
+        return "activation-differs", {"port": f"leaky_relu({slope})", "source": wanted}, ""
     return reordered(x, expected) or ("input-differs", {"expected": link_text(link)}, "")
 
 
@@ -272,9 +315,24 @@ def reordered(x: Array, expected: Array) -> tuple[str, dict[str, Any], str] | No
     return None
 
 
+def turned(one: Trace, other: Trace) -> tuple[str, dict[str, Any], str] | None:
+    """Whether a port's convolution is given the source's input with its spatial axes turned."""
+    if not one.corners or not other.corners or one.x.ndim != 2:
+        return None
+    first, last = one.corners[0].x.astype(np.float64), other.corners[-1].x.astype(np.float64)
+    space = tuple(range(1, first.ndim))
+    near = other.corners[0].x.astype(np.float64)
+    variants = {"spatial axes exchanged": (first.transpose(0, *reversed(space)), near),
+                "spatial axes reversed": (np.flip(first, space), last)}  # fmt: skip
+    for name, (expected, own) in variants.items():
+        if len(space) and expected.shape == own.shape and _close(own, expected, 1e-4):
+            return "input-permuted", {"how": name}, ""
+    return None
+
+
 def link_text(link: Link) -> str:
     """The function in words."""
-    return f"{link.function} of {' + '.join(n or 'the layer' for n in link.names)}"
+    return f"{' or '.join(link.functions)} of {' + '.join(n or 'the layer' for n in link.names)}"
 
 
 def _negative_slope(x: Array, y: Array) -> float | None:

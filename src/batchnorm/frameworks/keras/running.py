@@ -259,14 +259,26 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
         if backward:
             x = spied(x, "x")
         y = own(x, *given, **named)
-        tell(path, "forward", _seen(x), _seen(y))
+        # Without the activation that a convolution or dense layer applies itself.
+        tell(path, "forward", _seen(x), _seen(inner.pop() if inner else y))
         return spied(y, "y") if backward else y
 
+    activation: Any = getattr(layer, "activation", None)
+    inner: list[Any] = []
+
+    def activated(x: Any) -> Any:
+        inner.append(x)
+        return activation(x)
+
     layer.call = call
+    if callable(activation):
+        layer.activation = activated
     try:
         yield
     finally:
         vars(layer).pop("call", None)
+        if callable(activation):
+            layer.activation = activation
 
 
 @contextmanager
