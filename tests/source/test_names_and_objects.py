@@ -266,3 +266,13 @@ def test_what_a_module_makes_itself_is_none_of_ours(tmp_path, module, unknown):
     names = in_package(tmp_path, f"from .{module} import {name}\n{name}{rest}.BatchNormalization()")
     assert names.symbol(last_call(names).func) is None
     assert names.unknown(last_call(names).func) is unknown
+
+
+def test_a_frameworks_own_package_is_no_part_of_the_tree(tmp_path):
+    (tmp_path / "keras" / "layers").mkdir(parents=True)  # as in site-packages
+    (tmp_path / "keras" / "__init__.py").write_text("from keras.src import layers\n")
+    (tmp_path / "keras" / "layers" / "__init__.py").write_text("class BatchNormalization: ...\n")
+    (tmp_path / "mine").mkdir()
+    text = "from keras import layers\nlayers.BatchNormalization()"
+    names = names_of(text, path=tmp_path / "mine" / "net.py")
+    assert names.symbol(last_call(names).func).framework == "keras"

@@ -63,7 +63,7 @@ def _reason(job: Job, call: ast.Call, found: Mapping[ast.expr, Symbol]) -> str:
         arguments = given(job, call)
         if any(name not in parameters for name in arguments.keywords):
             return ""  # another thing is called as well
-        planned(job, symbol, arguments, stand_in=not arguments.positional)
+        planned(job, symbol, arguments, stand_in=_uncounted(arguments))
     except Left as left:
         return str(left)
     return ""
@@ -89,7 +89,7 @@ def indirect_call(job: Job, call: ast.Call) -> None:
         form = forms(job.task.from_)[symbol.name]
         if any(name not in form.parameters for name in found.keywords):
             return
-        plan = planned(job, symbol, found, stand_in=not found.positional)
+        plan = planned(job, symbol, found, stand_in=_uncounted(found))
         target, arguments = target_class(plan)
         listed = call_text(job, call, found, plan, target, arguments)
         if not same_counting(job, symbol):
@@ -102,6 +102,10 @@ def indirect_call(job: Job, call: ast.Call) -> None:
         job.replace(call, text)
         reasons = (to_do(job, call, found, plan), again)
         job.rewritten(call, "call", text, "; ".join(filter(None, reasons)), plan)
+
+
+def _uncounted(found: Given) -> bool:
+    return not found.positional and "num_features" not in found.keywords
 
 
 def _settings(job: Job, call: ast.Call, found: Given, plan: Plan) -> str:

@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["DEEPEST", "OUTSIDE", "exported", "member", "own_files"]
+from batchnorm.source.symbols import PACKAGES
 
-OUTSIDE = ("os.", "typing.", "collections.", "numpy.")
+__all__ = ["DEEPEST", "exported", "member", "own_files"]
+
+_OUTSIDE = ("os.", "typing.", "collections.", "numpy.")
 """How paths begin that are surely none of the tree's."""
 _FARTHEST = 8  # folders up, where an absolute import may begin
 DEEPEST = 8
@@ -23,7 +25,8 @@ _MODULE = "@"
 
 def exported(path: Path | None, level: int, dotted: str, depth: int) -> tuple[str, ...]:
     """What another file of the same folder tree gives under a name; none if unknown."""
-    if path is None or depth > DEEPEST:
+    outside = not level and (dotted.partition(".")[0] in PACKAGES or dotted.startswith(_OUTSIDE))
+    if path is None or depth > DEEPEST or outside:
         return ()
     folder = path.absolute().parent
     module, _, name = dotted.rpartition(".")
@@ -85,7 +88,7 @@ def _given_by(file: Path, name: str, depth: int) -> tuple[str, ...]:
         return (f"{_MODULE}{file}.{name}",)
     if said is None:  # by `from … import *`, unless the file defines it
         stars = [(f"{path}.{name}", level) for path, level in known.get("*", ())]
-        said = [each for each in stars if each[1] or not each[0].startswith(OUTSIDE)]
+        said = [each for each in stars if each[1] or not each[0].startswith(_OUTSIDE)]
     for path, level in said:
         own = exported(file, level, path, depth) if level or "." in path else ()
         found += own or ([] if level else [path])

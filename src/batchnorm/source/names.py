@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 
 from batchnorm.frameworks import find
-from batchnorm.source.exports import DEEPEST, OUTSIDE, exported, member
+from batchnorm.source.exports import DEEPEST, exported, member
 from batchnorm.source.scopes import Binder, Binding, Scope
 from batchnorm.source.symbols import CLASSES, Symbol, symbol_at
 from batchnorm.source.text import Source
@@ -34,7 +34,7 @@ class Names:
     def __init__(self, source: Source, path: Path | None = None, keras: str | None = None) -> None:
         self.source, self.path, self.keras = source, path, keras
         binder = Binder(source.tree)
-        self._only_read: dict[str, bool] = {}
+        self._only_read: dict[tuple[str, int], bool] = {}
         self._given: dict[ast.ClassDef, dict[str, list[ast.expr | None]]] = {}
         self.stars, self.scopes, self.module = binder.stars, binder.scopes, binder.module
 
@@ -55,7 +55,7 @@ class Names:
         candidates: list[str] = []
         for binding in scope.bindings[node.id]:
             if binding.kind == "import" and not binding.level:
-                own = "." in binding.path and not binding.path.startswith(OUTSIDE)
+                own = "." in binding.path
                 said = exported(self.path, 0, binding.path, depth) if own else ()
                 candidates += said or [binding.path]
             elif binding.kind == "import":
@@ -137,10 +137,11 @@ class Names:
 
     def only_read(self, name: ast.Name) -> bool:
         """Whether a list or dictionary is nowhere changed, nor given to what may change it."""
-        if name.id not in self._only_read:
-            uses = self.uses.get(name.id, [])
-            self._only_read[name.id] = all(_reads(self.source, use) for use in uses)
-        return self._only_read[name.id]
+        scope = self.scope_at(name).find(name.id)
+        if (name.id, id(scope)) not in self._only_read:
+            own = (u for u in self.uses.get(name.id, []) if self.scope_at(u).find(u.id) is scope)
+            self._only_read[name.id, id(scope)] = all(_reads(self.source, use) for use in own)
+        return self._only_read[name.id, id(scope)]
 
     def same_at(self, node: ast.expr, place: ast.expr) -> bool:
         """Whether an expression says the same at another place: constants, and names bound once."""

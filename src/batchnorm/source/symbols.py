@@ -17,6 +17,7 @@ __all__ = [
     "CLASSES",
     "NAMES",
     "NETS",
+    "PACKAGES",
     "Kind",
     "Symbol",
     "framework_at",
@@ -39,6 +40,8 @@ NAMES = CLASSES | {
     path.rpartition(".")[2] for _, room in _rooms() for path in (*room.BASES, *room.FUNCTIONS)
 }
 """The last parts of the paths that mean something."""
+PACKAGES = frozenset(package for _, room in _rooms() for package in room.PACKAGES)
+"""The frameworks' packages, which are never part of the tree that is looked at."""
 NETS = tuple(prefix for _, room in _rooms() for prefix in room.NETS)
 """How the paths of the frameworks' own layers and nets begin."""
 
