@@ -7,6 +7,8 @@ import numpy as np
 from mindspore import mint
 
 import batchnorm as bn
+from batchnorm.frameworks import find
+from batchnorm.translate.form import forms
 
 CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
 
@@ -62,3 +64,7 @@ assert (found["bn1"].eps, found["bn1"].momentum, found["bn1"].training) == (0.25
 assert found["bn1"].running_mean.tolist() == [5, 5, 5]
 assert bn.read(net.bn1).FRAMEWORK == "mint"
 print("as declared")
+
+sync = forms(find("mint"))["SyncBatchNorm"]
+assert [name for name, *_ in parameters(mint.nn.SyncBatchNorm.__init__)] == list(sync.parameters)
+assert bn.read(mint.nn.SyncBatchNorm(3, momentum=0.3)).momentum == 0.3

@@ -47,6 +47,12 @@ def test_it_is_a_cell():
     assert layer.running_mean.tolist() == [2, 2, 2]
 
 
+def test_a_group_of_processes_is_nothing_that_another_framework_has():
+    found = translate("nn.SyncBatchNorm(8, process_group=group)", from_="torch", to="mint")
+    assert "process_group" not in found.text
+    assert [d.kind for d in found.differences if "processes" in d.text] == ["inexpressible"]
+
+
 def test_errors_before_the_kernel_are_its_own():
     with pytest.raises(InvalidValue):
         bn.mint.BatchNorm2d(-1)
@@ -63,6 +69,8 @@ def test_errors_before_the_kernel_are_its_own():
     [
         ("mint.nn.BatchNorm2d(8, momentum=0.01)", None, "torch", "nn.BatchNorm2d(8, momentum=0.01"),
         ("mint.nn.BatchNorm2d(8, momentum=0.01)", None, "ms", "nn.BatchNorm2d(8, momentum=0.99"),
+        ("nn.SyncBatchNorm(8, eps=0.1)", "torch", "mint", "mint.nn.SyncBatchNorm(8, eps=0.1)"),
+        ("mint.nn.SyncBatchNorm(8)", None, "ms", "nn.SyncBatchNorm(8)"),
         ("nn.BatchNorm2d(8, momentum=0.99)", "ms", "mint", "mint.nn.BatchNorm2d(8, momentum=0.01"),
         ("nn.BatchNorm2d(8, momentum=0.01)", "torch", "ms.mint", "mint.nn.BatchNorm2d(8, mom"),
         ("mindspore.mint.nn.BatchNorm1d(8)", "mint", "keras", "momentum=0.9, epsilon=1e-05"),

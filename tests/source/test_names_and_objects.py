@@ -44,6 +44,10 @@ IMPORTS = {
         "import mindspore as ms\nms.nn.BatchNorm2d(3)",
         "from mindspore.nn.layer.normalization import BatchNorm2d\nBatchNorm2d(3)",
     ],
+    "mint SyncBatchNorm": [
+        "from mindspore import mint\nmint.nn.SyncBatchNorm(3)",
+        "from mindspore.mint.nn.layer.normalization import SyncBatchNorm\nSyncBatchNorm(3)",
+    ],
     "tf_keras BatchNormalization": [
         "import tensorflow as tf\ntf.keras.layers.BatchNormalization()",
         "import tensorflow.compat.v1 as tf\ntf.keras.layers.BatchNormalization()",

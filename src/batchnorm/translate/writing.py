@@ -219,6 +219,14 @@ def _renorm_clipping(task: Task, parameter: Parameter) -> Argument | None:
     return argument if argument.value else None
 
 
+def _option(task: Task, parameter: Parameter) -> Argument | None:
+    """By its name, but for a group of processes, which is an object of its own framework."""
+    source, target = task.source.dialect, task.target.dialect
+    if parameter.name in target.calls.synchronized and source.framework != target.framework:
+        return None
+    return task.arguments.get(f"option {parameter.name}")
+
+
 def _by_name(kind: str) -> Writer:
     return lambda task, parameter: task.arguments.get(f"{kind} {parameter.name}")
 
@@ -254,5 +262,5 @@ WRITERS: Mapping[str, Writer] = {
     "synchronized": _from("synchronized"),
     "input_shape": _by_name("hint"),
     "initial_weights": _from("initial_weights"),
-    "housekeeping": _by_name("option"),
+    "housekeeping": _option,
 }

@@ -38,8 +38,8 @@ __all__ = [
     "write",
 ]
 
-ACCEPTED = "mindspore.mint.nn.BatchNorm1d/2d/3d"
-CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
+ACCEPTED = "mindspore.mint.nn.BatchNorm1d/2d/3d or SyncBatchNorm"
+CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 
 
 def bases() -> tuple[type, ...]:
@@ -72,7 +72,8 @@ def read(obj: Any) -> Layer:
     state = layers.BatchNorm2d.STATE
     values = {own: getattr(obj, own) for own in state}
     arrays = {own: None if value is None else to_array(value) for own, value in values.items()}
-    layer: Layer = getattr(layers, name)(
+    # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
+    layer: Layer = getattr(layers, name, layers.BatchNorm2d)(
         obj.num_features, obj.eps, obj.momentum, bool(obj.affine), bool(obj.track_running_stats)
     )
     for own, value in arrays.items():

@@ -17,11 +17,11 @@ __all__ = [
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
-CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d")
-BASES: tuple[str, ...] = ()
+CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
+BASES = ("_BatchNorm", "_NormBase")
 # Paths of both; `name` is the class.
 LAYER = re.compile(
-    rf"mindspore\.mint\.nn(?:\.layer\.normalization)?\.(?P<name>{'|'.join(CLASSES)})"
+    rf"mindspore\.mint\.nn(?:\.layer\.normalization)?\.(?P<name>{'|'.join((*CLASSES, *BASES))})"
 )
 # The function of the layers: its path and parameters, and whether gamma and beta must be given.
 FUNCTION = ("mindspore.mint.nn.functional.batch_norm", TORCH_FUNCTION[1], False)
