@@ -6,7 +6,8 @@ First the losses: the accelerated model must stay within what changes of the inp
 the last place cause in plain torch over the same steps (`apart`). Then the times: the contenders
 take turns in every round, each on a copy of the same model, for each size of the input (the losses
 are compared with the first). "without" is the same model with its
-batch norms (and, in the fused row, its ReLUs) taken out: what can be gained at all. Writes
+batch norms (and, in the fused row, its ReLUs) taken out: what can be gained at all. With --busy all
+use one thread and its processor time is taken, which others' load disturbs less. Writes
 results/resnet50_step.md.
 """
 
@@ -17,7 +18,7 @@ import copy
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -76,11 +77,14 @@ def resnet50(classes: int = 1000) -> nn.Module:
 
 
 def without(model: nn.Module, relu: bool) -> nn.Module:
-    """The model with its batch norms, and its ReLUs if asked, replaced by nothing."""
-    kinds = (nn.BatchNorm2d, nn.ReLU) if relu else (nn.BatchNorm2d,)
-    for module in model.modules():
+    """The model without its batch norms, and its activations if asked; else a layer's own stays."""
+    for module in list(model.modules()):
         for name, child in module.named_children():
-            if isinstance(child, kinds):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, getattr(child, "act", nn.Identity()))
+    for module in list(model.modules()) if relu else ():
+        for name, child in module.named_children():
+            if isinstance(child, nn.ReLU | nn.ReLU6):
                 setattr(module, name, nn.Identity())
     return model
 
@@ -113,7 +117,7 @@ def beginning(model: nn.Module) -> nn.Module:
     """
     begun = copy.deepcopy(model)
     for module in begun.modules():
-        if isinstance(module, Bottleneck):
+        if hasattr(module, "bn3"):
             nn.init.zeros_(module.bn3.weight)
     return begun
 
@@ -160,7 +164,12 @@ def contenders(model: nn.Module) -> dict[str, nn.Module]:
     }
 
 
-def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int) -> dict:
+def times(
+    model: nn.Module,
+    batch: tuple[torch.Tensor, torch.Tensor],
+    rounds: int,
+    clock: Callable[[], float],
+) -> dict[str, list[float]]:
     """Seconds per step of each contender, one list entry a round."""
     steps = {name: stepper(one, rate=0.0) for name, one in contenders(model).items()}
     found: dict[str, list[float]] = {name: [] for name in steps}
@@ -168,44 +177,47 @@ def times(model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: in
         step(*batch)
     for _ in range(rounds):
         for name, step in steps.items():
-            start = time.perf_counter()
+            start = clock()
             step(*batch)
-            found[name].append(time.perf_counter() - start)
+            found[name].append(clock() - start)
     return found
 
 
-def report(arguments: argparse.Namespace) -> str:
+def report(
+    arguments: argparse.Namespace, net: Callable[[], nn.Module], title: str, command: str
+) -> str:
     """Run it, and write the table."""
     torch.manual_seed(0)
-    torch.set_num_threads(2)
-    model = resnet50()
+    threads, clock = (1, time.process_time) if arguments.busy else (2, time.perf_counter)
+    torch.set_num_threads(threads)
+    bn.set_num_threads(threads)
+    model = net()
     inputs = arguments.input or INPUTS
     asked = " ".join(f"--input {count}x{size}" for count, size in inputs)
+    asked += " --busy" if arguments.busy else ""
+    how = "1 thread, processor time" if arguments.busy else "2 threads"
 
     def batch(count: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.randn(count, 3, size, size), torch.randint(0, 1000, (count,))
 
     lines = [
-        "# A training step of ResNet-50",
+        f"# A training step of {title}",
         "",
-        f"`python -m benchmarks.resnet50_step --steps {arguments.steps} --rounds "
+        f"`python -m benchmarks.{command} --steps {arguments.steps} --rounds "
         f"{arguments.rounds} {asked}`: torch {torch.__version__}, batchnorm {bn.__version__}, "
-        f"{machine.name()}, 2 threads, float32.",
+        f"{machine.name()}, {how}, float32.",
         "",
     ]
     if arguments.steps:
         lines += compare([batch(*inputs[0]) for _ in range(arguments.steps)], model)
     for count, size in inputs if arguments.rounds else ():
-        title = f"input ({count}, 3, {size}, {size})"
-        lines += timed(title, model, batch(count, size), arguments.rounds)
+        shape = f"input ({count}, 3, {size}, {size})"
+        lines += timed(shape, times(model, batch(count, size), arguments.rounds, clock))
     return "\n".join(lines)
 
 
-def timed(
-    title: str, model: nn.Module, batch: tuple[torch.Tensor, torch.Tensor], rounds: int
-) -> list[str]:
+def timed(title: str, found: Mapping[str, list[float]]) -> list[str]:
     """The table of one input's times."""
-    found = times(model, batch, rounds)
     lines = [
         f"| {title} | ms a step (median) | of torch's (median of ratios, spread) |",
         "|---|---|---|",
@@ -245,9 +257,11 @@ def parse_input(text: str) -> tuple[int, int]:
     return int(count), int(size)
 
 
-def main() -> None:
-    """Parse, run, write."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+def main(
+    nets: Mapping[str, Callable[[], nn.Module]], command: str, result: Path, doc: str | None
+) -> None:
+    """Parse, run, write a table for each net."""
+    parser = argparse.ArgumentParser(description=(doc or "").splitlines()[0])
     parser.add_argument("--steps", type=int, default=20, help="steps of the comparison of losses")
     parser.add_argument("--rounds", type=int, default=3, help="timed steps of each contender")
     parser.add_argument(
@@ -257,13 +271,14 @@ def main() -> None:
         metavar="BATCHxPIXELS",
         help="may be repeated  [8x96 and 16x224]",
     )
-    parser.add_argument("--output", type=Path, default=RESULT)
+    parser.add_argument("--busy", action="store_true", help="one thread, by processor time")
+    parser.add_argument("--output", type=Path, default=result)
     arguments = parser.parse_args()
-    text = report(arguments)
+    text = "\n".join(report(arguments, net, title, command) for title, net in nets.items())
     arguments.output.parent.mkdir(exist_ok=True)
     arguments.output.write_text(text)
     print(text)
 
 
 if __name__ == "__main__":
-    main()
+    main({"ResNet-50": resnet50}, "resnet50_step", RESULT, __doc__)

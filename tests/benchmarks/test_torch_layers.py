@@ -52,3 +52,23 @@ def test_all_batch_norms_of_five_architectures_are_taken():
     assert [row[0] for row in found] == FIVE
     assert [(count, left) for _, count, taken, _, left in found if count != taken] == []
     assert min(count for _, count, *_ in found) >= 20
+
+
+@pytest.mark.parametrize("net", ["mobilenet", "regnet"])
+def test_nets_whose_batch_norms_carry_activations_are_taken_whole(memory, net):
+    """Those of benchmarks/activated_step.py; `memory` has set how many threads they use."""
+    own = importlib.import_module("benchmarks.activated_step")
+    steps = importlib.import_module("benchmarks.resnet50_step")
+    torch.manual_seed(0)
+    made = steps.contenders(getattr(own, net)(10))
+    x = torch.randn(4, 3, 64, 64)
+    wanted = made["torch"](x)
+    for name in ("accelerate", "accelerate, fuse=True"):
+        layers = [m for m in made[name].modules() if isinstance(m, own.BatchNormAct)]
+        assert {type(vars(m)["forward"]).__name__ for m in layers} == {"Activated"}
+        torch.testing.assert_close(made[name](x), wanted, rtol=1e-3, atol=1e-3)
+    kinds = {type(m).__name__ for m in made["without batch norm"].modules()}
+    assert "BatchNormAct" not in kinds
+    assert kinds & {"ReLU", "ReLU6"}
+    bare = {type(m).__name__ for m in made["without batch norm and ReLU"].modules()}
+    assert not bare & {"BatchNormAct", "ReLU", "ReLU6"}

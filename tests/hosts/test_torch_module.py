@@ -209,6 +209,20 @@ def test_a_mask_counts_as_in_keras(kind, settings, dtype, all_false):
         agree(made, layer, "dialect")
 
 
+def test_a_mask_leaves_samples_out_where_the_dialect_has_none():
+    made, other = (module(bn.mindspore.BatchNorm2d(3).set_train()) for _ in range(2))
+    x, mask = torch.randn(4, 3, 2, 5), torch.tensor([True, True, False, True])
+    y, wanted = made(x, mask)[mask], other(x[mask]).detach().numpy()
+    close(y, wanted, "y")
+    close(made.moving_variance, other.moving_variance.numpy(), "moving_variance")
+
+
+@pytest.mark.parametrize("x", [torch.ones(2, 3, 2, 2).to(torch.float8_e5m2), np.ones((2, 3, 2, 2))])
+def test_what_is_no_tensor_of_numbers_is_refused(x):
+    with pytest.raises(TypeError, match=r"torch\.float32"):
+        module(bn.mindspore.BatchNorm2d(3))(x)
+
+
 def test_a_fused_keras_2_layer_says_that_it_ignores_a_mask():
     made = module(keras(bn.tf_keras, "last")[0])
     with pytest.warns(UserWarning, match="ignores the mask"):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from batchnorm.computation import Computation, Masking
-from batchnorm.errors import InvalidRuntime, InvalidValue, NotSupported
+from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue, NotSupported
 from batchnorm.hosts import dialect
 from batchnorm.hosts.torch import processes
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
@@ -45,7 +45,7 @@ class Held:
 
     def __init__(self, tensor: Tensor) -> None:
         self.shape, self.ndim, self.size = tuple(tensor.shape), tensor.dim(), tensor.numel()
-        self.dtype = NUMPYS[tensor.dtype]
+        self.dtype = _dtype(tensor)
 
     def __array__(self, *_: Any, **__: Any) -> Any:
         raise InvalidRuntime("the state is in the module's tensors: to_layer() gives a layer of it")
@@ -151,9 +151,9 @@ class DialectBatchNorm(Freezing):
         if getattr(layer, "trainable", True) is not self.trainable:
             layer.freeze(self.trainable)
         for role, tensor in tensors.items():
-            if getattr(layer, self.entries[role]).dtype is not NUMPYS[tensor.dtype]:
+            if getattr(layer, self.entries[role]).dtype is not _dtype(tensor):
                 setattr(layer, self.entries[role], Held(tensor))
-        dtype, total = NUMPYS[x.dtype], self._everywhere if self.synchronized else None
+        dtype, total = _dtype(x), self._everywhere if self.synchronized else None
         found: Computation
         if mask is None and total is None and plain(x):
             found = dialect.decided(layer, x.shape, dtype, self.training)
@@ -173,6 +173,15 @@ class DialectBatchNorm(Freezing):
             return None
         pair = (np.asarray(value, np.float64) for value in adjustment(tuple(x.shape)))
         return Adjusted(*(torch.from_numpy(np.array(value)).to(x.device) for value in pair))
+
+
+def _dtype(x: Any) -> np.dtype[Any]:
+    """A tensor's type as a dialect knows it."""
+    found = NUMPYS.get(getattr(x, "dtype", None))
+    if found is None:
+        kind = getattr(x, "dtype", type(x).__name__)
+        raise InvalidType(f"a tensor of one of {', '.join(map(str, NUMPYS))} is taken, got {kind}")
+    return found
 
 
 def _cast(x: Tensor, found: Computation) -> Tensor:
