@@ -112,3 +112,32 @@ def test_blank_lines_and_indentation_move_findings_and_change_nothing_else(code,
     found, _ = lint_text(moved.encode(), Settings())
     at = [(each.rule, each.line - depth - 1, each.column - 4) for each in found]
     assert at == [(each.rule, each.line, each.column) for each in plain]
+
+
+OTHERS = {
+    "settings.py": "MOMENTUM = 0.1\nclass Config:\n    momentum = 0.1\n",
+    "layers.py": "from mindspore import nn\nBN = nn.BatchNorm2d\n"
+    "def norm(c, momentum):\n    return BN(c, momentum=momentum)\n",
+    "backend.py": "from tensorflow import keras\n",
+}
+HEAD = "from mindspore import nn\nimport settings, layers, backend\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from settings import MOMENTUM\nnn.BatchNorm2d(3, momentum=MOMENTUM)",
+        "nn.BatchNorm2d(3, momentum=settings.MOMENTUM)",
+        "nn.BatchNorm2d(3, momentum=settings.Config.momentum)",
+        "from settings import Config\nc = Config()\nnn.BatchNorm2d(3, momentum=c.momentum)",
+        "layers.norm(3, momentum=0.1)",
+        "from layers import norm\nnorm(3, 0.1)",
+        "from layers import BN\nBN(3, momentum=0.1)",
+        "from backend import keras\nkeras.layers.BatchNormalization(momentum=0.1)",
+    ],
+)
+def test_numbers_and_layers_are_followed_into_the_tree_s_other_files(tmp_path, code):
+    for name, text in OTHERS.items():
+        (tmp_path / name).write_text(text)
+    found, _ = lint_text(f"{HEAD}{code}\n".encode(), Settings(), tmp_path / "net.py")
+    assert [each.rule for each in found] == ["BN001"]

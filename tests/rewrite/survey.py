@@ -141,7 +141,8 @@ def main():
         rows.append(row)
         reasons[f"{package[0]}, {package[2]} → {package[3]}"] = why
     print(HEAD)
-    print("| code | direction | files | parsed | sites | rewritten | left | names | another's | elsewhere "
+    print("| code | direction | files | parsed | sites | rewritten | left | names | another's "
+          "| elsewhere "
           "| errors | broken | time | memory |")  # fmt: skip
     print("|---|---|" + "---:|" * 12)
     print("\n".join(rows))

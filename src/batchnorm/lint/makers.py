@@ -19,7 +19,7 @@ from batchnorm.source.tree import definition
 
 __all__ = ["Makers", "Reached"]
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+Function = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 _DEEPEST = 4
 
 
@@ -46,9 +46,9 @@ class Makers:
     _known: dict[ast.AST, list[Reached]] = field(default_factory=dict)
 
     @cached_property
-    def _methods(self) -> dict[ast.ClassDef, dict[str, Function]]:
+    def _methods(self) -> dict[ast.ClassDef, dict[str, ast.FunctionDef | ast.AsyncFunctionDef]]:
         classes = (n for n in ast.walk(self.names.source.tree) if isinstance(n, ast.ClassDef))
-        return {c: {f.name: f for f in c.body if isinstance(f, Function)} for c in classes}
+        return {c: _methods(c) for c in classes}
 
     def sites(self, call: ast.Call) -> Iterator[Site]:
         """The sites that a call reaches by a helper, with the arguments that the call gives."""
@@ -99,22 +99,42 @@ class Makers:
             around = self.names.source.around(call)
             owner = next((n for n in around if isinstance(n, ast.ClassDef)), None)
             method = None if owner is None else self._methods[owner].get(func.attr)
-            static = method is not None and any(
-                getattr(d, "id", "") == "staticmethod" for d in method.decorator_list
-            )
-            return None if method is None else (self, method, not static)
+            return None if method is None else (self, method, not _is(method, "staticmethod"))
         if not isinstance(func, ast.Name | ast.Attribute):
             return None
         found = definition(func, self.names)
-        if found is None or isinstance(found.node, ast.expr):
+        if found is None and isinstance(func, ast.Attribute):
+            return self._of_class(func)
+        if found is None or (
+            isinstance(found.node, ast.expr) and not isinstance(found.node, ast.Lambda)
+        ):
             return None
         helper = self
         if found.names is not self.names:
             helper = Makers(found.names, self.depth + 1)
         if isinstance(found.node, ast.ClassDef):
-            made = [s for s in found.node.body if isinstance(s, Function) and s.name == "__init__"]
-            return (helper, made[0], True) if made else None
+            made = _methods(found.node).get("__init__")
+            return None if made is None else (helper, made, True)
         return helper, found.node, False
+
+    def _of_class(self, func: ast.Attribute) -> tuple[Makers, Function, bool] | None:
+        """`Nets.norm(…)`: a function of a class."""
+        found = definition(func.value, self.names)
+        if found is None or not isinstance(found.node, ast.ClassDef):
+            return None
+        method = _methods(found.node).get(func.attr)
+        if method is None:
+            return None
+        helper = self if found.names is self.names else Makers(found.names, self.depth + 1)
+        return helper, method, _is(method, "classmethod")
+
+
+def _methods(owner: ast.ClassDef) -> dict[str, ast.FunctionDef | ast.AsyncFunctionDef]:
+    return {f.name: f for f in owner.body if isinstance(f, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def _is(method: ast.FunctionDef | ast.AsyncFunctionDef, kind: str) -> bool:
+    return any(getattr(d, "id", "") == kind for d in method.decorator_list)
 
 
 @dataclass(frozen=True)

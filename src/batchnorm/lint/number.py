@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from batchnorm.source import Names
+from batchnorm.source.handed import default_of
 from batchnorm.source.tree import definition
 
 __all__ = ["Number", "number", "numbers"]
@@ -63,17 +64,18 @@ def numbers(node: ast.expr, names: Names, depth: int = 0) -> tuple[Number, ...]:
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
             return _attribute(node, attr, names, depth + 1)
         case ast.Attribute():
-            return _elsewhere(node, names, depth)
+            return _of_class(node, names, depth + 1) or _elsewhere(node, names, depth)
         case ast.IfExp(body=body, orelse=other):
             return numbers(body, names, depth + 1) + numbers(other, names, depth + 1)
         case ast.BoolOp(op=ast.Or(), values=values):
             return tuple(n for each in values for n in numbers(each, names, depth + 1))
         case ast.Subscript(value=of, slice=ast.Constant(value=str(entry))):
-            held = names.value(of)
-            if isinstance(held, ast.Dict) and isinstance(of, ast.Name) and names.only_read(of):
-                pairs = zip(held.keys, held.values, strict=True)
-                said = [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == entry]
-                return numbers(said[0], names, depth + 1) if len(said) == 1 else ()
+            return _entry(of, entry, names, depth + 1)
+        case ast.Call(
+            func=ast.Attribute(value=of, attr="get"), args=[ast.Constant(value=str(entry)), *other]
+        ):
+            held = _entry(of, entry, names, depth + 1)
+            return held or tuple(n for each in other for n in numbers(each, names, depth + 1))
         case ast.BinOp(left=left, op=op, right=right):
             sides = [numbers(side, names, depth + 1) for side in (left, right)]
             apply = _OPERATORS.get(type(op))
@@ -84,6 +86,16 @@ def numbers(node: ast.expr, names: Names, depth: int = 0) -> tuple[Number, ...]:
                 except ArithmeticError:
                     return ()
     return ()
+
+
+def _entry(of: ast.expr, entry: str, names: Names, depth: int) -> tuple[Number, ...]:
+    """An entry of a dictionary that is only read."""
+    held = names.value(of)
+    if not isinstance(held, ast.Dict) or not isinstance(of, ast.Name) or not names.only_read(of):
+        return ()
+    pairs = zip(held.keys, held.values, strict=True)
+    said = [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == entry]
+    return numbers(said[0], names, depth) if len(said) == 1 else ()
 
 
 def _value(node: ast.expr) -> Decimal | None:
@@ -112,12 +124,19 @@ def _named(node: ast.Name, names: Names, depth: int) -> tuple[Number, ...]:
     if len(bound) == 1 and bound[0].kind == "import":
         return _elsewhere(node, names, depth)
     found: list[Number] = []
+    others = [b for b in bound if not isinstance(b.node, ast.arg)]
+    if len(others) == 1 and len(bound) == 2 and others[0].value is not None:
+        function = names.source.parents[others[0].node]
+        if isinstance(
+            function, ast.FunctionDef | ast.AsyncFunctionDef
+        ):  # m = 0.1 if m is None else m
+            return numbers(others[0].value, names, depth)
     blocks = [_branch(b.node, names) for b in bound if not isinstance(b.node, ast.arg)]
     if len(bound) > 1 and (None in blocks or len(set(blocks)) < len(blocks)):
         return ()  # which of them holds depends on the place
     for binding in bound:
         if isinstance(binding.node, ast.arg):
-            default = _default(binding.node, names)
+            default = default_of(names, binding.node)
             if default is not None and not _is_none(default):
                 found += [replace(n, default=True) for n in numbers(default, names, depth)]
         elif binding.kind != "assign" or binding.value is None:
@@ -157,6 +176,25 @@ def _attribute(node: ast.Attribute, attr: str, names: Names, depth: int) -> tupl
     return ()
 
 
+def _of_class(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ...]:
+    """What a class gives an attribute: of the class itself, of what it made, of what is said so."""
+    of = node.value
+    if isinstance(of, ast.Name):
+        for binding in names.bindings(of):
+            if isinstance(binding.node, ast.arg) and binding.node.annotation is not None:
+                of = binding.node.annotation
+    made = names.value(of)
+    found = definition(made.func if isinstance(made, ast.Call) else of, names)
+    if found is None or not isinstance(found.node, ast.ClassDef):
+        return ()
+    said = [v for v in found.names.given(found.node).get(node.attr, []) if v is not None]
+    every = tuple(n for value in said for n in numbers(value, found.names, depth))
+    if found.names is names or found.names.path is None:
+        return every
+    path = found.names.path.name
+    return tuple(Number(n.value, node, n.default, f"{path}:{n.node.lineno}") for n in every)
+
+
 def _elsewhere(node: ast.expr, names: Names, depth: int) -> tuple[Number, ...]:
     """A constant that another file of the tree defines."""
     found = definition(node, names)
@@ -170,16 +208,3 @@ def _elsewhere(node: ast.expr, names: Names, depth: int) -> tuple[Number, ...]:
 
 def _is_none(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and node.value is None
-
-
-def _default(argument: ast.arg, names: Names) -> ast.expr | None:
-    """The default of a parameter."""
-    function = names.source.parents[names.source.parents[argument]]
-    if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
-        return None
-    arguments = function.args
-    positional = [*arguments.posonlyargs, *arguments.args]
-    last = positional[len(positional) - len(arguments.defaults) :]
-    pairs = [*zip(last, arguments.defaults, strict=True)]
-    pairs += [(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True) if d]
-    return next((default for a, default in pairs if a is argument), None)

@@ -10,11 +10,10 @@ from pathlib import Path
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import find
 from batchnorm.source import Names, Symbol
+from batchnorm.source.handed import handed_on, partial_of
 from batchnorm.translate.form import Form, forms
 
 __all__ = ["Site", "sites"]
-
-_PARTIALS = {"functools.partial", "functools.partialmethod"}
 
 
 @dataclass(frozen=True)
@@ -74,10 +73,29 @@ def sites(nodes: Iterable[ast.AST], names: Names) -> Iterator[Site]:
     for node in nodes:
         if isinstance(node, ast.Call):
             found = _site(node, node.func, node.args, names, partial=False)
-            if found is None and node.args and _PARTIALS & set(names.paths(node.func)):
+            if found is None and partial_of(names, node) is not None:
                 found = _site(node, node.args[0], node.args[1:], names, partial=True)
+            found = found or _indirect(node, names)
             if found is not None:
                 yield found
+
+
+def _indirect(node: ast.Call, names: Names) -> Site | None:
+    """A call of what a class was handed on to, or of the constructor that a class derives from."""
+    match node.func:
+        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
+            around = names.source.around(node)
+            owner = next((n for n in around if isinstance(n, ast.ClassDef)), None)
+            bases = [] if owner is None else owner.bases
+            return next(
+                (s for b in bases if (s := _site(node, b, node.args, names, partial=True))), None
+            )
+        case ast.Name() | ast.Attribute() if node.keywords or len(node.args) > 1:
+            found = handed_on(names, node.func)
+            if len({symbol.framework for symbol in found.values()}) == 1:
+                symbol = next(iter(found.values()))
+                return _bound(node, symbol, node.args, names, partial=True)
+    return None
 
 
 def _site(
@@ -86,6 +104,12 @@ def _site(
     symbol = names.symbol(of)
     if symbol is None or symbol.kind != "class":
         return None
+    return _bound(node, symbol, positional, names, partial=partial)
+
+
+def _bound(
+    node: ast.Call, symbol: Symbol, positional: list[ast.expr], names: Names, *, partial: bool
+) -> Site:
     known = forms(find(symbol.framework))
     form = known.get(symbol.name) or next(iter(known.values()))
     arguments: dict[str, ast.expr] = {}
@@ -99,22 +123,31 @@ def _site(
         if keyword.arg is not None:
             arguments[keyword.arg] = keyword.value
             continue
-        entries = _literal(names.value(keyword.value))
+        entries = _literal(names.value(keyword.value), names)
         complete = complete and entries is not None
         arguments |= entries or {}
     return Site(node, symbol, form, arguments, complete)
 
 
-def _literal(node: ast.expr) -> dict[str, ast.expr] | None:
-    """The entries of `dict(a=1)` or `{"a": 1}`; None for anything else."""
+def _literal(node: ast.expr, names: Names) -> dict[str, ast.expr] | None:
+    """The entries of `dict(a=1)` or `{"a": 1}`, also of copies; None for anything else."""
+    pairs: list[tuple[ast.expr | str | None, ast.expr]] = []
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        entries = [(k.arg, k.value) for k in node.keywords]
-        return None if node.args else {n: v for n, v in entries if n is not None}
-    if not isinstance(node, ast.Dict):
+        pairs = [(None, a) for a in node.args] + [(k.arg, k.value) for k in node.keywords]
+    elif isinstance(node, ast.Dict):
+        pairs = [
+            (k.value if isinstance(k, ast.Constant) and isinstance(k.value, str) else k, v)
+            for k, v in zip(node.keys, node.values, strict=True)
+        ]
+    else:
         return None
-    found = {}
-    for key, value in zip(node.keys, node.values, strict=True):
-        if not isinstance(key, ast.Constant) or not isinstance(key.value, str):
+    found: dict[str, ast.expr] = {}
+    for key, value in pairs:
+        copied = _literal(names.value(value), names) if key is None else None
+        if isinstance(key, str):
+            found[key] = value
+        elif copied is not None:
+            found |= copied
+        else:
             return None
-        found[key.value] = value
     return found

@@ -28,21 +28,12 @@ from batchnorm.translate import Argument, Form, Plan, forms
 __all__ = [
     "counted",
     "fixed_plan",
-    "is_partial",
     "rewrite_partial",
     "rewrite_reference",
     "same_counting",
 ]
 
 _OPEN = (ast.keyword, ast.arguments, ast.Assign, ast.AnnAssign, ast.Return, ast.Call, ast.Dict)
-
-
-def is_partial(job: Job, call: ast.Call) -> Symbol | None:
-    """The class in `functools.partial(nn.BatchNorm2d, …)`."""
-    if not call.args or "functools.partial" not in job.names.paths(call.func):
-        return None
-    symbol = job.names.symbol(call.args[0])
-    return symbol if symbol is not None and symbol.kind == "class" else None
 
 
 def rewrite_partial(job: Job, call: ast.Call, symbol: Symbol) -> None:

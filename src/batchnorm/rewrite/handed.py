@@ -11,14 +11,15 @@ import ast
 from collections.abc import Mapping
 
 from batchnorm.rewrite.calls import anew, call_text, counterpart, planned, target_class
-from batchnorm.rewrite.factories import fixed_plan, is_partial, same_counting
+from batchnorm.rewrite.factories import fixed_plan, same_counting
 from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job
-from batchnorm.rewrite.reasons import default_of, to_do
+from batchnorm.rewrite.reasons import to_do
 from batchnorm.rewrite.site import Left
 from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol
 from batchnorm.source.arguments import Arguments
+from batchnorm.source.handed import handed_on as handed
 from batchnorm.translate import Plan, forms
 
 __all__ = ["handed_on", "indirect_call", "settle"]
@@ -122,40 +123,10 @@ def _settings(job: Job, call: ast.Call, found: Given, plan: Plan) -> str:
     return listed.written([])
 
 
-def handed_on(job: Job, func: ast.expr, depth: int = 0) -> dict[ast.expr, Symbol]:
-    """The classes that a parameter or variable stands for, by its default or its assignments.
-
-    The places where they are handed on, a class or a partial, each with its class.
-    """
-    if depth > 4:
-        return {}
-    if isinstance(func, ast.IfExp | ast.BoolOp):
-        parts = [func.body, func.orelse] if isinstance(func, ast.IfExp) else func.values
-        return {n: s for part in parts for n, s in handed_on(job, part, depth + 1).items()}
-    symbol = job.names.symbol(func)
-    if symbol is not None and depth:
-        ours = symbol.kind == "class" and _ours(job, symbol) and not names_a_type(job, func)
-        return {func: symbol} if ours else {}
-    if isinstance(func, ast.Call):
-        made = is_partial(job, func)
-        return {func: made} if made is not None and _ours(job, made) else {}
-    values: list[ast.expr | None] = []
-    if isinstance(func, ast.Attribute):
-        values += _assigned_in_class(job, func)
-    elif isinstance(func, ast.Name):
-        for binding in job.names.bindings(func):
-            is_parameter = isinstance(binding.node, ast.arg)
-            values.append(default_of(job, binding.node) if is_parameter else binding.value)
-    given_ = (handed_on(job, value, depth + 1) for value in values if value is not None)
-    return {n: s for each in given_ for n, s in each.items()}
-
-
-def _assigned_in_class(job: Job, node: ast.Attribute) -> list[ast.expr | None]:
-    """What the class around a `self.name` assigns to it, in its methods or its body."""
-    around = next((c for c in job.source.around(node) if isinstance(c, ast.ClassDef)), None)
-    if around is None or getattr(node.value, "id", "") != "self":
-        return []
-    return job.names.given(around).get(node.attr, [])
+def handed_on(job: Job, func: ast.expr) -> dict[ast.expr, Symbol]:
+    """The source framework's classes that an expression stands for, where they are handed on."""
+    found = handed(job.names, func)
+    return {n: s for n, s in found.items() if _ours(job, s) and not names_a_type(job, n)}
 
 
 def _ours(job: Job, symbol: Symbol) -> bool:

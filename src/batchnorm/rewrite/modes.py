@@ -12,9 +12,9 @@ import re
 
 from batchnorm.rewrite.attributes import stays
 from batchnorm.rewrite.job import Job
-from batchnorm.rewrite.reasons import default_of
 from batchnorm.source import Thing
 from batchnorm.source.arguments import Arguments
+from batchnorm.source.handed import default_of
 
 __all__ = ["mode_of", "names_a_net", "rewrite_layer_call", "rewrite_mode", "said_mode"]
 
@@ -200,7 +200,7 @@ def may_be_none(job: Job, value: ast.expr) -> bool:
     if not isinstance(value, ast.Name):
         return isinstance(value, ast.Constant) and value.value is None
     bound = job.names.bindings(value)
-    defaults = [default_of(job, b.node) for b in bound if isinstance(b.node, ast.arg)]
+    defaults = [default_of(job.names, b.node) for b in bound if isinstance(b.node, ast.arg)]
     given = [*defaults, *(b.value for b in bound)]
     return any(isinstance(each, ast.Constant) and each.value is None for each in given)
 

@@ -11,9 +11,10 @@ import re
 from batchnorm.rewrite.given import Given
 from batchnorm.rewrite.job import Job
 from batchnorm.source import Edit
+from batchnorm.source.handed import default_of
 from batchnorm.translate import Difference, Form, Plan
 
-__all__ = ["afterwards", "default_of", "late", "may_be_none", "to_do"]
+__all__ = ["afterwards", "late", "may_be_none", "to_do"]
 
 _NONE = "weight_of_batch"  # with None a cumulative average, which no other convention has
 
@@ -64,7 +65,7 @@ def may_be_none(job: Job, value: ast.expr, depth: int = 0) -> bool:
             bound = job.names.bindings(value)
             if len(bound) > 1:  # `if m is None: m = 0.1`
                 return False
-            given = [default_of(job, b.node) for b in bound if isinstance(b.node, ast.arg)]
+            given = [default_of(job.names, b.node) for b in bound if isinstance(b.node, ast.arg)]
             given += [b.value for b in bound]
         case ast.Attribute(value=ast.Name(id="self"), attr=name):
             around = job.source.around(value)
@@ -73,20 +74,6 @@ def may_be_none(job: Job, value: ast.expr, depth: int = 0) -> bool:
         case _:
             return False
     return any(each is not None and may_be_none(job, each, depth + 1) for each in given)
-
-
-def default_of(job: Job, argument: ast.AST) -> ast.expr | None:
-    """The default of a parameter."""
-    arguments = job.source.parents[argument]
-    if not isinstance(arguments, ast.arguments) or not isinstance(argument, ast.arg):
-        return None
-    places = [*arguments.posonlyargs, *arguments.args]
-    if argument in places:
-        index = places.index(argument) - len(places) + len(arguments.defaults)
-        return arguments.defaults[index] if index >= 0 else None
-    if argument in arguments.kwonlyargs:
-        return arguments.kw_defaults[arguments.kwonlyargs.index(argument)]
-    return None
 
 
 def late(difference: Difference) -> bool:

@@ -13,11 +13,7 @@ from pathlib import Path
 from batchnorm.frameworks import current, find
 from batchnorm.rewrite.attributes import layer_at, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
-from batchnorm.rewrite.factories import (
-    is_partial,
-    rewrite_partial,
-    rewrite_reference,
-)
+from batchnorm.rewrite.factories import rewrite_partial, rewrite_reference
 from batchnorm.rewrite.functions import rewrite_function, tracks
 from batchnorm.rewrite.handed import indirect_call, settle
 from batchnorm.rewrite.hidden import report_exports, report_hidden, report_mixture, report_settings
@@ -39,6 +35,7 @@ from batchnorm.source import (
     parse_source,
     parse_text,
 )
+from batchnorm.source.handed import partial_of
 
 __all__ = ["Rewritten", "rewrite_source"]
 
@@ -222,7 +219,7 @@ def _run(job: Job) -> tuple[Job, int]:
 
 def _visit(job: Job, node: ast.AST) -> None:
     """The parts first, then the node itself."""
-    if isinstance(node, ast.Call) and is_partial(job, node):
+    if isinstance(node, ast.Call) and partial_of(job.names, node):
         job.done.add(node.args[0])
     for child in ast.iter_child_nodes(node):
         _visit(job, child)
@@ -273,7 +270,7 @@ def _visit_call(job: Job, node: ast.Call) -> None:
     elif reason := tracks(job, node):
         job.left(node, "function", reason)
     else:
-        partial = is_partial(job, node)
+        partial = partial_of(job.names, node)
         if partial is not None and partial.framework == job.task.from_.framework:
             rewrite_partial(job, node, partial)
             return

@@ -20,6 +20,7 @@ from batchnorm.source.text import SourceError, parse_source
 __all__ = ["Definition", "definition"]
 
 DEEPEST = 4
+_SMALL = 20_000  # bytes of a file of settings, which need not name what they are for
 _WORTH = re.compile(rb"(?i)batch_?norm|momentum|eps")
 
 
@@ -72,7 +73,8 @@ def _names_of(path: Path) -> Names | None:
     """The names of a file that may be about batch norms; None for another, or for none."""
     try:
         data = path.read_bytes()
-        if path.name != "__init__.py" and not _WORTH.search(data):
+        small = len(data) < _SMALL or path.name == "__init__.py"
+        if not small and not _WORTH.search(data):
             return None
         return Names(parse_source(data), path)
     except (OSError, SourceError, RecursionError):
