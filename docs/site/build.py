@@ -17,6 +17,7 @@ import sys
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import jieba
 from mkdocs.commands.build import build
 from mkdocs.config import load_config
 
@@ -176,6 +177,7 @@ def _unlisted(own: set[str], sections: list[Any]) -> list[str]:
 def main() -> None:
     """Build both sites."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    jieba.setLogLevel(logging.WARNING)
     known = pages()
     shutil.rmtree(BUILD / "site", ignore_errors=True)
     for lang in LANGUAGES:

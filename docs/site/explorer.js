@@ -517,7 +517,7 @@ const toHash = (state) => {
     else if (key === "ignored" || key === "values") {
       const joined = (value || []).join(","), usual = (DEFAULTS[key] || []).join(",");
       if (joined !== usual) parts.set(key, joined);
-    } else if (value !== DEFAULTS[key]) parts.set(key, String(value));
+    } else if (key === "from" || key === "to" || value !== DEFAULTS[key]) parts.set(key, String(value));
   }
   return `#${parts.toString()}`;
 };
