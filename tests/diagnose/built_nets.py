@@ -162,6 +162,8 @@ def torch_net(net):
                     y = torch.cat([values[n] for n in of], 1)
                 elif kind == "max":
                     y = F.max_pool2d(a, o.get("kernel", 2), o.get("stride", 2), o.get("pad", 0))
+                elif kind == "average":
+                    y = F.avg_pool2d(a, 2)
                 elif kind == "mean":
                     y = a.mean((2, 3))
                 elif kind == "affine":
@@ -254,6 +256,8 @@ def mindspore_net(net):
                     y = ops.concat([values[n] for n in of], 1)
                 elif kind == "max":
                     y = self.pools[name](a)
+                elif kind == "average":
+                    y = nn.AvgPool2d(2, 2)(a)
                 elif kind == "mean":
                     y = ops.flatten(nn.AvgPool2d(a.shape[2:])(a))
                 elif kind == "affine":
@@ -316,6 +320,8 @@ def keras_net(net, keras=None):
             if o.get("pad"):
                 a = layers.ZeroPadding2D(o["pad"])(a)
             y = layers.MaxPooling2D(o.get("kernel", 2), o.get("stride", 2))(a)
+        elif kind == "average":
+            y = layers.AveragePooling2D(2)(a)
         elif kind == "mean":
             y = layers.GlobalAveragePooling2D()(a)
         elif kind == "affine":

@@ -1,6 +1,6 @@
 """Random faultless ports, of which a diagnosis must have nothing to say.
 
-    python tests/diagnose/faultless.py --layers 680 --nets 300 --large 20 --results FILE
+    python tests/diagnose/faultless.py --results FILE
 
 prints a table by kind (docs/diagnose.md holds the latest). Layers are of this package, each port
 made by `translate` and its state carried over; nets are real models of torch, MindSpore, Keras 3
@@ -150,13 +150,55 @@ def net_case(seed):
             return models(net, seed, *PAIRS[seed % len(PAIRS)])
 
 
+def joined_net(seed):
+    """Activations before convolutions, concatenations, average pools: values with many users."""
+    draw = np.random.default_rng([seed, 2])
+    batch, side = int(draw.choice([2, 4, 8, 32])), int(draw.choice([8, 12, 16]))
+    net = Net(shape=(batch, 3, side, side), seed=seed)
+    act = str(draw.choice(["relu", "relu6", "silu"]))
+    net.add("stem", "conv", out=int(draw.choice([6, 8])), kernel=3)
+    for i in range(int(draw.integers(3, 17))):
+        kind, name, a = draw.choice(["before", "dense", "dense", "pool"]), f"block{i}", net.last
+        net.add(f"{name}.0.bn", "bn")
+        net.add(f"{name}.0.act", "act", function=act)
+        wide = net.channels[a]
+        if kind == "pool" and side >= 8:
+            net.add(f"{name}.0.conv", "conv", out=max(wide // 2, 4), kernel=1)
+            net.add(f"{name}.pool", "average")
+            side //= 2
+            continue
+        net.add(f"{name}.0.conv", "conv", out=wide if kind == "before" else 4, kernel=3)
+        if kind == "before":
+            net.conv_bn(f"{name}.1", wide, act=None)
+            net.add(f"{name}.sum", "add", net.last, a)
+        else:
+            net.add(f"{name}.joined", "concat", a, net.last)
+    net.add("last", "bn")
+    net.add("last.act", "act", function=act)
+    return net.head()
+
+
+def joined_case(seed):
+    """5 to 33 batch norms, torch against each."""
+    while len((net := joined_net(seed)).norms()) < 5:
+        seed += 1000
+    return models(net, seed, "torch", PORTS[seed % len(PORTS)])
+
+
 def large_case(seed):
     """ResNet-50 itself, on images of 64 pixels."""
     net = resnet50(seed, (int(np.random.default_rng(seed).choice([2, 4, 8])), 3, 64, 64))
     return models(net, seed, "torch", PORTS[seed % len(PORTS)])
 
 
-CASES = {"layers": layer_case, "nets": net_case, "large": large_case, "small": small_net_case}
+CASES = {
+    "layers": layer_case,
+    "nets": net_case,
+    "joined": joined_case,
+    "large": large_case,
+    "small": small_net_case,
+}
+COUNTS = {"layers": 680, "nets": 150, "joined": 150, "large": 20}
 
 
 def false_alarms(kind, seed):
@@ -182,7 +224,7 @@ def run(kind, seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    for kind, count in (("layers", 680), ("nets", 300), ("large", 20)):
+    for kind, count in COUNTS.items():
         parser.add_argument(f"--{kind}", type=int, default=count)
     parser.add_argument("--from", dest="first", type=int, default=0)
     parser.add_argument("--results", type=Path, required=True)
@@ -193,7 +235,7 @@ def main():
     known = {(each["kind"], each["seed"]) for each in done}
     wanted = [
         (kind, seed)
-        for kind in ("layers", "nets", "large")
+        for kind in COUNTS
         for seed in range(given.first, given.first + getattr(given, kind))
     ]
     start = time.time()

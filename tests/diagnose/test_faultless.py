@@ -13,7 +13,11 @@ def test_faultless_layers_have_no_finding(first):
 
 @pytest.mark.parametrize(
     ("kind", "seed"),
-    [*(("nets", s) for s in range(100, 116)), *(("small", s) for s in (23, 42, 62, 131))],
+    [
+        *(("nets", s) for s in range(100, 112)),
+        *(("joined", s) for s in range(8)),
+        *(("small", s) for s in (23, 42, 62, 131)),
+    ],
 )
 def test_faultless_nets_have_no_finding(kind, seed):
     for package in ("torch", "tensorflow", "mindspore", "tf_keras"):

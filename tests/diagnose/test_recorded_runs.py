@@ -164,7 +164,20 @@ def test_hostile_recordings_are_one_error(recorded, tmp_path):
         save(recorded[0], path)
 
 
-def test_a_killed_recording_leaves_no_half_file(folder):
+def test_a_killed_recording_leaves_no_half_file(tmp_path):
+    pytest.importorskip("torch")
+    path = tmp_path / "a.bnrec"
+    script = Path(__file__).with_name("recorded_and_killed.py")
+    command = [sys.executable, str(script), str(path), "40"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    ends = [line.split()[1:] for line in done.stdout.splitlines()]
+    assert sum(end == ["killed", "False"] for end in ends) >= 5, done.stdout
+    assert len(ends) == 40
+    for file in tmp_path.glob("a.bnrec.*"):
+        load(file)  # whole
+
+
+def test_a_file_in_the_making_is_never_seen_half(folder):
     path = folder / "a.bnrec"
     code = (
         "import sys, os\n"

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from built_nets import BUILD, plain
+from built_nets import BUILD, Net, plain
 
 from batchnorm import frameworks
+from batchnorm.diagnose import diagnose
 
 
 def heard(name, net, x, **options):
@@ -34,6 +35,17 @@ def heard(name, net, x, **options):
     return outputs, {k.replace(".", "_"): v for k, v in gradients.items()}, events
 
 
+def test_a_value_with_several_users_has_the_gradient_of_the_layer_alone():
+    net = Net(shape=(3, 4, 5, 5))
+    net.add("bn", "bn", "input")
+    net.add("sum", "add", "bn", "input")
+    x = net.batch()
+    _, _, events = heard("torch", net, x, training=False)
+    own = net.parameters["bn"]
+    slope = own["gamma"] / np.sqrt(own["running_var"] + 1e-5)
+    np.testing.assert_allclose(events["bn", "x"][0, :, 0, 0], slope, rtol=1e-6)
+
+
 @pytest.mark.parametrize("name", ["mindspore", "keras", "tf_keras"])
 def test_frameworks_tell_the_same_of_one_net(name):
     pytest.importorskip(frameworks.find(name).real_package)
@@ -57,3 +69,33 @@ def test_frameworks_tell_the_same_of_one_net(name):
             if "bn" in path:
                 for role, value in own.items():
                     np.testing.assert_allclose(theirs[1][path][role], value, rtol=1e-3, atol=1e-3)
+
+
+def test_layers_of_mint_are_watched():
+    """Their kernels run on Ascend only, so one is derived from that computes here."""
+    mindspore = pytest.importorskip("mindspore")
+    torch = pytest.importorskip("torch")
+    mint, ops = mindspore.mint, mindspore.ops
+
+    class Here(mint.nn.BatchNorm2d):
+        def construct(self, x):
+            mean, var = self.running_mean, self.running_var
+            if self.training:
+                n = x.size // x.shape[1]
+                mean = x.mean((0, 2, 3))
+                var = ((x - mean.reshape(1, -1, 1, 1)) ** 2).mean((0, 2, 3))
+                for old, new in ((self.running_mean, mean), (self.running_var, var * n / (n - 1))):
+                    ops.assign(old, (1 - self.momentum) * old + self.momentum * new)
+            wide = [v.reshape(1, -1, 1, 1) for v in (mean, var, self.weight, self.bias)]
+            return (x - wide[0]) / ops.sqrt(wide[1] + self.eps) * wide[2] + wide[3]
+
+    source = torch.nn.BatchNorm2d(4)
+    x = np.random.default_rng(0).normal(0.5, 2, (6, 4, 5, 5)).astype(np.float32)
+    for momentum, causes in ((0.1, []), (0.9, ["momentum-inverted"])):
+        report = diagnose(source, Here(4, momentum=momentum).set_train(), x, steps=2)
+        assert report.causes == causes, f"{report}"
+    room = frameworks.find("mindspore").room("running")
+    found = room.described(mint.nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False))
+    assert (found["strides"], found["padding"], found["groups"]) == ([2, 2], [[1, 1]] * 2, 1)
+    assert found["bias"] is None
+    assert room.described(mint.nn.Linear(3, 4))["kernel"].shape == (4, 3)

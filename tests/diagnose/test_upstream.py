@@ -198,6 +198,22 @@ def test_axes_in_another_order(sizes):
     assert causes == {wanted: ["a.conv"]}, f"{report}"
 
 
+def test_two_axes_of_a_volume_exchanged():
+    class Volume(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.conv, self.bn = nn.Conv3d(2, 4, 3, padding=1), nn.BatchNorm3d(4)
+
+        def forward(self, x):
+            return self.bn(self.conv(x))
+
+    port = Volume()
+    port.forward = lambda x: Volume.forward(port, x.transpose(3, 4))
+    batch = np.float32(np.random.default_rng(0).normal(size=(2, 2, 5, 8, 8)))
+    assert found(Volume(), port, batch)[0] == {"input-permuted": ["conv"]}
+
+
 def test_relu_and_relu6_are_both_listed_where_nothing_tells_them_apart():
     """A port's relu6 for a relu below 6 is no difference, and a silu differs from both."""
     small = net()

@@ -143,6 +143,16 @@ def test_the_variance_biased_where_it_should_not_be():
     assert found == {"denominator-differs": BOTH}
 
 
+def test_a_layer_that_computes_in_bfloat16():
+    port = Net()
+    for norm in (port.bn1, port.bn2):
+        whole = norm.forward
+        norm.forward = lambda x, whole=whole: whole(x.bfloat16().float()).bfloat16().float()
+    found, report = causes(port)
+    assert found == {"precision-differs": BOTH}, f"{report}"
+    assert "update and gradient" in {u.what for u in report.undecided}
+
+
 def test_dropout_is_no_difference():
     class Dropped(Net):
         def forward(self, x):

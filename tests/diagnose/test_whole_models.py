@@ -88,6 +88,19 @@ def test_faults_are_named_alone_and_in_pairs(make, faulty, to):
 
 
 @pytest.mark.parametrize("to", PORTS)
+@pytest.mark.parametrize(("make", "faulty"), CASES[::4])
+def test_faults_are_named_by_inference_alone_where_they_show_there(make, faulty, to):
+    report, expected = diagnosed(make, faulty, to, steps=0)
+    check(report, [each for each in expected if "momentum" not in each[0]])
+
+
+@pytest.mark.parametrize(("make", "faulty"), CASES[1::3])
+def test_faults_are_named_alone_over_three_steps(make, faulty):
+    to = PORTS[CASES.index((make, faulty)) % 2]
+    check(*diagnosed(make, faulty, to, steps=3))
+
+
+@pytest.mark.parametrize("to", PORTS)
 @pytest.mark.parametrize("make", [resnet, mobile, vgg], ids=lambda make: make.__name__)
 def test_a_faultless_port_has_no_finding_in_three_steps(make, to):
     check(*diagnosed(make, [], to, steps=3))

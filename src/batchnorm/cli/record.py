@@ -49,8 +49,8 @@ main({arguments!r})
     help="Where the recording goes.",
 )  # fmt: skip
 @click.option("--python", metavar="PATH", help="The Python that has the model's framework.")
-@click.option("--steps", type=click.IntRange(1), default=1, show_default=True,
-              help="Training steps.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(0), default=1, show_default=True,
+              help="Training steps; 0 for inference alone.")  # fmt: skip
 @click.option("--layout", type=click.Choice(["NCHW", "NHWC"]),
               help="How the batch is laid out, if not as the model wants it.")  # fmt: skip
 @click.option(

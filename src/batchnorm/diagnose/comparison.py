@@ -209,7 +209,7 @@ class _Comparison:
                     self._add(pair, cause, evidence, runner, phase)
             h = explained.hypothesis
             axis = rule.axis if h is None else h.axis
-            if "mode-differs" not in causes and axis in replay.statistics:
+            if not causes & {"mode-differs", "precision-differs"} and axis in replay.statistics:
                 moved = explain_update(replay, rule, declared, axis)
                 for cause, evidence, runner in moved.findings:
                     self._add(pair, cause, evidence, runner, phase)
@@ -220,7 +220,9 @@ class _Comparison:
                     self._doubt(what, why, source.name)
             low = "precision-differs" in causes or mine.dtype != trace.dtype
             if low and phase != INFERENCE:
-                self._doubt("gradient", "the port's values have fewer digits", source.name)
+                self._doubt(
+                    "update and gradient", "the port's values have fewer digits", source.name
+                )
             elif h is not None and phase != INFERENCE and len(calls) == 1:
                 for cause, evidence, runner in explain_gradient(replay, h, trained):
                     self._add(pair, cause, evidence, runner, phase)

@@ -39,7 +39,7 @@ def diagnose(
         port: its port, of any of these.
         batch: what both are called with: an array or tensor, a tuple or a mapping of them. In the
             source's layout, it is carried into the port's; with `source_batch`, it is the port's.
-        steps: training steps, with plain gradient descent between them.
+        steps: training steps, with plain gradient descent between them; 0 for inference alone.
         map: names of the port's layers by the source's, where they can't be found.
         source_batch: the source's batch, where the two are given separately.
         loss: what is differentiated, of the outputs: one function for both, or one for each. By

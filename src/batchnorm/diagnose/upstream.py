@@ -322,10 +322,10 @@ def turned(one: Trace, other: Trace) -> tuple[str, dict[str, Any], str] | None:
     first, last = one.corners[0].x.astype(np.float64), other.corners[-1].x.astype(np.float64)
     space = tuple(range(1, first.ndim))
     near = other.corners[0].x.astype(np.float64)
-    variants = {"spatial axes exchanged": (first.transpose(0, *reversed(space)), near),
-                "spatial axes reversed": (np.flip(first, space), last)}  # fmt: skip
-    for name, (expected, own) in variants.items():
-        if len(space) and expected.shape == own.shape and _close(own, expected, 1e-4):
+    variants = [("spatial axes exchanged", first.transpose(0, *order), near)
+                for order in itertools.permutations(space) if order != space]  # fmt: skip
+    for name, expected, own in [*variants, ("spatial axes reversed", np.flip(first, space), last)]:
+        if space and expected.shape == own.shape and _close(own, expected, 1e-4):
             return "input-permuted", {"how": name}, ""
     return None
 

@@ -255,7 +255,7 @@ def record(
         model: a torch module, a MindSpore cell, a Keras model, a layer of this package's or several
             in sequence. It is left as it was.
         batch: what it is called with.
-        steps: how many training steps.
+        steps: how many training steps; 0 for inference alone.
         loss: from the outputs, what is differentiated; by default they are weighted by fixed
             random numbers.
         last: whether channels are the last axis, where the model doesn't say so.

@@ -42,6 +42,13 @@ STATE = {
     "gamma": "gamma",
     "beta": "beta",
 }
+MINT = {
+    "running_mean": "running_mean",
+    "running_var": "running_var",
+    "weight": "gamma",
+    "bias": "beta",
+    "num_batches_tracked": "count",
+}  # of mint's layers, which have torch's names
 LATEST: dict[int, list[tuple[Any, Any]]] = {}  # of a model under way: parameters and gradients
 
 
@@ -68,17 +75,27 @@ def parameterised(model: Any) -> dict[str, Any]:
 
 
 def _kind(layer: Any) -> str:
-    nn: Any = sys.modules["mindspore"].nn
     kinds = {
         "batch_norm": BATCH_NORMS,
         "convolution": CONVOLUTIONS,
         "transposed": TRANSPOSED,
-        "dense": ("Dense",),
+        "dense": ("Dense", "Linear"),
     }
     for kind, names in kinds.items():
-        if any(isinstance(layer, getattr(nn, name)) for name in names):
+        if any(isinstance(layer, found) for name in names for found in _classes(name)):
             return kind
     return ""
+
+
+def _classes(name: str) -> list[Any]:
+    """The classes of one name in nn and in mint.nn."""
+    module: Any = sys.modules["mindspore"]
+    rooms = (module.nn, getattr(getattr(module, "mint", None), "nn", None))
+    return [getattr(room, name) for room in rooms if hasattr(room, name)]
+
+
+def _is_mint(layer: Any) -> bool:
+    return any(cls.__module__.startswith("mindspore.mint.") for cls in type(layer).__mro__)
 
 
 def described(layer: Any) -> dict[str, Any]:
@@ -86,7 +103,9 @@ def described(layer: Any) -> dict[str, Any]:
     kind = _kind(layer)
     if kind == "batch_norm":
         return {"kind": kind}
-    bias = _array(layer.bias) if layer.has_bias else None
+    mint = _is_mint(layer)
+    has_bias = layer.bias is not None if mint else layer.has_bias
+    bias = _array(layer.bias) if has_bias else None
     kernel = _array(layer.weight)
     found: dict[str, Any] = {"kind": kind, "kernel": kernel, "bias": bias}
     if kind == "dense":
@@ -100,8 +119,11 @@ def described(layer: Any) -> dict[str, Any]:
         values = [value] * rank if isinstance(value, int) else list(value)
         return [int(n) for n in values[-rank:]]
 
-    if layer.pad_mode == "same":
-        padding: Any = "same"
+    if mint:
+        given = (0,) * rank if layer.padding == "valid" else layer.padding
+        padding: Any = given if given == "same" else [[n, n] for n in last(given)]
+    elif layer.pad_mode == "same":
+        padding = "same"
     elif layer.pad_mode == "valid":
         padding = [[0, 0]] * rank
     else:
@@ -113,7 +135,7 @@ def described(layer: Any) -> dict[str, Any]:
         "strides": last(layer.stride),
         "padding": padding,
         "dilation": last(layer.dilation),
-        "groups": int(layer.group),
+        "groups": int(layer.groups if mint else layer.group),
     }
 
 
@@ -136,7 +158,12 @@ def one_pass(layer: Any) -> bool:
 def state(layer: Any) -> dict[str, Array]:
     """A batch norm's parameters and statistics, by their role."""
     holder = getattr(layer, "bn2d", layer)
-    return {role: _array(getattr(holder, name)) for name, role in STATE.items()}
+    values = {role: getattr(holder, name, None) for name, role in _roles(layer).items()}
+    return {role: _array(value) for role, value in values.items() if value is not None}
+
+
+def _roles(layer: Any) -> dict[str, str]:
+    return MINT if _is_mint(layer) else STATE
 
 
 def _array(tensor: Any) -> Array:
@@ -229,7 +256,10 @@ def _differentiated(
     gradients = {}
     for path, layer in layers.items():
         holder = getattr(layer, "bn2d", layer)
-        own = {role: by_id.get(id(getattr(holder, role, None))) for role in ("gamma", "beta")}
+        names = {role: name for name, role in _roles(layer).items()}
+        own = {
+            role: by_id.get(id(getattr(holder, names[role], None))) for role in ("gamma", "beta")
+        }
         gradients[path] = {role: _array(g) for role, g in own.items() if g is not None}
     return arrays, gradients
 

@@ -211,7 +211,8 @@ def run(
             module.training = False
     with ExitStack() as stack:
         for path, layer in layers.items():
-            stack.callback(_watch(path, layer, tell, backward).remove)
+            for handle in _watch(path, layer, tell, backward):
+                stack.callback(handle.remove)
         stack.enter_context(_without_dropout())
         stack.enter_context(torch.set_grad_enabled(backward))
         result = _called(model, _on_device(batch, model, backward))
@@ -229,15 +230,28 @@ def run(
     return arrays, {path: _gradients(layer) for path, layer in layers.items()}
 
 
-def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> Any:
-    def hook(_: Any, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
+def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> list[Any]:
+    def spied(tensor: Any, which: str) -> Any:
+        if backward and tensor.requires_grad:
+            tensor.register_hook(lambda grad: tell(path, which, _seen(grad), None))
+        return tensor
+
+    def before(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        # A view has the gradient of this layer alone, where others take the same tensor.
+        if given:
+            return (spied(given[0].view_as(given[0]), "x"), *given[1:]), named
+        first = next(iter(named))
+        return given, named | {first: spied(named[first].view_as(named[first]), "x")}
+
+    def after(_: Any, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
         x = given[0] if given else next(iter(named.values()))
         tell(path, "forward", _seen(x), _seen(y))
-        for which, tensor in (("x", x), ("y", y)):
-            if backward and tensor.requires_grad:
-                tensor.register_hook(lambda grad, which=which: tell(path, which, _seen(grad), None))
+        spied(y, "y")
 
-    return layer.register_forward_hook(hook, with_kwargs=True)
+    return [
+        layer.register_forward_pre_hook(before, with_kwargs=True),
+        layer.register_forward_hook(after, with_kwargs=True),
+    ]
 
 
 def _gradients(layer: Any) -> dict[str, Array]:
