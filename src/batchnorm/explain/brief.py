@@ -18,13 +18,11 @@ from batchnorm.questions.question import Text
 
 __all__ = ["about", "brief"]
 
-TITLE = Text("From {a} to {b}: what to do, worst first", "从 {a} 到 {b}:该做什么,危害大者在前")
-SILENT = Text("From {a} to {b}: what goes wrong without an error", "从 {a} 到 {b}:哪些错误不会报错")
+TITLE = Text("From {a} to {b}: what to do, worst first")
+SILENT = Text("From {a} to {b}: what goes wrong without an error")
 MORE = Text(
     "Measured on our layers of {b}, 100 training steps. All of it: `batchnorm explain {names} "
-    "--full`; one topic: `--about {topics}`; without an error: `--silent`.",
-    "由我们的 {b} 层训练 100 步算得。全部内容:`batchnorm explain {names} --full`;"
-    "单个主题:`--about {topics}`;不报错的差异:`--silent`。",
+    "--full`; one topic: `--about {topics}`; without an error: `--silent`."
 )
 # Topic -> words of the ids of what a page says about it.
 WORDS: Mapping[str, tuple[str, ...]] = {

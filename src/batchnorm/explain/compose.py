@@ -21,10 +21,7 @@ from batchnorm.questions.question import Text
 
 __all__ = ["compose"]
 
-TITLE = Text(
-    "How `{a}` and `{b}` differ ({a_version}, {b_version})",
-    "`{a}` 与 `{b}` 的差异({a_version}、{b_version})",
-)
+TITLE = Text("How `{a}` and `{b}` differ ({a_version}, {b_version})")
 
 
 def compose(a: Side, b: Side, lang: Lang) -> Page:

@@ -60,16 +60,9 @@ QUESTIONS = (
     Question(
         "one-value-per-channel",
         "updates",
-        Text(
-            "What does a training step do with one value per channel (1×C×1×1)?",
-            "每个通道只有一个值(1×C×1×1)时,训练的一步做什么?",
-        ),
-        Text(
-            "A last batch of one sample either stops the training, or shrinks the running variance "
-            "by the factor 1 − w (10 % at weight 0.1), or makes it NaN for good: n/(n−1) is 1/0.",
-            "最后一批若只剩一个样本,要么训练中止,要么滑动方差按 1 − w 缩小"
-            "(权重为 0.1 时缩小 10%),要么永远变为 NaN:n/(n−1) 就是 1/0。",
-        ),
+        "What does a training step do with one value per channel (1×C×1×1)?",
+        "A last batch of one sample either stops the training, or shrinks the running variance "
+        "by the factor 1 − w (10 % at weight 0.1), or makes it NaN for good: n/(n−1) is 1/0.",
         one_value,
         tolerance=1e-6,
         item=(7,),
@@ -77,16 +70,9 @@ QUESTIONS = (
     Question(
         "one-value-per-channel-at-weight-zero",
         "updates",
-        Text(
-            "And when the new batch has the weight 0?",
-            "若新批次的权重为 0,又会怎样?",
-        ),
-        Text(
-            "Giving the batch no weight doesn't protect the running variance where the answer is "
-            "nan: 0·NaN is NaN. One such call, and every later inference gives NaN.",
-            "若回答是 nan,权重为 0 也保护不了滑动方差:0·NaN 仍是 NaN。"
-            "只要一次这样的调用,以后每次推理都得到 NaN。",
-        ),
+        "And when the new batch has the weight 0?",
+        "Giving the batch no weight doesn't protect the running variance where the answer is "
+        "nan: 0·NaN is NaN. One such call, and every later inference gives NaN.",
         one_value_at_weight_zero,
         tolerance=1e-6,
         item=(8,),
@@ -94,59 +80,39 @@ QUESTIONS = (
     Question(
         "one-value-per-channel-in-inference",
         "updates",
-        Text(
-            "Which statistics normalize one value per channel in inference?",
-            "推理时每个通道只有一个值,用哪种统计量归一化?",
-        ),
-        Text(
-            "With running statistics a batch of 1 is as good as any: a restriction to 2 values "
-            "belongs to training alone.",
-            "使用滑动统计量时,1 个样本与多个样本无异:至少 2 个值的限制只属于训练。",
-        ),
+        "Which statistics normalize one value per channel in inference?",
+        "With running statistics a batch of 1 is as good as any: a restriction to 2 values "
+        "belongs to training alone.",
         one_value_in_inference,
         item=(7, 27),
     ),
     Question(
         "empty-batch",
         "updates",
-        Text(
-            "What does a training step do with an empty batch (0×C×H×W)?",
-            "空批次(0×C×H×W)时,训练的一步做什么?",
-        ),
-        Text(
-            "One empty batch, as a filter may leave it, either changes nothing, or makes the "
-            "running statistics NaN, or decays them (10 % at weight 0.1) and mixes uninitialised "
-            "memory into the mean.",
-            "筛选可能留下空批次:它要么什么都不改变,要么使滑动统计量变为 NaN,"
-            "要么使其衰减(权重为 0.1 时 10%)并把未初始化的内存混入均值。",
-        ),
+        "What does a training step do with an empty batch (0×C×H×W)?",
+        "One empty batch, as a filter may leave it, either changes nothing, or makes the "
+        "running statistics NaN, or decays them (10 % at weight 0.1) and mixes uninitialised "
+        "memory into the mean.",
         empty,
         item=(9,),
     ),
     Question(
         "empty-batch-in-inference",
         "updates",
-        Text("What does an empty batch give in inference?", "空批次在推理时得到什么?"),
-        Text(
-            "Where it works, 0 samples in give 0 samples out, and nobody needs a special case.",
-            "若可行,输入 0 个样本就输出 0 个样本,无需特殊处理。",
-        ),
+        "What does an empty batch give in inference?",
+        "Where it works, 0 samples in give 0 samples out, and nobody needs a special case.",
         empty_in_inference,
         item=(9,),
     ),
     Question(
         "counter-of-an-empty-batch",
         "updates",
-        Text("Does an empty batch count as a batch?", "空批次是否计入批次?"),
-        Text(
-            "With momentum=None the next batch then weighs 1/2 instead of 1: half of the initial "
-            "mean 0 and variance 1 stays.",
-            "momentum=None 时,下一个批次的权重因此为 1/2 而不是 1:"
-            "初始的均值 0、方差 1 会留下一半。",
-        ),
+        "Does an empty batch count as a batch?",
+        "With momentum=None the next batch then weighs 1/2 instead of 1: half of the initial "
+        "mean 0 and variance 1 stays.",
         counter_of_an_empty_batch,
         asked_of=having("count"),
-        absent=Text("has no counter of batches", "没有批次计数器"),
+        absent=Text("has no counter of batches"),
         item=(9, 10),
     ),
 )

@@ -54,13 +54,10 @@ def mixed_policy(subject: Subject) -> Answer:
     return {"output": y.dtype.name, "gamma": probe.state()["gamma"].dtype.name}
 
 
-def question(id: str, dtype: str, consequence: Text, item: tuple[int, ...] = ()) -> Question:
+def question(id: str, dtype: str, matters: str, item: tuple[int, ...] = ()) -> Question:
     """Make one of the questions that differ in the input's dtype."""
-    text = Text(
-        f"What dtype is the output for {dtype} input to a default layer in training?",
-        f"默认的层在训练时输入 {dtype},输出是什么 dtype?",
-    )
-    return Question(id, "dtypes", text, consequence, output_for(dtype), item=item)
+    asks = f"What dtype is the output for {dtype} input to a default layer in training?"
+    return Question(id, "dtypes", asks, matters, output_for(dtype), item=item)
 
 
 TORCH_LAYER = "https://github.com/pytorch/pytorch/blob/v2.13.0/torch/nn/modules/batchnorm.py"
@@ -69,164 +66,101 @@ QUESTIONS = (
     question(
         "float64-input",
         "float64",
-        Text(
-            "NumPy's default dtype stops one framework and is cut to float32 by another: 9 of 16 "
-            "digits vanish silently.",
-            "NumPy 默认的 dtype 在一个框架中报错,在另一个框架中被截成 float32:"
-            "16 位有效数字悄悄丢掉 9 位。",
-        ),
+        "NumPy's default dtype stops one framework and is cut to float32 by another: 9 of 16 "
+        "digits vanish silently.",
         (49,),
     ),
     question(
         "integer-input",
         "int32",
-        Text(
-            "Images as 0…255 integers run in one framework and stop the other: cast them yourself.",
-            "0…255 的整数图像在一个框架中可以运行,在另一个框架中报错:请自行转换类型。",
-        ),
+        "Images as 0…255 integers run in one framework and stop the other: cast them yourself.",
         (50,),
     ),
     question(
         "boolean-input",
         "bool",
-        Text(
-            "Where bool is accepted, a mask given in place of the input by mistake runs as "
-            "0 and 1: half of it true moves the statistics towards mean 0.5 and variance "
-            "0.25.",
-            "若接受 bool,误把掩码当作输入也会作为 0 和 1 运行:一半为真时,统计量会移向均值 0.5、"
-            "方差 0.25。",
-        ),
+        "Where bool is accepted, a mask given in place of the input by mistake runs as "
+        "0 and 1: half of it true moves the statistics towards mean 0.5 and variance "
+        "0.25.",
         (50,),
     ),
     question(
         "complex-input",
         "complex64",
-        Text(
-            "Where complex numbers run, the imaginary half is dropped without an error: 1 "
-            "+ 2i counts as 1.",
-            "若复数可以运行,虚部这一半会被悄悄丢掉:1 + 2i 被当作 1。",
-        ),
+        "Where complex numbers run, the imaginary half is dropped without an error: 1 "
+        "+ 2i counts as 1.",
         (50,),
     ),
     question(
         "float16-input",
         "float16",
-        Text(
-            "The next layer gets 16 or 32 bits: twice the memory, or 3 digits instead of 7.",
-            "下一层得到 16 位或 32 位:要么两倍内存,要么 3 位而不是 7 位有效数字。",
-        ),
+        "The next layer gets 16 or 32 bits: twice the memory, or 3 digits instead of 7.",
         (52,),
     ),
     question(
         "bfloat16-input",
         "bfloat16",
-        Text(
-            "A bfloat16 network (2 to 3 digits) needs casts around each such layer where "
-            "it is refused; where float32 comes out, the next layer gets 4 bytes per value "
-            "instead of 2.",
-            "若不接受 bfloat16(2 到 3 位有效数字),网络就要在每个这样的层前后转换类型;若输出为 "
-            "float32,下一"
-            "层每个值得到 4 字节而不是 2 字节。",
-        ),
+        "A bfloat16 network (2 to 3 digits) needs casts around each such layer where "
+        "it is refused; where float32 comes out, the next layer gets 4 bytes per value "
+        "instead of 2.",
         (51,),
     ),
     Question(
         "bfloat16-layer",
         "dtypes",
-        Text(
-            "What dtype is the output of a bfloat16 layer in training, for bfloat16 input?",
-            "bfloat16 的层在训练时输入 bfloat16,输出是什么 dtype?",
-        ),
-        Text(
-            "Where it fails, keep the layer in float32 and cast: the parameters then take 4 bytes "
-            "instead of 2.",
-            "若失败,就让层保持 float32 并转换类型:参数占 4 字节而不是 2 字节。",
-        ),
+        "What dtype is the output of a bfloat16 layer in training, for bfloat16 input?",
+        "Where it fails, keep the layer in float32 and cast: the parameters then take 4 bytes "
+        "instead of 2.",
         bfloat16_layer,
         item=(51,),
     ),
     Question(
         "float64-layer",
         "dtypes",
-        Text(
-            "What dtype is the output of a float64 layer in training, for float64 input?",
-            "float64 的层在训练时输入 float64,输出是什么 dtype?",
-        ),
-        Text(
-            "Where it fails or gives float32, nothing can be checked in double precision "
-            "there: 7 digits are all.",
-            "若失败或得到 float32,就无法在那里用双精度核对:只有 7 位有效数字。",
-        ),
+        "What dtype is the output of a float64 layer in training, for float64 input?",
+        "Where it fails or gives float32, nothing can be checked in double precision "
+        "there: 7 digits are all.",
         float64_layer,
         item=(49,),
     ),
     Question(
         "float16-statistics-move",
         "dtypes",
-        Text(
-            "Does a layer built with dtype=float16 move its running mean in training?",
-            "用 dtype=float16 构造的层,训练时滑动均值会变化吗?",
-        ),
-        Text(
-            "Where the answer is no, inference divides by √(1 + ε) for ever, whatever the "
-            "training saw: mean 0 and variance 1.",
-            "若回答为否,无论训练过什么,推理永远只除以 √(1 + ε):均值 0、方差 1。",
-        ),
+        "Does a layer built with dtype=float16 move its running mean in training?",
+        "Where the answer is no, inference divides by √(1 + ε) for ever, whatever the "
+        "training saw: mean 0 and variance 1.",
         sixteen_bit_statistics_move,
         item=(53,),
     ),
     Question(
         "float16-overflow",
         "dtypes",
-        Text(
-            "In a float16 layer, what do inputs of standard deviation 300 leave?",
-            "float16 的层输入标准差为 300 的数据,结果如何?",
-        ),
-        Text(
-            "The variance 9e4 exceeds float16's 65504: with an infinite running variance, every "
-            "later inference gives 0 and only beta remains.",
-            "方差 9e4 超过 float16 的上限 65504:滑动方差成为 inf 后,推理的输出都是 0,只剩 beta。",
-        ),
+        "In a float16 layer, what do inputs of standard deviation 300 leave?",
+        "The variance 9e4 exceeds float16's 65504: with an infinite running variance, every "
+        "later inference gives 0 and only beta remains.",
         overflow,
         item=(54,),
     ),
     Question(
         "mixed-float16",
         "dtypes",
-        Text(
-            "With dtype='mixed_float16', which dtypes have the output and gamma?",
-            "dtype='mixed_float16' 时,输出和 gamma 是什么 dtype?",
-        ),
-        Text(
-            "The counterpart elsewhere is a float32 layer with float16 input, not a float16 layer: "
-            "the statistics keep 7 digits instead of 3.",
-            "在其他框架中与之对应的是输入 float16 的 float32 层,而不是 float16 层:"
-            "统计量保留 7 位而不是 3 位有效数字。",
-        ),
+        "With dtype='mixed_float16', which dtypes have the output and gamma?",
+        "The counterpart elsewhere is a float32 layer with float16 input, not a float16 layer: "
+        "the statistics keep 7 digits instead of 3.",
         mixed_policy,
         asked_of=having("dtype_policy"),
-        absent=Text("has no dtype policies", "没有 dtype 策略"),
+        absent=Text("has no dtype policies"),
         item=(47,),
     ),
     Question(
         "arrays-and-lists-as-input",
         "dtypes",
-        Text(
-            "Can a NumPy array or a list be given as input?",
-            "能否以 NumPy 数组或列表作为输入?",
-        ),
-        Text(
-            "Keras takes arrays; torch raises AttributeError and MindSpore TypeError: "
-            "convert by torch.from_numpy or Tensor there. The layers of this package take "
-            "arrays.",
-            "Keras 接受数组;torch 引发 AttributeError,MindSpore 引发 TypeError:应先"
-            "用 torch.from_numpy 或 Tensor 转换。本包的层都接受数组。",
-        ),
+        "Can a NumPy array or a list be given as input?",
+        "Keras takes arrays; torch raises AttributeError and MindSpore TypeError: "
+        "convert by torch.from_numpy or Tensor there. The layers of this package take "
+        "arrays.",
         None,
-        unrecorded=Text(
-            "An experiment hands each framework its own tensors.",
-            "实验传给每个框架的都是它自己的张量。",
-        ),
+        unrecorded=Text("An experiment hands each framework its own tensors."),
         source=TORCH_LAYER,
         item=(59,),
     ),

@@ -85,114 +85,69 @@ QUESTIONS = (
     Question(
         "gradient-formulas",
         "gradients",
-        Text(
-            "Do the gradients follow the usual formulas: through the batch's statistics in "
-            "training, with the statistics as constants in inference?",
-            "梯度是否符合通常的公式:训练时经过批统计量,推理时把统计量视为常数?",
-        ),
-        Text(
-            "Gradients agree to rounding, 2e-6 in float32.",
-            "梯度一致,差异只有舍入误差,float32 下为 2e-6。",
-        ),
+        "Do the gradients follow the usual formulas: through the batch's statistics in "
+        "training, with the statistics as constants in inference?",
+        "Gradients agree to rounding, 2e-6 in float32.",
         formulas,
     ),
     Question(
         "what-gets-gradients",
         "gradients",
-        Text(
-            "Which entries of the state get a gradient in training?",
-            "训练时,状态中哪些项有梯度?",
-        ),
-        Text(
-            "2 of 4 entries: an optimizer that is given the running statistics too must be given "
-            "zeros for them.",
-            "4 项中的 2 项:若把滑动统计量也交给优化器,它们的梯度只能是零。",
-        ),
+        "Which entries of the state get a gradient in training?",
+        "2 of 4 entries: an optimizer that is given the running statistics too must be given "
+        "zeros for them.",
         receivers,
         item=(62,),
     ),
     Question(
         "gradients-of-a-frozen-gamma",
         "gradients",
-        Text(
-            "With gamma frozen, which parameters still get gradients?",
-            "冻结 gamma 之后,哪些参数仍有梯度?",
-        ),
-        Text(
-            "Where a frozen parameter keeps its gradient, only the optimizer's list protects it: "
-            "one update by hand over all gradients moves it.",
-            "若被冻结的参数仍有梯度,就只有优化器的列表在保护它:手动对所有梯度更新一次,它就变了。",
-        ),
+        "With gamma frozen, which parameters still get gradients?",
+        "Where a frozen parameter keeps its gradient, only the optimizer's list protects it: "
+        "one update by hand over all gradients moves it.",
         frozen_receivers,
         item=(24,),
     ),
     Question(
         "gradient-dtypes-for-float16",
         "gradients",
-        Text(
-            "Which dtypes have the gradients for float16 input to a default layer?",
-            "默认的层输入 float16 时,各梯度是什么 dtype?",
-        ),
-        Text(
-            "A dx in float16 overflows above 65504: the loss scale that works in one framework can "
-            "give inf in the other.",
-            "float16 的 dx 超过 65504 就溢出:在一个框架中可用的损失缩放,在另一个框架中可能得到 "
-            "inf。",
-        ),
+        "Which dtypes have the gradients for float16 input to a default layer?",
+        "A dx in float16 overflows above 65504: the loss scale that works in one framework can "
+        "give inf in the other.",
         sixteen_bit,
         item=(52,),
     ),
     Question(
         "gradients-of-an-empty-batch",
         "gradients",
-        Text(
-            "How large are the parameters' gradients for an empty batch?",
-            "空批次时,参数的梯度有多大?",
-        ),
-        Text(
-            "Where they aren't 0, one empty batch spoils the accumulated gradients of a step.",
-            "若不为 0,一个空批次就会破坏这一步累积的梯度。",
-        ),
+        "How large are the parameters' gradients for an empty batch?",
+        "Where they aren't 0, one empty batch spoils the accumulated gradients of a step.",
         of_an_empty_batch,
         item=(9,),
     ),
     Question(
         "gradients-of-running-statistics",
         "gradients",
-        Text(
-            "What happens when the running mean is asked to require a gradient (inference)?",
-            "推理时要求滑动均值也计算梯度,会怎样?",
-        ),
-        Text(
-            "Methods that differentiate by the statistics, such as style matching, have to "
-            "compute (x − mean)/√(var + ε) themselves.",
-            "需要对统计量求导的方法(如风格匹配)必须自己计算 (x − mean)/√(var + ε)。",
-        ),
+        "What happens when the running mean is asked to require a gradient (inference)?",
+        "Methods that differentiate by the statistics, such as style matching, have to "
+        "compute (x − mean)/√(var + ε) themselves.",
         of_running_statistics,
         asked_of=tuple(record.name for record in ASKED if record.calls.gradient_flags),
-        absent=Text("has no such flag on them", "它们没有这样的标志"),
+        absent=Text("has no such flag on them"),
         item=(62,),
     ),
     Question(
         "second-derivatives",
         "gradients",
-        Text(
-            "Are second derivatives right?",
-            "二阶导数是否正确?",
-        ),
-        Text(
-            "Measured by hand with MindSpore 2.0.0 in PyNative mode: they are exactly 0, without "
-            "an "
-            "error (the largest should have been 181 in training). A gradient penalty then has no "
-            "effect.",
-            "用 MindSpore 2.0.0 的 PyNative 模式手工测得:二阶导数恰好为 0 且不报错"
-            "(训练时最大值应为 181)。梯度惩罚因此不起作用。",
-        ),
+        "Are second derivatives right?",
+        "Measured by hand with MindSpore 2.0.0 in PyNative mode: they are exactly 0, without "
+        "an "
+        "error (the largest should have been 181 in training). A gradient penalty then has no "
+        "effect.",
         None,
         unrecorded=Text(
             "Open: measured by hand with MindSpore 2.0.0, not repeatable here: it can't be "
-            "installed, and the experiments differentiate once.",
-            "未决:用 MindSpore 2.0.0 手工测得,此处无法重复:该版本装不上,且实验只求一阶导数。",
+            "installed, and the experiments differentiate once."
         ),
         item=(61,),
     ),

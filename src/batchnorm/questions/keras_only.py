@@ -73,24 +73,17 @@ def adjusted(subject: Subject) -> Answer:
     return {"training": applied(True), "inference": applied(False)}
 
 
-NO_RENORM = Text("has no renorm", "没有 renorm")
-NO_KERAS_2 = Text("has no such parameter", "没有这个参数")
+NO_RENORM = Text("has no renorm")
+NO_KERAS_2 = Text("has no such parameter")
 
 QUESTIONS = (
     Question(
         "running-variance-with-renorm",
         "updates",
-        Text(
-            "With renorm=True, what does the running variance average?",
-            "renorm=True 时,滑动方差平均的是什么?",
-        ),
-        Text(
-            "From 1 and a batch variance of 4, at weight 0.1, it becomes 1.21 and not 1.3; and "
-            "where "
-            "there is no renorm, nothing corresponds to it.",
-            "从 1 出发,批次方差为 4、权重为 0.1 时,得到 1.21 而不是 1.3;"
-            "而其他框架根本没有与 renorm 对应的功能。",
-        ),
+        "With renorm=True, what does the running variance average?",
+        "From 1 and a batch variance of 4, at weight 0.1, it becomes 1.21 and not 1.3; and "
+        "where "
+        "there is no renorm, nothing corresponds to it.",
         variance_with_renorm,
         asked_of=KERAS,
         absent=NO_RENORM,
@@ -99,17 +92,10 @@ QUESTIONS = (
     Question(
         "output-with-renorm",
         "updates",
-        Text(
-            "With renorm=True, which statistics does the first training step's output follow?",
-            "renorm=True 时,第一步训练的输出遵循哪种统计量?",
-        ),
-        Text(
-            "Without renorm the first step's output has mean 0 and variance 1, with it those of "
-            "the "
-            "input: translated without renorm, a network starts elsewhere.",
-            "没有 renorm 时第一步的输出均值为 0、方差为 1;有 renorm 时则与输入相同:"
-            "翻译时丢掉 renorm,网络的起点就不同。",
-        ),
+        "With renorm=True, which statistics does the first training step's output follow?",
+        "Without renorm the first step's output has mean 0 and variance 1, with it those of "
+        "the "
+        "input: translated without renorm, a network starts elsewhere.",
         output_with_renorm,
         asked_of=KERAS,
         absent=NO_RENORM,
@@ -118,15 +104,9 @@ QUESTIONS = (
     Question(
         "renorm-clipping-out-of-order",
         "parameters",
-        Text(
-            "Is renorm_clipping with rmax=0.5 and rmin=2.0 accepted?",
-            "是否接受 rmax=0.5、rmin=2.0 的 renorm_clipping?",
-        ),
-        Text(
-            "Where it is accepted, one of the two bounds wins silently: r is 0.5 or 2 for every "
-            "batch, a factor of 4 between them.",
-            "若接受,两个界限之一会悄悄生效:每个批次的 r 都是 0.5 或 2,两者相差 4 倍。",
-        ),
+        "Is renorm_clipping with rmax=0.5 and rmin=2.0 accepted?",
+        "Where it is accepted, one of the two bounds wins silently: r is 0.5 or 2 for every "
+        "batch, a factor of 4 between them.",
         clipping_out_of_order,
         asked_of=KERAS,
         absent=NO_RENORM,
@@ -135,15 +115,9 @@ QUESTIONS = (
     Question(
         "virtual-batches",
         "updates",
-        Text(
-            "With 4 samples and virtual_batch_size=2, which samples share statistics?",
-            "4 个样本、virtual_batch_size=2 时,哪些样本共用统计量?",
-        ),
-        Text(
-            "Translated as one call for each half of the batch, all 4 samples get other partners: "
-            "outputs differ by whole standard deviations.",
-            "若翻译成对前后两半分别调用,4 个样本的同组样本都变了:输出会差若干个标准差。",
-        ),
+        "With 4 samples and virtual_batch_size=2, which samples share statistics?",
+        "Translated as one call for each half of the batch, all 4 samples get other partners: "
+        "outputs differ by whole standard deviations.",
         ghost_batches,
         asked_of=having("virtual_batch_size"),
         absent=NO_KERAS_2,
@@ -152,15 +126,9 @@ QUESTIONS = (
     Question(
         "adjustment",
         "updates",
-        Text(
-            "Is an `adjustment` (scale 2, bias 3) applied to the normalized values?",
-            "`adjustment`(缩放 2、偏移 3)是否作用于归一化后的值?",
-        ),
-        Text(
-            "Folded into gamma and beta instead, it would act in inference too, where it must not: "
-            "outputs would be off by the factor 2.",
-            "若改为并入 gamma 和 beta,它在推理时也会生效,而这是不应该的:输出会差 2 倍。",
-        ),
+        "Is an `adjustment` (scale 2, bias 3) applied to the normalized values?",
+        "Folded into gamma and beta instead, it would act in inference too, where it must not: "
+        "outputs would be off by the factor 2.",
         adjusted,
         asked_of=having("adjustment"),
         absent=NO_KERAS_2,

@@ -12,7 +12,7 @@ from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
 
-NO_MASK = Text("takes no mask", "不接受掩码")
+NO_MASK = Text("takes no mask")
 
 
 def mask_by_rank(subject: Subject) -> Answer:
@@ -66,15 +66,9 @@ QUESTIONS = (
     Question(
         "mask",
         "updates",
-        Text(
-            "How does a mask of 0, 1 and 0.5 enter the batch mean, by the input's rank?",
-            "按输入的维数,由 0、1 和 0.5 组成的掩码如何进入批次均值?",
-        ),
-        Text(
-            "Where there is no mask, or it is ignored, padding counts: with half of a "
-            "sequence padded by 0, the mean is half of what it should be.",
-            "没有掩码或掩码被忽略时,填充值也会计入:序列有一半用 0 填充时,均值只有应有的一半。",
-        ),
+        "How does a mask of 0, 1 and 0.5 enter the batch mean, by the input's rank?",
+        "Where there is no mask, or it is ignored, padding counts: with half of a "
+        "sequence padded by 0, the mean is half of what it should be.",
         mask_by_rank,
         asked_of=KERAS,
         absent=NO_MASK,
@@ -83,16 +77,9 @@ QUESTIONS = (
     Question(
         "mask-without-a-value",
         "updates",
-        Text(
-            "What are the batch's statistics when the mask leaves nothing (rank 3)?",
-            "掩码不留下任何值时(三维输入),批次的统计量是什么?",
-        ),
-        Text(
-            "A batch of padding alone decays the running statistics towards 0 (10 % at "
-            "weight 0.1); where there is no mask, its padding counts as data.",
-            "只有填充的批次会使滑动统计量向 0 衰减(权重为 0.1 时 10%);没有掩码时,填充会被当作数"
-            "据。",
-        ),
+        "What are the batch's statistics when the mask leaves nothing (rank 3)?",
+        "A batch of padding alone decays the running statistics towards 0 (10 % at "
+        "weight 0.1); where there is no mask, its padding counts as data.",
         empty_mask,
         asked_of=KERAS,
         absent=NO_MASK,
@@ -101,15 +88,9 @@ QUESTIONS = (
     Question(
         "mask-with-channels-first",
         "updates",
-        Text(
-            "Does a mask work with axis=1 (inputs 4×3×5, mask 4×5)?",
-            "axis=1 时掩码是否可用(输入 4×3×5,掩码 4×5)?",
-        ),
-        Text(
-            "The mask gets its channel axis at the end, so it fits axis=-1 only: transpose the "
-            "inputs, or the call fails.",
-            "掩码的通道轴补在末尾,因此只适用于 axis=-1:需要转置输入,否则调用失败。",
-        ),
+        "Does a mask work with axis=1 (inputs 4×3×5, mask 4×5)?",
+        "The mask gets its channel axis at the end, so it fits axis=-1 only: transpose the "
+        "inputs, or the call fails.",
         mask_with_channels_first,
         asked_of=KERAS,
         absent=NO_MASK,
@@ -118,17 +99,9 @@ QUESTIONS = (
     Question(
         "mask-on-one-channel",
         "updates",
-        Text(
-            "Does a mask work with a single channel?",
-            "只有一个通道时掩码是否可用?",
-        ),
-        Text(
-            "For C = 1 a mask that works on TensorFlow is no promise for another framework "
-            "or another backend of Keras 3: where none is taken, padding counts as data.",
-            "C = 1 时,掩码在 TensorFlow 上可用,并不保证在其他框架或 Keras 3 的其他后端可用:不接"
-            "受掩码时"
-            ",填充会被当作数据。",
-        ),
+        "Does a mask work with a single channel?",
+        "For C = 1 a mask that works on TensorFlow is no promise for another framework "
+        "or another backend of Keras 3: where none is taken, padding counts as data.",
         mask_on_one_channel,
         asked_of=KERAS,
         absent=NO_MASK,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from batchnorm.questions.probe import SHAPE, Probe, attempt, close, draw
-from batchnorm.questions.question import Answer, Question, Text
+from batchnorm.questions.question import Answer, Question
 from batchnorm.questions.subject import Subject
 
 __all__ = ["QUESTIONS"]
@@ -72,16 +72,9 @@ QUESTIONS = (
     Question(
         "weight-of-the-new-batch",
         "updates",
-        Text(
-            "With momentum=0.9, what weight does the new batch's mean get in the running mean?",
-            "momentum=0.9 时,新批次的均值在滑动均值中占多大权重?",
-        ),
-        Text(
-            "The same number means the opposite. momentum=0.1 carried over unchanged gives the new "
-            "batch the weight 0.9: after 10 steps 1e-10 of the initial value is left, not 0.349.",
-            "同一个数含义相反。把 momentum=0.1 原样照搬,新批次的权重就成了 0.9:"
-            "10 步之后初始值只剩 1e-10,而不是 0.349。",
-        ),
+        "With momentum=0.9, what weight does the new batch's mean get in the running mean?",
+        "The same number means the opposite. momentum=0.1 carried over unchanged gives the new "
+        "batch the weight 0.9: after 10 steps 1e-10 of the initial value is left, not 0.349.",
         momentum_as_given,
         tolerance=1e-5,
         item=(1,),
@@ -89,16 +82,9 @@ QUESTIONS = (
     Question(
         "default-weight-of-the-new-batch",
         "updates",
-        Text(
-            "By default, what weight does the new batch's mean get in the running mean?",
-            "默认情况下,新批次的均值在滑动均值中占多大权重?",
-        ),
-        Text(
-            "With weight 0.1 the running statistics keep 0.349 of their initial values after 10 "
-            "steps, with 0.01 they keep 0.904, and inference uses nearly mean 0 and variance 1.",
-            "权重为 0.1 时,10 步之后滑动统计量保留初始值的 0.349;为 0.01 时保留 0.904:"
-            "此时推理几乎仍在用均值 0、方差 1。",
-        ),
+        "By default, what weight does the new batch's mean get in the running mean?",
+        "With weight 0.1 the running statistics keep 0.349 of their initial values after 10 "
+        "steps, with 0.01 they keep 0.904, and inference uses nearly mean 0 and variance 1.",
         default_momentum,
         tolerance=1e-5,
         item=(1, 2),
@@ -106,61 +92,35 @@ QUESTIONS = (
     Question(
         "momentum-of-one",
         "updates",
-        Text(
-            "With momentum=1.0, what do the running statistics hold?",
-            "momentum=1.0 时,滑动统计量保存的是什么?",
-        ),
-        Text(
-            "One meaning freezes the statistics at mean 0 and variance 1 for ever, the other makes "
-            "inference depend on the last batch alone.",
-            "一种含义把统计量永远冻结在均值 0、方差 1,另一种则让推理只取决于最后一个批次。",
-        ),
+        "With momentum=1.0, what do the running statistics hold?",
+        "One meaning freezes the statistics at mean 0 and variance 1 for ever, the other makes "
+        "inference depend on the last batch alone.",
         momentum_one,
         item=(1,),
     ),
     Question(
         "momentum-out-of-range",
         "updates",
-        Text(
-            "Is a momentum outside 0 to 1 accepted?",
-            "是否接受 0 到 1 之外的 momentum?",
-        ),
-        Text(
-            "Where nothing checks it, momentum=2.0 makes the running variance "
-            "2·new − old or 2·old − new: it can turn negative, and inference NaN.",
-            "不做检查时,momentum=2.0 使滑动方差成为 2·新值 − 旧值或 2·旧值 − 新值:"
-            "它可能变负,推理结果随之为 NaN。",
-        ),
+        "Is a momentum outside 0 to 1 accepted?",
+        "Where nothing checks it, momentum=2.0 makes the running variance "
+        "2·new − old or 2·old − new: it can turn negative, and inference NaN.",
         out_of_range,
         item=(12,),
     ),
     Question(
         "momentum-of-none",
         "updates",
-        Text(
-            "With momentum=None, what is the running mean after a batch of 2 and a batch of 6?",
-            "momentum=None 时,先后输入大小为 2 和 6 的两个批次,滑动均值是什么?",
-        ),
-        Text(
-            "A cumulative average has no counterpart as a fixed momentum: after k steps the newest "
-            "batch weighs 1/k, so 0.01 is right at step 100 only, and a 100th of it at step 1.",
-            "累积平均无法用固定的 momentum 表示:k 步之后最新批次的权重为 1/k,"
-            "所以 0.01 只在第 100 步才对,在第 1 步小了 100 倍。",
-        ),
+        "With momentum=None, what is the running mean after a batch of 2 and a batch of 6?",
+        "A cumulative average has no counterpart as a fixed momentum: after k steps the newest "
+        "batch weighs 1/k, so 0.01 is right at step 100 only, and a 100th of it at step 1.",
         cumulative,
         item=(11,),
     ),
     Question(
         "running-mean-formula",
         "updates",
-        Text(
-            "Is running = (1 − w)·running + w·batch the rule for the mean, in training only?",
-            "均值的更新规则是否为 running = (1 − w)·running + w·batch,且只在训练时更新?",
-        ),
-        Text(
-            "Where this holds, running means can be compared step by step to rounding, about 1e-7.",
-            "规则成立时,滑动均值可以逐步比较,差异只有舍入误差,约 1e-7。",
-        ),
+        "Is running = (1 − w)·running + w·batch the rule for the mean, in training only?",
+        "Where this holds, running means can be compared step by step to rounding, about 1e-7.",
         running_update_formula,
         item=(1,),
     ),

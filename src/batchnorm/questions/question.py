@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from batchnorm.frameworks import OWN, Framework
+from batchnorm.newer_python import tomllib
 from batchnorm.questions.subject import Subject
 
-__all__ = ["ASKED", "Answer", "Category", "Question", "Text", "having"]
+__all__ = ["ASKED", "Answer", "Category", "Question", "Text", "chinese", "having"]
 
 Answer: TypeAlias = str | int | float | bool | list[Any] | dict[str, Any] | None
 """What an experiment found, as JSON can hold it."""
@@ -24,10 +27,31 @@ Category: TypeAlias = Literal[
 
 
 class Text(NamedTuple):
-    """A sentence in both languages."""
+    """A sentence in both languages; its Chinese stands in `zh.toml`, unless it is given.
+
+    >>> Text("running mean of {sides}", "{sides} 的滑动均值").zh
+    '{sides} 的滑动均值'
+    """
 
     en: str
-    zh: str
+    given: str | None = None
+
+    @property
+    def zh(self) -> str:
+        """The Chinese.
+
+        Raises:
+            KeyError: nobody has translated it.
+        """
+        return chinese("texts")[self.en] if self.given is None else self.given
+
+
+@cache
+def chinese(table: str) -> dict[str, str]:
+    """One table of `zh.toml`, English -> Chinese: "texts", "words" of answers, "glossary"."""
+    found = tomllib.loads(Path(__file__).with_name("zh.toml").read_text(encoding="utf-8"))
+    tables: dict[str, dict[str, str]] = found
+    return tables[table]
 
 
 NOTHING = Text("", "")
@@ -59,8 +83,9 @@ class Question:
     Attributes:
         id: stable name, the anchor in every difference page: "running-variance-denominator".
         category: the section of the page.
-        text: the question itself.
-        consequence: what breaks for those who ignore a difference here, with a number.
+        asks: the question itself, in English; `text` in both languages.
+        matters: what breaks for those who ignore a difference here, with a number; `consequence`
+            in both languages.
         experiment: runs on a subject and returns its answer; what a layer raises is an answer too.
         asked_of: the dialects that it can be put to; for the others `absent` says why.
         absent: what to print for a dialect that it can't be put to ("has no such parameter").
@@ -75,8 +100,8 @@ class Question:
 
     id: str
     category: Category
-    text: Text
-    consequence: Text
+    asks: str
+    matters: str
     experiment: Callable[[Subject], Answer] | None
     asked_of: tuple[str, ...] = tuple(record.name for record in ASKED)
     absent: Text = NOTHING
@@ -87,3 +112,13 @@ class Question:
     item: tuple[int, ...] = ()
     unrecorded: Text = NOTHING
     source: str = ""
+
+    @property
+    def text(self) -> Text:
+        """The question itself."""
+        return Text(self.asks)
+
+    @property
+    def consequence(self) -> Text:
+        """What breaks for those who ignore a difference here."""
+        return Text(self.matters)

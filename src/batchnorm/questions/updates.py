@@ -65,98 +65,57 @@ QUESTIONS = (
     Question(
         "running-variance-denominator",
         "updates",
-        Text(
-            "Which batch variance enters the running variance of images (rank 4, channel axis 1)?",
-            "对图像(四维输入,通道在轴 1),进入滑动方差的是哪种批次方差?",
-        ),
-        Text(
-            "Expect a factor n/(n−1) in the running variance: 2.0e-3 at 8×8×8, 0.33 at n = 4. "
-            "The outputs in training are the same; those in inference differ by about half of it.",
-            "滑动方差相差因子 n/(n−1):8×8×8 时为 2.0e-3,n = 4 时为 0.33。"
-            "训练时的输出相同,推理时的输出相差约其一半。",
-        ),
+        "Which batch variance enters the running variance of images (rank 4, channel axis 1)?",
+        "Expect a factor n/(n−1) in the running variance: 2.0e-3 at 8×8×8, 0.33 at n = 4. "
+        "The outputs in training are the same; those in inference differ by about half of it.",
         denominator_of_images,
         item=(3, 5),
     ),
     Question(
         "running-variance-denominator-by-rank",
         "updates",
-        Text(
-            "Which batch variance enters the running variance, by the input's rank?",
-            "按输入的维数,进入滑动方差的是哪种批次方差?",
-        ),
-        Text(
-            "Where the two words of a rank differ, so do the running variances: by a "
-            "factor n/(n−1), 1.25 for a batch of 5. Where a framework's word changes with "
-            "the rank, (N, C) and (N, C, 1, 1) of the same numbers leave different ones.",
-            "同一维数下两边不同时,滑动方差也不同:相差因子 n/(n−1),批次为 5 时是 1.25。若一个框"
-            "架的回答随维数而变,"
-            "同样的数按 (N, C) 和按 (N, C, 1, 1) 输入,留下的滑动方差也不同。",
-        ),
+        "Which batch variance enters the running variance, by the input's rank?",
+        "Where the two words of a rank differ, so do the running variances: by a "
+        "factor n/(n−1), 1.25 for a batch of 5. Where a framework's word changes with "
+        "the rank, (N, C) and (N, C, 1, 1) of the same numbers leave different ones.",
         denominator_by_rank,
         item=(4, 5),
     ),
     Question(
         "running-variance-denominator-in-float64",
         "updates",
-        Text(
-            "Which batch variance enters the running variance of a float64 layer?",
-            "float64 的层,进入滑动方差的是哪种批次方差?",
-        ),
-        Text(
-            "Between the unbiased and the biased variance lies n/(n−1), 2.0e-3 at 8×8×8. "
-            "Where only the float32 layer is unbiased (Keras 2 at rank 4), a check in "
-            "float64 finds this factor, and not rounding.",
-            "无偏方差与有偏方差相差因子 n/(n−1):8×8×8 时为 2.0e-3。若只有 float32 的层用无偏方差"
-            "(Keras 2 的四维输入),用 float64 核对得到的就是这个因子,而不是舍入误差。",
-        ),
+        "Which batch variance enters the running variance of a float64 layer?",
+        "Between the unbiased and the biased variance lies n/(n−1), 2.0e-3 at 8×8×8. "
+        "Where only the float32 layer is unbiased (Keras 2 at rank 4), a check in "
+        "float64 finds this factor, and not rounding.",
         denominator_in_float64,
         item=(6,),
     ),
     Question(
         "initial-running-statistics",
         "updates",
-        Text(
-            "What are the running statistics before the first step?",
-            "第一步之前滑动统计量的值是什么?",
-        ),
-        Text(
-            "Inference before any training divides by √(1 + ε) and nothing else.",
-            "未训练就推理,只是除以 √(1 + ε)。",
-        ),
+        "What are the running statistics before the first step?",
+        "Inference before any training divides by √(1 + ε) and nothing else.",
         default_running_statistics,
         item=(19,),
     ),
     Question(
         "batch-counter",
         "updates",
-        Text(
-            "After two training steps, what does the layer's counter of batches say?",
-            "训练两步之后,层的批次计数器是多少?",
-        ),
-        Text(
-            "A strict load of a state without the counter fails; and with momentum=None a counter "
-            "of 0 gives the next batch the weight 1, which discards the loaded statistics.",
-            "缺少计数器的状态无法严格加载;而 momentum=None 时,计数器为 0 会使下一个批次的"
-            "权重为 1,加载的统计量就此丢失。",
-        ),
+        "After two training steps, what does the layer's counter of batches say?",
+        "A strict load of a state without the counter fails; and with momentum=None a counter "
+        "of 0 gives the next batch the weight 1, which discards the loaded statistics.",
         counter,
         item=(10, 44),
     ),
     Question(
         "batch-counter-of-a-failed-call",
         "updates",
-        Text(
-            "Does a training call that fails (one value per channel) still count as a batch?",
-            "失败的训练调用(每通道只有一个值)是否仍计入批次?",
-        ),
-        Text(
-            "With momentum=None the next batch then weighs 1/2 instead of 1.",
-            "momentum=None 时,下一个批次的权重因此为 1/2,而不是 1。",
-        ),
+        "Does a training call that fails (one value per channel) still count as a batch?",
+        "With momentum=None the next batch then weighs 1/2 instead of 1.",
         counter_after_failure,
         asked_of=having("count"),
-        absent=Text("has no counter of batches", "没有批次计数器"),
+        absent=Text("has no counter of batches"),
         item=(10,),
     ),
 )

@@ -15,63 +15,15 @@ from batchnorm.errors import InvalidValue
 from batchnorm.explain.sides import NEWEST, Side
 from batchnorm.explain.words import Lang, say
 from batchnorm.questions import Answer, Question, recorded
-from batchnorm.questions.question import Text
+from batchnorm.questions.question import Text, chinese
 
 __all__ = ["ABSENT", "Witness", "flat", "show", "show_for", "witnesses", "word"]
 
 ABSENT = "not asked"
 
-YES, NO, NONE = Text("yes", "是"), Text("no", "否"), Text("none", "无")
+YES, NO, NONE = Text("yes"), Text("no"), Text("none")
 NUMBER = re.compile(r"-?[\d.]+(e-?\d+)?|nan|-?inf")
-OWN_CLASS = Text(
-    "an exception class of its own (TensorFlow: `InvalidArgumentError`)",
-    "框架自己的异常类(TensorFlow:`InvalidArgumentError`)",
-)
-CHINESE: Mapping[str, str] = {
-    "accepted": "接受",
-    "adds a variance of 0": "加入方差 0",
-    "all nan": "全部为 NaN",
-    "batch": "批统计量",
-    "biased": "有偏(除以 n)",
-    "booleans": "布尔值",
-    "call": "调用",
-    "channels first": "通道在前",
-    "channels last": "通道在后",
-    "count": "计数",
-    "decays as if by a variance of 0": "如同方差为 0 那样衰减",
-    "exactly 0": "恰好为 0",
-    "finite": "有限",
-    "gradients": "梯度",
-    "holds the last batch only": "只保留最后一个批次",
-    "ignored": "被忽略",
-    "inference": "推理",
-    "interleaved": "交错",
-    "mean and variance 0": "均值和方差为 0",
-    "mean of the batches' means": "各批次均值的平均",
-    "never moves": "从不移动",
-    "no counter": "没有计数器",
-    "normalizes by": "归一化使用",
-    "not updated": "未更新",
-    "nowhere": "不会被拒绝",
-    "one is not finite": "其中一个不是有限值",
-    "output": "输出",
-    "output shape": "输出形状",
-    "outputs of its channel": "该通道的输出",
-    "outputs of the others": "其他通道的输出",
-    "random": "随机值",
-    "running": "滑动统计量",
-    "running mean": "滑动均值",
-    "running variance": "滑动方差",
-    "running variance of 2": "滑动方差(原值为 2)",
-    "square of the averaged standard deviation": "平均标准差的平方",
-    "state": "状态",
-    "training": "训练",
-    "unbiased": "无偏(除以 n − 1)",
-    "unchanged": "不变",
-    "updates": "更新",
-    "values": "值",
-    "weights": "权重",
-}
+OWN_CLASS = Text("an exception class of its own (TensorFlow: `InvalidArgumentError`)")
 
 
 @dataclass(frozen=True)
@@ -120,7 +72,7 @@ def word(text: str, lang: Lang) -> str:
         return say(OWN_CLASS, lang)
     if _is_code(text):
         return f"`{text}`"
-    return CHINESE.get(text, text) if lang == "zh" else text
+    return chinese("words").get(text, text) if lang == "zh" else text
 
 
 def show(answer: Answer, lang: Lang) -> str:

@@ -19,18 +19,14 @@ from batchnorm.questions.subject import Ours
 
 __all__ = ["case_words", "deviations", "fits", "known", "make", "one_line", "ours", "reasons"]
 
-BREAKS = Text("What breaks if you ignore this: {consequence}", "忽视它的后果:{consequence}")
-OURS = Text("batchnorm as {side}", "batchnorm 的 {side}")
-ON_PURPOSE = Text(
-    "batchnorm deviates from {side} on purpose: {reason} ([evidence]({link}))",
-    "batchnorm 有意不同于 {side}:{reason}([依据]({link}))",
-)
+BREAKS = Text("What breaks if you ignore this: {consequence}")
+OURS = Text("batchnorm as {side}")
+ON_PURPOSE = Text("batchnorm deviates from {side} on purpose: {reason} ([evidence]({link}))")
 REFUSED = Text(
-    "Neither side takes it. Only the exceptions differ: a handler for one class misses the other.",
-    "两边都不接受,区别只在异常类:只捕获其中一类的代码会漏掉另一类。",
+    "Neither side takes it. Only the exceptions differ: a handler for one class misses the other."
 )
-BACKEND = Text("{title} on {backend}", "{title}({backend} 后端)")
-CASE = Text("case", "情形")
+BACKEND = Text("{title} on {backend}")
+CASE = Text("case")
 
 
 def make(question: Question, a: Side, b: Side, lang: Lang) -> Section:

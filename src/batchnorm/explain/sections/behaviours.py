@@ -18,38 +18,32 @@ from batchnorm.questions.question import Text
 
 __all__ = ["differing", "make"]
 
-DIFFER = Text("What differs, as measured", "实测的差异")
+DIFFER = Text("What differs, as measured")
 DIFFER_INTRO = Text(
     "Each question is an experiment that ran on the real frameworks, in the versions named. The "
-    "answers are recorded; `batchnorm verify` asks the installed frameworks again.",
-    "每个问题都是在所列版本的真实框架上运行过的实验。答案已被记录;"
-    "`batchnorm verify` 会重新询问已安装的框架。",
+    "answers are recorded; `batchnorm verify` asks the installed frameworks again."
 )
-EQUAL = Text("Asked, and the same", "问过且相同")
-EQUAL_INTRO = Text("Both sides give these answers.", "两边给出相同的答案。")
-OPEN = Text("Not measured", "未测量")
-OPEN_INTRO = Text(
-    "Differences that no experiment here can show, with the reason and a source.",
-    "此处无法用实验展示的差异,附原因与出处。",
-)
-NOT_RECORDED = Text("not recorded for {sides}", "没有 {sides} 的记录")
-QUESTION, ANSWER = Text("question", "问题"), Text("answer", "答案")
-BY_HAND = Text("open: measured by hand", "未决:手工测得")
-REASON, SOURCE = Text("why not", "原因"), Text("source", "出处")
+EQUAL = Text("Asked, and the same")
+EQUAL_INTRO = Text("Both sides give these answers.")
+OPEN = Text("Not measured")
+OPEN_INTRO = Text("Differences that no experiment here can show, with the reason and a source.")
+NOT_RECORDED = Text("not recorded for {sides}")
+QUESTION, ANSWER = Text("question"), Text("answer")
+BY_HAND = Text("open: measured by hand")
+REASON, SOURCE = Text("why not"), Text("source")
 CATEGORIES = {
-    "updates": Text("Statistics and updates", "统计量与更新"),
-    "modes": Text("Modes", "模式"),
-    "parameters": Text("Parameters", "参数"),
-    "state": Text("State and files", "状态与文件"),
-    "dtypes": Text("Types", "类型"),
-    "numerics": Text("Numbers", "数值"),
-    "gradients": Text("Gradients", "梯度"),
-    "devices": Text("Devices and layouts", "设备与布局"),
+    "updates": Text("Statistics and updates"),
+    "modes": Text("Modes"),
+    "parameters": Text("Parameters"),
+    "state": Text("State and files"),
+    "dtypes": Text("Types"),
+    "numerics": Text("Numbers"),
+    "gradients": Text("Gradients"),
+    "devices": Text("Devices and layouts"),
 }
 UNASKED = Text(
     "No answer of {side} is recorded, so nothing measured stands here; what stands above follows "
-    "from the declaration of its layer.",
-    "没有录制 {side} 的任何回答,因此这里没有实测内容;以上内容由其层的声明得出。",
+    "from the declaration of its layer."
 )
 
 
@@ -132,7 +126,7 @@ def _open(questions: list[Question], a: Side, b: Side, lang: Lang) -> Table:
         rows.append(Row(cells, question.id, {"items": list(question.item)}))
     columns = (
         Column("question", say(QUESTION, lang)),
-        Column("consequence", say(Text("what is known", "已知情况"), lang)),
+        Column("consequence", say(Text("what is known"), lang)),
         Column("reason", say(REASON, lang)),
         Column("source", say(SOURCE, lang)),
     )

@@ -12,13 +12,10 @@ from batchnorm.questions.question import Text
 
 __all__ = ["make", "signature"]
 
-TITLE = Text("The two calls", "两个调用")
-CAPTION = Text("`{path}`, {version}:", "{version} 的 `{path}`:")
-SIBLING = Text(
-    "`{name}` is the same layer for inputs of rank {ranks}{without}.",
-    "`{name}` 是用于 {ranks} 维输入的同一个层{without}。",
-)
-WITHOUT = Text(", without {names}", ",没有 {names}")
+TITLE = Text("The two calls")
+CAPTION = Text("`{path}`, {version}:")
+SIBLING = Text("`{name}` is the same layer for inputs of rank {ranks}{without}.")
+WITHOUT = Text(", without {names}")
 
 
 def make(a: Side, b: Side, lang: Lang) -> Section:

@@ -36,27 +36,16 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
 }
 
 SAME: Mapping[str, Text] = {
-    "affine": Text("the same: {pairs}", "相同:{pairs}"),
-    "statistics": Text(
-        "the same statistics in both modes: {pairs}", "两种模式下统计量相同:{pairs}"
-    ),
-    "axis": Text("the same axis of rank 4: {pairs}", "4 维输入时轴相同:{pairs}"),
+    "affine": Text("the same: {pairs}"),
+    "statistics": Text("the same statistics in both modes: {pairs}"),
+    "axis": Text("the same axis of rank 4: {pairs}"),
 }
-ALWAYS = Text("{side} as it always is", "{side} 固有的做法")
-DEFAULT_AXES = Text(
-    "defaults differ: channels on axis {a} and {b} of rank 4; {what}",
-    "默认值不同:4 维输入的通道轴分别为 {a} 和 {b};{what}",
-)
-WRITE = Text("to keep {side}'s, write `{values}`", "要保持 {side} 的默认值,请写 `{values}`")
-MOVE = Text(
-    "{other} has no other axis: move the channels before and after the layer",
-    "{other} 没有别的轴:须在层的前后移动通道轴",
-)
-NHWC = Text(
-    "MindSpore runs `NHWC` on a GPU only: see [layouts](#channels-last-on-cpu)",
-    "MindSpore 的 `NHWC` 只能在 GPU 上运行:见[布局](#channels-last-on-cpu)",
-)
-NONE = Text("in {side} only: {values}", "仅 {side} 可得:{values}")
+ALWAYS = Text("{side} as it always is")
+DEFAULT_AXES = Text("defaults differ: channels on axis {a} and {b} of rank 4; {what}")
+WRITE = Text("to keep {side}'s, write `{values}`")
+MOVE = Text("{other} has no other axis: move the channels before and after the layer")
+NHWC = Text("MindSpore runs `NHWC` on a GPU only: see [layouts](#channels-last-on-cpu)")
+NONE = Text("in {side} only: {values}")
 
 
 def by_aspect(side: Side) -> dict[str, list[Parameter]]:

@@ -22,26 +22,19 @@ from batchnorm.questions.question import Text
 
 __all__ = ["EXAMPLES", "Example", "applies", "make"]
 
-TITLE = Text("The official page's examples", "官方页面的代码示例")
+TITLE = Text("The official page's examples")
 INTRO = Text(
     "What the page prints, what batchnorm computes for the same call, and the exact values; "
-    "distances to the exact value are in ulps of float32.",
-    "页面打印的数、batchnorm 对同一调用的计算结果以及精确值;到精确值的距离以 float32 的 ulp 计。",
+    "distances to the exact value are in ulps of float32."
 )
-PRINTED, OURS = Text("the page prints", "页面打印"), Text("batchnorm", "batchnorm")
-EXACT, INDEX = Text("exact", "精确值"), Text("element", "元素")
-PAGE_OFF, WE_OFF = Text("page, ulp", "页面,ulp"), Text("batchnorm, ulp", "batchnorm,ulp")
-LARGEST = Text(
-    "Largest distance to the page: {distance:.1e} of the largest value.",
-    "与页面的最大差距:最大值的 {distance:.1e}。",
-)
+PRINTED, OURS = Text("the page prints"), Text("batchnorm")
+EXACT, INDEX = Text("exact"), Text("element")
+PAGE_OFF, WE_OFF = Text("page, ulp"), Text("batchnorm, ulp")
+LARGEST = Text("Largest distance to the page: {distance:.1e} of the largest value.")
 LAYOUT = Text(
     "Both examples take one array, of shape {shape}: one with the channels on axis {a_axis}, the "
     "other on axis {b_axis}. They agree because a new layer's running statistics are the same for "
-    "every channel. In training the first output is {a} for {a_side} and {b} for {b_side}.",
-    "两个示例使用同一个形状为 {shape} 的数组:一个的通道在第 {a_axis} 轴,另一个在第 {b_axis} 轴。"
-    "它们一致,只因新建层的滑动统计量对每个通道都相同。"
-    "训练模式下,第一个输出在 {a_side} 中是 {a},在 {b_side} 中是 {b}。",
+    "every channel. In training the first output is {a} for {a_side} and {b} for {b_side}."
 )
 
 Array = npt.NDArray[Any]

@@ -19,31 +19,19 @@ from batchnorm.vocabulary import Mode
 
 __all__ = ["cases", "make", "one", "starts_in_training"]
 
-TITLE = Text("Modes", "模式")
-INTRO = Text(
-    "Which statistics normalize, and whether the call updates the running statistics.",
-    "用哪种统计量归一化,以及这次调用是否更新滑动统计量。",
-)
-USED = Text("normalizes by", "归一化使用")
-UPDATES = Text("updates", "更新滑动统计量")
-BY_METHOD = Text(
-    "The methods {methods} set training or inference. A new layer is in {mode}.",
-    "由该层的方法 {methods} 设置训练或推理。新建的层处于{mode}。",
-)
-BY_CALL = Text(
-    "Each call says `training=...`. Without it a call outside `fit` is {mode}.",
-    "每次调用用 `training=...` 指定。不写时,`fit` 之外的调用是{mode}。",
-)
-TRAINING, INFERENCE = Text("training mode", "训练模式"), Text("inference mode", "推理模式")
+TITLE = Text("Modes")
+INTRO = Text("Which statistics normalize, and whether the call updates the running statistics.")
+USED = Text("normalizes by")
+UPDATES = Text("updates")
+BY_METHOD = Text("The methods {methods} set training or inference. A new layer is in {mode}.")
+BY_CALL = Text("Each call says `training=...`. Without it a call outside `fit` is {mode}.")
+TRAINING, INFERENCE = Text("training mode"), Text("inference mode")
 BUFFERS = Text(
     "`buffers` says whether `running_mean` and `running_var` are both there (`True`) or both "
-    "`None` (`False`){alone}.",
-    "`buffers` 表示 `running_mean` 和 `running_var` 都在(`True`)或都是 `None`(`False`){alone}。",
+    "`None` (`False`){alone}."
 )
 ALONE = Text(
-    "; with one of them alone every call is an error: see "
-    "[one statistic only](#one-statistic-only)",
-    ";只有其中之一时,每次调用都会出错:见[只有一个统计量](#one-statistic-only)",
+    "; with one of them alone every call is an error: see [one statistic only](#one-statistic-only)"
 )
 METHODS = {"train": "`train()`, `eval()`", "set_train": "`set_train()`, `set_train(False)`"}
 

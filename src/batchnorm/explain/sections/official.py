@@ -16,13 +16,12 @@ from batchnorm.questions.question import Text
 
 __all__ = ["make"]
 
-TITLE = Text("Where the official page is wrong or silent", "官方页面的错误与遗漏")
+TITLE = Text("Where the official page is wrong or silent")
 INTRO = Text(
-    "MindSpore's own page about these two layers, [{name}]({link}) (r2.0), and what was measured.",
-    "MindSpore 关于这两个层的官方页面 [{name}]({link})(r2.0),以及实测结果。",
+    "MindSpore's own page about these two layers, [{name}]({link}) (r2.0), and what was measured."
 )
-SAYS, VERDICT = Text("the page", "页面"), Text("verdict", "判断")
-EVIDENCE = Text("measured", "实测")
+SAYS, VERDICT = Text("the page"), Text("verdict")
+EVIDENCE = Text("measured")
 DOCS = (
     "https://github.com/mindspore-ai/docs/blob/r2.0/docs/mindspore/source_zh_cn/note/api_mapping/"
 )

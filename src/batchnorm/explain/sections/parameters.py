@@ -20,56 +20,44 @@ from batchnorm.questions.question import Text
 
 __all__ = ["complement", "make"]
 
-TITLE = Text("Parameters and inputs", "参数与输入")
-CATEGORY, SUB_CATEGORY = Text("category", "分类"), Text("sub-category", "子类")
-DIFFERENCE = Text("difference", "差异")
-PARAMETERS, PARAMETER = Text("parameters", "参数"), Text("parameter {n}", "参数{n}")
-INPUTS, INPUT = Text("inputs", "输入"), Text("input {n}", "输入{n}")
+TITLE = Text("Parameters and inputs")
+CATEGORY, SUB_CATEGORY = Text("category"), Text("sub-category")
+DIFFERENCE = Text("difference")
+PARAMETERS, PARAMETER = Text("parameters"), Text("parameter {n}")
+INPUTS, INPUT = Text("inputs"), Text("input {n}")
 
-SAME_MEANING = Text("same meaning, other name", "功能一致,参数名不同")
-DEFAULTS = Text(
-    "defaults differ: {a} and {b}; to keep {side}'s, write `{name}={value}`",
-    "默认值不同:{a} 与 {b};要保持 {side} 的默认值,请写 `{name}={value}`",
-)
-OPPOSITE = Text(
-    "opposite meaning: {b_side}'s `{b}` is 1 - {a_side}'s `{a}`",
-    "意义相反:{b_side} 的 `{b}` 等于 1 - {a_side} 的 `{a}`",
-)
-OTHER_NAME = Text("other name", "参数名不同")
-SAME_TYPES = Text(
-    "with the defaults, parameters and statistics are `{dtype}` on both sides",
-    "默认时,两边的参数和统计量都是 `{dtype}`",
-)
-ACCEPTED = Text("what is accepted differs: {links}", "接受的取值不同:{links}")
+SAME_MEANING = Text("same meaning, other name")
+DEFAULTS = Text("defaults differ: {a} and {b}; to keep {side}'s, write `{name}={value}`")
+OPPOSITE = Text("opposite meaning: {b_side}'s `{b}` is 1 - {a_side}'s `{a}`")
+OTHER_NAME = Text("other name")
+SAME_TYPES = Text("with the defaults, parameters and statistics are `{dtype}` on both sides")
+ACCEPTED = Text("what is accepted differs: {links}")
 VALUES: dict[str, dict[str, Text]] = {  # meaning -> the questions on what is accepted
     "init": {
-        "gamma-from-a-name": Text("names", "名字"),
-        "gamma-from-a-number": Text("numbers", "数"),
-        "gamma-from-an-array": Text("arrays", "数组"),
-        "gamma-from-an-integer-array": Text("integer arrays", "整数数组"),
-        "gamma-from-none": Text("None", "None"),
+        "gamma-from-a-name": Text("names"),
+        "gamma-from-a-number": Text("numbers"),
+        "gamma-from-an-array": Text("arrays"),
+        "gamma-from-an-integer-array": Text("integer arrays"),
+        "gamma-from-none": Text("None"),
     },
     "epsilon": {
-        "zero-epsilon": Text("0", "0"),
-        "negative-epsilon": Text("negative", "负数"),
-        "integer-epsilon": Text("integers", "整数"),
-        "epsilon-above-one": Text("above 1", "大于 1"),
+        "zero-epsilon": Text("0"),
+        "negative-epsilon": Text("negative"),
+        "integer-epsilon": Text("integers"),
+        "epsilon-above-one": Text("above 1"),
     },
 }
-SAME_DEFAULT = Text("the defaults mean the same", "默认值行为相同")
-MEANS = Text("{side}'s {gloss}", "{side} 的 {gloss}")
-IN_KWARGS = Text("`**kwargs`", "`**kwargs`")
-KEYWORD_ONLY = Text("keyword only", "仅限关键字")
-BY_METHOD = Text(
-    "{side} has it in the layer: see [modes](#modes-{name})",
-    "{side} 由层自身决定:见[模式](#modes-{name})",
-)
+SAME_DEFAULT = Text("the defaults mean the same")
+MEANS = Text("{side}'s {gloss}")
+IN_KWARGS = Text("`**kwargs`")
+KEYWORD_ONLY = Text("keyword only")
+BY_METHOD = Text("{side} has it in the layer: see [modes](#modes-{name})")
 
 # The call's parameters by what they are for; each dialect names the first one differently.
 CALL_ROLES = {"input": "input", "x": "input", "inputs": "input"}
 CALL_ONLY = {
-    "training": Text("training or inference, for this call", "本次调用是训练还是推理"),
-    "mask": Text("which samples or positions count in the statistics", "哪些样本或位置计入统计量"),
+    "training": Text("training or inference, for this call"),
+    "mask": Text("which samples or positions count in the statistics"),
 }
 
 

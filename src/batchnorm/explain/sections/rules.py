@@ -32,67 +32,46 @@ SCALES = (0.05, 0.5, 2.0)  # standard deviations of the channels
 TOPICS = ("momentum", "epsilon", "mode", "axis", "variance", "freezing", "state", "options")
 NO_OPTIONS = {"num_features", "axis", "name", "device", "housekeeping", "input_shape", "dtype"}
 NAMES: Mapping[str, Text] = {
-    "momentum": Text("momentum", "momentum"),
-    "epsilon": Text("epsilon", "epsilon"),
-    "mode": Text("mode", "模式"),
-    "axis": Text("axis", "通道轴"),
-    "variance": Text("running variance", "滑动方差"),
-    "freezing": Text("freezing", "冻结"),
-    "state": Text("state", "状态"),
-    "options": Text("no counterpart", "无对应"),
+    "momentum": Text("momentum"),
+    "epsilon": Text("epsilon"),
+    "mode": Text("mode"),
+    "axis": Text("axis"),
+    "variance": Text("running variance"),
+    "freezing": Text("freezing"),
+    "state": Text("state"),
+    "options": Text("no counterpart"),
 }
-RULES = Text("What to do", "该做什么")
+RULES = Text("What to do")
 TOPIC, RULE, HARM = (
-    Text("topic", "主题"),
-    Text("rule", "规则"),
-    Text("outputs, if ignored", "若忽略,输出"),
+    Text("topic"),
+    Text("rule"),
+    Text("outputs, if ignored"),
 )
 
-INVERTED = Text(
-    "write 1 - m: {a}'s {value} is {b}'s `{name}={right}`",
-    "写 1 - m:{a} 的 {value} 在 {b} 中是 `{name}={right}`",
-)
-THE_DEFAULT = Text(" (its default)", "(即其默认值)")
-NOT_DEFAULT = Text(" (its default is {default})", "(其默认值是 {default})")
-SAME_MEANING = Text(
-    "means the same; the defaults differ: for {a}'s {value} write `{name}={right}`",
-    "含义相同,但默认值不同:{a} 的 {value} 写作 `{name}={right}`",
-)
-NAMED = Text(
-    "is `{name}` there, default {default}: for {a}'s {value} write `{name}={right}`",
-    "在 {b} 中叫 `{name}`,默认 {default}:{a} 的 {value} 写作 `{name}={right}`",
-)
-BY_CALL = Text(
-    "say it at each call: `layer(x, training=True)` in a training step of your own",
-    "每次调用时指定:自己写的训练步中用 `layer(x, training=True)`",
-)
+INVERTED = Text("write 1 - m: {a}'s {value} is {b}'s `{name}={right}`")
+THE_DEFAULT = Text(" (its default)")
+NOT_DEFAULT = Text(" (its default is {default})")
+SAME_MEANING = Text("means the same; the defaults differ: for {a}'s {value} write `{name}={right}`")
+NAMED = Text("is `{name}` there, default {default}: for {a}'s {value} write `{name}={right}`")
+BY_CALL = Text("say it at each call: `layer(x, training=True)` in a training step of your own")
 BY_METHOD = Text(
-    "a new {b} layer is in {mode}: call `{method}(True)` to train, `{method}(False)` to infer",
-    "新建的 {b} 层处于{mode}:训练前调用 `{method}(True)`,推理前调用 `{method}(False)`",
+    "a new {b} layer is in {mode}: call `{method}(True)` to train, `{method}(False)` to infer"
 )
 AXIS = Text(
-    "channels are on axis {own} of {a}'s default layer and {other} of {b}'s: write `{written}`",
-    "{a} 默认的通道轴是 {own},{b} 是 {other}:写 `{written}`",
+    "channels are on axis {own} of {a}'s default layer and {other} of {b}'s: write `{written}`"
 )
 MOVE = Text(
     "channels are on axis {own} of {a}'s default layer and {other} of {b}'s: move them around "
-    "the layer",
-    "{a} 默认的通道轴是 {own},{b} 是 {other}:在层的前后移动通道轴",
+    "the layer"
 )
 VARIANCE = Text(
     "{a} averages the variance over {ours}, {b} over {theirs}: nothing to write; training goes on "
-    "slightly differently",
-    "{a} 的滑动方差除以 {ours},{b} 除以 {theirs}:无需改写;继续训练时略有不同",
+    "slightly differently"
 )
-FREEZE = Text(
-    "running statistics stay still in training: {a} by {ours}; {b} by {theirs}",
-    "训练时冻结统计量:{a} 用 {ours};{b} 用 {theirs}",
-)
-INFERENCE_AGAIN = Text(
-    "{method} on the layer alone, after the net's", "{method}(在网络之后,单独对该层)"
-)
-OPTIONS = Text("{side} only: {names}", "仅 {side} 有:{names}")
-OFF = Text("ignored: {share} off", "忽略则偏差 {share}")
+FREEZE = Text("running statistics stay still in training: {a} by {ours}; {b} by {theirs}")
+INFERENCE_AGAIN = Text("{method} on the layer alone, after the net's")
+OPTIONS = Text("{side} only: {names}")
+OFF = Text("ignored: {share} off")
 
 
 class Training(NamedTuple):

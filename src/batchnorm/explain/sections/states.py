@@ -15,37 +15,33 @@ from batchnorm.questions.question import Text
 
 __all__ = ["entries", "make", "spelled", "table"]
 
-TITLE = Text("State", "状态")
+TITLE = Text("State")
 INTRO = Text(
-    "Names of the entries with their place in the layer's own order, and when an entry exists.",
-    "各状态项的名字、在该层自身顺序中的位置,以及何时存在。",
+    "Names of the entries with their place in the layer's own order, and when an entry exists."
 )
 FILES = Text(
     "How parameter files spell them: for a layer saved by itself, and for the layer `bn1` of a "
-    "network.",
-    "参数文件中的写法:单独保存的层,以及网络中名为 `bn1` 的层。",
+    "network."
 )
 KERAS_FILES = Text(
     "For {sides} these are the names in an old .h5 file (in one of a Keras 3 Sequential model, "
     "after the model's name); .keras and .weights.h5 name the class and an index: see "
-    "[weight files](#names-in-weight-files).",
-    "{sides} 一列是旧的 .h5 文件中的名称(Keras 3 的 Sequential 模型在前面加模型名);"
-    ".keras 和 .weights.h5 用类名和序号:见[权重文件](#names-in-weight-files)。",
+    "[weight files](#names-in-weight-files)."
 )
-ROLE, NEW = Text("role", "作用"), Text("in a new layer", "新建层中")
-EXISTS_IF, ALWAYS = Text("{side}: exists", "{side}:何时存在"), Text("always", "始终")
-AND = Text(" and ", " 和 ")
-IF = Text("if {names}", "当 {names} 为真")
-BARE, NESTED = Text("{side}, alone", "{side},单独"), Text("{side}, in `bn1`", "{side},在 `bn1` 中")
+ROLE, NEW = Text("role"), Text("in a new layer")
+EXISTS_IF, ALWAYS = Text("{side}: exists"), Text("always")
+AND = Text(" and ")
+IF = Text("if {names}")
+BARE, NESTED = Text("{side}, alone"), Text("{side}, in `bn1`")
 ROLES: Mapping[str, Text] = {
-    "gamma": Text("scale (gamma)", "缩放(gamma)"),
-    "beta": Text("shift (beta)", "平移(beta)"),
-    "running_mean": Text("running mean", "滑动均值"),
-    "running_var": Text("running variance", "滑动方差"),
-    "count": Text("number of batches seen", "已见批次数"),
-    "stddev": Text("running standard deviation", "滑动标准差"),
-    "renorm_mean": Text("renorm's running mean", "renorm 的滑动均值"),
-    "renorm_stddev": Text("renorm's running standard deviation", "renorm 的滑动标准差"),
+    "gamma": Text("scale (gamma)"),
+    "beta": Text("shift (beta)"),
+    "running_mean": Text("running mean"),
+    "running_var": Text("running variance"),
+    "count": Text("number of batches seen"),
+    "stddev": Text("running standard deviation"),
+    "renorm_mean": Text("renorm's running mean"),
+    "renorm_stddev": Text("renorm's running standard deviation"),
 }
 
 

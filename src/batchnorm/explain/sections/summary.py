@@ -22,20 +22,18 @@ from batchnorm.vocabulary import Mode
 
 __all__ = ["make", "rows"]
 
-TITLE = Text("In short", "概要")
-NEW_BATCH, OLD_VALUE = Text("new batch", "新批次"), Text("old value", "旧值")
-AT_RANK = Text("{word} at rank {ranks}", "{ranks} 维时{word}")
-TRAINING, INFERENCE = Text("training", "训练"), Text("inference", "推理")
-BY_METHOD = Text("{mode}; set by {method}", "{mode};由 {method} 设置")
-BY_CALL = Text("{mode}; set by each call's `training=`", "{mode};由每次调用的 `training=` 设置")
-READ_IN = Text("{side}, by its source", "{side},依据源码")
+TITLE = Text("In short")
+NEW_BATCH, OLD_VALUE = Text("new batch"), Text("old value")
+AT_RANK = Text("{word} at rank {ranks}")
+TRAINING, INFERENCE = Text("training"), Text("inference")
+BY_METHOD = Text("{mode}; set by {method}")
+BY_CALL = Text("{mode}; set by each call's `training=`")
+READ_IN = Text("{side}, by its source")
 EASIER = Text(
     "The easiest port from {a} to {b} is `{layer}`, which keeps its names, defaults and "
-    "momentum: see [that page]({page}.en.md). It runs on Ascend only.",
-    "从 {a} 移植到 {b},最容易的是 `{layer}`:名称、默认值和 momentum 都不变,"
-    "见[该页]({page}.zh.md)。它只能在 Ascend 上运行。",
+    "momentum: see [that page]({page}.en.md). It runs on Ascend only."
 )
-ONLY_INFERENCE = Text("inference mode only", "仅推理模式")
+ONLY_INFERENCE = Text("inference mode only")
 
 
 def make(a: Side, b: Side, lang: Lang) -> Section:
@@ -149,13 +147,13 @@ def _state(side: Side, lang: Lang) -> str:
 
 
 FACTS: dict[Text, Callable[[Side, Lang], str]] = {
-    Text("layer", "层"): _layer,
-    Text("measured with", "实测版本"): _version,
-    Text("momentum", "momentum"): _momentum,
-    Text("momentum is the weight of the", "momentum 是谁的权重"): _weight,
-    Text("epsilon", "epsilon"): _epsilon,
-    Text("variance that enters the running one", "进入滑动方差的方差"): _variance,
-    Text("a new layer is in", "新建层处于"): _start,
-    Text("statistics frozen in training by", "训练时冻结统计量的设置"): _still,
-    Text("state, in order", "状态,按顺序"): _state,
+    Text("layer"): _layer,
+    Text("measured with"): _version,
+    Text("momentum"): _momentum,
+    Text("momentum is the weight of the"): _weight,
+    Text("epsilon"): _epsilon,
+    Text("variance that enters the running one"): _variance,
+    Text("a new layer is in"): _start,
+    Text("statistics frozen in training by"): _still,
+    Text("state, in order"): _state,
 }

@@ -15,19 +15,17 @@ from batchnorm.questions.question import Text
 
 __all__ = ["corrections", "make", "rule"]
 
-TITLE = Text("Update rules", "更新规则")
+TITLE = Text("Update rules")
 INTRO = Text(
     "`x` are the n values of a channel in the batch, `mean` is their mean, `var` the variance that "
     "enters the running one. The output is normalized by the variance divided by n on both "
-    "sides.",
-    "`x` 是当前批次中一个通道的 n 个值,`mean` 是其均值,`var` 是进入滑动方差的方差。"
-    "两边的输出都用除以 n 的方差归一化。",
+    "sides."
 )
-DEFAULT = Text("with the default `momentum={value}`:", "默认 `momentum={value}` 时:")
-SIZE = Text("What the two divisors make of the same batch:", "两种除数对同一批数据的影响:")
-VALUES, BATCH = Text("values per channel n", "每通道数值个数 n"), Text("batch", "批次")
-RATIO = Text("n/(n - 1)", "n/(n - 1)")
-RELATIVE = Text("relative difference", "相对差")
+DEFAULT = Text("with the default `momentum={value}`:")
+SIZE = Text("What the two divisors make of the same batch:")
+VALUES, BATCH = Text("values per channel n"), Text("batch")
+RATIO = Text("n/(n - 1)")
+RELATIVE = Text("relative difference")
 BATCHES = ((2, 1, 1), (8, 4, 4), (8, 8, 8), (32, 56, 56))  # samples, height, width
 MANY = 512  # any number above 1 shows the rule
 
