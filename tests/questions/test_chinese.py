@@ -30,11 +30,11 @@ def test_every_text_has_its_chinese_and_no_other_is_there():
     assert set(english()) == set(chinese("texts"))
 
 
-def test_both_languages_have_the_same_values_in_braces():
+def test_no_value_is_lost_in_translation():
     written = set(english()) - {text for q in QUESTIONS for text in (q.asks, q.matters)}
     for text in written:
         braces = [set(re.findall(r"\{.*?\}", one)) for one in (text, Text(text).zh)]
-        assert braces[0] == braces[1], text
+        assert braces[0] <= braces[1], text
 
 
 def test_a_text_that_nobody_has_translated_is_an_error():

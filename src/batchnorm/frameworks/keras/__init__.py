@@ -2,7 +2,7 @@
 
 from typing import Any
 
-__all__ = ["CALLS"]
+__all__ = ["CALLS", "FACETS"]
 
 # What the calls of both have in common (`frameworks/calls.py`).
 CALLS: dict[str, Any] = {
@@ -10,3 +10,5 @@ CALLS: dict[str, Any] = {
     "momentum_by_hand": "set bn.momentum = 1 - 1/k before the k-th step, if it runs eagerly (a "
     "tf.function keeps the momentum that it traced); or ",
 }
+# Models of both run alike.
+FACETS = {"running": f"{__name__}.running"}

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from batchnorm.frameworks.keras.layer import KerasLayer
+
 __all__ = [
     "AFFINE",
     "ALONE",
@@ -27,11 +29,14 @@ __all__ = [
     "SEPARATOR",
     "SIGNS",
     "SLOTS",
+    "STATE",
     "WIDE",
     "WRAPPERS",
     "doubt",
 ]
 
+# Names of a batch norm's state, and the role of each.
+STATE = {name: entry.role for name, entry in KerasLayer.STATE.items()}
 WRAPPERS: tuple[str, ...] = ()
 OUTER: tuple[str, ...] = ()
 COUNTERS: tuple[str, ...] = ()

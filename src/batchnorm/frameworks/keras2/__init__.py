@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
-from batchnorm.frameworks.keras import CALLS
+from batchnorm.frameworks.keras import CALLS, FACETS
 
 __all__ = ["RECORDS"]
 
@@ -14,6 +14,7 @@ _KERAS_2 = Framework(
     versioned="Keras {} (tf.keras)",
     version="2.21.0",
     package=__name__,
+    facets=FACETS,
     real_package="tf_keras",
     layer="tf.keras.layers.BatchNormalization",
     prefix="tf.keras.layers.",
@@ -36,7 +37,7 @@ RECORDS = (
         _KERAS_2,
         name="tf_keras@2.6",
         version="2.6.0",
-        facets={"layers": f"{__name__}.v2_6"},
+        facets={**FACETS, "layers": f"{__name__}.v2_6"},
         absent=frozenset({"synchronized", "mask"}),  # came later: measured, see v2_6.py
     ),
 )

@@ -7,34 +7,10 @@ from typing import Any
 
 from batchnorm.frameworks.keras import live
 from batchnorm.frameworks.keras.layer import KerasLayer
-from batchnorm.frameworks.keras.live import (
-    array_of,
-    recalibrates,
-    run,
-    settings_of,
-    state_of,
-    to_array,
-    watched,
-    write,
-)
 from batchnorm.frameworks.keras2 import layers, v2_6
 from batchnorm.layer import Layer
 
-__all__ = [
-    "ACCEPTED",
-    "array_of",
-    "bases",
-    "is_batch_norm",
-    "layers_of",
-    "read",
-    "recalibrates",
-    "run",
-    "settings_of",
-    "state_of",
-    "to_array",
-    "watched",
-    "write",
-]
+__all__ = ["ACCEPTED", "bases", "is_batch_norm", "layers_of", "read"]
 
 ACCEPTED = "tf.keras.layers.BatchNormalization (Keras 2)"
 MAJOR = "2"
@@ -60,3 +36,7 @@ def _dialect(version: str | None) -> type[KerasLayer] | None:
     if version is None:
         return None
     return v2_6.BatchNormalization if version.startswith("2.6") else layers.BatchNormalization
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(live, name)

@@ -1,40 +1,11 @@
-"""How Keras 2's files name things."""
+"""How Keras 2's files name things, beside what both have in common (`keras/saved.py`)."""
 
-from __future__ import annotations
+from typing import Any
 
-from batchnorm.frameworks.keras.saved import (
-    AFFINE,
-    ALONE,
-    BARE,
-    CHANNELS_LAST,
-    COUNTERS,
-    COUNTLESS,
-    CUMULATIVE,
-    FORMS,
-    INNER,
-    KEPT,
-    OBSERVERS,
-    OPTIMIZER,
-    OUTER,
-    PAIRED,
-    SCALARS,
-    SEPARATOR,
-    SIGNS,
-    SLOTS,
-    WIDE,
-    WRAPPERS,
-    doubt,
-)
-from batchnorm.frameworks.keras2.layers import BatchNormalization
+from batchnorm.frameworks.keras import saved
 
-__all__ = [
-    "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
-    "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
-    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "doubt", "kernel_leaf",
-]  # fmt: skip
+__all__ = ["FORMATS", "kernel_leaf"]
 
-# Names of a batch norm's state, and the role of each.
-STATE = {name: entry.role for name, entry in BatchNormalization.STATE.items()}
 FORMATS = ("keras-h5",)
 
 
@@ -43,3 +14,7 @@ def kernel_leaf(form: str) -> str:
     if form == "embedding":
         return "embeddings"
     return "depthwise_kernel" if form == "depthwise" else "kernel"
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(saved, name)

@@ -3,7 +3,7 @@
 from batchnorm.frameworks.arithmetic import Arithmetic
 from batchnorm.frameworks.calls import Calls
 from batchnorm.frameworks.framework import Framework
-from batchnorm.frameworks.keras import CALLS
+from batchnorm.frameworks.keras import CALLS, FACETS
 
 __all__ = ["RECORDS"]
 
@@ -14,6 +14,7 @@ RECORDS = (
         versioned="Keras {}",
         version="3.15.1",
         package=__name__,
+        facets=FACETS,
         real_package="keras",
         layer="keras.layers.BatchNormalization",
         prefix="keras.layers.",

@@ -7,34 +7,10 @@ from typing import Any
 
 from batchnorm.frameworks.keras import live
 from batchnorm.frameworks.keras.layer import KerasLayer
-from batchnorm.frameworks.keras.live import (
-    array_of,
-    recalibrates,
-    run,
-    settings_of,
-    state_of,
-    to_array,
-    watched,
-    write,
-)
 from batchnorm.frameworks.keras3 import layers
 from batchnorm.layer import Layer
 
-__all__ = [
-    "ACCEPTED",
-    "array_of",
-    "bases",
-    "is_batch_norm",
-    "layers_of",
-    "read",
-    "recalibrates",
-    "run",
-    "settings_of",
-    "state_of",
-    "to_array",
-    "watched",
-    "write",
-]
+__all__ = ["ACCEPTED", "bases", "is_batch_norm", "layers_of", "read"]
 
 ACCEPTED = "keras.layers.BatchNormalization (Keras 3)"
 MAJOR = "3"
@@ -58,3 +34,7 @@ def read(obj: Any) -> Layer:
 
 def _dialect(version: str | None) -> type[KerasLayer] | None:
     return None if version is None else layers.BatchNormalization
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(live, name)

@@ -9,34 +9,11 @@ import sys
 from typing import Any
 
 from batchnorm.errors import InvalidType
-from batchnorm.frameworks.mindspore.live import (
-    array_of,
-    layers_of,
-    recalibrates,
-    run,
-    state_of,
-    to_array,
-    watched,
-    write,
-)
+from batchnorm.frameworks.mindspore import live
 from batchnorm.frameworks.mint import layers
 from batchnorm.layer import Layer
 
-__all__ = [
-    "ACCEPTED",
-    "array_of",
-    "bases",
-    "is_batch_norm",
-    "layers_of",
-    "read",
-    "recalibrates",
-    "run",
-    "settings_of",
-    "state_of",
-    "to_array",
-    "watched",
-    "write",
-]
+__all__ = ["ACCEPTED", "bases", "is_batch_norm", "read", "settings_of"]
 
 ACCEPTED = "mindspore.mint.nn.BatchNorm1d/2d/3d or SyncBatchNorm"
 CLASSES = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
@@ -71,7 +48,7 @@ def read(obj: Any) -> Layer:
         )
     state = layers.BatchNorm2d.STATE
     values = {own: getattr(obj, own) for own in state}
-    arrays = {own: None if value is None else to_array(value) for own, value in values.items()}
+    arrays = {own: None if value is None else live.to_array(value) for own, value in values.items()}
     # SyncBatchNorm on one process computes as BatchNorm; it takes any rank from 2.
     layer: Layer = getattr(layers, name, layers.BatchNorm2d)(
         obj.num_features, obj.eps, obj.momentum, bool(obj.affine), bool(obj.track_running_stats)
@@ -80,3 +57,7 @@ def read(obj: Any) -> Layer:
         setattr(layer, own, value)
     layer.set_train(bool(obj.training))  # type: ignore[attr-defined]
     return layer
+
+
+def __getattr__(name: str) -> Any:
+    return getattr(live, name)
