@@ -216,7 +216,7 @@ def test_every_module_and_public_thing_says_what_it_is(path):
 def test_files_stay_short(path):
     lines = len(path.read_text().splitlines())
     if lines > LONGEST:
-        yield f"{lines} lines; about 250 are wanted"
+        yield f"{lines} lines; at most {LONGEST}"
 
 
 @in_every_file

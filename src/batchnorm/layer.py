@@ -40,16 +40,16 @@ class Entry:
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """What the latest call was, as far as the next one may be it again.
+    """What `Layer._again` needs to repeat a layer's latest call without deciding anything anew.
 
-    A call puts it in its place before it reads any attribute, and fills it at the end, `like` last.
-    Whoever sets an attribute meanwhile, from any thread, takes it away and so leaves what the call
-    fills without effect.
+    A call makes a `Call` and stores it as the layer's `_latest` before the call reads any
+    attribute; at its end the call fills that same `Call`, `like` last. Setting an attribute, in
+    any thread, sets `_latest` to None: a `Call` that is filled after that is no layer's any more.
     """
 
     thread: int
-    like: tuple[Any, ...] | None = None  # dtype, shape and strides of x and of y
-    how: bool | None = None
+    like: tuple[Any, ...] | None = None  # dtype, shape and strides of x, and y has the same
+    how: bool | None = None  # Keras' `training` argument
     gamma: Array | None = None
     beta: Array | None = None
     running: core.Running | None = None
@@ -87,7 +87,7 @@ class Layer:
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        # A user's own class may decide by more than its objects' attributes.
+        # Only our own classes repeat calls: a user's `decide` may ask more than its attributes.
         cls._REPEATS = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
         if "__init__" in vars(cls):
             cls.PARAMETERS = declaration.read(cls)
@@ -99,13 +99,13 @@ class Layer:
             }
 
     def __setattr__(self, name: str, value: Any) -> None:
-        """Set it; what was derived from the attributes holds no longer."""
+        """Set the attribute; unless a call left it behind, the latest call isn't repeated."""
         object.__setattr__(self, name, value)
         if name not in RESULTS:
             object.__setattr__(self, "_latest", None)
 
     def __delattr__(self, name: str) -> None:
-        """Delete it; what was derived from the attributes holds no longer."""
+        """Delete the attribute; the latest call isn't repeated."""
         object.__delattr__(self, name)
         object.__setattr__(self, "_latest", None)
 
@@ -277,9 +277,11 @@ class Layer:
         return y
 
     def _own(self, arrays: tuple[Array | None, ...]) -> bool:
-        """Whether these are the state's own, none made for the call, and no setting is an array.
+        """Whether the arrays are the layer's own state, and no setting is an array.
 
-        What changes in place counts at the next call only if that call reads it.
+        Then a repeated call sees every change: one in place in a state entry, since the repeated
+        call reads that entry, and one of a setting, since a setting can only be set. A copy made
+        for one call, or a setting that is an array and changes in place, would be seen no more.
         """
         attributes = dict(vars(self))  # another thread may set one more
         own = {id(attributes.get(name)) for name in self.STATE}
@@ -289,15 +291,15 @@ class Layer:
         )
 
     def _again(self, x: Any, how: Any = None) -> Array | None:
-        """The latest call once more, for an array of the same kind and nothing changed since.
+        """Repeat the latest call for x, if x has its dtype and strides and no attribute was set.
 
-        None where that isn't so: then everything must be looked at.
+        None otherwise: the caller then decides as usual, and `_compute` fills a new `Call`.
         """
         latest = self._latest
         if (
             latest is None
             or type(x) is not np.ndarray
-            or latest.like != (x.dtype, x.shape, x.strides)  # read first, as it's filled last
+            or latest.like != (x.dtype, x.shape, x.strides)  # read before what is filled before it
             or latest.how is not how
         ):
             self._latest = Call(get_ident()) if self._REPEATS else None

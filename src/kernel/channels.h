@@ -1,5 +1,6 @@
-// What is computed per channel between the sweeps, sixteen channels at a time: where features are many
-// and rows few, it is as much work as the sweeps.
+// What is computed from a channel's sums, between the sweep that sums x and the sweep that writes y:
+// mean and m2, 1/std, the coefficients of y, those of dx. Sixteen channels at a time: with many channels
+// and few rows, these are as many operations as the sweeps'.
 #pragma once
 
 #include "moments.h"
@@ -55,7 +56,7 @@ BN_INLINE D as_float(D v, F& narrowed) {
   return widen(narrowed);
 }
 
-// n of sixteen channels.
+// Loads, and stores, values c .. c + n of an array; n is LANES but at the array's end.
 template <class S>
 BN_INLINE VectorOf<S> take(const S* p, std::int64_t c, int n) {
   return n == LANES ? load(p + c) : load_part<S>(p + c, n, 0);
@@ -64,7 +65,7 @@ template <class S>
 BN_INLINE void give(S* p, std::int64_t c, int n, VectorOf<S> v) {
   n == LANES ? store(p + c, v) : store_part(p + c, n, v);
 }
-// 1 where it holds, else 0; whether it holds for any.
+// Stores 1 for lanes where m holds, else 0; true where m holds for any of the n lanes.
 BN_INLINE bool give(unsigned char* p, std::int64_t c, int n, Lanewise m) {
   alignas(64) double flags[LANES];
   store(flags, choose(m, set(1.0), set(0.0)));
@@ -73,6 +74,7 @@ BN_INLINE bool give(unsigned char* p, std::int64_t c, int n, Lanewise m) {
   return any;
 }
 
+// Calls step(c, n) for sixteen channels at a time; n is less than sixteen for the last ones only.
 template <class Step>
 BN_INLINE void each_sixteen(std::int64_t c, std::int64_t end, Step step) {
   for (; c + LANES <= end; c += LANES) step(c, LANES);
@@ -90,7 +92,7 @@ void conclude(const Partials& p, double count, std::int64_t c, std::int64_t end,
     if constexpr (sizeof(T) == 8) {
       const D s = offset, s_low = finite_or_zero(take(p.a_low, i, n));
       offset = s / values;
-      // What the division left, and the low part of the sum.
+      // offset_low: the remainder of the division, and the low part of the sum, both over the count.
       const D product = offset * values, left = (s - product) - product_error(offset, values, product);
       offset_low = finite_or_zero((left + s_low) / values);
       const D square = s * offset, square_low = product_error(s, offset, square);
@@ -100,7 +102,7 @@ void conclude(const Partials& p, double count, std::int64_t c, std::int64_t end,
     D mean = shift + offset;
     const D part = mean - shift;
     D residual = finite_or_zero((shift - (mean - part)) + (offset - part) + offset_low);
-    const D nearest = mean + residual;  // the sum of both, rounded
+    const D nearest = mean + residual;  // rounded; `residual` keeps what the rounding took
     residual = residual - finite_or_zero(nearest - mean);
     give(out.mean, i, n, nearest);
     give(out.residual, i, n, residual);
@@ -116,8 +118,9 @@ void deviations(const double* m2, double count, double epsilon, std::int64_t c, 
   });
 }
 
-// Fills the coefficients of channels [c, end); true where some of them need care: where x - mean could
-// overflow a float, or the scale has no float with all its digits.
+// Fills the coefficients of y = (x - mean) * scale + shift for channels [c, end). A channel needs care
+// where x - mean could overflow a float, or where its scale or shift as a float would lose digits; true
+// where a channel does.
 template <class T>
 bool prepare(const Statistics& s, const Affine& affine, std::int64_t c, std::int64_t end,
              const NormalizeArrays& out) {
@@ -156,7 +159,7 @@ bool prepare(const Statistics& s, const Affine& affine, std::int64_t c, std::int
   return any;
 }
 
-// The sums of dy * (x - mean) become those of dy * x_hat.
+// Turns each channel's sum of dy * (x - mean) into its sum of dy * x_hat.
 template <class T>
 void finish_sums(const Statistics& s, std::int64_t c, std::int64_t end, const GradientSums& sums) {
   each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
@@ -174,9 +177,10 @@ BN_INLINE Lanewise within(D v, double least, double most) {
 }
 BN_INLINE Lanewise fits(D v) { return (v == set(0.0)) | within(v, 0x1p-100, 0x1p100); }
 
-// Whether strips held sums, of which these are the means: of dy, of dy * (x - mean), and the root of
-// that of dy * dy. All nothing; or neither too large for float, nor so small that it lost digits of them;
-// where no |x| is larger than the mean, x is constant, and dy * (x - mean) nothing.
+// Whether the strips (sums of eight elements in float) of a channel lost nothing, judged by three means
+// over the channel: `dy` of dy, `dy_d` of dy * (x - mean), `size` the root of that of dy * dy. Either all
+// three are 0, or all are so large and so small that float had all digits. `constant`: no |x| is larger
+// than |mean|, so x is constant, and a `dy_d` of 0 is right.
 BN_INLINE Lanewise held(D dy, D dy_d, D size, Lanewise constant) {
   const D none = set(0.0);
   return ((dy == none) & (dy_d == none) & (size == none)) |
@@ -184,15 +188,17 @@ BN_INLINE Lanewise held(D dy, D dy_d, D size, Lanewise constant) {
           (within(dy_d, 0x1p-100, 0x1p100) | ((dy_d == none) & constant)));
 }
 
-// dx = scale * (dy - constant + (x - mean) * slope), where `constant` and `slope` are means of dy and of
-// dy * x_hat, null for 0; or their sums, with `share` 1 / count. The sums, if known, say where float is
-// enough, for them if they were strips' as well as for dx:
+// Fills the coefficients of dx = scale * (dy - constant + (x - mean) * slope) for channels [c, end). The
+// arguments `constant` and `slope` hold, per channel, means of dy and of dy * x_hat (`share` 1), or sums
+// of both (`share` 1 / count); null for 0. `sums`, where known, decide `out.in_float`: whether float is
+// enough for the channel, for dx and, where strips summed it, for the sums themselves.
 //
-// With u = 2^-24, float leaves an error of at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|)
-// in dx, without fused multiply-add u * (4 |dx| + 3 |shift| + 6 |(x - mean) slope|), `mean` and
-// `shift` being the floats. We promise 6.7 u of the largest |dx|, which is at least their root mean
-// square: that of dy less what the mean and the slope take, which epsilon makes at most twice the
-// slope's square.
+// Float is enough where the error of dx stays within 6.7 u of the channel's largest |dx|, u = 2^-24. That
+// error is at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|), and without fused multiply-add
+// u * (4 |dx| + 3 |shift| + 6 |(x - mean) slope|), of `mean` and `shift` as floats. The largest |dx| isn't
+// known, but it is no less than the root mean square of dx / scale times scale: the mean square of dy,
+// less the square of its mean, less at most twice the square of the mean of dy * x_hat (once, if epsilon
+// were 0).
 template <class T>
 void prepare_gradient(const Statistics& s, const double* gamma, const double* constant,
                       const double* slope, double share, const GradientSums* sums, std::int64_t c,
@@ -245,13 +251,14 @@ void prepare_gradient(const Statistics& s, const double* gamma, const double* co
   });
 }
 
-// Whether dy cancels in one of the channels [c, end), all but what rounding adds: sums.dy_dy become 1
-// where it does, else 0. dy = a + b * x_hat + r with r orthogonal to both leaves
-// r + b * x_hat * epsilon / (var + epsilon).
+// Overwrites sums.dy_dy of channels [c, end) with flags: 1 where batch statistics cancel so much of dy
+// that dx would consist of rounding errors, else 0; true where one is 1. Of dy = a + b * x_hat + r, with r
+// orthogonal to 1 and to x_hat, dx keeps r + b * x_hat * epsilon / (var + epsilon).
 template <class T>
 bool mark_cancelled(const Statistics& s, double count, double epsilon, std::int64_t c,
                     std::int64_t end, const GradientSums& sums) {
-  // 32-bit results stand rounding up to 2^-20 of dy; 64-bit ones need nearly all digits of double.
+  // The share of the sum of dy * dy below which a channel counts as cancelled. A float result stands
+  // rounding of 2^-20 of |dy|, a double one needs nearly all digits of double.
   const D least = set(sizeof(T) == 8 ? 0x1p-12 : 0x1p-40), none = set(0.0), values = set(count);
   bool any = false;
   each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {

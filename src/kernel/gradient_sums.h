@@ -1,8 +1,9 @@
-// Sums that gradients need, over a part of a tensor: of dy, dy * (x - mean), and dy * dy. Of 16- and
-// 32-bit elements the largest |x| as well, which bounds how far x is from its mean.
+// The sums of a backward, per channel over a part of a tensor: of dy, of dy * (x - mean), and of dy * dy;
+// of 16- and 32-bit elements the largest |x| too, which bounds |x - mean|.
 //
-// They are in double. Of 16-bit elements a backward takes some eight at a time in float before that, half
-// the operations, which is enough where `prepare_gradient` finds that float is.
+// The sums are doubles. For 16-bit elements, a backward that also writes dx first adds eight products
+// each in float (a strip), which halves the operations; `prepare_gradient` finds the channels where float
+// isn't enough, and their sums are taken again in double.
 #pragma once
 
 #include "sums.h"
@@ -10,7 +11,8 @@
 namespace kernel {
 namespace {
 
-// dy as the ReLU after the normalization lets it through; y is null without one.
+// dy where y, the output of a ReLU after the normalization, is positive, and 0 elsewhere; all of dy where
+// y is null: without a ReLU.
 template <class T>
 BN_INLINE VectorOf<T> gradient(const T* dy, const T* y, std::int64_t i) {
   const auto g = load(dy + i);
@@ -22,10 +24,12 @@ BN_INLINE VectorOf<T> gradient_part(const T* dy, const T* y, std::int64_t i, int
   return y ? where_positive(load_part<T>(y + i, n, 0), g) : g;
 }
 
-// Computes in `Key`: F (in strips) or D. PLAIN ones have no ReLU, and copy all they read.
+// The lanes of `sum_part` (sums.h) for a backward. V is the type of a product: F, then strips are summed, or
+// D. PLAIN: no ReLU, and x and dy are copied into the part's packed memory as they are read.
 template <class T, class V, bool PLAIN = false>
 struct GradientLanes {
-  // A double holds the mean of narrower elements with digits to spare.
+  // Keys are what is subtracted from x: the mean, and for 64-bit elements the residual of the mean, too;
+  // of narrower elements, the mean as a double has digits to spare.
   static constexpr bool DOUBLE = sizeof(T) == 8, STRIPS = sizeof(typename V::Scalar) == 4;
   static constexpr int SUMS = DOUBLE ? 3 : 4, KEYS = DOUBLE ? 2 : 1;
   static constexpr std::int64_t STRIP = STRIPS ? 8 : 1 << 20;
@@ -92,7 +96,8 @@ struct GradientLanes {
     keys[0] = k.mean + c0;
     if constexpr (KEYS == 2) keys[1] = k.residual + c0;
   }
-  // Beside dy = 0 it adds nothing to the sums; and the mean of others is no larger than they are.
+  // What stands in for x in lanes beyond a row's end, where dy is 0: the products are 0 if x - mean is
+  // finite, and the mean is no larger than the largest |x|.
   BN_INLINE ScalarOf<T> fill(std::int64_t c) const {
     const double mean = keys[0][c];
     return mean - mean == 0 ? (ScalarOf<T>)mean : 0;
@@ -114,7 +119,7 @@ struct GradientLanes {
     }
   }
   void end(const Box&, std::int64_t c0, std::int64_t group, Columns<GradientLanes>& totals) {
-    if constexpr (STRIPS) {  // what the keys lack of the means' digits
+    if constexpr (STRIPS) {  // the key was the mean as a float: `rest` is what that lacks of the mean
       for (std::int64_t c = 0; c < group; c++) {
         const double mean = keys[0][c], rest = mean - (double)(float)mean;
         totals.sums[1][c] -= rest * totals.sums[0][c];

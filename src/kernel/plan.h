@@ -1,4 +1,31 @@
-// How a task is cut into blocks, segments and parts, and where its per-channel values lie.
+// How a tensor is cut for its tasks, and where values per channel lie.
+//
+// A tensor is outer x channels x inner (N, C, H*W). The inner values of one outer index and one
+// channel are a row. One channel, seen alone, is outer rows of inner values, cut into boxes:
+//
+//              inner
+//           <--------------------->
+//           <-chunk-> <-chunk-> <->
+//         ^ +--------+---------+--+ ^
+//         | | box 0  | box 1   | 2| | rows
+//   outer | +--------+---------+--+ v
+//         | | box 3  | box 4   | 5|
+//         | +--------+---------+--+
+//         v | box 6  | box 7   | 8|     fewer rows, narrower columns at the ends
+//           +--------+---------+--+
+//
+//   block    the number of a box (`box_of`); all channels are cut alike. The values of one channel in
+//            one block are summed around one shift (moments.h).
+//   segment  blocks [b, e) of a step's channels: what one thread sums where threads share channels.
+//            A channel's sums are its segments', joined in the segments' order.
+//   step     the channels that are summed, and then written, where segments are: all of them, or one
+//            at a time where one alone is LARGE (`together`).
+//   turn     neighbouring channels that one thread sums, all their blocks, and writes while its cache
+//            holds them (`Turns`); or sums while it writes the turn before (`Overlap`).
+//   part     channels [c, d) by blocks [b, e): the argument of every loop in level.cpp.
+//
+// Boxes, segments, steps and `alike` follow from the shape alone, so no bit of a result depends on the
+// number of threads. Turns follow from the number of threads too: they cut no channel's sums.
 #pragma once
 
 #include <algorithm>
@@ -14,8 +41,8 @@ namespace {
 
 using Index = std::int64_t;
 
-constexpr Index BLOCK = 8192;            // values of a channel that share a shift
-constexpr Index SEGMENTS = 16;           // parts of a channel that threads may sum
+constexpr Index BLOCK = 8192;            // values of a channel in a block, at most
+constexpr Index SEGMENTS = 16;           // segments of a channel, at most
 constexpr Index LARGE = 1 << 18;         // values of a channel from which threads share one
 constexpr Index SERIAL = 48 * 1024;      // values below which no thread is woken
 constexpr Index CHANNEL = 64;            // values that take as long as what a channel takes by itself
@@ -39,7 +66,8 @@ inline int threads_for(const View& v) {
   return work < SERIAL ? 1 : num_threads();
 }
 
-// Blocks by the shape alone, so that sums are the same for any number of threads.
+// Fills the view's rows, chunk and blocks, and whether results bypass the caches. With the channels
+// last, a block is 128 to 512 rows; with long rows, a piece of one row; else as many rows as fit BLOCK.
 inline void plan(Job& job) {
   View& v = job.view;
   if (v.channels == 1) v.inner *= v.outer, v.outer = 1;  // one long row
@@ -57,31 +85,34 @@ inline void plan(Job& job) {
   job.tensors.stream = size(v) * bytes_of(job.element) >= STREAM;
 }
 
-// Channels that are computed alike, since they are neighbours in memory; by the shape alone, so that
-// bits don't depend on how many threads share them out.
+// The multiple of channels at which turns and runs may be cut: a loop sums that many neighbours together
+// (64 with the channels last, 16 with short rows), and other cuts would change the order of additions.
 inline Index alike(const View& v) {
   return last(v) ? 64 : v.inner < 128 && v.inner % 16 != 0 ? 16 : 1;
 }
 
-// Whether all threads sum a channel together, and write it while it is in all their caches.
+// Whether all threads sum one channel together, and then write that channel while their caches hold it.
 inline bool together(const View& v) {
   return !last(v) && v.outer * v.inner >= LARGE && v.blocks >= SEGMENTS;
 }
 
+// The number of segments of a channel: 1 where there are channels enough for every thread.
 inline Index segments(const View& v) {
   if (!last(v) && v.channels >= SEGMENTS && !together(v)) return 1;
   return std::max<Index>(1, std::min(SEGMENTS, v.blocks));
 }
 
-// Channels that are summed and written in one go, where segments are summed.
+// The channels of a step.
 inline Index step(const View& v) { return together(v) ? 1 : v.channels; }
 
+// Segment s of `count` of a part that has all blocks.
 inline Part segment(const View& v, Index s, Index count, Part part) {
   part.block = v.blocks * s / count;
   part.block_end = v.blocks * (s + 1) / count;
   return part;
 }
 
+// The number of values that one channel has in a part.
 inline double count_of(const View& v, const Part& part) {
   if (last(v)) {
     return static_cast<double>(std::min(part.block_end * v.rows, v.outer) - part.block * v.rows);
@@ -96,7 +127,7 @@ inline double count_of(const View& v, const Part& part) {
   return count;
 }
 
-// Doubles for all of a task's per-channel work, each array on cache lines of its own.
+// The memory of a task's values per channel: each array begins on a cache line of its own.
 class Scratch {
  public:
   explicit Scratch(Index doubles) : memory_(new double[static_cast<std::size_t>(doubles + 8)]) {
@@ -122,10 +153,10 @@ inline Index cache_bytes() {
   return found > 0 ? std::clamp<Index>(found, 256 << 10, 4 << 20) : 1 << 20;
 }
 
-// The thread that starts with item i: see `parallel`.
+// The thread to which `parallel` gives item i first; another thread may take the item over.
 inline Index owner(Index i, Index items, int threads) { return ((i + 1) * threads - 1) / items; }
 
-// Channels that no thread shares, in runs: task(first, end).
+// Cuts channels [first, end) into runs of 256; one thread calls task(c, d) for each run.
 template <class Task>
 inline void share_channels(Index first, Index end, int threads, Task task) {
   constexpr Index RUN = 256;
@@ -133,7 +164,8 @@ inline void share_channels(Index first, Index end, int threads, Task task) {
   parallel(ceil_div(end - first, RUN), threads, item);
 }
 
-// Channels in turns: a thread sums some, and writes them while they are in its cache.
+// Cuts all channels into turns of `at_once` channels, of which `tensors` tensors fill 5/16 of a second
+// cache: what a turn's sums have read is still there when the turn is written.
 struct Turns {
   Index channels, at_once, items;
 
@@ -151,11 +183,12 @@ struct Turns {
   }
 };
 
-// Channels one behind the other, each summed while the one before is written: memory is read and
-// written at once, and what a core computes hides behind it. What is summed is copied, and written
-// from the copy, step by step into the places of what has been written.
+// Turns one behind the other: a thread sums a turn while it writes the turn before, so that memory is
+// read and written at the same time, and arithmetic hides behind both. The sums of a turn copy what they
+// read into a small memory; the turn is written from its copy, and each place of the copy that has
+// been written is filled with the next turn's values.
 struct Overlap {
-  Index at_once, turns, items, bytes;  // of a turn's copy of one tensor
+  Index at_once, turns, items, bytes;  // `bytes`: of a turn's copy of one tensor; `items`: of threads
   int tensors;
 
   Overlap(const Job& job, int read, int threads) : tensors(read) {
@@ -177,8 +210,9 @@ struct Overlap {
     return {first, end, 0, v.blocks, false, packed};
   }
 
-  // sum(part); finish(part), which gives what write(part, k) needs; both(part, before, k): the sums
-  // of one and the writing of the other, both with copies, false where that can't be.
+  // sum(part) sums a turn; finish(part) gives the coefficients k that write(part, k) needs;
+  // both(part, before, k) sums one turn while it writes the turn before, and is false where it did
+  // neither: the two then happen one after the other.
   template <class Sum, class Finish, class Write, class Both>
   void run(const View& v, int threads, Sum sum, Finish finish, Write write, Both both) const {
     auto item = [&](Index i) {
@@ -203,7 +237,8 @@ struct Overlap {
   }
 };
 
-// Writes a part, its blocks shared out; backwards, a thread begins with what it summed last.
+// Writes a part, whose blocks threads share. Where `backwards` is set, each thread begins with the block
+// that it summed last, which its cache holds best.
 template <class Write>
 inline void write_blocks(int threads, const Part& part, Write write) {
   const Index blocks = part.block_end - part.block;
@@ -221,14 +256,14 @@ inline void write_blocks(int threads, const Part& part, Write write) {
   parallel(items, threads, item);
 }
 
-// Writes every block of every channel once, in long runs.
+// Writes all blocks of all channels, in runs that are as long as the number of threads allows.
 template <class Write>
 inline void write_all(const Job& job, int threads, Write write) {
   const View& v = job.view;
   if (last(v) || v.channels < 4 * threads) {
     write_blocks(threads, {0, v.channels, 0, v.blocks, false, {}}, write);
   } else {
-    // A few long runs for each thread, which the processor fetches ahead by itself.
+    // Four runs for each thread: the processor fetches long runs ahead by itself.
     const Index units = ceil_div(v.channels, alike(v)), items = std::min<Index>(units, 4 * threads);
     auto start = [&](Index i) { return std::min(units * i / items * alike(v), v.channels); };
     auto item = [&](Index i) { write(Part{start(i), start(i + 1), 0, v.blocks, false, {}}); };
