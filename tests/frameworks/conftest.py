@@ -13,6 +13,7 @@ import pytest
 from framework_worker import COMMON, moments, outcome
 
 from batchnorm.frameworks.keras import constraints, initializers, policies, regularizers
+from batchnorm.frameworks.mindspore import initial
 from batchnorm.vocabulary import as_dtype
 
 WORKER = Path(__file__).with_name("framework_worker.py")
@@ -75,7 +76,7 @@ def our_names(dialect):
 
 def our_mindspore_names():
     def first(x, dtype="float32", channels=3):
-        values = initializers.get_mindspore(x, (channels,))((channels,), np.dtype(dtype))
+        values = initial.get(x, (channels,))((channels,), np.dtype(dtype))
         return [values.dtype.name, values.tolist()]
 
     draw = {"draw": lambda x: moments(first(x, channels=100000)[1])}

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks.keras import initializers
+from batchnorm.frameworks.mindspore import initial
 
 SCALED = [f"{who}{what}" for who in ("Glorot", "He", "Lecun") for what in ("Normal", "Uniform")]
 RANDOM = ["RandomNormal", "RandomUniform", "TruncatedNormal", "VarianceScaling", *SCALED]
@@ -280,6 +281,6 @@ def test_mindspore_random_values_have_its_distribution(started, name):
 
 def test_a_mindspore_array_is_copied():
     values = np.arange(3.0)
-    made = initializers.get_mindspore(values, (3,))((3,), np.dtype(np.float32))
+    made = initial.get(values, (3,))((3,), np.dtype(np.float32))
     made[0] = 7
     assert values[0] == 0

@@ -67,7 +67,7 @@ def _as_of(slot: str, family: Any) -> Callable[..., None]:
         value = argument.value
         if argument.literal and slot == "init" and not of.is_keras:
             arrays = isinstance(value, np.ndarray)
-            value = value if arrays else initializers.get_mindspore(value, (1,))
+            value = value if arrays else of.room("initial").get(value, (1,))
         elif argument.literal and not callable(value) and not isinstance(value, np.ndarray):
             value = family.get(value, of.framework)
             if value is None and slot == "init":

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from batchnorm.errors import InvalidType, InvalidValue
-from batchnorm.frameworks.keras.objects import Dialect, Family, KerasObject, names_of
+from batchnorm.frameworks.keras.objects import Family, KerasObject, names_of
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -149,29 +149,7 @@ _KERAS_2 = {name: cls for name, cls in _KERAS_3.items() if name != "constraint"}
 _KERAS_2 |= names_of([RadialConstraint])
 _KERAS_2 |= {"maxnorm": MaxNorm, "nonneg": NonNeg, "unitnorm": UnitNorm}
 _FAMILY = Family("constraint", {"tf_keras": _KERAS_2, "keras": _KERAS_3})
-
-
-def get(identifier: ConstraintLike, dialect: Dialect) -> Callable[..., Any] | None:
-    """The constraint that an argument of a Keras layer stands for.
-
-    Raises:
-        ValueError: an unknown name, or nothing that the dialect takes.
-        TypeError: a dictionary with arguments that the class doesn't have.
-        AttributeError: an old Keras 2 dictionary whose config is no dictionary.
-
-    >>> get("max_norm", "keras")
-    MaxNorm(max_value=2, axis=0)
-    """
-    return _FAMILY.get(identifier, dialect)
-
-
-def serialize(constraint: Callable[..., Any] | None, dialect: Dialect) -> Any:
-    """What the dialect's `get_config()` holds for a constraint.
-
-    >>> serialize(UnitNorm(), "keras")["config"]
-    {'axis': 0}
-    """
-    return _FAMILY.serialize(constraint, dialect)
+get, serialize = _FAMILY.get, _FAMILY.serialize
 
 
 def _clip(norm: Array, low: float, high: float) -> Array:

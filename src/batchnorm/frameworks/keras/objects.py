@@ -129,7 +129,19 @@ class Family(Generic[T]):
     """Names that carry arguments of their own (Keras 2's `l1_l2`)."""
 
     def get(self, identifier: object, dialect: Dialect) -> T | Callable[..., Any] | None:
-        """The object that a layer's argument stands for; None stays None."""
+        """The object that a layer's argument stands for; None stays None.
+
+        Args:
+            identifier: a name, a dictionary as `serialize` writes it, an object or its class, or a
+                function.
+            dialect: "tf_keras" or "keras".
+
+        Raises:
+            ValueError: an unknown name, or nothing that the dialect takes.
+            TypeError: a dictionary with arguments that the class doesn't have; in Keras 2 an
+                unknown regularizer, and a class.
+            AttributeError: an old Keras 2 dictionary whose config is no dictionary.
+        """
         if identifier is None:
             return None
         if isinstance(identifier, Mapping):

@@ -197,29 +197,7 @@ _FAMILY = Family(
     {"tf_keras": _KERAS_2, "keras": _KERAS_3},
     defaults={"l1_l2": {"l1": 0.01, "l2": 0.01}},
 )
-
-
-def get(identifier: RegularizerLike, dialect: Dialect) -> Callable[..., Any] | None:
-    """The regularizer that an argument of a Keras layer stands for.
-
-    Raises:
-        ValueError: an unknown name in Keras 3, or nothing that the dialect takes.
-        TypeError: an unknown name in Keras 2, or arguments that the class doesn't have.
-        AttributeError: an old Keras 2 dictionary whose config is no dictionary.
-
-    >>> get("l2", "keras")
-    L2(l2=0.01)
-    """
-    return _FAMILY.get(identifier, dialect)
-
-
-def serialize(regularizer: Callable[..., Any] | None, dialect: Dialect) -> Any:
-    """What the dialect's `get_config()` holds for a regularizer.
-
-    >>> serialize(L2(0.1), "tf_keras")["config"]
-    {'l2': 0.10000000149011612}
-    """
-    return _FAMILY.serialize(regularizer, dialect)
+get, serialize = _FAMILY.get, _FAMILY.serialize
 
 
 def _penalty(value: object, name: str, default: float | None = None) -> float:

@@ -17,7 +17,7 @@ from batchnorm import core
 from batchnorm.arrays import as_array
 from batchnorm.computation import Computation, mask_without_channels
 from batchnorm.errors import InvalidType
-from batchnorm.frameworks.keras.initializers import MindSporeInitializerLike, get_mindspore
+from batchnorm.frameworks.mindspore import initial
 from batchnorm.frameworks.mindspore.checks import check_arguments, check_call, parameter_dtype
 from batchnorm.frameworks.mindspore.container import Cell, load_param_into_net
 from batchnorm.layer import Entry
@@ -38,10 +38,10 @@ from batchnorm.vocabulary import (
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "load_param_into_net"]
 
-GammaInit = Annotated[MindSporeInitializerLike, Meaning("init", "gamma")]
-BetaInit = Annotated[MindSporeInitializerLike, Meaning("init", "beta")]
-MeanInit = Annotated[MindSporeInitializerLike, Meaning("init", "running_mean")]
-VarInit = Annotated[MindSporeInitializerLike, Meaning("init", "running_var")]
+GammaInit = Annotated[initial.InitializerLike, Meaning("init", "gamma")]
+BetaInit = Annotated[initial.InitializerLike, Meaning("init", "beta")]
+MeanInit = Annotated[initial.InitializerLike, Meaning("init", "running_mean")]
+VarInit = Annotated[initial.InitializerLike, Meaning("init", "running_var")]
 
 
 class BatchNorm(Cell):
@@ -86,7 +86,7 @@ class BatchNorm(Cell):
         self._dtype = parameter_dtype(dtype)
         inits = (moving_mean_init, moving_var_init, gamma_init, beta_init)
         self.moving_mean, self.moving_variance, self.gamma, self.beta = (
-            np.array(get_mindspore(init, (num_features,))((num_features,), self._dtype))
+            np.array(initial.get(init, (num_features,))((num_features,), self._dtype))
             for init in inits
         )
         if not isinstance(affine, bool):
