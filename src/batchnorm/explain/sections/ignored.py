@@ -19,11 +19,10 @@ SHOWN = 40  # steps
 CHANNEL = SCALES.index(0.5)
 TITLE = Text(
     "The statistics of a {b} layer over {steps} training steps, ported as told and with one rule "
-    "ignored:",
-    "{b} 层在 {steps} 个训练步中的滑动统计量,按规则移植以及忽略一条规则:",
+    "ignored:"
 )
-FOLLOWED, IGNORED = Text("as told", "按规则"), Text("{topic} ignored", "忽略{topic}")
-STEP = Text("step", "步")
+FOLLOWED, IGNORED = Text("as told"), Text("{topic} ignored")
+STEP = Text("step")
 
 
 def plot(rules: Rules) -> Plot | None:
