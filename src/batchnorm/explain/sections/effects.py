@@ -16,9 +16,10 @@ from batchnorm.declaration import Parameter
 from batchnorm.explain.sections import modes
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, say
+from batchnorm.layer import Layer
 from batchnorm.questions.question import Text
 
-__all__ = ["ASPECTS_BY_EFFECT", "by_aspect", "correspondence", "new_dtypes"]
+__all__ = ["ASPECTS_BY_EFFECT", "axis_of", "by_aspect", "correspondence", "new_dtypes"]
 
 # Words of the glossary that answer one question together.
 ASPECTS: Mapping[str, tuple[str, ...]] = {
@@ -90,6 +91,12 @@ def _default_axes(a: Side, b: Side, theirs: Mapping[Hashable, str], lang: Lang) 
     return lines
 
 
+def axis_of(layer: Layer) -> int:
+    """A layer's channel axis of an input of rank 4, whose axes are all 3 long."""
+    (axis,) = layer.decide((3, 3, 3, 3), np.float32, training=False).settings.channel_axes
+    return axis
+
+
 def new_dtypes(side: Side) -> set[str]:
     """The types of a new layer's parameters and statistics, the counter of batches apart."""
     layer = side.layer()
@@ -143,11 +150,7 @@ def _statistics(side: Side, arguments: Mapping[str, Any]) -> Hashable:
 
 
 def _axis(side: Side, arguments: Mapping[str, Any]) -> Hashable:
-    """The channel axis of an input of rank 4."""
-    layer = side.layer(**arguments)
-    layer(_x())
-    (axis,) = layer._saved.settings.channel_axes
-    return int(axis)
+    return axis_of(side.layer(**arguments))
 
 
 def _x() -> Any:

@@ -17,7 +17,7 @@ from batchnorm.questions import question
 from batchnorm.questions.question import Text
 from batchnorm.vocabulary import Mode
 
-__all__ = ["cases", "make", "one", "starts_in_training"]
+__all__ = ["cases", "make", "one", "standing", "starts_in_training"]
 
 TITLE = Text("Modes")
 INTRO = Text("Which statistics normalize, and whether the call updates the running statistics.")
@@ -52,6 +52,15 @@ def cases(side: Side) -> Iterator[tuple[dict[str, Any], Mode]]:
     for combination in itertools.product(*values):
         arguments = dict(zip(names, combination, strict=True))
         yield arguments, rule(**arguments)
+
+
+def standing(side: Side) -> str:
+    """The settings with which running statistics normalize and stand still in training; or ""."""
+    return "; ".join(
+        ", ".join(f"`{name}={value}`" for name, value in arguments.items() if name != "training")
+        for arguments, mode in cases(side)
+        if arguments["training"] and mode is Mode.RUNNING
+    )
 
 
 def starts_in_training(side: Side) -> bool:

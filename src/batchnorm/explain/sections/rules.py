@@ -17,13 +17,13 @@ import numpy as np
 from batchnorm.declaration import Parameter
 from batchnorm.explain.page import Column, Row, Table
 from batchnorm.explain.sections import modes
-from batchnorm.explain.sections.effects import by_aspect
+from batchnorm.explain.sections.effects import axis_of, by_aspect
 from batchnorm.explain.sections.states import entries
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, say
 from batchnorm.questions.question import Text
 from batchnorm.translate import Translation, translate
-from batchnorm.vocabulary import Array, Mode
+from batchnorm.vocabulary import Array
 
 __all__ = ["RULES", "SCALES", "TOPICS", "Rule", "Rules", "Training", "table"]
 
@@ -190,7 +190,7 @@ class Rules:
         return self._tried("mode", text, {}, told=False)
 
     def _axis(self) -> Rule | None:
-        own, other = (_axis_of(side.layer()) for side in (self.a, self.b))
+        own, other = (axis_of(side.layer()) for side in (self.a, self.b))
         if own == other:
             return None
         parameter = self.b.named("channel_axis")
@@ -215,17 +215,8 @@ class Rules:
         return Rule("freezing", text, None)
 
     def _still(self, side: Side) -> str:
-        found = [
-            ", ".join(
-                f"`{name}={value}`" for name, value in arguments.items() if name != "training"
-            )
-            for arguments, mode in modes.cases(side)
-            if arguments["training"] and mode is Mode.RUNNING
-        ]
-        if found:
-            return "; ".join(found)
         method = f"`{side.mode_method}(False)`" if side.mode_method else "`training=False`"
-        return say(INFERENCE_AGAIN, self.lang, method=method)
+        return modes.standing(side) or say(INFERENCE_AGAIN, self.lang, method=method)
 
     def _state(self) -> str:
         ours, theirs = entries(self.a), entries(self.b)
@@ -262,7 +253,7 @@ class Rules:
     @cached_property
     def _given(self) -> int:
         """The axis on which the data has its channels: as the right layer takes them."""
-        return _axis_of(self._layer({}))
+        return axis_of(self._layer({}))
 
     def _layer(self, other: Mapping[str, Any]) -> Any:
         made = self.translation.plan.target
@@ -296,7 +287,7 @@ def _data(axis: int) -> Iterator[Array]:
 
 def _trained(side: Side, layer: Any, told: bool, axis: int | None = None) -> Training:
     """Train and infer; `told` says whether the mode is set."""
-    axis = _axis_of(side.layer(len(SCALES))) if axis is None else axis
+    axis = axis_of(side.layer(len(SCALES))) if axis is None else axis
     names = {entry.role: name for name, entry in side.layer_class.STATE.items()}
     states = []
     for step, x in enumerate(_data(axis)):
@@ -313,13 +304,6 @@ def _trained(side: Side, layer: Any, told: bool, axis: int | None = None) -> Tra
 
 def _apart(one: Array, other: Array) -> float:
     return float(np.sqrt(np.mean((one - other) ** 2) / np.mean(other**2)))
-
-
-def _axis_of(layer: Any) -> int:
-    layer = type(layer)(**layer.arguments())
-    layer(np.zeros((3, 3, 3, 3), np.float32))
-    (axis,) = layer._saved.settings.channel_axes
-    return int(axis)
 
 
 def _correction(side: Side) -> int:

@@ -11,14 +11,13 @@ from batchnorm.declaration import Parameter
 from batchnorm.explain.page import Block, Column, Paragraph, Row, Section, Table
 from batchnorm.explain.sections import ignored, rules
 from batchnorm.explain.sections.answers import ABSENT, flat, show, witnesses
-from batchnorm.explain.sections.modes import cases, starts_in_training
+from batchnorm.explain.sections.modes import standing, starts_in_training
 from batchnorm.explain.sides import Side
 from batchnorm.explain.words import Lang, label, say
 from batchnorm.frameworks import OWN, find
 from batchnorm.questions import question
 from batchnorm.questions.question import Text
 from batchnorm.questions.subject import Ours
-from batchnorm.vocabulary import Mode
 
 __all__ = ["make", "rows"]
 
@@ -133,12 +132,7 @@ def _start(side: Side, lang: Lang) -> str:
 
 def _still(side: Side, lang: Lang) -> str:
     """What keeps the running statistics unused and still, although the layer is to train."""
-    found = [
-        ", ".join(f"`{name}={value}`" for name, value in arguments.items() if name != "training")
-        for arguments, mode in cases(side)
-        if arguments["training"] and mode is Mode.RUNNING
-    ]
-    return "; ".join(found) or say(ONLY_INFERENCE, lang)
+    return standing(side) or say(ONLY_INFERENCE, lang)
 
 
 def _state(side: Side, lang: Lang) -> str:
