@@ -17,8 +17,8 @@ import click
 import numpy as np
 
 import batchnorm as bn
+from batchnorm.cli.measure import TASKS, ratio
 from batchnorm.core import kernel
-from batchnorm.measure import TASKS, ratio
 from benchmarks import rows as shape_files
 from benchmarks.frameworks import FRAMEWORKS
 from benchmarks.machine import Steal, processor

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.measure import Case
+from batchnorm.cli.measure import Case
 
 __all__ = ["FRAMEWORKS", "as_numpy", "environment"]
 
@@ -34,7 +34,7 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def parameters(case: Case) -> list[np.ndarray]:
-    """gamma, beta, running mean and variance: those of `batchnorm.measure.ours`."""
+    """gamma, beta, running mean and variance: those of `batchnorm.cli.measure.ours`."""
     return [np.full(case.shape[1], value, np.float32) for value in (1.5, 0.5, 0.25, 2.0)]
 
 

@@ -20,7 +20,7 @@ import click
 import numpy as np
 
 import batchnorm as bn
-from batchnorm.measure import Case, ratio
+from batchnorm.cli.measure import Case, ratio
 from batchnorm.vocabulary import Mode
 from benchmarks.machine import Steal, processor
 from benchmarks.rows import SHAPES, read

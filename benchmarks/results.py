@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.cli.measure import Case
 from batchnorm.cli.output import replace_text
-from batchnorm.measure import Case
 from benchmarks.table import Row, plot, summary, table
 from benchmarks.turns import MORE, SMALL
 

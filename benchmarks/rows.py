@@ -1,4 +1,4 @@
-"""The rows of a table, read from a shape file. Not here: data and timing (`batchnorm.measure`).
+"""The rows of a table, read from a shape file. Not here: data and timing (`batchnorm.cli.measure`).
 
 A shape file holds lines of four kinds; all but the first hold for the shapes below them:
 
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from batchnorm.measure import MOVES, TASKS, Case
+from batchnorm.cli.measure import MOVES, TASKS, Case
 
 __all__ = ["SHAPES", "read"]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from batchnorm.cli.measure import TASKS, Case, ratio
 from batchnorm.core import kernel
-from batchnorm.measure import TASKS, Case, ratio
 from batchnorm.vocabulary import Array
 
 __all__ = ["Row", "label", "plot", "summary", "table"]

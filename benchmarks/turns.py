@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.measure import Case, ours
+from batchnorm.cli.measure import Case, ours
 from batchnorm.vocabulary import Array
 from benchmarks.frameworks import environment
 

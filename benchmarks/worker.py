@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 import batchnorm as bn
-from batchnorm.measure import Case, limit, ours
+from batchnorm.cli.measure import Case, limit, ours
 from batchnorm.vocabulary import as_dtype
 from benchmarks.frameworks import FRAMEWORKS, as_numpy
 

@@ -21,7 +21,7 @@ TIERS = [  # each may import those above it, and its own
     {"computation"},
     {"layer", "graph", "toml"},
     {"frameworks"},
-    {"measure", "questions"},
+    {"questions"},
     {"read"},
     {"verify"},
     {"conformance"},

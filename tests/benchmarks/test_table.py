@@ -11,8 +11,8 @@ from benchmarks.table import Row, label, summary, table
 from benchmarks.turns import MORE, Contender, measure
 from click.testing import CliRunner
 
+from batchnorm.cli.measure import TASKS, Case
 from batchnorm.core import kernel
-from batchnorm.measure import TASKS, Case
 from benchmarks import rows
 
 COMPILED = pytest.mark.skipif(

@@ -12,11 +12,11 @@ from typing import Any
 import click
 import numpy as np
 
+from batchnorm.cli.measure import TASKS, Case, limit, ours, ratio, take_turns
 from batchnorm.cli.output import echo, echo_json
 from batchnorm.core import kernel
 from batchnorm.core.threads import get_num_threads, set_num_threads
 from batchnorm.errors import InvalidValue
-from batchnorm.measure import TASKS, Case, limit, ours, ratio, take_turns
 
 __all__ = ["command"]
 

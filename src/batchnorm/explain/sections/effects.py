@@ -93,7 +93,7 @@ def _default_axes(a: Side, b: Side, theirs: Mapping[Hashable, str], lang: Lang) 
 
 def axis_of(layer: Layer) -> int:
     """A layer's channel axis of an input of rank 4, whose axes are all 3 long."""
-    (axis,) = layer.decide((3, 3, 3, 3), np.float32, training=False).settings.channel_axes
+    (axis,) = layer.decide((3, 3, 3, 3), "float32", training=False).settings.channel_axes
     return axis
 
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from batchnorm import measure
+from batchnorm.cli import measure
 from batchnorm.cli.bench import command
+from batchnorm.cli.measure import MOVES, TASKS, Case
 from batchnorm.core import kernel
 from batchnorm.errors import InvalidValue
-from batchnorm.measure import MOVES, TASKS, Case
 
 COMPILED = pytest.mark.skipif(
     len(kernel.IMPLEMENTATIONS) == 1, reason="BATCHNORM_KERNEL=reference is all that is asked for"
