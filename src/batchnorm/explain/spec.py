@@ -20,39 +20,31 @@ from batchnorm.vocabulary import as_dtype
 
 __all__ = ["compose"]
 
-TITLE = Text("What `{path}` does ({version})", "`{path}` 的行为({version})")
+TITLE = Text("What `{path}` does ({version})")
 INTRO = Text(
     "From the declaration in `batchnorm.{name}`, which `batchnorm verify` compares with the "
-    "framework; `batchnorm conformance` puts all of this to any layer.",
-    "由 `batchnorm.{name}` 的声明生成,`batchnorm verify` 将其与框架对照;"
-    "`batchnorm conformance` 可用同样的内容检验任何层。",
+    "framework; `batchnorm conformance` puts all of this to any layer."
 )
 SOURCED = Text(
-    "Its framework doesn't run here: all of it follows from the source, nothing is measured.",
-    "其框架无法在此运行:全部内容由源码得出,没有实测。",
+    "Its framework doesn't run here: all of it follows from the source, nothing is measured."
 )
-CALL, ARGUMENTS = Text("The call", "调用"), Text("Arguments", "参数")
-NAME, DEFAULT = Text("argument", "参数"), Text("default", "默认值")
-MEANING, REQUIRED = Text("meaning", "含义"), Text("required", "必需")
-FORMULAS = Text("What is computed", "计算")
+CALL, ARGUMENTS = Text("The call"), Text("Arguments")
+NAME, DEFAULT = Text("argument"), Text("default")
+MEANING, REQUIRED = Text("meaning"), Text("required")
+FORMULAS = Text("What is computed")
 FORMULAS_INTRO = Text(
     "`n` is the number of values per channel, sums are over them; gradients are of `sum(y * dy)`. "
-    "Options that compute something else (renorm, masks, ghost batches) are left out.",
-    "`n` 为每通道的数值个数,求和遍历这些值;梯度是 `sum(y * dy)` 的梯度。"
-    "改变计算的选项(renorm、掩码、虚拟批次)不在此列。",
+    "Options that compute something else (renorm, masks, ghost batches) are left out."
 )
-STATE, MODES, UPDATE = Text("State", "状态"), Text("Modes", "模式"), Text("Updates", "更新")
-TYPES = Text("Types", "类型")
+STATE, MODES, UPDATE = Text("State"), Text("Modes"), Text("Updates")
+TYPES = Text("Types")
 TYPES_INTRO = Text(
     "Type of the output in training, by the layer's `dtype` and the input's type; what is raised "
-    "otherwise.",
-    "训练时输出的类型,取决于层的 `dtype` 与输入的类型;不接受时为抛出的异常。",
+    "otherwise."
 )
-ANSWERS = Text("Answers", "答案")
-ANSWERS_INTRO = Text(
-    "What the framework answered to each question, as recorded.", "框架对每个问题的答案,已录制。"
-)
-QUESTION, ANSWER = Text("question", "问题"), Text("answer", "答案")
+ANSWERS = Text("Answers")
+ANSWERS_INTRO = Text("What the framework answered to each question, as recorded.")
+QUESTION, ANSWER = Text("question"), Text("answer")
 INPUTS = ("float32", "float64", "float16", "bfloat16", "int32", "bool", "complex64")
 LAYERS = (None, "float64", "float16", "bfloat16")
 POLICIES = ("mixed_float16", "mixed_bfloat16")

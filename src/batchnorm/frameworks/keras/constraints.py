@@ -149,7 +149,8 @@ _KERAS_2 = {name: cls for name, cls in _KERAS_3.items() if name != "constraint"}
 _KERAS_2 |= names_of([RadialConstraint])
 _KERAS_2 |= {"maxnorm": MaxNorm, "nonneg": NonNeg, "unitnorm": UnitNorm}
 _FAMILY = Family("constraint", {"tf_keras": _KERAS_2, "keras": _KERAS_3})
-get, serialize = _FAMILY.get, _FAMILY.serialize
+get = _FAMILY.get
+serialize = _FAMILY.serialize
 
 
 def _clip(norm: Array, low: float, high: float) -> Array:

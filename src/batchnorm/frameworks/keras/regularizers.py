@@ -197,7 +197,8 @@ _FAMILY = Family(
     {"tf_keras": _KERAS_2, "keras": _KERAS_3},
     defaults={"l1_l2": {"l1": 0.01, "l2": 0.01}},
 )
-get, serialize = _FAMILY.get, _FAMILY.serialize
+get = _FAMILY.get
+serialize = _FAMILY.serialize
 
 
 def _penalty(value: object, name: str, default: float | None = None) -> float:
