@@ -99,6 +99,23 @@ def test_a_file_that_is_none_ends_with_2(capsys, tmp_path):
         assert "a.pth" in err
 
 
+def test_inspect_takes_several_files_and_its_code_is_the_highest(capsys, checkpoint, tmp_path):
+    bad = tmp_path / "bad.pth"
+    bn.checkpoints.write(bad, {"m.running_mean": np.zeros(2), "m.running_var": -np.ones(2)})
+    assert run(capsys, "inspect", checkpoint)[0] == 0
+    code, out, _ = run(capsys, "inspect", checkpoint, bad)
+    assert code == 1
+    assert (
+        out.index("a.pth") < out.index("4 batches") < out.index("bad.pth") < out.index("negative")
+    )
+    code, out, _ = run(capsys, "inspect", bad, checkpoint, "--json")
+    found = json.loads(out)
+    assert (code, found["exit_code"], found["command"]) == (1, 1, "inspect")
+    assert [each["source"] for each in found["files"]] == [str(bad), str(checkpoint)]
+    assert "4 batches" not in run(capsys, "inspect", bad, "--graph")[1]
+    assert run(capsys, "inspect")[0] == 2
+
+
 def test_inspect_and_compare(capsys, checkpoint, tmp_path):
     target = tmp_path / "b.ckpt"
     run(capsys, "convert", checkpoint, target)

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import click
 
-from batchnorm.cli.output import echo, echo_json
-from batchnorm.conformance import Report, conform
+from batchnorm.cli.output import console, echo_json
+from batchnorm.conformance import conform
 from batchnorm.conformance.adapter import load
-from batchnorm.printable import shown
 
 __all__ = ["command"]
 
@@ -41,20 +40,5 @@ def command(
     if as_json:
         echo_json(report.as_json(), exit_code=report.exit_code)
     else:
-        _print(report)
+        report.print(console())
     sys.exit(report.exit_code)
-
-
-def _print(report: Report) -> None:
-    for result in report.failures:
-        if result.outcome == "failed":
-            echo(shown(f"failed: {result}"))
-            echo(shown(f"    {result.what}"))
-        else:
-            echo(shown(f"passed, but expected to fail: {result.name} ({result.reason})"))
-    for result in report.results:
-        if result.outcome == "not asked":
-            echo(shown(f"not asked: {result.name}: {result.reason}"))
-    counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(report.counts.items()))
-    beside = f"{report.dialect} {report.version}, seed {report.seed}"
-    echo(shown(f"{report.label} beside {beside}: {counts or 'nothing asked'}"))

@@ -78,7 +78,8 @@ def command(
         echo_json(_data(found, proofs, strict), indent=2, exit_code=code)
     elif quiet:
         for translation in found:
-            echo(translation.text)
+            name = translation.plan.target.form.dialect.name
+            echo(f"{name}: {translation.text}" if to == "all" else translation.text)
     else:
         out = console(width=None, no_color=no_color)
         for translation, proof in zip(found, proofs, strict=True):

@@ -1,13 +1,16 @@
-"""What the suite found: a result for each question and drawn case; as data.
-
-How it is printed stands in `batchnorm.cli.conformance`.
-"""
+"""What the suite found: a result for each question and drawn case; as data."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from batchnorm.printable import shown
+from batchnorm.reported import Reported
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Outcome", "Report", "Result"]
 
@@ -39,8 +42,8 @@ class Result:
         return f"{self.name}{place}: wanted {self.wanted}, got {self.got}"
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Reported):
     """Every result, of questions first.
 
     Attributes:
@@ -72,6 +75,23 @@ class Report:
         if set(self.counts) <= {"not asked"}:
             return 2
         return 1 if self.failures else 0
+
+    def print(self, console: Console) -> None:
+        """Print what failed, what wasn't asked, and the counts."""
+        lines: list[str] = []
+        for result in self.failures:
+            if result.outcome == "failed":
+                lines += [f"failed: {result}", f"    {result.what}"]
+            else:
+                lines.append(f"passed, but expected to fail: {result.name} ({result.reason})")
+        for result in self.results:
+            if result.outcome == "not asked":
+                lines.append(f"not asked: {result.name}: {result.reason}")
+        counts = ", ".join(f"{number} {outcome}" for outcome, number in sorted(self.counts.items()))
+        beside = f"{self.dialect} {self.version}, seed {self.seed}"
+        lines.append(f"{self.label} beside {beside}: {counts or 'nothing asked'}")
+        for line in lines:
+            console.print(shown(line), highlight=False, markup=False)
 
     def as_json(self) -> dict[str, Any]:
         """Give it as plain data."""

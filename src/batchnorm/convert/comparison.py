@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from batchnorm.printable import shown
+from batchnorm.reported import Reported
 
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
     from rich.console import Console
@@ -47,8 +48,8 @@ class Difference:
     detail: str = ""
 
 
-@dataclass
-class Comparison:
+@dataclass(repr=False)
+class Comparison(Reported):
     """What was compared, and what differs, in the order of A's layers."""
 
     a: str

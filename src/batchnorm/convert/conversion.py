@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from batchnorm.checkpoints import Checkpoint, Entry, write
 from batchnorm.checkpoints.checkpoint import Extra
@@ -26,13 +26,17 @@ from batchnorm.convert.report import Report, Row
 from batchnorm.convert.settings import Settings, read_settings
 from batchnorm.convert.source import Readable, Source, read_any, source_of
 from batchnorm.errors import CheckpointError
+from batchnorm.reported import Reported
 from batchnorm.vocabulary import Array
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["Conversion", "convert"]
 
 
 @dataclass(frozen=True, repr=False)
-class Conversion:
+class Conversion(Reported):
     """A conversion that was done, or planned.
 
     Attributes:
@@ -63,6 +67,14 @@ class Conversion:
             lines += [f"  … {len(texts) - 5} more {title}s"] if len(texts) > 5 else []
         wrote = f"wrote {report.target}" if report.written else "nothing was written"
         return "\n".join([*lines, f"  exit code {report.exit_code}; {wrote}>"])
+
+    def print(self, console: Console) -> None:
+        """Print what went where."""
+        self.report.print(console)
+
+    def as_json(self) -> dict[str, Any]:
+        """What went where, as plain data."""
+        return self.report.as_json()
 
     def load(self) -> dict[str, Array]:
         """All arrays of the target, by name."""

@@ -14,6 +14,7 @@ from batchnorm.convert.notes import left_alone, passed_over, still_note
 from batchnorm.convert.settings import known_settings, read_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.printable import shown
+from batchnorm.reported import Reported
 from batchnorm.vocabulary import Array
 
 if TYPE_CHECKING:  # the command's own dependency, imported when something is printed
@@ -47,8 +48,8 @@ class LayerFacts:
     trouble: tuple[str, ...]
 
 
-@dataclass
-class Inspection:
+@dataclass(repr=False)
+class Inspection(Reported):
     """What a checkpoint holds."""
 
     source: str

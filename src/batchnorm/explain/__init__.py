@@ -14,10 +14,12 @@ from batchnorm.explain.brief import brief as first_screen
 from batchnorm.explain.compose import compose
 from batchnorm.explain.page import Page
 from batchnorm.explain.renderers import html, json, markdown, text
+from batchnorm.explain.renderers.screen import print_screen
 from batchnorm.explain.sides import Side, resolve
 from batchnorm.explain.words import language
+from batchnorm.reported import printed
 
-__all__ = ["FORMATS", "brief", "explain", "page"]
+__all__ = ["FORMATS", "Explanation", "brief", "explain", "page"]
 
 FORMATS: Mapping[str, Callable[[Page], str]] = {
     "md": markdown.render,
@@ -27,8 +29,24 @@ FORMATS: Mapping[str, Callable[[Page], str]] = {
 }
 
 
-def explain(a: str, b: str, format: str = "md", lang: str = "en") -> str:
-    """How the batch normalizations of two frameworks differ, as a page.
+class Explanation(str):
+    """A page's text, which shows the first screen where it is evaluated."""
+
+    sides: tuple[str, str, str]
+
+    def __repr__(self) -> str:
+        return printed(lambda console: print_screen(brief(*self.sides), console))
+
+    def _repr_html_(self) -> str:
+        return html.render(page(*self.sides))
+
+    def to_json(self) -> str:
+        """The whole page as JSON text."""
+        return json.render(page(*self.sides))
+
+
+def explain(a: str, b: str, format: str = "md", lang: str = "en") -> Explanation:
+    """How the batch normalizations of two frameworks differ, as a page; its repr is one screen.
 
     Args:
         a: torch, mindspore, tf_keras or keras, with a version where it matters: `mindspore@2.0`.
@@ -44,7 +62,9 @@ def explain(a: str, b: str, format: str = "md", lang: str = "en") -> str:
     """
     if format not in FORMATS:
         raise InvalidValue(f"there is no format {format!r}; known: {', '.join(FORMATS)}")
-    return FORMATS[format](page(a, b, lang))
+    found = Explanation(FORMATS[format](page(a, b, lang)))
+    found.sides = (a, b, lang)
+    return found
 
 
 def page(a: str, b: str, lang: str = "en", about: str | None = None) -> Page:

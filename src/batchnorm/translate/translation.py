@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any, Literal
 
 from batchnorm.frameworks import Framework, current
 from batchnorm.frameworks import find as find_framework
 from batchnorm.layer import Layer
+from batchnorm.printable import first_lines
 from batchnorm.read import read_layer
+from batchnorm.reported import Reported
 from batchnorm.translate.call import TOO_DEEP, CallError, parse_call
 from batchnorm.translate.difference import Difference
 from batchnorm.translate.form import Form
@@ -18,11 +21,14 @@ from batchnorm.translate.plan import Plan, make_plan
 from batchnorm.translate.proof import Proof, prove
 from batchnorm.translate.state import StateName, carry, names_side_by_side
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
 __all__ = ["Translation", "translate"]
 
 
-@dataclass(frozen=True)
-class Translation:
+@dataclass(frozen=True, repr=False)
+class Translation(Reported):
     """A call in another framework's words.
 
     Attributes:
@@ -34,6 +40,25 @@ class Translation:
     plan: Plan
     given: Layer | None = None
     inferred: str = ""
+
+    def __repr__(self) -> str:
+        """The call and what differs; the proof, which takes its time, is in `str`."""
+        lines = [self.text]
+        for difference in self.differences:
+            lines += wrap(difference.text, 80, initial_indent="  ", subsequent_indent="    ")
+        return first_lines(lines, "print it for the names of the state and the proof")
+
+    def print(self, console: Console) -> None:
+        """Print the call, names of the state, differences and the proof."""
+        from batchnorm.translate.report import print_translation
+
+        print_translation(self, console)
+
+    def as_json(self) -> dict[str, Any]:
+        """All of that as plain data."""
+        from batchnorm.translate.report import as_data
+
+        return as_data(self)
 
     @property
     def text(self) -> str:

@@ -7,10 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from batchnorm.printable import shown
+from batchnorm.reported import Reported
 from batchnorm.verify.compare import Disagreement, Distance
 from batchnorm.verify.deviations import Deviation
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 __all__ = ["SCHEMA", "Finding", "Report", "Row"]
 
@@ -95,8 +100,8 @@ class Row:
         }
 
 
-@dataclass(frozen=True)
-class Report:
+@dataclass(frozen=True, repr=False)
+class Report(Reported):
     """Everything that a verification found.
 
     Attributes:
@@ -121,6 +126,19 @@ class Report:
     def equal(self) -> bool:
         """Whether something was compared, nothing crashed, and every disagreement is listed."""
         return bool(self.rows) and not any(row.crash or row.unlisted for row in self.rows)
+
+    def print(self, console: Console) -> None:
+        """Print a line for each row and each unlisted disagreement."""
+        for row in self.rows:
+            line = f"{row.framework} {row.version}, {row.what}: {row.compared} compared"
+            console.print(f"{shown(line)}: {row.result}", highlight=False, markup=False)
+        for finding in (finding for row in self.rows for finding in row.unlisted):
+            said = f"{finding.subject} at {finding.disagreement.where}"
+            console.print(f"  {shown(said)}", highlight=False, markup=False)
+        for name, why in self.missing.items():
+            console.print(f"not asked: {name}: {shown(why)}", highlight=False, markup=False)
+        end = "equal, or as listed" if self.equal else "not equal" if self.rows else "nothing asked"
+        console.print(f"{end}; {self.examples} drawn cases each, seed {self.seed}", highlight=False)
 
     def as_json(self) -> dict[str, Any]:
         """Give it as plain data, with a version of its own."""
