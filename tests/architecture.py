@@ -12,7 +12,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "batchnorm"
 PAGE = ROOT / "docs" / "architecture.md"
-EVERYWHERE = {"errors", "vocabulary", "printable", "newer_python", "arrays", "toml", "declaration"}
+EVERYWHERE = {
+    "errors",
+    "vocabulary",
+    "printable",
+    "reported",
+    "newer_python",
+    "arrays",
+    "toml",
+    "declaration",
+}
 START, END = "<!-- picture -->", "<!-- /picture -->"
 
 

@@ -14,7 +14,7 @@ PACKAGE = ROOT / "src" / "batchnorm"
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 TIERS = [  # each may import those above it, and its own
-    {"errors", "printable", "newer_python", "_kernel"},
+    {"errors", "printable", "reported", "newer_python", "_kernel"},
     {"vocabulary"},
     {"arrays"},
     {"core", "declaration", "checkpoints"},
