@@ -46,7 +46,7 @@ TITLES = {
         "reference": "Reference",
         "project": "Project",
     },
-    "zh": {"differences": "差异", "english": "英文页面"},
+    "zh": {"differences": "差异", "spec": "规范", "english": "英文页面"},
 }
 REFERENCE = (
     *("checkpoints", "diagnose", "source", "rewrite", "hosts", "json", "conformance"),
@@ -111,6 +111,9 @@ def _linked(
             return found[0]
         path = posixpath.normpath(str(PurePosixPath(source).parent / target))
         page = known[lang][source]
+        if (ROOT / path).is_dir():  # of which a site shows the first page
+            inside = sorted(own for own in known[lang] if own.startswith(f"{path}/"))
+            path = next((own for own in inside if own.endswith("/README.md")), [*inside, path][0])
         if path in known[lang]:
             to = posixpath.relpath(known[lang][path], PurePosixPath(page).parent)
             return f"]({to}{anchor})"
@@ -147,15 +150,16 @@ def navigation(lang: str, known: dict[str, dict[str, str]]) -> list[Any]:
     for a, b in PAIRS:
         page = "differences/" + file_name(a, b, "en").replace(".en.md", ".md")
         pairs.append({f"{Side(a).versioned} – {Side(b).versioned}": page})
-    if lang == "zh":
-        english = {"指南": "guides/README.md", "检查规则": "rules/README.md", "Python": "api.md"}
-        there = [{n: _from_to("zh", "index.md", "en", page)} for n, page in english.items()]
-        sections = ["index.md", "explorer.md", {titles["differences"]: pairs}]
-        return [*sections, *_unlisted(own, sections), {titles["english"]: there}]
 
     def folder(name: str) -> dict[str, list[str]]:
         inside = sorted(page for page in own if page.startswith(f"{name}/"))
         return {titles[name]: sorted(inside, key=lambda page: not page.endswith("README.md"))}
+
+    if lang == "zh":
+        english = {"指南": "guides/README.md", "检查规则": "rules/README.md", "Python": "api.md"}
+        there = [{n: _from_to("zh", "index.md", "en", page)} for n, page in english.items()]
+        sections = ["index.md", "explorer.md", {titles["differences"]: pairs}, folder("spec")]
+        return [*sections, *_unlisted(own, sections), {titles["english"]: there}]
 
     reference: list[Any] = [f"{name}.md" for name in REFERENCE if f"{name}.md" in own]
     reference += ["api.md", *sorted(page for page in own if page.startswith("results/"))]
