@@ -42,6 +42,11 @@ QUANTIZED = (
 NORM_LEAVES = ("weight", "bias", "running_mean", "running_var")
 KNOWN = {"strides": "strides", "group": "groups", "kernel_shape": "kernel_size"}
 ONE_FILE = "`onnx.save(onnx.load(path), 'one.onnx')` writes one file"
+FOLDED = (
+    ": exporters fold them into the layers before them; `torch.onnx.export(model, x, path, "
+    "dynamo=False, do_constant_folding=False)` keeps them, or convert the checkpoint that the file "
+    "was exported from"
+)
 
 
 def read(source: Source) -> Checkpoint:
@@ -58,6 +63,7 @@ def read(source: Source) -> Checkpoint:
             "layers": model.layers,
             "onnx": {"producer": model.parts.producer},
             "torch": {"skipped": model.inner},
+            "no_batch_norms": FOLDED,
         },
         path=source.path,
         source=source,

@@ -73,8 +73,8 @@ LARGE = 64 << 20  # bytes from which on progress is shown
 @click.option(
     "--assume-order",
     is_flag=True,
-    help="The model that loads a Keras file written without --like makes its layers in SOURCE's "
-    "order.",
+    help="The target makes its layers in SOURCE's order: where nothing else tells layers of one "
+    "shape apart, and for a Keras file written without --like.",
 )
 @click.option("--crc", is_flag=True, help="Append the CRC that MindSpore can verify.")
 @click.option("--dry-run", is_flag=True, help="Report only.")

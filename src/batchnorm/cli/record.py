@@ -15,10 +15,10 @@ import click
 import numpy as np
 
 import batchnorm
+from batchnorm.batches import carried, is_last
 from batchnorm.cli.output import echo
 from batchnorm.diagnose import record
 from batchnorm.diagnose.files import save
-from batchnorm.diagnose.layout import carried, is_last
 from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.watching import room_of
 from batchnorm.errors import BatchNormError, InvalidValue

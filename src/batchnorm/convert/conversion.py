@@ -18,8 +18,9 @@ from batchnorm.convert.counterparts import candidates
 from batchnorm.convert.fold_plan import fold_source, unfold_source
 from batchnorm.convert.frameworks import framework_of_target
 from batchnorm.convert.groups import CHANNELS_LAST, Group
+from batchnorm.convert.live import batches_of
 from batchnorm.convert.loading_order import order_written
-from batchnorm.convert.mapping import LayerPair, Map, map_text, read_map
+from batchnorm.convert.mapping import FORMS, LayerPair, Map, map_text, read_map
 from batchnorm.convert.plan import Plan, plan
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report, Row
@@ -88,6 +89,7 @@ def convert(
     from_framework: str | None = None,
     to: str | None = None,
     like: Readable | None = None,
+    batch: Any = None,
     map: str | os.PathLike[str] | Mapping[str, Any] | Map | None = None,
     settings: str | os.PathLike[str] | Mapping[str, Any] | None = None,
     fold: bool = False,
@@ -111,6 +113,9 @@ def convert(
         from_framework: torch, mindspore, keras or tf_keras, where the source doesn't say it.
         to: the target's framework, where neither the suffix nor the template says it.
         like: a checkpoint of the target model, which gives names, shapes and order.
+        batch: what live models are run on, once and in inference, to see which of their layers
+            feeds which: an array, or a tuple or mapping of them, channels first for torch and
+            MindSpore. In the source's layout, it is carried into that of `like`.
         map: pairs of layers and arrays (see `batchnorm.convert.mapping`).
         settings: eps and momentum by layer in the source's words, or "eps=1e-3,momentum=0.01".
         fold: fold every batch norm into the layer directly before it, where that can be told.
@@ -122,8 +127,8 @@ def convert(
         force: replace an existing target.
         dry_run: plan and report only.
         crc: append MindSpore's CRC to a .ckpt.
-        assume_order: the model that will load a Keras file written without `like` makes its layers
-            in the source's order.
+        assume_order: the target makes its layers in the source's order: where nothing else tells
+            layers of one shape apart, and for a Keras file written without `like`.
         progress: called with (bytes done, bytes in all).
 
     Returns:
@@ -146,11 +151,12 @@ def convert(
         raise CheckpointError("fold and unfold were both asked for; choose one")
     pairs = read_map(map)
     with contextlib.ExitStack() as stack:
-        checkpoint, template = read_any(source), None
+        batches = batches_of(batch, source, like)
+        checkpoint, template = read_any(source, batches[0]), None
         if checkpoint is not source:
             stack.callback(checkpoint.close)
         if like is not None:
-            template = read_any(like)
+            template = read_any(like, batches[1])
             if template is not like:
                 stack.callback(template.close)
         framework = framework_of_target(target, template, to)
@@ -175,6 +181,9 @@ def convert(
         )
         report = done.report
         report.notes += notes
+        if assume_order:
+            report.notes += report.doubts
+            report.doubts = []
         report.target = None if target is None else str(target)
         report.allow_missing = allow_missing
         returning = Record.of(given.ours).source == framework  # its layers' places are recorded
@@ -208,16 +217,20 @@ def _short(text: str) -> str:
 
 def _settle(source: Source, map: Map, said: Mapping[str, Settings]) -> None:
     """What the map says of a layer's kind; both it and the settings name layers that are there."""
-    for group in source.groups:
-        kind = map.of(group.path).kind
-        if kind and group.kind == "kernel":
-            group.form = kind
     paths = {group.path for group in source.groups}
     norms = {group.path for group in source.groups if group.kind == "batch_norm"}
     _known("the map", source, map.layers, paths)
     _known("the map", source, map.arrays, source.checkpoint)
     _known("the map's [fold]", source, [*map.fold, *map.fold.values()], paths)
     for group in source.groups:
+        kind = map.of(group.path).kind
+        if kind and (group.kind == "kernel") != (kind in FORMS):
+            raise CheckpointError(
+                f"the map's kind = {kind!r} for {group.label!r} has no effect: it is "
+                + ("a kernel" if group.kind == "kernel" else "no layer with a kernel")
+            )
+        if kind and group.kind == "kernel":
+            group.form = kind
         if map.of(group.path).flatten and group.kind != "kernel":
             raise CheckpointError(
                 f"the map's flatten for {group.label!r} has no effect: it is for dense layers"

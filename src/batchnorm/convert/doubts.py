@@ -10,7 +10,7 @@ from __future__ import annotations
 from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.rooms import saved
 
-__all__ = ["leftover", "unclear"]
+__all__ = ["leftover", "scales_nothing", "unclear"]
 
 _SCALING = "mean and variance by which a Normalization layer scales the input"
 SETTLE = "settle it with --like, or with kind in the map"
@@ -34,4 +34,14 @@ def leftover(group: Group) -> str:
     return (
         f"the {_SCALING}; scale it yourself, (x - mean) / sqrt(variance), and leave the layer out "
         f'("{group.path}" = "" in the map)'
+    )
+
+
+def scales_nothing(group: Group) -> bool:
+    """Whether a Normalization layer has mean 0 and variance 1, as before it was adapted."""
+    usual = {"mean": 0, "variance": 1}
+    return all(
+        bool((entry.load() == usual[role]).all())
+        for role, entry in group.members.items()
+        if role in usual
     )

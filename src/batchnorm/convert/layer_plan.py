@@ -11,7 +11,7 @@ import dataclasses
 from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
 from batchnorm.convert.biases import Moves
-from batchnorm.convert.doubts import unclear
+from batchnorm.convert.doubts import scales_nothing, unclear
 from batchnorm.convert.groups import CHANNELS_LAST, Group, counted
 from batchnorm.convert.layout import canonical, step
 from batchnorm.convert.ledger import NEUTRAL, Ledger, is_neutral
@@ -36,6 +36,7 @@ class LayerPlanner:
         biases: those that go into the mean of the batch norm after them.
         sent: array of the target -> the source's that the map sends there.
         arrived: names of the source's arrays that the map sent and that have their place.
+        heard: layers whose kind in the map settled something.
     """
 
     def __init__(self, source: Source, framework: str, map: Map, ledger: Ledger) -> None:
@@ -46,6 +47,7 @@ class LayerPlanner:
         self.biases = Moves()
         self.sent = {new: old for old, new in map.arrays.items() if new}
         self.arrived: set[str] = set()
+        self.heard = {g.path for g in source.groups if g.kind == "kernel"}
         self._owners = {e.name: (g, r) for g in source.groups for r, e in g.members.items()}
         self.crosses = (source.framework in CHANNELS_LAST) != (framework in CHANNELS_LAST)
 
@@ -59,10 +61,11 @@ class LayerPlanner:
         path = said.to or (path_in(group, self.framework) if known is None else known)
         self._pass(group, path)
         doubt = group.doubt
-        if not (
-            said.kind or said.to or known is not None or self.source.framework == self.framework
-        ):
+        if not (said.to or known is not None or self.source.framework == self.framework):
             doubt = doubt or unclear(group, self.framework)
+        if said.kind and doubt != group.doubt:
+            self.heard.add(group.path)
+            doubt = group.doubt
         status: Status = "ambiguous" if doubt else "carried"
         if group.kind == "batch_norm":
             self._batch_norm_by_rule(group, path, status, doubt)
@@ -122,6 +125,20 @@ class LayerPlanner:
                 self._left_out(group, entry)
             else:
                 self.ledger.row(group, entry, None, None, status, why)
+
+    def keep(self, group: Group) -> None:
+        """The template's own scaling of its input, which is no weight, stays as it is."""
+        if not scales_nothing(group):
+            self.ledger.report.doubts.append(
+                f"{group.label} scales the target's input by the template's own mean and variance, "
+                "which the source doesn't: give the target inputs that nothing has scaled yet, and "
+                "accept it with --allow-missing"
+            )
+        for role, place in group.members.items():
+            if place.name in self.sent:
+                self._send(place, role, group)
+            else:
+                self.ledger.made(group, place, "the template's own: it scales the input")
 
     def missing(self, group: Group, why: str) -> None:
         """Put a layer of the template into the report as having got nothing."""
@@ -193,10 +210,12 @@ class LayerPlanner:
 
     def _inner(self, group: Group) -> tuple[str, str]:
         """The inner layer of MindSpore's BatchNorm3d, and what is unclear about it."""
-        if group.inner or self.map.of(group.path).kind == "batch_norm_3d":
+        said = self.map.of(group.path).kind
+        if said in ("batch_norm", "batch_norm_3d"):
+            self.heard.add(group.path)
+            return (self.room.INNER if said == "batch_norm_3d" else ""), ""
+        if group.inner:
             return self.room.INNER, ""
-        if self.map.of(group.path).kind == "batch_norm":
-            return "", ""
         groups = self.source.groups
         kernels = [g for g in groups if g.kind == "kernel"]
         if not any(len(canonical(g, "weight")) == 5 for g in kernels):

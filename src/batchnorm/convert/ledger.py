@@ -86,7 +86,7 @@ class Ledger:
             kind = as_dtype(dtype)
         except TypeError:
             kind = next(iter(group.members.values())).dtype
-        self._made(group, Entry.of(name, np.full(shape, value, kind)), what)
+        self.made(group, Entry.of(name, np.full(shape, value, kind)), what)
         self.record.made.append(name)
 
     def keep(self, group: Group, role: str, entry: Entry, path: str) -> None:
@@ -109,10 +109,11 @@ class Ledger:
             return False
         if shape is not None and values.shape != shape:
             return False
-        self._made(group, Entry.of(name, values), "put back from the metadata")
+        self.made(group, Entry.of(name, values), "put back from the metadata")
         return True
 
-    def _made(self, group: Group, entry: Entry, what: str) -> None:
+    def made(self, group: Group, entry: Entry, what: str) -> None:
+        """An array that the source doesn't have goes into the target."""
         self.entries.append(entry)
         shape = entry.shape
         row = Row(group.label, None, entry.name, shape, shape, "filled", what)

@@ -7,23 +7,29 @@ hold.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
+from batchnorm.batches import carried, is_last
 from batchnorm.checkpoints import Checkpoint, Entry
 from batchnorm.convert.settings import Settings
-from batchnorm.errors import CheckpointError, InvalidType
+from batchnorm.errors import CheckpointError, InvalidType, InvalidValue
 from batchnorm.frameworks import current, find
 from batchnorm.layer import Layer
 from batchnorm.read import record_of
 
-__all__ = ["checkpoint_of", "checkpoint_of_mapping"]
+__all__ = ["batches_of", "checkpoint_of", "checkpoint_of_mapping"]
 
 PLAIN = (bool, int, float)  # a trainer's epoch; below a layer's name, an array of its
 
 
-def checkpoint_of(model: Any) -> Checkpoint:
+def checkpoint_of(model: Any, batch: Any = None) -> Checkpoint:
     """The state of a live model, or of one of this package's own layers.
+
+    Args:
+        model: the model.
+        batch: an input, to see in one run which of its layers feeds which.
 
     Raises:
         TypeError: it is no model of a framework that is known here.
@@ -36,6 +42,9 @@ def checkpoint_of(model: Any) -> Checkpoint:
         arrays, metadata = state
         entries = [Entry.of(name, value) for name, value in arrays.items()]
         steps = metadata.pop("steps", ())
+        if batch is not None:
+            steps = record.room("tracing").steps_of(model, batch)
+            metadata["run"] = True
         found = _checkpoint(entries, record.framework, metadata)
         found.steps = steps
         return found
@@ -43,6 +52,32 @@ def checkpoint_of(model: Any) -> Checkpoint:
         f"expected a path, a mapping of names to arrays, a Checkpoint, or a torch, MindSpore or "
         f"Keras model, but got {type(model).__module__}.{type(model).__qualname__}"
     )
+
+
+def batches_of(batch: Any, source: Any, like: Any) -> tuple[Any, Any]:
+    """What the source and the template are run on, each in its own layout; None for a file.
+
+    Args:
+        batch: what was given: in the source's layout, or in that of the template if it alone lives.
+        source: the source, a live model or any other.
+        like: the template.
+
+    Raises:
+        ValueError: a batch without a live model, on which it could be run.
+    """
+    if batch is None:
+        return None, None
+    lasts = []
+    for one in (source, like):
+        plain = one is None or isinstance(one, str | os.PathLike | Mapping | Checkpoint)
+        record = None if plain else record_of(one)
+        room = None if record is None else record.room("running")
+        lasts.append(None if room is None else is_last(room, one))
+    if lasts[0] is None and lasts[1] is None:
+        raise InvalidValue("batch: there is no live model to run it on; give one as source or like")
+    if lasts[0] is None or lasts[1] is None:
+        return (None, batch) if lasts[0] is None else (batch, None)
+    return batch, carried(batch, lasts[0], lasts[1])
 
 
 def checkpoint_of_mapping(given: Mapping[Any, Any]) -> Checkpoint:

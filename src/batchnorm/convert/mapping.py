@@ -28,14 +28,12 @@ from batchnorm.errors import CheckpointError
 from batchnorm.printable import shown
 from batchnorm.toml import read_toml, short
 
-__all__ = ["KINDS", "LayerPair", "Map", "map_text", "read_map"]
+__all__ = ["FORMS", "KINDS", "LayerPair", "Map", "map_text", "read_map"]
 
 VERSION = 1
 LONGEST_SIDE = 1 << 32
-KINDS = (
-    "batch_norm", "batch_norm_3d", "norm", "dense", "conv", "conv_1d", "conv_transpose",
-    "depthwise", "embedding",
-)  # fmt: skip
+FORMS = ("dense", "conv", "conv_1d", "conv_transpose", "depthwise", "embedding")  # of kernels
+KINDS = ("batch_norm", "batch_norm_3d", "norm", *FORMS)
 
 
 @dataclass(frozen=True)

@@ -21,10 +21,13 @@ from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import path_in
 from batchnorm.convert.structure import layer_of
 from batchnorm.graph import Graph
+from batchnorm.graph.exchange import exchangeable
 from batchnorm.graph.matching import match_graphs
 from batchnorm.graph.side import Side
 
 __all__ = ["Match", "Pairing", "match"]
+
+SETTLED = ("map", "record", "name", "similar name", "place")
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class Match:
     target: list[Group] = field(default_factory=list)
     left_out: list[Group] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
 
 
 def match(
@@ -101,6 +105,7 @@ def match(
     result = work.result
     _without_contradictions(work, sides)
     result.source, result.target = work.source, work.target
+    result.doubts = _by_listing_alone(work, sides)
     if result.source and result.target:
         result.problems += ambiguities((work.source, work.target), sides, work.places(), orders)
     order = {id(group): index for index, group in enumerate(target)}
@@ -148,6 +153,29 @@ def _without_contradictions(work: _Work, sides: tuple[Side, Side]) -> None:
                 f"{one.source.label!r} would be {one.target.label!r}, but the layer before it, "
                 f"{two.source.label!r}, is {two.target.label!r}; give the pair (--map)"
             )
+
+
+def _by_listing_alone(work: _Work, sides: tuple[Side, Side]) -> list[str]:
+    """A sentence on pairs that nothing but the order of listing tells from one another."""
+    places = work.places()
+    pairs, settled = {}, set()
+    for one in work.result.pairs:
+        pairs[places[0][id(one.source)]] = places[1][id(one.target)]
+        if one.why in SETTLED:
+            settled.add(places[0][id(one.source)])
+    open_ones = exchangeable(*sides, pairs, settled)
+    if not open_ones:
+        return []
+    names = [[side.layers[i].path for i in pair] for pair, side in (
+        (open_ones[0], sides[0]), ([pairs[i] for i in open_ones[0]], sides[1]),
+    )]  # fmt: skip
+    count = len({i for pair in open_ones for i in pair})
+    return [
+        f"of {count} pairs of layers only the order in which both sides list them says which is "
+        f"which, and a model may make its layers in another: {names[0][0]!r} and {names[0][1]!r} "
+        f"could be {names[1][1]!r} and {names[1][0]!r}; give live models and a batch (`batch`), "
+        "the pairs (--map), or say that both sides list them in one order (--assume-order)"
+    ]
 
 
 class _Work:

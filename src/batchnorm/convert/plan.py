@@ -20,7 +20,7 @@ from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.biases import moved
 from batchnorm.convert.counterparts import without_counterpart
-from batchnorm.convert.doubts import leftover
+from batchnorm.convert.doubts import leftover, scales_nothing
 from batchnorm.convert.fold_pairs import followed
 from batchnorm.convert.frameworks import is_framework
 from batchnorm.convert.groups import CHANNELS_LAST, Group, incomplete
@@ -141,6 +141,7 @@ def plan(
     report.problems += [source.shard] if source.shard else []
     report.problems += incomplete(source.groups)
     report.problems += _no_batch_norms(source, framework, template, map, pairs)
+    _idle_kinds(map, planner, source)
     report.notes += general_notes(source, framework, template, report, record)
     extras = dict(source.extras)
     entries += _scalars(framework, source, back, extras, record)
@@ -187,6 +188,7 @@ def _matched(
 def _unmatched(planner: LayerPlanner, found: Match) -> None:
     report = planner.ledger.report
     report.problems += found.problems
+    report.doubts += found.doubts
     by_order = [p for p in found.pairs if p.why in ("place", "evidence", "order", "shape")]
     if by_order:
         first = f"{by_order[0].source.label} is {by_order[0].target.label}"
@@ -198,6 +200,9 @@ def _unmatched(planner: LayerPlanner, found: Match) -> None:
         planner.reject(group, "left out", "the map leaves it out")
     carried = [pair.source for pair in found.pairs]
     for group in found.source:
+        if group.kind == "scaling" and scales_nothing(group):
+            planner.reject(group, "left out", "mean 0 and variance 1, as without it")
+            continue
         other = twin(group, carried)
         if other is not None:
             planner.reject(group, "left out", f"tied to {other.label}, which has the same values")
@@ -205,6 +210,9 @@ def _unmatched(planner: LayerPlanner, found: Match) -> None:
             why = leftover(group) or without_counterpart(group, found.target, "template")
             planner.reject(group, "unused", why)
     for group in found.target:
+        if group.kind == "scaling":
+            planner.keep(group)
+            continue
         planner.missing(group, without_counterpart(group, found.source, "source"))
 
 
@@ -232,6 +240,21 @@ def _no_effect(map: Map, planner: LayerPlanner, template: Source, *, folded: boo
             "(without it, the line only says into which batch norm's mean a bias goes that the "
             "target has no place for)"
         )
+
+
+def _idle_kinds(map: Map, planner: LayerPlanner, source: Source) -> None:
+    """Kinds of the map that settled nothing are mistakes; `norm` of a batch norm says it is none.
+
+    Raises:
+        CheckpointError: there is one; says which.
+    """
+    norms = {group.path for group in source.groups if group.kind == "batch_norm"}
+    for path, said in map.layers.items():
+        if said.kind and path not in planner.heard and not (said.kind == "norm" and path in norms):
+            raise CheckpointError(
+                f"the map's kind = {said.kind!r} for {path!r} has no effect: nothing was unclear "
+                "about the layer; leave it out"
+            )
 
 
 def _named_twice(entries: list[Entry]) -> list[str]:

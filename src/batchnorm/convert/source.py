@@ -8,9 +8,10 @@ scalars of `append_dict` are told from the model's state here, so that nobody ab
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
@@ -18,6 +19,7 @@ from typing import Any, Literal, TypeAlias
 from batchnorm.checkpoints import Checkpoint, Entry, read
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.checkpoints.detection import CONFIGURED, NESTED, UNORDERED
+from batchnorm.checkpoints.steps import Step
 from batchnorm.convert.bookkeeping import Aside, averages, set_aside
 from batchnorm.convert.frameworks import framework_of
 from batchnorm.convert.groups import Group, grouped, separator
@@ -101,14 +103,18 @@ class Source:
 
 
 @contextlib.contextmanager
-def opened(given: Readable) -> Iterator[Checkpoint]:
+def opened(given: Readable, batch: Any = None) -> Iterator[Checkpoint]:
     """A checkpoint of a path, of a mapping or of a live model; closed at the end if it was a path.
+
+    Args:
+        given: the source.
+        batch: what a live model is run on.
 
     Raises:
         CheckpointError: the file is bad.
         TypeError: it is none of them.
     """
-    checkpoint = read_any(given)
+    checkpoint = read_any(given, batch)
     try:
         yield checkpoint
     finally:
@@ -116,7 +122,7 @@ def opened(given: Readable) -> Iterator[Checkpoint]:
             checkpoint.close()
 
 
-def read_any(given: Readable) -> Checkpoint:
+def read_any(given: Readable, batch: Any = None) -> Checkpoint:
     """The same, left open: a file is closed with the last entry of it, or by `close`."""
     if isinstance(given, Checkpoint):
         return given
@@ -124,7 +130,7 @@ def read_any(given: Readable) -> Checkpoint:
         return read(given)
     if isinstance(given, Mapping):
         return checkpoint_of_mapping(given)
-    return checkpoint_of(given)
+    return checkpoint_of(given, batch)
 
 
 def source_of(
@@ -194,7 +200,7 @@ def source_of(
         extras,
         path=part.path,
         source=part.source,
-        steps=part.steps if not prefix else (),
+        steps=_bare(part.steps, wrapped) if not prefix else (),
         parts=part.parts,
     )
     groups = grouped(inner, found)
@@ -320,6 +326,16 @@ def _unwrapped(
         {n: e.renamed(n) for n, e in short.items()},
         {found.bare(n): facts for n, facts in layers.items()},
         found,
+    )
+
+
+def _bare(steps: Sequence[Step], wrapped: Wrapping) -> tuple[Step, ...]:
+    """Steps under the names of their layers without wrappers' words."""
+    if not wrapped.inserted:
+        return tuple(steps)
+    return tuple(
+        dataclasses.replace(step, layer=wrapped.bare(f"{step.layer}.")[:-1]) if step.layer else step
+        for step in steps
     )
 
 

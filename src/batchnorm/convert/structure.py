@@ -6,6 +6,7 @@ Not here: what is made of it (`match`, `fold_pairs`).
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
@@ -17,13 +18,18 @@ from batchnorm.graph.graph import Origin
 __all__ = ["graph", "graph_of", "layer_of"]
 
 
-def graph(source: Readable, *, framework: str | None = None, group: str | None = None) -> Graph:
+def graph(
+    source: Readable, batch: Any = None, *, framework: str | None = None, group: str | None = None
+) -> Graph:
     """The layers of a checkpoint or live model, and who feeds whom where that is known.
 
-    A Keras config says which layer is called on what; other files list names alone.
+    A Keras config and an ONNX file say which layer is called on what, and so does one run of a
+    live model; other files list names alone.
 
     Args:
         source: a file, a mapping of names to arrays, or a live model.
+        batch: what the live model is run on, in inference: an array, a tuple or a mapping of them.
+            The model is left as it was.
         framework: whose names it has, where it doesn't say so.
         group: the dictionary, or the beginning of names, with the model's state.
 
@@ -39,15 +45,16 @@ def graph(source: Readable, *, framework: str | None = None, group: str | None =
         Graph from names alone: 1 layers, no edges
           conv  kernel 4
     """
-    with opened(source) as checkpoint:
+    with opened(source, batch) as checkpoint:
         return graph_of(source_of(checkpoint, framework, group))
 
 
 def graph_of(source: Source) -> Graph:
-    """The graph of a checkpoint: from its config where it holds one, else from names alone."""
+    """The graph of a checkpoint: from its calls where they are known, else from names alone."""
     layers = [layer_of(group) for group in source.groups]
     steps = source.checkpoint.steps
     origin: Origin = "file" if source.checkpoint.format == "onnx" else "config"
+    origin = "run" if source.checkpoint.metadata.get("run") else origin
     return Graph(layers, steps, origin if steps else "names", source.order)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.batches import carried, is_last, plain
 from batchnorm.diagnose.comparison import compare_recordings
-from batchnorm.diagnose.layout import carried, is_last, plain
 from batchnorm.diagnose.report import Report
 from batchnorm.diagnose.watching import record, room_of
 

@@ -32,6 +32,7 @@ FACETS: Mapping[str, str] = {
     "initial": "writing and reading initializers that aren't Keras'",
     "live": "reading the framework's own live layers and models",
     "running": "watching its models run",
+    "tracing": "seeing in a run which of its layers feeds which",
     "saved": "converting checkpoints with its names",
     "source": "linting and rewriting code that uses it",
     "oracle": "verifying against the framework itself",

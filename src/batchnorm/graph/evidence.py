@@ -15,7 +15,7 @@ from batchnorm.graph.side import Side
 __all__ = ["NORM", "SURE", "Evidence"]
 
 NORM = 12  # a batch norm and its convolution
-NEIGHBOUR, BRANCHES, NUMBER, WORD = 6, 3, 2, 2
+NEIGHBOUR, BRANCHES, ARM, NUMBER, WORD = 6, 3, 3, 2, 2
 SURE = 3  # by how much an assignment must be better than any other
 MOST = 6  # layers of one shape whose assignments are all tried
 
@@ -91,6 +91,8 @@ class Evidence:
         score += self._neighbours(a, b)
         if branches:
             score += BRANCHES if (a in self.source.branch) == (b in self.target.branch) else 0
+        if a in self.source.arms and self.source.arms[a] == self.target.arms.get(b):
+            score += ARM
         if a in numbers[0] and numbers[0][a] == numbers[1].get(b):
             score += NUMBER
         return score + WORD * len(self.source.words[a] & self.target.words[b] & rare)

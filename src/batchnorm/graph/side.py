@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from batchnorm.checkpoints.steps import OUTPUT
 from batchnorm.graph.adjacency import BRANCH, TYPES, following, words
@@ -17,6 +19,7 @@ from batchnorm.graph.graph import Graph, Layer
 __all__ = ["Segment", "Side"]
 
 JOINS_TWO = 2
+CONCATENATION = "cat"  # in the names of those that join tensors in the order of their inputs
 
 
 class Segment:
@@ -27,6 +30,16 @@ class Segment:
 
     def __init__(self, layers: list[int], chain: bool) -> None:
         self.layers, self.chain = layers, chain
+
+
+@dataclass(frozen=True)
+class _Places:
+    """Steps, as the bits of a number."""
+
+    bits: int
+
+    def __contains__(self, place: int) -> bool:
+        return bool(self.bits >> place & 1)
 
 
 class Side:
@@ -40,6 +53,7 @@ class Side:
         after: kernel -> the kernels that take what it (or its norm) puts out.
         before: the other way round.
         branch: layers on a short branch beside a longer one, by the calls or by a word.
+        arms: layer -> which input of a concatenation it leads to, by the calls.
         segments: where the graph is wired.
     """
 
@@ -50,6 +64,7 @@ class Side:
         self.kernel_of: dict[int, int] = {}
         self.after: dict[int, set[int]] = {}
         self.branch: set[int] = set()
+        self.arms: dict[int, int] = {}
         self.segments: list[Segment] = []
         self.order = list(range(len(self.layers)))
         if graph.wired:
@@ -65,6 +80,27 @@ class Side:
                       for one in self.layers]  # fmt: skip
         self.branch |= {i for i, own in enumerate(self.words) if own & BRANCH}
         self.numbers = [[w for w in words(one.path) if w.isdigit()] for one in self.layers]
+
+    def runs_before(self, first: int, second: int) -> bool | None:
+        """Whether a layer's output reaches another one; None where neither does, or none knows."""
+        places = [self.graph.calls(self.layers[i]) for i in (first, second)]
+        if not all(places):
+            return None
+        one, other = (calls[0] for calls in places)
+        if one in self._reached[other]:
+            return True
+        return False if other in self._reached[one] else None
+
+    @cached_property
+    def _reached(self) -> list[_Places]:
+        """For each step the steps whose outputs reach it."""
+        found: list[_Places] = []
+        for step in self.graph.steps:
+            bits = 0
+            for place in step.inputs:
+                bits |= found[place].bits | 1 << place
+            found.append(_Places(bits))
+        return found
 
     def parts(self, layer: int) -> list[str]:
         """A path's parts; those of a name without separators by its underscores."""
@@ -95,6 +131,12 @@ class Side:
                 first.setdefault(calls[0], []).append(i)
                 place[i] = calls[0]
         known = sorted(place, key=lambda i: (place[i], i))
+        for i, step in place.items():
+            inputs = graph.steps[step].inputs
+            if self.layers[i].kind == "batch_norm" and len(inputs) == 1:
+                kernels = [k for k in first.get(inputs[0], ()) if self.layers[k].kind == "kernel"]
+                if kernels:
+                    self.kernel_of[i] = kernels[-1]
         self.order = [*known, *(i for i in range(len(self.layers)) if i not in place)]
         stretches, start, open_until = [], 0, -1
         for step in range(len(graph.steps)):
@@ -112,19 +154,20 @@ class Side:
     def _segment(self, begin: int, end: int, first: dict[int, list[int]]) -> None:
         """The layers of a stretch of steps, and who in it takes what of whom."""
         steps = self.graph.steps
-        nearest: dict[int, set[int]] = {}  # step -> the last layers before its output
         above: dict[int, set[int]] = {}  # step -> all layers of the stretch before its output
         kernels: dict[int, set[int]] = {}
         layers: list[int] = []
         chain, joined = True, False
         for s in range(begin, end):
             inputs = [i for i in steps[s].inputs if i >= begin]
-            last = set[int]().union(*(nearest[i] for i in inputs))
             before = set[int]().union(*(above[i] for i in inputs))
             fed = set[int]().union(*(kernels[i] for i in inputs))
             if len(steps[s].inputs) >= JOINS_TWO and steps[s].what != OUTPUT:
                 joined = True
-                self._mark_branches([above.get(i, set()) for i in steps[s].inputs])
+                self._mark_branches(
+                    [above.get(i, set()) for i in steps[s].inputs],
+                    joined=CONCATENATION in steps[s].what.lower(),
+                )
             for one in first.get(s, ()):
                 chain = chain and before >= set(layers)
                 layer = self.layers[one]
@@ -132,20 +175,19 @@ class Side:
                     for kernel in fed:
                         self.after.setdefault(kernel, set()).add(one)
                     fed = {one}
-                elif layer.kind == "batch_norm" and len(last) == 1:
-                    (kernel,) = last
-                    straight = kernel in first.get(steps[s].inputs[0], ())
-                    if straight and self.layers[kernel].kind == "kernel":
-                        self.kernel_of[one] = kernel
-                last, before = {one}, before | {one}
+                before = before | {one}
                 layers.append(one)
-            nearest[s], above[s], kernels[s] = last, before, fed
+            above[s], kernels[s] = before, fed
         if layers:
             self.segments.append(Segment(layers, chain or not joined))
 
-    def _mark_branches(self, sides: list[set[int]]) -> None:
-        """Where branches meet, the layers of one that is shorter than another."""
+    def _mark_branches(self, sides: list[set[int]], *, joined: bool) -> None:
+        """Where branches meet, the layers of one that is shorter than another; which is which."""
         alone = [side - set[int]().union(*(o for o in sides if o is not side)) for side in sides]
+        if joined:
+            for arm, own in enumerate(alone):
+                for layer in own:
+                    self.arms.setdefault(layer, arm)
         counts = [sum(self.layers[i].kind == "kernel" for i in own) for own in alone]
         if len(sides) == JOINS_TWO and 0 < min(counts) < max(counts):
             self.branch |= alone[counts.index(min(counts))]

@@ -31,6 +31,7 @@ __all__ = [
     "array_of",
     "bases",
     "layers_of",
+    "layers_with_weights",
     "loaded",
     "read",
     "recalibrates",
@@ -40,6 +41,7 @@ __all__ = [
     "to_array",
     "version_of",
     "watched",
+    "weight_names",
     "write",
 ]
 
@@ -182,8 +184,8 @@ def state_of(model: Any) -> tuple[dict[str, Any], dict[str, Any]] | None:
         return None
     arrays: dict[str, Any] = {}
     layers: dict[str, Any] = {}
-    for prefix, layer in _layers_with_weights(model, ""):
-        names = _weight_names(layer)
+    for prefix, layer in layers_with_weights(model, ""):
+        names = weight_names(layer)
         pairs = zip(names, layer.get_weights(), strict=True)
         arrays |= {f"{prefix}/{name}": value for name, value in pairs}
         config = {k: v for k, v in layer.get_config().items() if isinstance(v, bool | int | float)}
@@ -199,7 +201,7 @@ def _steps(model: Any) -> tuple[Step, ...]:
         return ()
 
 
-def _weight_names(layer: Any) -> list[str]:
+def weight_names(layer: Any) -> list[str]:
     """What a layer's files call its variables: with the inner layer's name where it has several."""
     names = [w.name.rpartition("/")[2].partition(":")[0] for w in layer.weights]
     if len(set(names)) < len(names):
@@ -210,11 +212,11 @@ def _weight_names(layer: Any) -> list[str]:
     return names
 
 
-def _layers_with_weights(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+def layers_with_weights(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
         name = f"{prefix}{layer.name}"
         if hasattr(layer, "layers"):
-            yield from _layers_with_weights(layer, f"{name}/")
+            yield from layers_with_weights(layer, f"{name}/")
         elif layer.weights:
             yield name, layer
 

@@ -19,6 +19,7 @@ from batchnorm.vocabulary import Array
 
 __all__ = [
     "CALLS",
+    "backend_of",
     "descend",
     "described",
     "eager",
@@ -29,6 +30,7 @@ __all__ = [
     "standing",
     "state",
     "unchanged",
+    "walk",
 ]
 
 CALLS = {
@@ -56,10 +58,11 @@ def eager(model: Any) -> Any:
 
 def parameterised(model: Any) -> dict[str, Any]:
     """Batch norms, convolutions and dense layers by name, those of inner models after a slash."""
-    return {path: layer for path, layer in _walk(model, "", set()) if _kind(layer)}
+    return {path: layer for path, layer in walk(model, "", set()) if _kind(layer)}
 
 
-def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+def walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """A layer and those inside it, each once, by name."""
     if id(layer) in seen:
         return
     seen.add(id(layer))
@@ -67,7 +70,7 @@ def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     inside = getattr(layer, "_flatten_layers", None)
     if inside is not None:
         for inner in inside(recursive=False, include_self=False):
-            yield from _walk(inner, f"{path}/{inner.name}" if path else inner.name, seen)
+            yield from walk(inner, f"{path}/{inner.name}" if path else inner.name, seen)
 
 
 def _kind(layer: Any) -> str:
@@ -136,10 +139,11 @@ def standing(layer: Any) -> bool | None:
 
 def one_pass(layer: Any) -> bool:
     """Whether its variance is E[x^2] - E[x]^2, which loses digits."""
-    return bool(getattr(layer, "synchronized", False)) or _backend(layer) == "torch"
+    return bool(getattr(layer, "synchronized", False)) or backend_of(layer) == "torch"
 
 
-def _backend(layer: Any) -> str:
+def backend_of(layer: Any) -> str:
+    """On which backend a layer or model computes: tensorflow, torch, jax."""
     if type(layer).__mro__[-2].__module__.startswith("keras.src.backend"):
         return str(sys.modules["keras"].config.backend())
     module = sys.modules.get("keras")
@@ -193,7 +197,7 @@ def run(
     loss: Callable[[Any], Any] | None = None,
 ) -> tuple[list[Array], dict[str, dict[str, Array]]]:
     """See torch's."""
-    backward = (weigh is not None or loss is not None) and _backend(model) == "tensorflow"
+    backward = (weigh is not None or loss is not None) and backend_of(model) == "tensorflow"
     named = {} if training is None else {"training": training}
     given = batch
     if isinstance(given, tuple | list) and len(given) == 1:
@@ -201,7 +205,7 @@ def run(
     with ExitStack() as stack:
         for path, layer in layers.items():
             stack.enter_context(_watched(path, layer, tell, backward))
-        for _, layer in _walk(model, "", set()):
+        for _, layer in walk(model, "", set()):
             if any(word in type(layer).__name__.lower() for word in NOISE):
                 stack.enter_context(_off(layer))
         if not backward:

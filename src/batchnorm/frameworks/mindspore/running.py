@@ -21,6 +21,7 @@ __all__ = [
     "descend",
     "described",
     "eager",
+    "inputs_of",
     "is_last",
     "one_pass",
     "parameterised",
@@ -208,7 +209,7 @@ def run(
     handles: list[Any] = []
     for path, layer in layers.items():
         handles += _watch(path, layer, tell, backward)
-    given = _tensors_of(batch)
+    given = inputs_of(batch)
     try:
         if not backward:
             return [_array(t) for t in _floats(_called(model, given))], {}
@@ -310,7 +311,8 @@ def _called(model: Any, given: Any) -> Any:
     return model(**given) if isinstance(given, dict) else model(*given)
 
 
-def _tensors_of(batch: Any) -> Any:
+def inputs_of(batch: Any) -> Any:
+    """A batch as tensors, by name or in order."""
     module: Any = sys.modules["mindspore"]
 
     def tensor(value: Any) -> Any:
