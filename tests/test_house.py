@@ -17,7 +17,7 @@ TIERS = [  # each may import those above it, and its own
     {"errors", "printable", "newer_python", "_kernel"},
     {"vocabulary", "reported"},
     {"arrays"},
-    {"core", "declaration", "checkpoints"},
+    {"core", "declaration", "checkpoints", "batches"},
     {"computation"},
     {"layer", "graph", "toml"},
     {"frameworks"},

@@ -15,7 +15,7 @@ from batchnorm.graph.side import Side
 __all__ = ["NORM", "SURE", "Evidence"]
 
 NORM = 12  # a batch norm and its convolution
-NEIGHBOUR, BRANCHES, ARM, NUMBER, WORD = 6, 3, 3, 2, 2
+NEIGHBOUR, MARK, ARM, NUMBER, WORD = 6, 3, 3, 2, 2
 SURE = 3  # by how much an assignment must be better than any other
 MOST = 6  # layers of one shape whose assignments are all tried
 
@@ -61,13 +61,18 @@ class Evidence:
     def scores(self, mine: Sequence[int], theirs: Sequence[int]) -> Mapping[tuple[int, int], int]:
         """A score for each pair of layers of one shape."""
         rare = _rare(self.source, mine) & _rare(self.target, theirs)
-        flagged = [sum(i in side.branch for i in own) for side, own in
-                   ((self.source, mine), (self.target, theirs))]  # fmt: skip
-        branches = 0 < flagged[0] == flagged[1] < len(mine)
+        marks = []  # as many layers on each side that one mark tells from the others
+        for own, other in (
+            (self.source.branch, self.target.branch),
+            (self.source.pooled, self.target.pooled),
+        ):
+            count = [len(own.intersection(mine)), len(other.intersection(theirs))]
+            if 0 < count[0] == count[1] < len(mine):
+                marks.append((own, other))
         numbers = _numbers(self.source, mine), _numbers(self.target, theirs)
         if sorted(numbers[0].values()) != sorted(numbers[1].values()):
             numbers = {}, {}  # counted from 0 on one side and from 1 on the other, perhaps
-        return {(a, b): self._score(a, b, rare, numbers, branches) for a in mine for b in theirs}
+        return {(a, b): self._score(a, b, rare, numbers, marks) for a in mine for b in theirs}
 
     def _score(
         self,
@@ -75,7 +80,7 @@ class Evidence:
         b: int,
         rare: frozenset[str],
         numbers: tuple[Mapping[int, str], Mapping[int, str]],
-        branches: bool,
+        marks: Sequence[tuple[set[int], set[int]]],
     ) -> int:
         score = 0
         for mine, theirs in (
@@ -89,8 +94,7 @@ class Evidence:
                 elif self.source.layers[one].signature != self.target.layers[other].signature:
                     score -= NORM
         score += self._neighbours(a, b)
-        if branches:
-            score += BRANCHES if (a in self.source.branch) == (b in self.target.branch) else 0
+        score += MARK * sum((a in own) == (b in other) for own, other in marks)
         if a in self.source.arms and self.source.arms[a] == self.target.arms.get(b):
             score += ARM
         if a in numbers[0] and numbers[0][a] == numbers[1].get(b):

@@ -1,10 +1,10 @@
 """Which pairs of a matching could be exchanged without contradicting anything that is known.
 
 Two layers of one shape have their partners for a reason, if one of these tells them apart on both
-sides: one runs before the other (calls), or their names count so (`conv1`, `conv2`); a branch, or
-its place in a concatenation; a word that partners share throughout; the layers before and after
-them, if these have a reason. The order in which a side lists its layers alone is none: a model may
-make them in another.
+sides: one runs before the other (calls), or their names count so (`conv1`, `conv2`); a branch, a
+pooling before it, or its place in a concatenation; a word that partners share throughout; the
+layers before and after them, if these have a reason. The order in which a side lists its layers
+alone is none: a model may make them in another.
 """
 
 from __future__ import annotations
@@ -87,8 +87,13 @@ class _Reasons:
 
     def _branches(self, a: int, b: int) -> bool:
         c, d = self.pairs[a], self.pairs[b]
-        mine, theirs = self.source.branch, self.target.branch
-        return (a in mine) == (c in theirs) != (b in mine) == (d in theirs)
+        return any(
+            (a in mine) == (c in theirs) != (b in mine) == (d in theirs)
+            for mine, theirs in (
+                (self.source.branch, self.target.branch),
+                (self.source.pooled, self.target.pooled),
+            )
+        )
 
     def _words(self, a: int, b: int) -> bool:
         first, second = (set(self.names[0][i]) & self.shared for i in (a, b))

@@ -19,6 +19,7 @@ from batchnorm.graph.graph import Graph, Layer
 __all__ = ["Segment", "Side"]
 
 JOINS_TWO = 2
+POOL = "pool"
 CONCATENATION = "cat"  # in the names of those that join tensors in the order of their inputs
 
 
@@ -53,6 +54,7 @@ class Side:
         after: kernel -> the kernels that take what it (or its norm) puts out.
         before: the other way round.
         branch: layers on a short branch beside a longer one, by the calls or by a word.
+        pooled: kernels that take what a pooling puts out, by the calls or by a word.
         arms: layer -> which input of a concatenation it leads to, by the calls.
         segments: where the graph is wired.
     """
@@ -65,6 +67,7 @@ class Side:
         self.after: dict[int, set[int]] = {}
         self.branch: set[int] = set()
         self.arms: dict[int, int] = {}
+        self.pooled: set[int] = set()
         self.segments: list[Segment] = []
         self.order = list(range(len(self.layers)))
         if graph.wired:
@@ -79,6 +82,8 @@ class Side:
         self.words = [frozenset(w for w in words(one.path) if w not in TYPES and not w.isdigit())
                       for one in self.layers]  # fmt: skip
         self.branch |= {i for i, own in enumerate(self.words) if own & BRANCH}
+        if not graph.wired:
+            self.pooled = {i for i, own in enumerate(self.words) if any(POOL in w for w in own)}
         self.numbers = [[w for w in words(one.path) if w.isdigit()] for one in self.layers]
 
     def runs_before(self, first: int, second: int) -> bool | None:
@@ -133,6 +138,8 @@ class Side:
         known = sorted(place, key=lambda i: (place[i], i))
         for i, step in place.items():
             inputs = graph.steps[step].inputs
+            if len(inputs) == 1 and POOL in graph.steps[inputs[0]].what.lower():
+                self.pooled.add(i)
             if self.layers[i].kind == "batch_norm" and len(inputs) == 1:
                 kernels = [k for k in first.get(inputs[0], ()) if self.layers[k].kind == "kernel"]
                 if kernels:

@@ -213,6 +213,7 @@ def weight_names(layer: Any) -> list[str]:
 
 
 def layers_with_weights(model: Any, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Layers that hold variables, by the names under which files keep these."""
     for layer in model.layers:
         name = f"{prefix}{layer.name}"
         if hasattr(layer, "layers"):
