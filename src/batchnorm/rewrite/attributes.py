@@ -14,7 +14,7 @@ from batchnorm.source import Thing
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
-__all__ = ["layer_at", "rewrite_attribute", "stays"]
+__all__ = ["layer_at", "report_unknown", "rewrite_attribute", "stays"]
 
 _SETTINGS = {"epsilon", "momentum"}
 
@@ -70,15 +70,31 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
 
 def stays(job: Job, thing: Thing) -> bool:
     """Whether a call that made the layer stays as it was."""
-    return any(call in job.outcomes and job.outcomes[call].plan is None for call in thing.calls)
+    return any(
+        call in job.stays or (call in job.outcomes and job.outcomes[call].plan is None)
+        for call in thing.calls
+    )
+
+
+def report_unknown(job: Job, node: ast.Attribute) -> None:
+    """Say that running statistics are taken from what isn't known to be a layer."""
+    roles, of = job.task.from_.room("source").ROLES, node.value
+    role = roles.get(node.attr)
+    new = next((n for n, r in job.task.to.room("source").ROLES.items() if r == role), None)
+    own = isinstance(of, ast.Name) and of.id in ("self", "cls")
+    if role not in ("running_mean", "running_var") or new == node.attr or own:
+        return
+    if job.names.symbol(node) is None and job.objects.thing(of) is None:
+        text = f"what {job.source.text(of)} is can't be told from this file"
+        job.left(node, "attribute", f"{text}: of a batch norm it is {new}", certain=False)
 
 
 def _base(job: Job, node: ast.expr, thing: Thing) -> str:
     """The layer that has the attributes, which may be an inner one (MindSpore's BatchNorm3d)."""
     names = {symbol.name for symbol in thing.symbols}
-    text = job.text(node)
+    text = job.base(node)
     if isinstance(node, ast.Attribute) and _is_inner(job, node):
-        return job.text(node.value)
+        return job.base(node.value)
     to = job.task.to
     for outer, inner in to.room("source").INNER.items():
         if names == {outer}:
@@ -114,7 +130,7 @@ def _set(job: Job, node: ast.Attribute, role: str, new: str) -> None:
     plain = isinstance(statement, ast.Assign) and statement.targets == [node]
     if not plain or not isinstance(statement, ast.Assign):
         raise Left(f"{node.attr} is changed in a way that can't be followed: write it out")
-    target = f"{job.text(node.value)}.{new}"
+    target = f"{job.base(node.value)}.{new}"
     after = target
     if role == "momentum" and _opposite(job):
         value = parse(job.text(statement.value))

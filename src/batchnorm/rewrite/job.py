@@ -89,6 +89,11 @@ class Job:
         moved = [Edit(e.start - start, e.end - start, e.text) for e in inside]
         return apply(self.source.data[start:stop], moved).decode()
 
+    def base(self, node: ast.AST) -> str:
+        """A node's text before a dot or parenthesis, in parentheses where it needs them."""
+        plain = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+        return self.text(node) if plain else f"({self.text(node)})"
+
     def replace(self, node: ast.AST, text: str) -> None:
         """Put other text in place of a node, whatever was done to its parts."""
         start, stop = self.source.span(node)

@@ -41,6 +41,10 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
         return False  # bn.train(flag)(x) is rewritten as a whole
     if layer is not None and stays(job, layer):
         return True
+    if layer is not None and not layer.only and from_.calls.mode_method != to.calls.mode_method:
+        text = f"{job.source.text(func.value)} may be of another class, which has {func.attr}"
+        job.left(call, "mode", text)
+        return True
     if thing is not None and thing.kind in ("net", "list") and not to.is_keras:
         net = "it" if thing.net is None else thing.net.name
         job.left(call, "mode", f"{net} is {from_.name}'s net still: once it is {to.name}'s, "
@@ -51,7 +55,7 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
         return True
     if from_.calls.mode_method == to.calls.mode_method:
         return True
-    base = job.text(func.value)
+    base = job.base(func.value)
     text = f"{base}.{mode_of(job, said)}"
     job.replace(call, text)
     job.rewritten(call, "mode", text)
@@ -207,6 +211,6 @@ def may_be_none(job: Job, value: ast.expr) -> bool:
 
 def _to_argument(job: Job, call: ast.Call, layer: ast.expr, said: str) -> None:
     listed = Arguments(job.text(call), len(job.text(call.func)))
-    text = job.text(layer) + listed.written([f"training={said}"])
+    text = job.base(layer) + listed.written([f"training={said}"])
     job.replace(call, text)
     job.rewritten(call, "mode", text)

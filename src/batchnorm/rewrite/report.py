@@ -185,7 +185,7 @@ def _short(site: Site) -> str:
         if difference in reason:
             return f"… {difference}…"
     if reason.startswith("what ") and "can't be told" in reason:
-        return "what a name is can't be told"
+        return f"what {'an object' if ': of a ' in reason else 'a name'} is can't be told"
     return reason.partition("; ")[0].partition(" (")[0]
 
 

@@ -11,7 +11,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 
 from batchnorm.frameworks import current, find
-from batchnorm.rewrite.attributes import layer_at, rewrite_attribute
+from batchnorm.rewrite.attributes import layer_at, report_unknown, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
 from batchnorm.rewrite.factories import rewrite_partial, rewrite_reference
 from batchnorm.rewrite.functions import rewrite_function, tracks
@@ -250,6 +250,8 @@ def _visit(job: Job, node: ast.AST) -> None:
         thing = layer_at(job, node.value)
         if thing is not None:
             rewrite_attribute(job, node, thing)
+        else:
+            report_unknown(job, node)
 
 
 def _visit_call(job: Job, node: ast.Call) -> None:

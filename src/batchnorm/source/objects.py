@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from batchnorm.newer_python import TryStar
 from batchnorm.source.guards import Guards
+from batchnorm.source.handed import handed_on
 from batchnorm.source.known import (
     Environment,
     Thing,
@@ -47,6 +48,8 @@ class Objects:
         self._nets = Nets(names)
         self._class: ast.ClassDef | None = None
         self._collected: dict[str, list[Thing | None]] | None = None
+        self._returned: dict[ast.AST, list[Thing | None]] = {}  # by the functions of the file
+        self._within: ast.AST | None = None
         self._guards = Guards(names, self._thing)
         self._block(names.source.tree.body, Environment())
 
@@ -116,6 +119,9 @@ class Objects:
                 return self._guards.narrow(node.test, env)[0]
             case ast.Return() | ast.Raise():
                 self._parts(node, env)
+                if isinstance(node, ast.Return) and self._within is not None:
+                    given = None if node.value is None else self._thing(node.value, env)
+                    self._returned.setdefault(self._within, []).append(given)
                 return None
             case ast.Continue() | ast.Break():
                 return None
@@ -185,8 +191,10 @@ class Objects:
         collected = self._collected
         if not method:
             self._collected = None if not self._class else collected
+        outer, self._within = self._within, node
+        self._returned.pop(node, None)
         self._block(node.body, scope)
-        self._collected = collected
+        self._collected, self._within = collected, outer
 
     def _class_body(self, node: ast.ClassDef, env: Environment) -> None:
         outer, outer_collected, known = self._class, self._collected, self.known
@@ -312,6 +320,23 @@ class Objects:
                 return self._thing(node.value, env)
         return None
 
+    def _by_helper(self, node: ast.Call) -> Thing | None:
+        """What a class that was handed on makes, or a function of this file that gives a layer."""
+        if isinstance(node.func, ast.Name):
+            bound = self.names.bindings(node.func)
+            if len(bound) == 1 and bound[0].node in self._returned:
+                found = joined(self._returned[bound[0].node])
+                return found if found is not None and found.kind == "layer" else None
+        classes = handed_on(self.names, node.func)
+        if not classes:
+            return None
+        symbols = frozenset(classes.values())
+        # A parameter, or what self was given, may be another class as well.
+        sure = isinstance(node.func, ast.Name) and all(
+            b.kind == "assign" and b.value in classes for b in self.names.bindings(node.func)
+        )
+        return Thing("layer", symbols, (node,), only=sure)
+
     def _list(self, items: list[ast.expr], env: Environment) -> Thing | None:
         found = joined([self._thing(item, env) for item in items])
         return None if found is None or found.kind != "layer" else replace(found, kind="list")
@@ -325,6 +350,9 @@ class Objects:
         if isinstance(node.func, ast.Name) and node.func.id in self._nets.classes:
             net = self._nets.classes[node.func.id]
             return Thing("net", net=net) if self._nets.is_net(net) else None
+        by_hand = self._by_helper(node)
+        if by_hand is not None:
+            return by_hand
         last = node.func.attr if isinstance(node.func, ast.Attribute) else ""
         last = node.func.id if isinstance(node.func, ast.Name) else last
         if last in _LISTS and node.args:
