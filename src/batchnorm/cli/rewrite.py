@@ -93,19 +93,22 @@ def command(
         if not as_json:
             _show(str(path), result, show_diff=not (check or changes), quiet=quiet)
 
-    report = rewrite(
-        paths,
-        from_=from_,
-        to=to,
-        written_as=written_as,
-        write=writing,
-        out_dir=out_dir,
-        rank=rank,
-        exclude=exclude,
-        jobs=jobs,
-        progress=not (quiet or as_json),
-        each=show,
-    )
+    try:
+        report = rewrite(
+            paths,
+            from_=from_,
+            to=to,
+            written_as=written_as,
+            write=writing,
+            out_dir=out_dir,
+            rank=rank,
+            exclude=exclude,
+            jobs=jobs,
+            progress=not (quiet or as_json),
+            each=show,
+        )
+    except BatchNormError as refused:
+        raise click.UsageError(str(refused)) from None
     if as_json:
         echo_json(report.as_data(source, to), indent=2, exit_code=report.exit_code)
     else:
