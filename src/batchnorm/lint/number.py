@@ -184,7 +184,7 @@ def _of_class(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ..
             if isinstance(binding.node, ast.arg) and binding.node.annotation is not None:
                 of = binding.node.annotation
     made = names.value(of)
-    found = definition(made.func if isinstance(made, ast.Call) else of, names)
+    found = definition(made.func if isinstance(made, ast.Call) else of, names, settings=True)
     if found is None or not isinstance(found.node, ast.ClassDef):
         return ()
     said = [v for v in found.names.given(found.node).get(node.attr, []) if v is not None]
@@ -197,7 +197,7 @@ def _of_class(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ..
 
 def _elsewhere(node: ast.expr, names: Names, depth: int) -> tuple[Number, ...]:
     """A constant that another file of the tree defines."""
-    found = definition(node, names)
+    found = definition(node, names, settings=True)
     if found is None or not isinstance(found.node, ast.expr) or found.names is names:
         return ()
     where = f"{'' if found.names.path is None else found.names.path.name}:{found.node.lineno}"

@@ -32,48 +32,55 @@ class Definition:
     node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.expr
 
 
-def definition(node: ast.expr, names: Names, depth: int = 0) -> Definition | None:
-    """What a name, or an attribute of an imported module, is defined as; None if it isn't sure."""
+def definition(
+    node: ast.expr, names: Names, depth: int = 0, *, settings: bool = False
+) -> Definition | None:
+    """What a name, or an attribute of an imported module, is defined as; None if it isn't sure.
+
+    With `settings`, small files are looked into that name nothing of batch norms.
+    """
     if depth > DEEPEST:
         return None
     if isinstance(node, ast.Name):
         bound = names.bindings(node)
-        return _bound(bound[0], names, depth) if len(bound) == 1 else None
+        return _bound(bound[0], names, depth, settings) if len(bound) == 1 else None
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         bound = names.bindings(node.value)
         if len(bound) == 1 and bound[0].kind == "import":
-            return _imported(f"{bound[0].path}.{node.attr}", bound[0].level, names, depth)
+            return _imported(f"{bound[0].path}.{node.attr}", bound[0].level, names, depth, settings)
     return None
 
 
-def _bound(binding: Binding, names: Names, depth: int) -> Definition | None:
+def _bound(binding: Binding, names: Names, depth: int, settings: bool) -> Definition | None:
     if isinstance(binding.node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         return Definition(names, binding.node)
     if binding.kind == "import":
-        return _imported(binding.path, binding.level, names, depth)
+        return _imported(binding.path, binding.level, names, depth, settings)
     if binding.kind == "assign" and binding.value is not None:
         return Definition(names, binding.value)
     return None
 
 
-def _imported(dotted: str, level: int, names: Names, depth: int) -> Definition | None:
+def _imported(
+    dotted: str, level: int, names: Names, depth: int, settings: bool
+) -> Definition | None:
     module, _, name = dotted.rpartition(".")
     if names.path is None or (not module and not level):
         return None
     for path in own_files(names.path.absolute().parent, module, level):
-        other = _names_of(path)
+        other = _names_of(path, settings)
         if other is not None:
             bound = other.module.bindings.get(name, [])
-            return _bound(bound[0], other, depth + 1) if len(bound) == 1 else None
+            return _bound(bound[0], other, depth + 1, settings) if len(bound) == 1 else None
     return None
 
 
 @lru_cache(maxsize=512)
-def _names_of(path: Path) -> Names | None:
+def _names_of(path: Path, settings: bool) -> Names | None:
     """The names of a file that may be about batch norms; None for another, or for none."""
     try:
         data = path.read_bytes()
-        small = len(data) < _SMALL or path.name == "__init__.py"
+        small = (settings and len(data) < _SMALL) or path.name == "__init__.py"
         if not small and not _WORTH.search(data):
             return None
         return Names(parse_source(data), path)
