@@ -111,7 +111,7 @@ class Makers:
             return None
         helper = self
         if found.names is not self.names:
-            helper = Makers(found.names, self.depth + 1)
+            helper = Makers(found.names, self.depth + 1, self._known)
         if isinstance(found.node, ast.ClassDef):
             made = _methods(found.node).get("__init__")
             return None if made is None else (helper, made, True)
@@ -125,7 +125,9 @@ class Makers:
         method = _methods(found.node).get(func.attr)
         if method is None:
             return None
-        helper = self if found.names is self.names else Makers(found.names, self.depth + 1)
+        helper = (
+            self if found.names is self.names else Makers(found.names, self.depth + 1, self._known)
+        )
         return helper, method, _is(method, "classmethod")
 
 

@@ -21,6 +21,7 @@ _FARTHEST = 8  # folders up, where an absolute import may begin
 DEEPEST = 8
 """Aliases of aliases, and files that import from files, are followed this far."""
 _MODULE = "@"
+_STARS = 4  # a file with more `from … import *` gathers a whole package
 
 
 def exported(path: Path | None, level: int, dotted: str, depth: int) -> tuple[str, ...]:
@@ -88,14 +89,15 @@ def _given_by(file: Path, name: str, depth: int) -> tuple[str, ...]:
         return (f"{_MODULE}{file}.{name}",)
     if said is None:  # by `from … import *`, unless the file defines it
         stars = [(f"{path}.{name}", level) for path, level in known.get("*", ())]
-        said = [each for each in stars if each[1] or not each[0].startswith(_OUTSIDE)]
+        stars = [each for each in stars if each[1] or not each[0].startswith(_OUTSIDE)]
+        said = stars if len(stars) <= _STARS else []
     for path, level in said:
         own = exported(file, level, path, depth) if level or "." in path else ()
         found += own or ([] if level else [path])
     return tuple(dict.fromkeys(found))
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=4096)
 def _exports(file: Path) -> dict[str, list[tuple[str, int]]]:
     """What the names that a file imports or assigns at its top are: paths, and the dots before."""
     found: dict[str, list[tuple[str, int]]] = {}
