@@ -1,3 +1,5 @@
+#include <atomic>
+
 #include "gradient_coefficients.h"
 
 namespace kernel {
@@ -194,10 +196,13 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch, dou
   FloatEnvironment environment;
   plan(job);
   const View& v = job.view;
-  const bool pairs = batch && v.outer * v.inner == 2;
-  if (pairs && !job.tensors.out_addend) {  // whatever they hold
-    reduce_gradient(job, s, sums);
-    std::fill_n(sums.dy_dy, v.channels, 1.0);
+  if (last(v) && v.outer <= FEW_ROWS) {
+    std::atomic<bool> marked{false};
+    share_channels(0, v.channels, threads_for(v), [&](Index c, Index end) {
+      const bool some = loops(job).few_rows(v, job.tensors, s, gamma, batch, epsilon, sums, c, end);
+      if (some) marked = true;
+    });
+    if (!marked) return;
   } else {
     sum_and_write(job, s, gamma, batch, sums);
     if (!batch || !loops(job).mark_cancelled(s, count_of(v), epsilon, 0, v.channels, sums)) return;

@@ -5,6 +5,8 @@
 
 namespace kernel {
 
+constexpr int FEW_ROWS = 16;
+
 struct Loops {
   void (*moments)(const View&, const Tensors&, const Part&, const Partials&);
   void (*join)(const Partials& total, double count, const Partials& more, double more_count,
@@ -35,6 +37,9 @@ struct Loops {
   // Writes dx of those of channels [c, end) that are marked: see cancelled.h.
   void (*recover)(const View&, const Tensors&, const Statistics&, const double* gamma, double epsilon,
                   const double* marked, std::int64_t c, std::int64_t end);
+  // The whole backward of channels [c, end) of at most FEW_ROWS rows, channels last: see few_rows.h.
+  bool (*few_rows)(const View&, const Tensors&, const Statistics&, const double* gamma, bool batch,
+                   double epsilon, const GradientSums&, std::int64_t c, std::int64_t end);
 };
 
 struct Level {
