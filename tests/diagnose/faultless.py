@@ -232,6 +232,7 @@ def main():
     given = parser.parse_args()
     text = given.results.read_text() if given.results.exists() else ""
     done = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    done = [each for each in done if each["pair"] != "failed"]  # those are tried again
     known = {(each["kind"], each["seed"]) for each in done}
     wanted = [
         (kind, seed)

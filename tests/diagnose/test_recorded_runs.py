@@ -83,6 +83,7 @@ def test_the_commands_record_and_compare(folder, capsys):
     page = (folder / "a.html").read_text()
     assert "momentum-inverted" in page
     assert "<svg" in page
+    assert page.startswith('<!doctype html><html lang="en"><meta charset="utf-8">')
     assert run("diagnose", pair[0], pair[0]) == 0
     capsys.readouterr()
     assert run("diagnose", *pair, "--lang", "zh") == 1

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from batchnorm.diagnose.causes import CAUSES
+from batchnorm.diagnose.chinese import said
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "diagnose.md").read_text(encoding="utf-8")
 
@@ -30,3 +31,4 @@ def test_every_cause_is_listed_and_said_in_two_languages():
     for name, cause in CAUSES.items():
         assert f"| `{name}` | {cause.en} |" in DOCUMENT
         assert re.search("[\u4e00-\u9fff]", cause.zh)
+        assert not cause.fix or re.search("[\u4e00-\u9fff]", said(cause.fix, "zh")), cause.fix

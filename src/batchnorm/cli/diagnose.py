@@ -11,7 +11,7 @@ from batchnorm.cli.output import echo, echo_json, replace_text
 from batchnorm.convert.mapping import read_map
 from batchnorm.diagnose import Recording, compare_recordings
 from batchnorm.diagnose.files import load
-from batchnorm.diagnose.page import page
+from batchnorm.diagnose.page import document
 from batchnorm.errors import InvalidValue
 
 __all__ = ["command"]
@@ -40,7 +40,7 @@ def command(
     pairs = {name: pair.to for name, pair in read_map(map_file).layers.items() if pair.to}
     report = compare_recordings(_loaded(source), _loaded(port), pairs)
     if html is not None:
-        replace_text(html, page(report, lang), inputs=(*_files(source), *_files(port)))
+        replace_text(html, document(report, lang), inputs=(*_files(source), *_files(port)))
     if as_json:
         echo_json(report.as_json(), exit_code=report.exit_code)
     else:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchnorm.diagnose.causes import CAUSES
+from batchnorm.diagnose.chinese import said
 
 __all__ = ["Finding", "Undecided", "grouped"]
 
@@ -38,7 +39,7 @@ class Finding:
         """The cause in a sentence; `lang` is "en" or "zh"."""
         text = CAUSES[self.cause]
         template = text.zh if lang == "zh" else text.en
-        return template + _numbers(self.evidence)
+        return template + _numbers(self.evidence, lang)
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -74,8 +75,8 @@ def shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _numbers(evidence: dict[str, Any]) -> str:
-    parts = [f"{name} {shown(value)}" for name, value in evidence.items()]
+def _numbers(evidence: dict[str, Any], lang: str) -> str:
+    parts = [f"{said(name, lang)} {said(shown(value), lang)}" for name, value in evidence.items()]
     return f" ({', '.join(parts)})" if parts else ""
 
 

@@ -9,21 +9,38 @@ from __future__ import annotations
 import math
 from html import escape
 
+from batchnorm.diagnose.chinese import said
 from batchnorm.diagnose.report import WORDS, Report
 
-__all__ = ["page"]
+__all__ = ["document", "page"]
 
-STYLE = (
-    "font-family:system-ui,sans-serif;max-width:60em;line-height:1.45;color:#222;background:#fff;"
-    "padding:1em"
-)
+STYLE = """
+.bn-diagnosis{--ink:#222;--paper:#fff;--line:#bbb;--faint:#ddd;--cause:#b03426;--follows:#b26a00;
+--equal:#4b7a4a;font-family:system-ui,sans-serif;max-width:60em;line-height:1.45;color:var(--ink);
+background:var(--paper);padding:1em;overflow-wrap:break-word}
+@media (prefers-color-scheme:dark){.bn-diagnosis{--ink:#ddd;--paper:#181818;--line:#555;
+--faint:#333;--cause:#ff8a7a;--follows:#f0b050;--equal:#8fc98d}}
+.bn-diagnosis table{border-collapse:collapse;width:100%;color:inherit;background:none}
+.bn-diagnosis td{border:1px solid var(--line);padding:.4em;text-align:left;vertical-align:top;
+background:none;white-space:normal}
+.bn-diagnosis td:first-child{width:1.5em}
+.bn-diagnosis code{color:inherit;background:none;font-size:.9em}
+.bn-diagnosis .layer{display:inline-block;border:2px solid;border-radius:4px;padding:1px 6px;
+margin:2px;font-size:.8em}
+.bn-diagnosis .cause{border-color:var(--cause);fill:var(--cause)}
+.bn-diagnosis .follows{border-color:var(--follows);fill:var(--follows)}
+.bn-diagnosis .equal{border-color:var(--equal);fill:var(--equal)}
+.bn-diagnosis svg text{fill:var(--ink)}
+.bn-diagnosis svg line{stroke:var(--faint)}
+@media (max-width:40em){.bn-diagnosis td{display:block;border:0;padding:.1em .4em;width:auto}
+.bn-diagnosis tr{display:block;border-top:1px solid var(--line);padding:.4em 0}}
+"""
 HEADS = {
     "en": ("Diagnosis", "Causes", "The model, in order", "Difference by depth", "cause", "follows",
            "equal", "largest relative difference of the output"),
     "zh": ("诊断", "原因", "模型各层（按执行顺序）", "各层差异", "原因", "由此引起", "相同",
            "输出的最大相对差异"),
 }  # fmt: skip
-COLOURS = {"cause": "#c0392b", "follows": "#e08e0b", "equal": "#5b8c5a"}
 LOWEST, WIDTH, HEIGHT = 1e-8, 640, 160
 
 
@@ -36,7 +53,8 @@ def page(report: Report, lang: str = "en") -> str:
     title, causes, model, depth, *_ = HEADS[lang]
     source, port = (escape(name) for name in report.frameworks)
     parts = [
-        f'<div lang="{lang}" style="{STYLE}"><h2>{title}: {source} → {port}</h2>',
+        f'<div lang="{lang}" class="bn-diagnosis"><style>{STYLE}</style>',
+        f"<h2>{title}: {source} → {port}</h2>",
         f"<p><b>{escape(report.text(lang).splitlines()[0])}</b></p>",
     ]
     if report.findings:
@@ -47,6 +65,21 @@ def page(report: Report, lang: str = "en") -> str:
         parts += [f"<h3>{model}</h3>", _picture(report, lang)]
         parts += [f"<h3>{depth}</h3>", _plot(report, lang)]
     return "".join([*parts, "</div>"])
+
+
+def document(report: Report, lang: str = "en") -> str:
+    """The page as a file of its own.
+
+    >>> document(Report()).startswith("<!doctype html>")
+    True
+    """
+    title = f"{HEADS[lang][0]}: {' → '.join(map(escape, report.frameworks))}"
+    return (
+        f'<!doctype html><html lang="{lang}"><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f"<title>{title}</title><body>{page(report, lang)}</body></html>"
+    )
 
 
 def _is_tail(line: str, lang: str) -> bool:
@@ -62,14 +95,15 @@ def _causes(report: Report, lang: str) -> str:
         names = ", ".join(escape(name or "·") for name in finding.layers)
         more = [f"{words['next']}: {escape(finding.runner_up)}"] if finding.runner_up else []
         fix = (
-            f"<br><b>{words['fix']}: <code>{escape(finding.fix)}</code></b>" if finding.fix else ""
+            f"<br><b>{words['fix']}: <code>{escape(said(finding.fix, lang))}</code></b>"
+            if finding.fix
+            else ""
         )
         rows.append(
             f"<tr><td>{number}</td><td><code>{finding.cause}</code></td><td>{names}</td>"
             f"<td>{escape(finding.says(lang))}{''.join('<br>' + m for m in more)}{fix}</td></tr>"
         )
-    style = "border-collapse:collapse;border-spacing:.6em"
-    return f'<table style="{style}" border="1" cellpadding="6">{"".join(rows)}</table>'
+    return f"<table>{''.join(rows)}</table>"
 
 
 def _kinds(report: Report) -> dict[str, str]:
@@ -87,10 +121,7 @@ def _picture(report: Report, lang: str) -> str:
         label = escape(name or "·")
         tip = f"{label} → {escape(port or '·')}: {words[kind]}"
         mark = "" if kind == "equal" else f" ▸ {words[kind]}"
-        boxes.append(
-            f'<span title="{tip}" style="display:inline-block;border:2px solid {COLOURS[kind]};'
-            f'border-radius:4px;padding:1px 6px;margin:2px;font-size:.8em">{label}{mark}</span>'
-        )
+        boxes.append(f'<span title="{tip}" class="layer {kind}">{label}{mark}</span>')
     return f"<p>{' → '.join(boxes)}</p>"
 
 
@@ -105,7 +136,7 @@ def _plot(report: Report, lang: str) -> str:
         shown = "∞" if math.isinf(each.difference) else f"{each.difference:.2g}"
         bars.append(
             f'<rect x="{40 + index * wide:.1f}" y="{HEIGHT - high:.1f}" width="{wide * 0.8:.1f}" '
-            f'height="{high + 1:.1f}" fill="{COLOURS[kinds.get(each.layer, "equal")]}">'
+            f'height="{high + 1:.1f}" class="{kinds.get(each.layer, "equal")}">'
             f"<title>{escape(each.layer or '·')}: {shown}</title></rect>"
         )
     lines = []
@@ -113,7 +144,7 @@ def _plot(report: Report, lang: str) -> str:
         y = HEIGHT * power / span
         lines.append(
             f'<text x="0" y="{y + 9:.1f}" font-size="9">1e-{power}</text>'
-            f'<line x1="38" x2="{WIDTH + 40}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
+            f'<line x1="38" x2="{WIDTH + 40}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
     return (
         f'<svg role="img" viewBox="0 -4 {WIDTH + 50} {HEIGHT + 14}" width="100%" '

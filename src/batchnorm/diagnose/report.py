@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+from batchnorm.diagnose.chinese import said
 from batchnorm.diagnose.finding import Finding, Undecided
 
 __all__ = ["WORDS", "Depth", "Report"]
@@ -83,12 +84,13 @@ class Report:
             if finding.runner_up:
                 lines.append(f"     {words['next']}: {finding.runner_up}")
             if finding.fix:
-                lines.append(f"     {words['fix']}: {finding.fix}")
+                lines.append(f"     {words['fix']}: {said(finding.fix, lang)}")
         if self.follows:
             lines.append(f"{words['follows']}: {_layers(self.follows, words)}")
         for each in self.undecided:
             layers = _layers(list(each.layers), words)
-            lines.append(f"{words['undecided']}: {each.what} ({layers}): {each.why}")
+            what, reason = said(each.what, lang), said(each.why, lang)
+            lines.append(f"{words['undecided']}: {what} ({layers}): {reason}")
         lines += [f"{words['note']}: {note}" for note in self.notes]
         lines += [f"{words['dropped']}: {text}" for text in self.dropped]
         lines.append(f"{words['ran']}: {', '.join(self.phases)}; {words['noise']}")

@@ -1,0 +1,127 @@
+"""What a report says in English, in Chinese: evidence, fixes and what can't be told.
+
+Not here: the causes themselves (`causes.py`) and the report's frame (`report.py`).
+"""
+
+from __future__ import annotations
+
+__all__ = ["said"]
+
+CHINESE = {
+    # evidence
+    "port": "移植模型",
+    "source": "源模型",
+    "port's": "移植模型的",
+    "source's": "源模型的",
+    "port's statistics": "移植模型的统计量",
+    "port moves by": "移植模型的更新系数",
+    "port stands in": "移植模型处于",
+    "source in": "源模型处于",
+    "port keeps": "移植模型保存",
+    "no running statistics": "没有滑动统计量",
+    "training": "训练模式",
+    "inference": "推理模式",
+    "batch statistics": "批统计量",
+    "running statistics": "滑动统计量",
+    "values": "数值",
+    "they are": "现为",
+    "as in a new layer": "与新建的层相同",
+    "neither the source's nor a new layer's": "既不是源模型的，也不是新建层的",
+    "largest difference": "最大差异",
+    "distance": "距离",
+    "in units of": "单位",
+    "the bound": "误差界",
+    "equals": "等于",
+    "by": "相差",
+    "channels": "通道数",
+    "missing": "缺少",
+    "zero": "零",
+    "other values": "其他数值",
+    "isn't added": "没有加上",
+    "doesn't apply": "不起作用",
+    "of": "关于",
+    "the input": "输入",
+    "the kernel": "卷积核",
+    "goes": "梯度",
+    "through the batch statistics": "经过批统计量",
+    "not through the batch statistics": "不经过批统计量",
+    "no gradient of": "没有梯度",
+    "times": "倍数",
+    "and plus": "再加上",
+    "times, by channel": "各通道的倍数",
+    "how": "方式",
+    "computes with": "实际计算用",
+    "computes with, in front": "实际在前面填充",
+    "says": "设置为",
+    "spatial axes exchanged": "空间轴互换",
+    "spatial axes reversed": "空间轴反转",
+    "in and out exchanged": "输入与输出互换",
+    "input channels reversed": "输入通道反转",
+    "after": "位于其后",
+    "expected": "应为",
+    "places": "位置",
+    "what": "内容",
+    "update of the mean": "均值的更新",
+    "update of the variance": "方差的更新",
+    "outputs at its corners": "角上的输出",
+    "dropped": "被丢弃",
+    "between two steps": "两步之间",
+    "as of": "相当于",
+    "shapes": "形状",
+    "axis": "轴",
+    "channels are axis": "通道所在的轴",
+    "normalized by": "归一化用",
+    "nothing": "无",
+    "none": "无",
+    "renorm": "renorm",
+    "ghost batches": "虚拟批（ghost batch）",
+    "a mask": "掩码",
+    "of each process alone": "各进程自己的",
+    # what can't be told
+    "what reaches the layer": "到达该层的输入",
+    "a difference comes in from before, and what lies between isn't known":
+        "差异来自前面，而两层之间是什么并不清楚",
+    "what reaches the first layers": "到达最前面各层的输入",
+    "the two models were given batches that differ": "两个模型得到的批数据不同",
+    "momentum": "momentum",
+    "the batch's means are the running ones": "批均值与滑动均值相同",
+    "everything": "全部",
+    "the layer is called in one of the models only": "只有一个模型调用了该层",
+    "update and gradient": "更新与梯度",
+    "the port's values have fewer digits": "移植模型的数值位数较少",
+    "output, update and gradient in training": "训练时的输出、更新与梯度",
+    "pairing": "层的对应",
+    # what to do
+    "load the source's running mean and variance into these layers":
+        "把源模型的滑动均值和方差加载到这些层",
+    "load the source's gamma and beta into these layers": "把源模型的 gamma 和 beta 加载到这些层",
+    "load the mean as the mean and the variance as the variance": "均值作均值、方差作方差加载",
+    "load gamma as gamma and beta as beta": "gamma 作 gamma、beta 作 beta 加载",
+    "exchange the layers' values, or correct their names": "互换这些层的数值，或改正名称",
+    "load the values in the source's order of channels": "按源模型的通道顺序加载",
+    "load the variance itself: epsilon is added by the layer": "加载方差本身：epsilon 由该层加上",
+    "square the values: the layer takes the root itself": "取平方：该层自己开方",
+    "take the framework's own batch norm, or multiply what enters by the factor n / (n - 1)":
+        "使用框架自带的批归一化，或把进入的方差乘以 n / (n - 1)",
+    "give the layer what the source's has of these": "让该层与源模型的设置一致",
+    "let the layer keep the statistics that it computes (an update that is dropped, or never run)":
+        "让该层保留它算出的统计量（更新被丢弃或从未执行）",
+    "call the layer once in a step (a recomputed checkpoint, or two forward passes, move it twice)":
+        "每步只调用该层一次（重计算或两次前向会更新两次）",
+    "transpose the batch to the layout that the port expects": "把批数据转置为移植模型要求的布局",
+    "synchronize the layer's statistics as the source does, or take its plain class":
+        "像源模型那样同步统计量，或使用不同步的类",
+    "load the source's kernel into these layers": "把源模型的卷积核加载到这些层",
+    "transpose the kernel when it is carried over": "移植时转置卷积核",
+    "load the source's bias": "加载源模型的偏置",
+    "leave the scaling out, or do it on both sides": "去掉缩放，或两边都做",
+}  # fmt: skip
+
+
+def said(text: str, lang: str) -> str:
+    """A phrase in a language; in English what has no Chinese.
+
+    >>> said("training", "zh"), said("momentum=0.1", "zh")
+    ('训练模式', 'momentum=0.1')
+    """
+    return CHINESE.get(text, text) if lang == "zh" else text
