@@ -45,7 +45,7 @@ class Residual(nn.Module):
         self.bn2 = BatchNormAct(between, act())
         self.conv3 = nn.Conv2d(between, outside, 1, bias=False)
         self.bn3 = BatchNormAct(outside, nn.Identity())
-        self.same = stride == 1 and inside == outside
+        self.adds = self.same = stride == 1 and inside == outside
 
     def body(self, x: torch.Tensor) -> torch.Tensor:
         """Without what came in."""
@@ -65,7 +65,7 @@ class Bottleneck(Residual):
         self, widths: tuple[int, int, int], stride: int, group: int, act: type[nn.Module]
     ) -> None:
         super().__init__(widths, stride, group, act)
-        self.relu = act()
+        self.relu, self.adds = act(), True
         self.shortcut: nn.Module = nn.Identity()
         if not self.same:
             conv = nn.Conv2d(widths[0], widths[2], 1, stride, bias=False)

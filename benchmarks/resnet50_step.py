@@ -117,7 +117,7 @@ def beginning(model: nn.Module) -> nn.Module:
     """
     begun = copy.deepcopy(model)
     for module in begun.modules():
-        if hasattr(module, "bn3"):
+        if hasattr(module, "bn3") and getattr(module, "adds", True):
             nn.init.zeros_(module.bn3.weight)
     return begun
 
