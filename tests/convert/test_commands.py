@@ -116,6 +116,15 @@ def test_inspect_takes_several_files_and_its_code_is_the_highest(capsys, checkpo
     assert run(capsys, "inspect")[0] == 2
 
 
+def test_inspect_prints_the_graph(capsys, checkpoint):
+    code, out, _ = run(capsys, "inspect", checkpoint, "--graph")
+    assert (code, out) == (0, "Graph from names alone: 1 layers, no edges\n  n  batch_norm 3\n")
+    code, out, _ = run(capsys, "inspect", checkpoint, "--graph", "--json")
+    told = json.loads(out)
+    assert (code, told["exit_code"], told["origin"], told["steps"]) == (0, 0, "names", [])
+    assert told["layers"] == [{"path": "n", "kind": "batch_norm", "form": "", "width": 3}]
+
+
 def test_inspect_and_compare(capsys, checkpoint, tmp_path):
     target = tmp_path / "b.ckpt"
     run(capsys, "convert", checkpoint, target)

@@ -8,6 +8,7 @@ import pytest
 import batchnorm as bn
 from batchnorm.convert.layout import canonical
 from batchnorm.convert.source import opened, source_of
+from batchnorm.errors import CheckpointError
 
 KERAS = ("gamma", "beta", "moving_mean", "moving_variance")
 RENORM = ("moving_stddev", "renorm_mean", "renorm_stddev")
@@ -139,3 +140,17 @@ def test_two_arrays_of_one_name_are_a_problem(tmp_path):
     assert "2 arrays would be called 'a.b.weight'" in done.report.problems[0]
     assert done.report.exit_code == 1
     assert not (tmp_path / "x.pth").exists()
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [("c", "norm"), ("bn", "dense"), ("bn", "batch_norm_3d"), ("bn", "batch_norm")],
+)
+def test_a_kind_that_settles_nothing_is_a_mistake(layer, kind):
+    state = {"c.weight": np.ones((4, 3, 3, 3), "f4")}
+    state |= {
+        f"bn.{n}": np.ones(4, "f4") for n in ("weight", "bias", "running_mean", "running_var")
+    }
+    said = {"layers": {layer: {"kind": kind}}}
+    with pytest.raises(CheckpointError, match="has no effect"):
+        bn.convert(state, from_framework="torch", to="keras", map=said)

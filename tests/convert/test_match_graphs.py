@@ -161,3 +161,46 @@ def test_a_graph_is_printed_with_its_edges(tmp_path):
     assert found.dot().startswith("digraph model {")
     assert ("q", "r") in set(found.edges())
     assert not bn.graph(conv("a", "b", 3, 3), framework="torch").wired
+
+
+def chain(names, strides, activation, **known):
+    """A convolution and what follows it, as a Keras config says them."""
+    (name,) = names
+    kernel = bn.checkpoints.Entry.of(f"{name}/kernel", drawn(3, 3, 4, 4))
+    steps = (
+        Step("in", "input"),
+        Step(name, "Conv2D", (0,), {"strides": strides, "kernel_size": (3, 3), **known}),
+        Step("act", activation, (1,)),
+        Step("", OUTPUT, (2,)),
+    )
+    layers = {name: {"class_name": "Conv2D", "config": {"activation": "linear"}}}
+    return bn.checkpoints.Checkpoint(
+        {kernel.name: kernel}, "keras", "keras", {"layers": layers}, steps=steps
+    )
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "said"),
+    [
+        (((2, 2), "ReLU"), ((1, 1), "ReLU"), "strides 2 and 1"),
+        (((1, 1), "ReLU"), ((1, 1), "relu6"), "relu and relu6 after it"),
+        (((1, 1), "swish"), ((1, 1), "SiLU"), ""),
+    ],
+)
+def test_what_no_array_holds_is_compared_where_both_sides_say_it(first, second, said):
+    source, like = chain(["a"], *first), chain(["b"], *second)
+    report = bn.convert(source, like=like, to="keras").report
+    assert report.exit_code == bool(said)
+    assert said in " ".join(report.doubts)
+
+
+@pytest.mark.parametrize(
+    ("padding", "said"),
+    [("same", ""), ("valid", "padding ((0, 0), (0, 0)) and ((1, 1), (1, 1))")],
+)
+def test_paddings_are_compared_by_what_they_add(padding, said):
+    source = chain(["a"], (1, 1), "ReLU", padding=padding)
+    like = chain(["b"], (1, 1), "ReLU", padding=((1, 1), (1, 1)))
+    doubts = bn.convert(source, like=like, to="keras").report.doubts
+    assert bool(doubts) == bool(said)
+    assert said in " ".join(doubts)

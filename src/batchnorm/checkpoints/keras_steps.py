@@ -20,8 +20,8 @@ DEEPEST = 32
 MOST = 50_000  # steps; a nested model may be called any number of times
 LINEAR = (None, "linear")
 KNOWN = (
-    "axis", "data_format", "dilation_rate", "epsilon", "groups", "kernel_size", "momentum",
-    "padding", "strides",
+    "axis", "data_format", "dilation_rate", "epsilon", "groups", "kernel_size", "max_value",
+    "momentum", "padding", "strides",
 )  # fmt: skip
 
 

@@ -35,10 +35,12 @@ from batchnorm.convert.report import Report, Row
 from batchnorm.convert.rooms import saved
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
-from batchnorm.convert.structure import graph_of
+from batchnorm.convert.structure import graph_of, layer_of
 from batchnorm.convert.tied import twin
 from batchnorm.convert.wrappers import Wrapping
 from batchnorm.errors import CheckpointError
+from batchnorm.graph import Graph
+from batchnorm.graph.attributes import differences
 from batchnorm.vocabulary import as_dtype
 
 __all__ = ["Plan", "plan"]
@@ -111,8 +113,10 @@ def plan(
     pairs: list[tuple[Group, Group | None]]
     open_ends: tuple[list[Group], list[Group]] = ([], [])
     if template is not None:
-        found = _matched(source, template, framework, map, back if returning else None)
+        graphs = graph_of(source), graph_of(template)
+        found = _matched(source, template, framework, map, back if returning else None, graphs)
         known = [(p.source, p.target) for p in found.pairs]
+        report.doubts += _unlike(known, graphs)
         pairs = [*known]
         planner.biases = moved(known, _followed(source, map), followed(template))
         for pairing in found.pairs:
@@ -172,7 +176,12 @@ def _wrapping(template: Source | None, back: Record, returning: bool) -> Wrappin
 
 
 def _matched(
-    source: Source, template: Source, framework: str, map: Map, back: Record | None
+    source: Source,
+    template: Source,
+    framework: str,
+    map: Map,
+    back: Record | None,
+    graphs: tuple[Graph, Graph],
 ) -> Match:
     return match(
         source.groups,
@@ -181,8 +190,23 @@ def _matched(
         framework=framework,
         orders=(source.order, template.order),
         recorded=back.paths if back is not None else None,
-        graphs=(graph_of(source), graph_of(template)),
+        graphs=graphs,
     )
+
+
+def _unlike(known: list[tuple[Group, Group]], graphs: tuple[Graph, Graph]) -> list[str]:
+    """One sentence on layers that belong together and compute otherwise, as both sides say."""
+    if not all(graph.wired for graph in graphs):
+        return []
+    found = differences(*graphs, [(layer_of(a), layer_of(b)) for a, b in known])
+    if not found:
+        return []
+    some = "; ".join(f"{a} → {b}: {how}" for a, b, how in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    return [
+        f"the two models differ in what no array holds, so they compute otherwise: {some}{more}; "
+        "make the target's layers alike"
+    ]
 
 
 def _unmatched(planner: LayerPlanner, found: Match) -> None:

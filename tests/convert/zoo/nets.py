@@ -59,9 +59,10 @@ class Torch:
             self.net = made.from_name(name, image_size=size_of(name))
         else:
             self.net = _pytorchcv(name)(pretrained=False)
-            pool = getattr(self.net.features, "final_pool", None)
-            if isinstance(pool, torch.nn.AvgPool2d):  # of 7 x 7, which only fits images of 224
-                self.net.features.final_pool = torch.nn.AdaptiveAvgPool2d(1)
+            for parent in list(self.net.modules()):
+                for child, layer in list(parent.named_children()):  # only fits images of one size
+                    if isinstance(layer, torch.nn.AvgPool2d) and layer.kernel_size in (7, 8, 10):
+                        setattr(parent, child, torch.nn.AdaptiveAvgPool2d(1))
         self.net.eval()
         for layer in self.net.modules():
             if isinstance(layer, torch.nn.modules.batchnorm._BatchNorm):
@@ -85,7 +86,9 @@ class Torch:
         self.torch.save(self.net.state_dict(), path)
 
     def load(self, path):
-        self.net.load_state_dict(self.torch.load(path, weights_only=True), strict=True)
+        state = self.torch.load(path, weights_only=True)
+        state._metadata = self.net.state_dict()._metadata  # a version that mnasnet asks for
+        self.net.load_state_dict(state, strict=True)
 
     def logits(self, x):
         with self.torch.no_grad():
@@ -127,6 +130,7 @@ class MindCV:
         random = np.random.default_rng(seed)
         for value in self.net.get_parameters():
             drawn = _drawn(random, value.name, value.shape)
+            value.init_data()
             value.set_data(self.ms.Tensor(drawn, value.dtype))
 
     def save(self, path):

@@ -26,6 +26,7 @@ def one(source, target, folder, map=None):
     """What becomes of one pair."""
     sys.path.insert(0, str(HERE))
     import nets
+    from alike import DIFFERENCES, make_alike
 
     import batchnorm as bn
 
@@ -62,7 +63,13 @@ def one(source, target, folder, map=None):
     if wanted.shape != got.shape:
         return {"outcome": "converted", "why": f"logits {wanted.shape} and {got.shape}", **found}
     off = float(np.abs(wanted - got).max() / np.abs(wanted).max())
-    return {"outcome": "converted", "off": off, "exit": report.exit_code, **found}
+    found |= {"outcome": "converted", "off": off, "exit": report.exit_code}
+    if off > TOLERANCE and (source, target) in DIFFERENCES:
+        found["why"], side, changes = DIFFERENCES[source, target]
+        make_alike((a, b)[side], changes)
+        wanted, got = a.logits(x), b.logits(x)
+        found["alike"] = float(np.abs(wanted - got).max() / np.abs(wanted).max())
+    return found
 
 
 def main():
@@ -92,12 +99,15 @@ def main():
 
 
 def table(rows):
-    lines = ["| family | source | target | outcome | logits off | open layers | why |",
-             "|---|---|---|---|---:|---:|---|"]  # fmt: skip
+    lines = [
+        "| family | source | target | outcome | exit | logits off | set alike | open | why |",
+        "|---|---|---|---|---:|---:|---:|---:|---|",
+    ]
     for family, source, target, found in rows:
-        off = f"{found['off']:.1e}" if "off" in found else ""
+        off, alike = (f"{found[k]:.1e}" if k in found else "" for k in ("off", "alike"))
         why = found.get("why", "").replace("|", "\\|")
-        cells = [family, source, target, found["outcome"], off, str(found.get("open", "")), why]
+        code, left = (str(found.get(name, "")) for name in ("exit", "open"))
+        cells = [family, source, target, found["outcome"], code, off, alike, left, why]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

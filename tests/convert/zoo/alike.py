@@ -1,0 +1,108 @@
+"""Where architectures of a pair differ in what no file holds, and one made like the other.
+
+A pair that converts and computes otherwise is no wrong conversion if its logits agree once that is
+set alike, on the very weights that were converted. Each entry says what differs, as read in the
+zoos' sources, and which side is changed how.
+"""
+
+from torch import nn
+from torch.nn import functional as F
+
+FIRST = "the stride of a bottleneck is in its first convolution in Keras, in its second in mindcv"
+MOBILE = ("ReLU6 in Keras, ReLU there; strided convolutions are padded after alone in Keras, on "
+          "both sides there")  # fmt: skip
+# pair -> (what differs, the side that is changed, changes)
+DIFFERENCES = {
+    ("k3:ResNet50", "ms:resnet50"): (FIRST, 1, ("stride_first",)),
+    ("k3:MobileNet", "ms:mobilenet_v1_100"): (MOBILE, 1, ("relu6", "pad_after")),
+    ("cv:mobilenet_w1", "k2:MobileNet"): (MOBILE, 0, ("relu6", "pad_after")),
+    ("cv:seresnet50", "timm:legacy_seresnet50"): (
+        "the pooling of the stem rounds up without padding in timm, pads in pytorchcv",
+        0, ("pool_up",),
+    ),
+    ("tv:inception_v3", "ms:inception_v3"): (
+        "average pools leave padding out of the mean in mindcv, count it in torchvision",
+        0, ("uncounted",),
+    ),
+}  # fmt: skip
+
+
+def make_alike(net, changes):
+    """Change a net of `nets.Torch` or `nets.MindCV`."""
+    room = _torch if net.framework == "torch" else _mindspore
+    for change in changes:
+        room[change](net.net)
+
+
+def _each(net, change):
+    for parent in list(net.modules()):
+        for name, child in list(parent.named_children()):
+            new = change(child)
+            if new is not None:
+                setattr(parent, name, new)
+
+
+def _pad_after(net):
+    for layer in net.modules():
+        if isinstance(layer, nn.Conv2d) and layer.stride == (2, 2) and layer.groups > 1:
+            layer.padding = (0, 0)
+            layer.register_forward_pre_hook(lambda _, x: F.pad(x[0], (0, 1, 0, 1)))
+
+
+def _uncounted(net):
+    plain = F.avg_pool2d
+    F.avg_pool2d = lambda *x, **named: plain(*x, **{**named, "count_include_pad": False})
+
+
+_torch = {
+    "relu6": lambda net: _each(net, lambda c: nn.ReLU6() if type(c) is nn.ReLU else None),
+    "pad_after": _pad_after,
+    "pool_up": lambda net: _each(
+        net,
+        lambda c: nn.MaxPool2d(3, 2, ceil_mode=True) if isinstance(c, nn.MaxPool2d) else None,
+    ),
+    "uncounted": _uncounted,
+}
+
+
+def _rebuilt(conv, **changes):
+    cells = __import__("mindspore").nn
+    given = {"stride": conv.stride, "pad_mode": conv.pad_mode, "padding": conv.padding} | changes
+    new = cells.Conv2d(conv.in_channels, conv.out_channels, conv.kernel_size, group=conv.group,
+                       has_bias=conv.has_bias, **given)  # fmt: skip
+    new.weight = conv.weight
+    return new
+
+
+def _ms_stride_first(net):
+    for _, cell in net.cells_and_names():
+        if hasattr(cell, "conv3") and max(cell.conv2.stride) > 1:
+            cell.conv1, cell.conv2 = (
+                _rebuilt(cell.conv1, stride=cell.conv2.stride),
+                _rebuilt(cell.conv2, stride=1),
+            )
+
+
+def _ms_each(net, change):
+    cells = __import__("mindspore").nn
+    for _, cell in list(net.cells_and_names()):
+        if isinstance(cell, cells.SequentialCell):
+            for index, inner in enumerate(list(cell)):
+                new = change(cells, inner)
+                if new is not None:
+                    cell[index] = new
+
+
+def _ms_padded(cells, cell):
+    if isinstance(cell, cells.Conv2d) and cell.group > 1 and max(cell.stride) > 1:
+        return _rebuilt(cell, pad_mode="pad", padding=(0, 1, 0, 1))
+    return None
+
+
+_mindspore = {
+    "stride_first": _ms_stride_first,
+    "relu6": lambda net: _ms_each(
+        net, lambda cells, c: cells.ReLU6() if type(c) is cells.ReLU else None
+    ),
+    "pad_after": lambda net: _ms_each(net, _ms_padded),
+}
