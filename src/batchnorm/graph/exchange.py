@@ -18,6 +18,7 @@ from batchnorm.graph.side import Side
 __all__ = ["exchangeable"]
 
 REACH = 12  # neighbours in the order of a side that each layer is compared with
+DEEPEST = 6  # reasons of reasons
 FIRST = frozenset({"stem", "init", "initial", "first", "entry"})
 LAST = frozenset({"head", "final", "last", "classifier", "fc", "top", "exit"})
 STEPS = {"expand": 0, "expansion": 0, "depthwise": 1, "dw": 1, "squeeze": 1, "project": 2,
@@ -60,14 +61,21 @@ class _Reasons:
         self.names = [[words(one.path) for one in side.layers] for side in (source, target)]
         self.shared = self._shared()
         self._known: dict[tuple[int, int], bool] = {}
+        self._asked: list[tuple[int, int]] = []
 
     def told(self, a: int, b: int) -> bool:
         """Whether something tells a and its partner from b and its."""
         key = (min(a, b), max(a, b))
-        if key not in self._known:
-            self._known[key] = False  # what two layers give each other as reason is none
-            self._known[key] = self._told(*key)
-        return self._known[key]
+        if key in self._known:
+            return self._known[key]
+        if key in self._asked or len(self._asked) >= DEEPEST:
+            return False  # what two layers give each other as reason is none
+        self._asked.append(key)
+        found = self._told(*key)
+        self._asked.pop()
+        if found or not self._asked:  # in the midst of other questions a no may be theirs
+            self._known[key] = found
+        return found
 
     def _told(self, a: int, b: int) -> bool:
         c, d = self.pairs[a], self.pairs[b]
