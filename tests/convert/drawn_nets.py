@@ -1,5 +1,6 @@
 """Small nets drawn at random: one width throughout, so that shapes tell nothing; names and order of
-registration drawn too. Computed in NumPy, so that what an assignment does can be seen."""
+registration drawn too; names that count do so as the layers run. Computed in NumPy, so that what
+an assignment does can be seen."""
 
 import numpy as np
 
@@ -52,8 +53,8 @@ class Net:
             y = self.add("concat", [self._unit(x, b, 1), self._unit(x, b, 2)])
             return self._unit(y, b, 3, 1, 2 * WIDTH)
         if kind == "uneven":
-            y = self._unit(self._unit(x, b, 2), b, 3)
-            return self.add("add", [self._unit(x, b, 1), y])
+            y = self._unit(self._unit(x, b, 1), b, 2)
+            return self.add("add", [self._unit(x, b, 3), y])
         norm = self.add("norm", [x], block=b, role="bn1")
         y = self.add("conv", [self.add("relu", [norm])], 3, WIDTH, b, "conv1")
         return self.add("add", [y, x])

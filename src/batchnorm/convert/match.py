@@ -27,6 +27,7 @@ from batchnorm.graph.side import Side
 
 __all__ = ["Match", "Pairing", "match"]
 
+MANY, FEW = 40, 8  # pairs that are matched, of which an eighth at most is in question
 SETTLED = ("map", "record", "name", "similar name", "place")
 
 
@@ -53,6 +54,7 @@ class Match:
     left_out: list[Group] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def match(
@@ -105,7 +107,7 @@ def match(
     result = work.result
     _without_contradictions(work, sides)
     result.source, result.target = work.source, work.target
-    result.doubts = _by_listing_alone(work, sides)
+    _by_listing_alone(work, sides)
     if result.source and result.target:
         result.problems += ambiguities((work.source, work.target), sides, work.places(), orders)
     order = {id(group): index for index, group in enumerate(target)}
@@ -155,8 +157,12 @@ def _without_contradictions(work: _Work, sides: tuple[Side, Side]) -> None:
             )
 
 
-def _by_listing_alone(work: _Work, sides: tuple[Side, Side]) -> list[str]:
-    """A sentence on pairs that nothing but the order of listing tells from one another."""
+def _by_listing_alone(work: _Work, sides: tuple[Side, Side]) -> None:
+    """A sentence on pairs that nothing but the order of listing tells from one another.
+
+    Where they are few beside many that numbers or calls order as the listing does, the listing is
+    the model's order as far as can be seen: that is a note. Else it is a doubt.
+    """
     places = work.places()
     pairs, settled = {}, set()
     for one in work.result.pairs:
@@ -165,17 +171,18 @@ def _by_listing_alone(work: _Work, sides: tuple[Side, Side]) -> list[str]:
             settled.add(places[0][id(one.source)])
     open_ones = exchangeable(*sides, pairs, settled)
     if not open_ones:
-        return []
+        return
     names = [[side.layers[i].path for i in pair] for pair, side in (
         (open_ones[0], sides[0]), ([pairs[i] for i in open_ones[0]], sides[1]),
     )]  # fmt: skip
-    count = len({i for pair in open_ones for i in pair})
-    return [
+    count, rest = len({i for pair in open_ones for i in pair}), len(set(pairs) - settled)
+    few = rest >= MANY and FEW * count <= rest
+    (work.result.notes if few else work.result.doubts).append(
         f"of {count} pairs of layers only the order in which both sides list them says which is "
         f"which, and a model may make its layers in another: {names[0][0]!r} and {names[0][1]!r} "
         f"could be {names[1][1]!r} and {names[1][0]!r}; give live models and a batch (`batch`), "
         "the pairs (--map), or say that both sides list them in one order (--assume-order)"
-    ]
+    )
 
 
 class _Work:

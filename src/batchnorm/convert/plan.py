@@ -213,6 +213,7 @@ def _unmatched(planner: LayerPlanner, found: Match) -> None:
     report = planner.ledger.report
     report.problems += found.problems
     report.doubts += found.doubts
+    report.notes += found.notes
     by_order = [p for p in found.pairs if p.why in ("place", "evidence", "order", "shape")]
     if by_order:
         first = f"{by_order[0].source.label} is {by_order[0].target.label}"

@@ -66,8 +66,10 @@ def one(source, target, folder, map=None):
     found |= {"outcome": "converted", "off": off, "exit": report.exit_code}
     if off > TOLERANCE and (source, target) in DIFFERENCES:
         found["why"], side, changes = DIFFERENCES[source, target]
-        make_alike((a, b)[side], changes)
-        wanted, got = a.logits(x), b.logits(x)
+        changed = nets.net((source, target)[side])
+        make_alike(changed, changes)
+        changed.load((paths[0], out)[side])
+        wanted, got = (b, a)[side].logits(x), changed.logits(x)
         found["alike"] = float(np.abs(wanted - got).max() / np.abs(wanted).max())
     return found
 
