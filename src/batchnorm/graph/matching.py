@@ -94,7 +94,7 @@ class _Work:
     def follow(self) -> None:
         """A batch norm goes with its convolution."""
         for a, b in list(self.evidence.pairs.items()):
-            self.pair(a, b, self.result.why.get(a, "map"))
+            self.pair(a, b, self.result.why.get(a, "evidence"))
             del self.result.why[a]
 
     @staticmethod
