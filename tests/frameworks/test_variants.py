@@ -115,8 +115,10 @@ def test_tf_keras_2_6_writes_its_axes_before_it_refuses_them():
     assert made.axis == [-1]
 
 
-def test_tf_keras_2_6_infers_in_bfloat16_but_gives_float32_where_it_is_fused():
+@pytest.mark.parametrize("training", [False, True])
+def test_tf_keras_2_6_refuses_bfloat16_where_it_is_fused(training):
     made = bn.tf_keras_2_6.BatchNormalization(axis=1, dtype="mixed_bfloat16")
-    assert made(data()).dtype == np.float32
     with pytest.raises(ValueError, match="bfloat16"):
-        made(data(), training=True)
+        made(data(), training=training)
+    plain = bn.tf_keras_2_6.BatchNormalization(axis=1, dtype="mixed_bfloat16", fused=False)
+    assert plain(data(), training=training).dtype.name == "bfloat16"

@@ -15,7 +15,7 @@ from batchnorm.computation import Computation
 from batchnorm.declaration import without
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks.keras2 import layers as tf_keras
-from batchnorm.vocabulary import Array, Mode
+from batchnorm.vocabulary import Array
 
 __all__ = ["SMALLEST_EPSILON", "BatchNormalization"]
 
@@ -84,12 +84,9 @@ class BatchNormalization(tf_keras.BatchNormalization):
             raise InvalidValue(
                 f"virtual_batch_size={size} doesn't divide the batch, in inference too"
             )
-        found = super()._decide(shape, dtype, training, mask, total)
         if self.fused and self.compute_dtype == "bfloat16":
-            if found.settings.mode is not Mode.RUNNING:
-                raise InvalidValue("2.6's fused kernel doesn't train in bfloat16: fused=False does")
-            found.dtype = np.dtype(np.float32)
-        return found
+            raise InvalidValue("2.6's fused kernel gives nothing in bfloat16: write fused=False")
+        return super()._decide(shape, dtype, training, mask, total)
 
     def _effective_epsilon(self) -> float:
         """What is below the smallest becomes it: 1e-5 becomes 1.001e-5."""
