@@ -223,3 +223,18 @@ def test_keras_rounds_epsilon_to_float32_where_renorm_divides_by_its_root():
     y = layer(np.float32([[4.0]]), training=True)
     # Keras 3.15.1 on TensorFlow; without the rounding it would be 79.05694150420949.
     assert y.item() == pytest.approx(79.05693962670794, rel=1e-14)
+
+
+def test_keras_2_replaces_statistics_where_a_fused_kernel_has_a_momentum_of_0():
+    x = np.float32([[[[1, 2], [3, 4]]]])
+    layer = bn.tf_keras.BatchNormalization(axis=1, momentum=0.0)
+    layer(x, training=True)
+    for _ in range(2):  # the same call again is taken a shorter way
+        layer(x * np.float32("nan"), training=True)
+        assert np.isnan(layer.moving_mean).all()
+        layer(x, training=True)
+        assert layer.moving_mean == 2.5
+    plain = bn.tf_keras.BatchNormalization(axis=1, momentum=0.0, fused=False)
+    plain(x * np.float32("nan"), training=True)
+    plain(x, training=True)
+    assert np.isnan(plain.moving_mean).all()

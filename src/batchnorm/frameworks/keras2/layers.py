@@ -307,6 +307,14 @@ class BatchNormalization(KerasLayer):
             found.masking = tf_keras_masking(mask, found.split or shape)
         return found
 
+    def _compute(self, x: Array, found: Computation, **more: Any) -> Array:
+        # With a momentum of 0 the fused kernel replaces the statistics, and NaN * 0 doesn't stay.
+        if self.fused and found.settings.exponential_average_factor == 1.0:
+            more["how"] = "replaces"  # is looked at anew at every call
+            for old in (self.moving_mean, self.moving_variance):
+                old[~np.isfinite(old)] = 0
+        return super()._compute(x, found, **more)
+
     def _ghost_size(self) -> int:
         return self.virtual_batch_size or 1
 
