@@ -156,19 +156,14 @@ class BatchNormalization(KerasLayer):
         self.trainable = kwargs.get("trainable", True)
         self._initial_weights = kwargs.get("weights")
         self._adjusted: tf_keras_adjustment.Adjusted | None = None
-        lacks = {
-            "renorm": bool(self.renorm),
-            "virtual_batch_size": self.virtual_batch_size,
-            "adjustment": self.adjustment,
-        }
+        ghosts, own = self.virtual_batch_size, self.adjustment
+        lacks = {"renorm": bool(self.renorm), "virtual_batch_size": ghosts, "adjustment": own}
         self.fused: bool | None = tf_keras_fused.at_construction(
             kwargs.get("fused"), self.axis, self.compute_dtype, synchronized, lacks
         )
         if self.renorm and not isinstance(self.renorm_clipping, Mapping):
             raise InvalidType(f"'renorm_clipping' must be a dict, got {self.renorm_clipping!r}")
-        unknown = sorted(
-            set(self.renorm_clipping if self.renorm else ()) - {"rmax", "rmin", "dmax"}
-        )
+        unknown = sorted({*self.renorm_clipping} - {"rmax", "rmin", "dmax"}) if self.renorm else []
         if unknown:
             raise InvalidValue(f"renorm_clipping takes rmax, rmin and dmax, but got {unknown}")
 
