@@ -7,6 +7,7 @@ whatever is wrong with one is one error. Not here: what a table means.
 from __future__ import annotations
 
 import os
+import re
 from typing import Any
 
 from batchnorm.checkpoints.source import Source
@@ -17,6 +18,13 @@ from batchnorm.printable import shown
 __all__ = ["read_toml", "short"]
 
 LARGEST = 4 << 20  # bytes; a map of 10,000 layers has less than one
+DEEPEST = 100  # parts of a key, whose square tells how long tomllib takes over it
+PART = r"""(?:[\w-]+|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?)"""
+KEY = re.compile(rf"{PART}(?:[ \t]*\.[ \t]*{PART})*")
+DEEPEST = 100  # parts of a key with dots, whose square is what tomllib takes
+DOTTED = re.compile(
+    r"""(?:(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*(?:\.[ \t]*|(?![ \t.])))+"""
+)
 
 
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
@@ -33,7 +41,10 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     try:
         if source.size > LARGEST:
             raise CheckpointError(f"{place}: it has {source.size} bytes; {LARGEST} is the most")
-        return tomllib.loads(source.read(0, source.size, "the file").decode("utf-8"))
+        text = source.read(0, source.size, "the file").decode("utf-8")
+        if any(_parts(key[0]) > DEEPEST for key in KEY.finditer(text)):
+            raise CheckpointError(f"{place}: a key has more than {DEEPEST} parts")
+        return tomllib.loads(text)
     except CheckpointError:
         raise
     except RecursionError:
@@ -42,6 +53,10 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
         raise CheckpointError(f"{place}: {shown(error)[:300]}") from None
     finally:
         source.close()
+
+
+def _parts(key: str) -> int:
+    return len(re.findall(PART, key)) if len(key) > 2 * DEEPEST else 1
 
 
 def short(value: object) -> str:

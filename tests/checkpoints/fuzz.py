@@ -33,6 +33,7 @@ SEEDS = {
     "torch-legacy": ("torch_legacy.pth", "torch_legacy_nested.pth", "torch_legacy_views.pth"),
     "mindspore": ("mindspore.ckpt", "mindspore_append.ckpt", "mindspore_crc.ckpt"),
     "npz": ("numpy.npz", "numpy_compressed.npz"),
+    "onnx": ("torch.onnx",),
     "keras": ("keras_renorm.keras", "tf_keras.keras"),
     "keras-weights": ("keras_bfloat16.weights.h5", "keras_subclass.weights.h5"),
     "keras-h5": ("tf_keras_subclass.h5", "chunked.h5", "newer.h5"),

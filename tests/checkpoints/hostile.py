@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import tracemalloc
 import zlib
@@ -128,3 +129,18 @@ def npy(header=None, data=b"", kind="<f4", shape="(2,)", order="False"):
     line = header or f"{{'descr': '{kind}', 'fortran_order': {order}, 'shape': {shape}, }}"
     raw = line.encode() + b"\n"
     return b"\x93NUMPY\1\0" + struct.pack("<H", len(raw)) + raw + data
+
+
+def onnx(arrays, nodes):
+    """A model of (name, sides) and (operation, inputs, name)."""
+    graph = b""
+    for what, inputs, name in nodes:
+        taken = b"".join(field(1, one.encode()) for one in inputs)
+        graph += field(
+            1, taken + field(2, b"y") + field(3, name.encode()) + field(4, what.encode())
+        )
+    for name, sides in arrays:
+        dims = b"".join(b"\x08" + varint(side) for side in sides)
+        content = field(9, bytes(4 * math.prod(sides)))
+        graph += field(5, dims + b"\x10\1" + field(8, name.encode()) + content)
+    return b"\x08\x0a" + field(2, b"pytorch") + field(7, graph)

@@ -263,6 +263,9 @@ def _fields(data: bytes) -> list[tuple[int, int, Any]]:
             size = varint()
             found.append((key >> 3, 2, data[at : at + size]))
             at += size
+        elif key & 7 == 5:
+            found.append((key >> 3, 5, data[at : at + 4]))
+            at += 4
         else:
             raise ValueError("not of these files")
     return found
@@ -277,7 +280,7 @@ def _message(fields: list[tuple[int, int, Any]]) -> bytes:
         return bytes([*out, value])
 
     return b"".join(
-        varint(n << 3 | kind) + (varint(v) if kind == 0 else varint(len(v)) + v)
+        varint(n << 3 | kind) + (varint(v) if kind == 0 else varint(len(v)) * (kind == 2) + v)
         for n, kind, v in fields
     )
 
@@ -317,6 +320,23 @@ def mindspore(data: bytes, rng: random.Random) -> bytes:
     if summed and rng.random() < 0.8:
         out += b"crc_num" + zlib.crc32(out).to_bytes(10, "big")
     return out
+
+
+def onnx(data: bytes, rng: random.Random) -> bytes:
+    """One field of the model, of its graph, or of one of the graph's nodes, arrays, attributes."""
+    fields = _fields(data)
+    kind, depth = rng.choice(((1, 3), (5, 2), (11, 2), (12, 2)))
+    inside = [i for i, (n, k, _) in enumerate(fields) if k == 2 and n in (kind, 5, 7)]
+    if not inside or rng.random() < 0.1:
+        return _changed_message(data, rng, 0)
+    index = rng.choice(inside)
+    number, _, value = fields[index]
+    named = depth > 1 and number == 7
+    try:
+        fields[index] = (number, 2, onnx(value, rng) if named else _changed_message(value, rng, 0))
+    except (ValueError, IndexError):  # a text
+        fields[index] = (number, 2, raw(value or b"\0", rng))
+    return _message(fields)
 
 
 def hdf5(data: bytes, rng: random.Random) -> bytes:
@@ -361,6 +381,7 @@ MUTATORS: dict[str, Mutator] = {
     "torch-legacy": structured(lambda data, rng: legacy(data, rng)),
     "mindspore": structured(mindspore),
     "npz": structured(zipped({".npy": npy})),
+    "onnx": structured(onnx),
     "keras": structured(zipped({".json": config, ".h5": hdf5})),
     "keras-weights": structured(hdf5),
     "keras-h5": structured(hdf5),

@@ -17,7 +17,7 @@ EXPECTED = {
 }
 FORMATS = {
     ".pth": "torch", ".safetensors": "safetensors", ".ckpt": "mindspore", ".npz": "npz",
-    ".keras": "keras", ".weights.h5": "keras-weights", ".h5": "keras-h5",
+    ".keras": "keras", ".weights.h5": "keras-weights", ".h5": "keras-h5", ".onnx": "onnx",
 }  # fmt: skip
 
 

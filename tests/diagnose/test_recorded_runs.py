@@ -1,10 +1,12 @@
 """Recordings as files, and the two commands: nothing of a framework is needed to compare them."""
 
 import json
+import random
 import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import faults
@@ -163,6 +165,54 @@ def test_hostile_recordings_are_one_error(recorded, tmp_path):
         load(plain)
     with pytest.raises(CheckpointError, match="exists"):
         save(recorded[0], path)
+
+
+HOSTILE = {
+    "array": [{"array": "r/outputs/0"}, {"array": "r/nodes/1/bias"}],
+    "int": [0, -1, 3, 1 << 39, 1 << 70], "float": [0.0, float("nan"), 10**400, -1e308],
+    "str": ["", "\u202e\x1b[2J<script>", "training", "batch_norm", "dense", "x" * 3000],
+    "bool": [True, False], "NoneType": [None, True, "keras"],
+}  # fmt: skip
+
+
+def leaves(value, found):
+    """Where plain values and arrays stand: holder, key, type."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, inner in items:
+        if isinstance(inner, dict) and set(inner) == {"array"}:
+            found.append((value, key, "array"))
+        elif isinstance(inner, dict | list):
+            leaves(inner, found)
+        else:
+            found.append((value, key, type(inner).__name__))
+    return found
+
+
+def test_values_of_the_right_type_that_contradict_one_another_are_one_error(
+    recorded, tmp_path, capfd
+):
+    path, made, page = (tmp_path / name for name in ("a.bnrec", "b.bnrec", "c.html"))
+    save(recorded[0], path)
+    with checkpoints.read(path) as found:
+        arrays = {name: entry.load() for name, entry in found.items()}
+        text = found.metadata["safetensors"]["batchnorm_recording"]
+    rng, codes = random.Random(7), Counter()
+    for _ in range(60):
+        content = json.loads(text)
+        places = leaves(content["recording"], [])
+        for holder, key, kind in rng.choices(places, k=rng.choice((1, 2, 4))):
+            holder[key] = rng.choice(HOSTILE[kind])
+        metadata = {"safetensors": {"batchnorm_recording": json.dumps(content)}}
+        checkpoints.write(made, arrays, format="safetensors", metadata=metadata, force=True)
+        pair = rng.sample((path, made), 2)
+        codes[run("diagnose", *pair, "--html", page, "--lang", rng.choice(("en", "zh")))] += 1
+        out, err = capfd.readouterr()
+        html = page.read_text() if page.exists() else ""
+        assert "Traceback" not in err
+        for said in (out, err, html):
+            assert not set("\x1b\u202e") & set(said)
+        assert "<script>" not in html
+    assert set(codes) == {0, 1, 2}
 
 
 def test_a_killed_recording_leaves_no_half_file(tmp_path):

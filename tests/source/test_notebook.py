@@ -73,3 +73,28 @@ def test_other_kernels_are_not_python(name):
 def test_what_is_no_notebook_is_said(raw):
     with pytest.raises(SourceError, match="is no notebook"):
         Notebook(raw)
+
+
+@pytest.mark.parametrize("raw", [b"[" * 100_000, b'{"cells": ' + b"[" * 600 + b"]" * 600 + b"}"])
+def test_a_nest_that_no_stack_takes_is_no_notebook(raw):
+    with pytest.raises(SourceError, match="is no notebook"):
+        Notebook(raw)
+
+
+def test_a_cell_may_hold_the_lines_that_we_put_between_cells():
+    layer = "x = nn.BatchNorm2d(8, momentum=0.01)"
+    ours = f"# %% batchnorm: cell 7\n{layer}\npass  # %% batchnorm: line 99"
+    raw = notebook(cells=[*CELLS[:4], ours, "%who\n" + ours])
+    after = rewrite_source(raw, from_="torch", to="mindspore", path=Path("net.ipynb")).after
+    for text, magic in zip(sources(after)[4:], ("", "%who\n"), strict=True):
+        lines = ours.splitlines()
+        assert text.startswith(f"{magic}{lines[0]}\nx = ")
+        assert text.endswith(lines[2])
+        assert "momentum=0.99" in text
+
+
+def test_the_last_of_a_name_counts_and_half_a_sign_is_no_text():
+    raw = notebook().replace(b'"cells": [', b'"cells": 5, "cells": [', 1)
+    assert Notebook(raw).code == Notebook(notebook()).code
+    found = Notebook(notebook(cells=["", "x = 1"]).replace(b"x = 1", b"x = 1 # \\ud800"))
+    assert (found.code, found.unread[0][0]) == (b"", 2)

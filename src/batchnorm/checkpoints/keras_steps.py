@@ -8,6 +8,7 @@ keras 3.15 and tf_keras 2.21. Where a config isn't understood, no step is given 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = ["config_steps"]
 
 DEEPEST = 32
 MOST = 50_000  # steps; a nested model may be called any number of times
+MOST_WORK = 4 * MOST  # tensors and layers that are looked at
 LINEAR = (None, "linear")
 KNOWN = (
     "axis", "data_format", "dilation_rate", "epsilon", "groups", "kernel_size", "max_value",
@@ -50,6 +52,8 @@ class _Walk:
     def __init__(self, source: Source | None, place: str) -> None:
         self.source, self.place = source, place
         self.steps: list[Step] = []
+        self.work = 0  # of models' calls: one may hold no step, and call another twice
+        self.wirings: dict[int, _Wiring] = {}
 
     def add(self, step: Step) -> int:
         if self.source is not None:
@@ -68,9 +72,12 @@ class _Walk:
         if not isinstance(listed, list) or depth > DEEPEST:
             raise _NotUnderstood
         if isinstance(config, Mapping) and "output_layers" in config:
-            return self._functional(config, listed, front, given, depth)
+            return self._functional(config, front, given, depth)
         if any("inbound_nodes" in one for one in listed if isinstance(one, Mapping)):
             raise _NotUnderstood  # a graph whose outputs aren't said
+        self.work += 1 + len(listed)
+        if self.work > MOST_WORK:
+            raise _NotUnderstood
         last = tuple(given) if given is not None else (self.add(Step(front + "input", "input")),)
         for one in listed:
             if _class(one) != "InputLayer":
@@ -85,56 +92,71 @@ class _Walk:
         return (self.add(_step(layer, name, inputs)),)
 
     def _functional(
-        self,
-        config: Mapping[str, Any],
-        listed: list[Any],
-        front: str,
-        given: Sequence[int] | None,
-        depth: int,
+        self, config: Mapping[str, Any], front: str, given: Sequence[int] | None, depth: int
     ) -> tuple[int, ...]:
-        layers = {_name(one): one for one in listed}
-        if len(layers) != len(listed):
+        wiring = self.wirings.get(id(config))
+        if wiring is None:  # once, as a model may be called any number of times
+            wiring = self.wirings[id(config)] = _Wiring(config)
+        self.work += wiring.size
+        if (given is not None and len(wiring.entrances) != len(given)) or self.work > MOST_WORK:
             raise _NotUnderstood
-        entrances = list(_tensors(config.get("input_layers"), layers))
-        if given is not None and len(entrances) != len(given):
-            raise _NotUnderstood
-        values: dict[tuple[str, int], tuple[int, ...]] = {}
-        for index, (name, _, _) in enumerate(entrances):
+        values: dict[_Call, tuple[int, ...]] = {}
+        for index, (name, _, _) in enumerate(wiring.entrances):
             step = self.add(Step(front + name, "input")) if given is None else given[index]
             values[name, 0] = (step,)
-        calls = {name: _calls(one) for name, one in layers.items()}
-        pending = [
-            (name, number, list(_tensors(node, layers)))
-            for name, nodes in calls.items()
-            for number, node in enumerate(nodes)
-        ]
 
-        ends = list(_tensors(config.get("output_layers"), layers))
-        offsets = _offsets([*ends, *(t for _, _, tensors in pending for t in tensors)], calls)
-
-        def found(tensor: tuple[str, int, int]) -> int | None:
+        def found(tensor: _Tensor) -> int | None:
             """The step that gives a tensor; None while it has not been called."""
-            name, node, output = tensor
-            outputs = values.get((name, node - offsets.get(name, 0)))
-            return None if outputs is None else outputs[min(output, len(outputs) - 1)]
+            outputs = values.get(wiring.origin(tensor))
+            return None if outputs is None else outputs[min(tensor[2], len(outputs) - 1)]
 
+        pending = deque(wiring.calls)
+        sources: dict[_Call, list[int]] = {call: [] for call in pending}
+        waiting: dict[_Call, list[_Call]] = {}  # by the call that they wait for
         while pending:
-            waiting = []
-            for name, number, tensors in pending:
-                sources = [found(tensor) for tensor in tensors]
-                known = [one for one in sources if one is not None]
-                if len(known) < len(sources) or not sources:
-                    waiting.append((name, number, tensors))
-                    continue
-                values[name, number] = self.call(layers[name], front, tuple(known), depth)
-            if len(waiting) == len(pending):
-                raise _NotUnderstood
-            pending = waiting
-        results = [found(end) for end in ends]
+            call = pending.popleft()
+            known, tensors = sources[call], wiring.calls[call]
+            while len(known) < len(tensors) and (one := found(tensors[len(known)])) is not None:
+                known.append(one)
+            if len(known) < len(tensors):
+                waiting.setdefault(wiring.origin(tensors[len(known)]), []).append(call)
+                continue
+            values[call] = self.call(wiring.layers[call[0]], front, tuple(known), depth)
+            pending.extend(waiting.pop(call, ()))
+        results = [found(end) for end in wiring.ends]
         given_back = tuple(step for step in results if step is not None)
-        if not ends or len(given_back) < len(ends):
+        if waiting or len(given_back) < len(wiring.ends):
             raise _NotUnderstood
         return given_back
+
+
+_Call = tuple[str, int]  # of a layer, and which of its calls
+_Tensor = tuple[str, int, int]  # and which of its outputs
+
+
+class _Wiring:
+    """What a functional model's config says of its calls."""
+
+    def __init__(self, config: Mapping[str, Any]) -> None:
+        listed = config["layers"]
+        self.layers = {_name(one): one for one in listed}
+        self.entrances = list(_tensors(config.get("input_layers"), self.layers))
+        self.ends = list(_tensors(config.get("output_layers"), self.layers))
+        nodes = {name: _calls(one) for name, one in self.layers.items()}
+        self.calls: dict[_Call, list[_Tensor]] = {
+            (name, number): list(_tensors(node, self.layers))
+            for name, own in nodes.items()
+            for number, node in enumerate(own)
+        }
+        if len(self.layers) != len(listed) or not self.ends or not all(self.calls.values()):
+            raise _NotUnderstood
+        taken = [tensor for tensors in self.calls.values() for tensor in tensors]
+        self.size = len(taken) + len(self.ends)
+        self.offsets = _offsets([*self.ends, *taken], nodes)
+
+    def origin(self, tensor: _Tensor) -> _Call:
+        """The call that a tensor comes from."""
+        return tensor[0], tensor[1] - self.offsets.get(tensor[0], 0)
 
 
 def _offsets(

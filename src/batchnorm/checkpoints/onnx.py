@@ -84,6 +84,8 @@ class _Model:
         self.stored = dict(self.arrays)
         self.used: set[str] = set()
         self.paths: dict[str, tuple[str, ...]] = {}
+        self.named: dict[tuple[str, tuple[str, ...]], str] = {}  # by what it would be
+        self.numbers: dict[str, int] = {}
         self.entries: list[Entry] = []
         self.layers: dict[str, Any] = {}
         self.steps: list[Step] = []
@@ -205,10 +207,13 @@ class _Model:
             path = owner
         else:
             path = _scope(node) or names[0].replace("/", ".")
-        number, given = 2, path
-        while path in self.paths and self.paths[path] != tuple(names):
-            path, number = f"{given}_{number}", number + 1
-        return checked_name(self.source, path)
+        given = (path, tuple(names))
+        while given not in self.named:  # nobody counts one name twice
+            number = self.numbers[path] = self.numbers.get(path, 0) + 1
+            called = path if number == 1 else f"{path}_{number}"
+            if self.paths.get(called, given[1]) == given[1]:
+                self.named[given] = checked_name(self.source, called)
+        return self.named[given]
 
     def _entry(self, name: str, tensor: Tensor) -> Entry:
         place = f"array {quoted(tensor.name or name)}"

@@ -15,7 +15,7 @@ from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.errors import CheckpointError
 
-__all__ = ["OWN", "json_cost", "merged", "own_bytes", "parsed_json", "parsed_own"]
+__all__ = ["OWN", "json_cost", "merged", "own_bytes", "parsed_json", "parsed_own", "too_deep"]
 
 OWN = "__batchnorm__"
 DEEPEST = 500  # brackets in one another
@@ -105,7 +105,7 @@ def json_cost(data: bytes) -> int:
     return signs + parts + 20 * escapes + 80 * codes
 
 
-def _too_deep(data: bytes) -> bool:
+def too_deep(data: bytes) -> bool:
     """Whether brackets stand inside more than DEEPEST others, those in texts aside.
 
     Python's own bound is whatever limit of recursion somebody has set, torch's compiler for one;
@@ -125,7 +125,7 @@ def _too_deep(data: bytes) -> bool:
 def parsed_json(source: Source, data: bytes, place: str) -> Any:
     """JSON as data: every key once, no lone surrogates, bounded depth and size."""
     source.spend(json_cost(data), place)
-    if _too_deep(data):
+    if too_deep(data):
         source.fail(place, "is nested too deep")
 
     def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:

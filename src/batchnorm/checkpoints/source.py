@@ -180,6 +180,8 @@ class Source:
             self.fail(place, "the checkpoint was closed before this entry was read")
         except OSError as error:
             self.fail(place, f"can't be read: {error.strerror}")
+        except MemoryError:
+            self.fail(place, "there is not enough memory to read it")
 
 
 class Cursor:

@@ -131,6 +131,9 @@ def main(arguments: list[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str] | None) -> int:
     """The exit code."""
+    if any("\0" in text for text in arguments or ()):  # only a caller in Python can say one
+        output.echo("batchnorm: an argument holds the sign NUL, which no name may", error=True)
+        return 2
     try:
         code = group.main(arguments, standalone_mode=False)
     except click.ClickException as error:

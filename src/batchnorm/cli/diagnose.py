@@ -7,12 +7,13 @@ from pathlib import Path
 
 import click
 
+from batchnorm.checkpoints.files import UNEXPECTED
 from batchnorm.cli.output import echo, echo_json, replace_text
 from batchnorm.convert.mapping import read_map
 from batchnorm.diagnose import Recording, compare_recordings
 from batchnorm.diagnose.files import load
 from batchnorm.diagnose.page import document
-from batchnorm.errors import InvalidValue
+from batchnorm.errors import BatchNormError, InvalidValue
 
 __all__ = ["command"]
 
@@ -38,13 +39,24 @@ def command(
     the stated bounds, 1 if something does.
     """
     pairs = {name: pair.to for name, pair in read_map(map_file).layers.items() if pair.to}
-    report = compare_recordings(_loaded(source), _loaded(port), pairs)
+    recordings = _loaded(source), _loaded(port)
+    try:
+        report = compare_recordings(*recordings, pairs)
+        data, text = report.as_json(), report.text(lang)
+        drawn = "" if html is None else document(report, lang)
+    except BatchNormError:
+        raise
+    except UNEXPECTED as error:  # their values, each of its type, contradict one another
+        raise InvalidValue(
+            f"{source} and {port} can't be compared ({type(error).__name__}: {error}); one is "
+            "damaged, or this is a bug of batchnorm: please report it"
+        ) from error
     if html is not None:
-        replace_text(html, document(report, lang), inputs=(*_files(source), *_files(port)))
+        replace_text(html, drawn, inputs=(*_files(source), *_files(port)))
     if as_json:
-        echo_json(report.as_json(), exit_code=report.exit_code)
+        echo_json(data, exit_code=report.exit_code)
     else:
-        echo(report.text(lang))
+        echo(text)
     sys.exit(report.exit_code)
 
 

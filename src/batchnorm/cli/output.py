@@ -144,6 +144,6 @@ def replace_text(path: Path, text: str, inputs: Iterable[Path] = ()) -> None:
     """The old file or the new one, never a part, and no more readable than the old one was."""
     try:
         with replacement(path, force=True, inputs=inputs) as new:
-            new.file.write(text.encode("utf-8", "backslashreplace"))
+            new.file.write(shown_lines(text).encode("utf-8", "backslashreplace"))
     except CheckpointError as error:
         raise InvalidValue(str(error)) from None

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 import batchnorm
+from batchnorm import checkpoints
 from batchnorm.batches import carried, is_last
 from batchnorm.cli.output import echo
 from batchnorm.diagnose import record
@@ -155,11 +155,8 @@ def _made(model: str) -> Any:
 
 
 def _batch(path: Path) -> Any:
-    try:
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in found.files}
-    except (OSError, ValueError, EOFError) as error:
-        raise InvalidValue(f"{path}: is no .npz of arrays: {error}") from error
+    with checkpoints.read(path, format="npz") as found:
+        arrays = {name: entry.load() for name, entry in found.items()}
     if not arrays:
         raise InvalidValue(f"{path}: holds no array")
     if len(arrays) == 1:

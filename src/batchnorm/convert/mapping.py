@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from batchnorm.errors import CheckpointError
-from batchnorm.printable import shown
+from batchnorm.printable import CONTROL, shown
 from batchnorm.toml import read_toml, short
 
 __all__ = ["FORMS", "KINDS", "LayerPair", "Map", "map_text", "read_map"]
@@ -154,4 +154,5 @@ def _open_line(name: str, choices: Sequence[str]) -> str:
 
 
 def _text(value: str) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(value, ensure_ascii=False)
+    return CONTROL.sub(lambda found: f"\\U{ord(found[0]):08x}", text)  # no pairs, as JSON has

@@ -22,6 +22,7 @@ import numpy as np
 from batchnorm import checkpoints
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.atomic import replacement
+from batchnorm.checkpoints.own import parsed_json
 from batchnorm.checkpoints.safetensors import write
 from batchnorm.diagnose.recording import Node, Recording, Rule
 from batchnorm.diagnose.trace import Corner, Statistics, Trace
@@ -63,8 +64,9 @@ def load(path: str | os.PathLike[str]) -> Recording:
         text = found.metadata.get("safetensors", {}).get(KEY)
         if not isinstance(text, str):
             raise CheckpointError(f"{path}: is a safetensors file, but no recording of batchnorm")
+        assert found.source is not None
+        whole = parsed_json(found.source, text.encode(), "recording")
         try:
-            whole = json.loads(text)
             version = whole["version"]
             if version != VERSION:
                 raise CheckpointError(
@@ -75,7 +77,7 @@ def load(path: str | os.PathLike[str]) -> Recording:
             _check(recording)
         except CheckpointError:
             raise
-        except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise CheckpointError(f"{path}: a damaged recording: {error}") from None
     return recording
 

@@ -34,6 +34,7 @@ __all__ = [
     "turned",
 ]
 
+MOST_PADDING = 256  # on one side, of what a file says
 CLOSE = 1e-4  # of a layer's input, relative to its largest value: rounding of what comes before
 
 
@@ -215,6 +216,7 @@ def _effective(pads: list[list[int]], trace: Trace, padded: bool) -> list[list[t
     """
     found = []
     for (before, after), (low, high) in zip(pads, trace.inner or [(0, 0)] * len(pads), strict=True):
+        low, high = min(low, MOST_PADDING), min(high, MOST_PADDING)
         splits = itertools.product(range(low + 1), range(high + 1))
         likely = sorted(splits, key=lambda split: abs(split[0] - split[1]))
         chosen = [(low, high)] if padded else likely

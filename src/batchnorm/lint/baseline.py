@@ -6,13 +6,17 @@ like that is new. Paths are seen from the file's own folder, wherever the comman
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batchnorm.errors import InvalidValue
+from batchnorm.checkpoints.own import too_deep
+from batchnorm.checkpoints.source import Source
+from batchnorm.errors import CheckpointError, InvalidValue
 from batchnorm.lint.finding import Finding
 from batchnorm.lint.identity import Identity, identity
 from batchnorm.printable import json_text, shown
@@ -36,13 +40,14 @@ def known_in(path: Path) -> Counter[Identity]:
     Raises:
         ValueError: the file can't be read, or isn't a baseline.
     """
+    if not os.path.lexists(path):
+        raise InvalidValue(f"{shown(path)}: there is no such baseline; --write-baseline writes one")
     try:
-        content: Any = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InvalidValue(
-            f"{shown(path)}: there is no such baseline; --write-baseline writes one"
-        ) from None
-    except (OSError, ValueError, RecursionError) as error:
+        source = Source(path)
+        with contextlib.closing(source):
+            data = source.read(0, source.size, "file")
+        content: Any = None if too_deep(data) else json.loads(data)  # names may be no UTF-8
+    except (CheckpointError, ValueError) as error:
         raise InvalidValue(f"{shown(path)}: is no baseline ({shown(error)}); {_AGAIN}") from None
     if not isinstance(content, dict) or content.get("schema") != _SCHEMA:
         raise InvalidValue(f"{shown(path)}: is no baseline of schema {_SCHEMA}; {_AGAIN}")

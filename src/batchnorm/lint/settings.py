@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from batchnorm.lint.ignores import FileIgnore
 from batchnorm.lint.rule import Rule
 from batchnorm.lint.rules import RULES
 from batchnorm.printable import shown
+from batchnorm.source import expressions
 from batchnorm.toml import read_toml, short
 
 __all__ = ["Settings", "for_project", "from_pyproject", "link", "rule"]
@@ -58,13 +58,7 @@ class Settings:
                 f"rule-url must be an address such as https://example.org/rules/{{id}}.md, but is "
                 f"{short(self.rule_url)}"
             )
-        for pattern in self.exclude:
-            try:
-                re.compile(pattern)
-            except re.error as error:
-                raise InvalidValue(
-                    f"exclude {pattern!r} is no regular expression: {error}"
-                ) from None
+        expressions(self.exclude)
 
     @property
     def rules(self) -> tuple[Rule, ...]:

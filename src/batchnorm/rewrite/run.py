@@ -5,6 +5,7 @@ Not here: one file (`rewriter`, `written`), and what is printed (`report`, the c
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -15,7 +16,7 @@ from batchnorm.frameworks import find as find_framework
 from batchnorm.rewrite.report import Report
 from batchnorm.rewrite.rewriter import Rewritten, rewrite_source
 from batchnorm.rewrite.written import rewrite_written
-from batchnorm.source import AnyPath, find, listed, work_on
+from batchnorm.source import AnyPath, find, listed, special, work_on
 from batchnorm.source import write as write_file
 
 __all__ = ["copied", "rewrite", "task"]
@@ -123,7 +124,7 @@ def copied(paths: list[Path], out_dir: Path) -> Path:
     """
     if len(paths) != 1:
         raise InvalidValue(f"out_dir takes one path, but {len(paths)} are given")
-    if out_dir.exists() and (not out_dir.is_dir() or any(out_dir.iterdir())):
+    if os.path.lexists(out_dir) and (not out_dir.is_dir() or any(out_dir.iterdir())):
         raise InvalidValue(f"{out_dir} holds something already: name a new folder")
     (path,) = paths
     if out_dir.resolve().is_relative_to(path.resolve()):
@@ -131,6 +132,8 @@ def copied(paths: list[Path], out_dir: Path) -> Path:
     if path.is_dir():
         shutil.copytree(path, out_dir, symlinks=True, ignore=_special, dirs_exist_ok=True)
         return out_dir
+    if kind := special(path):
+        raise InvalidValue(f"{path} is {kind}, no regular file: give its text on -")
     out_dir.mkdir(parents=True, exist_ok=True)
     return Path(shutil.copy2(path, out_dir))
 

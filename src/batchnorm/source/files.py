@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from batchnorm.checkpoints.atomic import replacement
+from batchnorm.errors import InvalidValue
 from batchnorm.source.notebook import Notebook
 from batchnorm.source.text import SourceError
 
@@ -31,9 +32,11 @@ __all__ = [
     "AnyPath",
     "Found",
     "Outcome",
+    "expressions",
     "find",
     "listed",
     "names_a_batch_norm",
+    "special",
     "work_on",
     "write",
 ]
@@ -45,6 +48,7 @@ _NAMED = re.compile(rb"(?i)batch_?norm")
 _SKIPPED_FOLDERS = {"__pycache__", "node_modules"}
 NOTEBOOK = ".ipynb"
 _SUFFIXES = (".py", ".pyi", NOTEBOOK)
+LARGEST = 1 << 28  # bytes
 _FEW = 8  # files that aren't worth starting processes for
 
 
@@ -79,6 +83,21 @@ def names_a_batch_norm(data: bytes) -> bool:
     return _NAMED.search(data) is not None
 
 
+def expressions(exclude: Iterable[str]) -> list[re.Pattern[str]]:
+    """Patterns of paths.
+
+    Raises:
+        InvalidValue: one is none.
+    """
+    found = []
+    for text in exclude:
+        try:
+            found.append(re.compile(text))
+        except (re.error, OverflowError, RecursionError) as error:
+            raise InvalidValue(f"exclude {text!r} is no regular expression: {error}") from None
+    return found
+
+
 def find(
     paths: Iterable[Path],
     exclude: Sequence[str] = (),
@@ -92,19 +111,22 @@ def find(
         wanted: says from a file's bytes whether it has to be parsed.
     """
     found, seen = Found(), set()
-    patterns = [re.compile(pattern) for pattern in exclude]
+    patterns = expressions(exclude)
     named = frozenset(paths := list(paths))
     for path in _candidates(paths, found):
         if path in seen or any(pattern.search(path.as_posix()) for pattern in patterns):
             continue
         seen.add(path)
         try:
-            kind = _kind(path)
+            kind = special(path)
             if kind and path in named:
                 found.errors.append((path, f"is {kind}, no regular file: give its text on -"))
                 continue
             if kind:
                 found.special.append((path, kind))
+                continue
+            if (size := path.stat().st_size) > LARGEST:
+                found.errors.append((path, f"has {size} bytes, and {LARGEST} are the most"))
                 continue
             data = path.read_bytes()
             needed = wanted(data)
@@ -123,7 +145,7 @@ def find(
     return found
 
 
-def _kind(path: Path) -> str:
+def special(path: Path) -> str:
     """What a thing is that is no regular file; opening some of them waits for ever."""
     mode = path.stat().st_mode
     if stat.S_ISREG(mode):

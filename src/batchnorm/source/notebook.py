@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from batchnorm.checkpoints.own import too_deep
 from batchnorm.source.text import SourceError, parse_text
 
 __all__ = ["Cell", "Notebook"]
@@ -22,8 +24,6 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 _DECODER = json.JSONDecoder()
 _MAGIC = re.compile(r"^(?P<indent>[ \t]*)(?P<rest>[%!?].*|[\w.]+\?{1,2}|(?P<name>\w+) *= *[%!].*)$")
 _KEPT_CELLS = re.compile(r"%%(time|timeit|capture|prun|debug)\b")
-_HEAD = "# %% batchnorm: cell "
-_PASS = "pass  # %% batchnorm: line "
 
 
 @dataclass(frozen=True)
@@ -50,11 +50,9 @@ class Notebook:
     def __init__(self, raw: bytes) -> None:
         try:
             self._text = raw.decode()
-            content = json.loads(self._text)
-        except ValueError as error:
+            content = None if too_deep(raw) else json.loads(self._text)
+        except (ValueError, RecursionError) as error:
             raise SourceError(f"is no notebook: {error}") from None
-        except RecursionError:
-            raise SourceError("is no notebook: it is nested too deeply") from None
         if not isinstance(content, dict) or not isinstance(content.get("cells"), list):
             raise SourceError(
                 "is no notebook of format 4, which has a list of cells: save it anew in Jupyter"
@@ -70,13 +68,17 @@ class Notebook:
     def _read(self) -> None:
         parts: list[str] = []
         line = 1
-        for cell in _code_cells(self._text):
+        found, mark = list(_code_cells(self._text)), "# %% batchnorm"
+        while any(mark in cell.text for cell in found):
+            mark += "_"
+        self._head, self._pass = f"{mark}: cell ", f"pass  {mark}: line "
+        for cell in found:
             text = self._python(cell)
             if text is None:
                 continue
             self.cells.append(cell)
             self._starts.append(line + 1)
-            part = f"{_HEAD}{cell.number}\n{text}\n"
+            part = f"{self._head}{cell.number}\n{text}\n"
             parts.append(part)
             line += part.count("\n")
         self.code = "".join(parts).encode()
@@ -87,8 +89,11 @@ class Notebook:
         if lines[0].startswith("%%") and not _KEPT_CELLS.match(lines[0]):
             return None
         try:
-            parse_text(cell.text.encode(errors="replace"))
+            parse_text(cell.text.encode())
             return cell.text
+        except UnicodeEncodeError:
+            self.unread.append((cell.number, "it holds lone surrogates, which are no text"))
+            return None
         except SourceError:
             pass
         kept = len(self._magics)
@@ -96,11 +101,11 @@ class Notebook:
             found = _MAGIC.match(text)
             if found is not None:
                 named = f"{found['name']} = None; " if found["name"] else ""
-                lines[index] = f"{found['indent']}{named}{_PASS}{len(self._magics)}"
+                lines[index] = f"{found['indent']}{named}{self._pass}{len(self._magics)}"
                 self._magics.append(text)
         text = "\n".join(lines)
         try:
-            parse_text(text.encode(errors="replace"))
+            parse_text(text.encode())
         except SourceError as error:
             del self._magics[kept:]
             self.unread.append((cell.number, str(error)))
@@ -109,7 +114,7 @@ class Notebook:
 
     def place(self, line: int) -> tuple[int, int]:
         """The cell, and the line in it, of a line of `code`."""
-        index = max((i for i, start in enumerate(self._starts) if start <= line), default=0)
+        index = max(bisect_right(self._starts, line) - 1, 0)
         return self.cells[index].number, line - self._starts[index] + 1
 
     def with_code(self, code: bytes) -> bytes:
@@ -126,8 +131,10 @@ class Notebook:
     def _divided(self, code: str) -> list[str]:
         """The cells' texts; what stands before the first head belongs to the first cell."""
         texts: list[str] = []
-        for number, part in enumerate(re.split(rf"^{re.escape(_HEAD)}\d+\n", code, flags=re.M)):
-            back = re.sub(rf"^.*{re.escape(_PASS)}(\d+)$", self._magic, part, flags=re.M)
+        for number, part in enumerate(
+            re.split(rf"^{re.escape(self._head)}\d+\n", code, flags=re.M)
+        ):
+            back = re.sub(rf"^.*{re.escape(self._pass)}(\d+)$", self._magic, part, flags=re.M)
             if number == 0:
                 before = back
                 continue
@@ -167,7 +174,7 @@ def _is_python(metadata: object) -> bool:
 
 
 def _code_cells(text: str) -> Iterator[Cell]:
-    start, _ = next(span for key, span in _members(text, _skip(text, 0)) if key == "cells")
+    start, _ = dict(_members(text, _skip(text, 0)))["cells"]  # the last of a name, as in JSON
     for number, (first, _) in enumerate(_elements(text, start), 1):
         if text[first] != "{":
             continue

@@ -1,6 +1,6 @@
 """Write the checkpoints of this folder with the real frameworks, one framework per process.
 
-    python tests/data/checkpoints/make.py torch|safetensors|mindspore|keras|tf_keras|numpy|h5py
+    python tests/data/checkpoints/make.py torch|onnx|safetensors|mindspore|keras|tf_keras|numpy|h5py
 
 Each run also records in expected.json what the framework itself holds under which name: type,
 shape and the CRC-32 of the values, and the version that wrote them. Names are the reader's.
@@ -147,6 +147,23 @@ def make_torch() -> None:
             "torch_legacy_views.pth": arrays(views),
         },
     )
+
+
+def make_onnx() -> None:
+    import warnings
+
+    import torch
+
+    torch.manual_seed(5)
+    stem = torch.nn.Conv2d(2, 3, 3), torch.nn.BatchNorm2d(3, eps=1e-3), torch.nn.ReLU()
+    net = torch.nn.Sequential(*stem, torch.nn.Flatten(), torch.nn.Linear(3, 2)).eval()
+    place, x = HERE / "torch.onnx", torch.zeros(1, 2, 3, 3)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(net, x, str(place), dynamo=False, do_constant_folding=False,
+                          training=torch.onnx.TrainingMode.PRESERVE)  # fmt: skip
+    held = {n: t.numpy() for n, t in net.state_dict().items() if t.ndim}
+    record("onnx", torch.__version__, {"torch.onnx": held})
 
 
 def make_safetensors() -> None:
