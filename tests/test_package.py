@@ -98,3 +98,15 @@ def test_only_what_is_public_is_listed_and_nothing_of_it_is_loaded_at_first():
     code = "import sys, batchnorm; print(*(m for m in sys.modules if m.startswith('batchnorm.')))"
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout.split() == []
+
+
+def test_the_version_is_said_before_readers_and_frameworks_are_loaded():
+    code = (
+        "import sys\nfrom batchnorm.cli import main\ntry: main(['--version'])\nexcept SystemExit: "
+        "print(*{m.split('.')[1] for m in sys.modules if m.startswith('batchnorm.')})"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    version, loaded = done.stdout.splitlines()
+    assert version.startswith("batchnorm ")
+    needed = {"_kernel", "arrays", "cli", "core", "errors", "printable", "vocabulary"}
+    assert set(loaded.split()) <= needed

@@ -23,7 +23,6 @@ import click
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from batchnorm.checkpoints.atomic import replacement
 from batchnorm.errors import CheckpointError, InvalidValue
 from batchnorm.printable import as_ascii, json_text, shown_lines
 
@@ -142,6 +141,8 @@ def give_up(error: OSError) -> NoReturn:
 
 def replace_text(path: Path, text: str, inputs: Iterable[Path] = ()) -> None:
     """The old file or the new one, never a part, and no more readable than the old one was."""
+    from batchnorm.checkpoints.atomic import replacement  # which commands that print don't need
+
     try:
         with replacement(path, force=True, inputs=inputs) as new:
             new.file.write(shown_lines(text).encode("utf-8", "backslashreplace"))
