@@ -54,7 +54,7 @@ bench: $(VENV)/test
 
 # Linux wheels for every CPython at hand, for glibc 2.28, each tested in a fresh environment.
 wheels: $(VENV)/package
-	$(BIN)/pip install --quiet ziglang==0.17.1 wheel
+	$(BIN)/pip install --quiet ziglang==0.17.1 wheel auditwheel
 	$(BIN)/python packaging/wheels.py -o dist
 
 clean:

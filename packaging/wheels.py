@@ -1,15 +1,16 @@
 """Build wheels for every CPython at hand, and run the core's tests on each in a fresh environment.
 
-`python packaging/wheels.py -o dist/` needs the package `ziglang`; it links against glibc 2.28, so
-that a wheel runs on any Linux since 2018 (`manylinux_2_28`). Pythons are pyenv's and those of the
-PATH, from 3.10 on; `--python` names others. What each wheel is, and whether its tests passed, is
-printed.
+`python packaging/wheels.py -o dist/` needs the packages `ziglang`, `wheel` and `auditwheel`; it
+links against glibc 2.28, so that a wheel runs on any Linux since 2018 (`manylinux_2_28`). Pythons
+are pyenv's and those of the PATH, from 3.10 on; `--python` names others. What each wheel is, the
+oldest platform that auditwheel finds for it, and whether its tests passed, is printed.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def test(python: Path, wheel: Path) -> tuple[bool, str]:
         home = Path(folder)
         subprocess.run([python, "-m", "venv", home / "v"], check=True)
         own = home / "v" / "bin" / "python"
-        environment = os.environ | {"CXX": "/nonexistent", "CC": "/nonexistent"}
+        environment = os.environ | {"PATH": str(home / "v" / "bin")}  # no compiler, no cmake
         environment.pop("PYTHONPATH", None)
         install = [own, "-m", "pip", "install", "-q", wheel, "pytest", "hypothesis"]
         subprocess.run(install, check=True, env=environment)
@@ -84,6 +85,13 @@ def test(python: Path, wheel: Path) -> tuple[bool, str]:
         )
 
 
+def asked(wheel: Path) -> str:
+    """The oldest platform that auditwheel finds the wheel to run on."""
+    command = [sys.executable, "-m", "auditwheel", "show", str(wheel)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return next(iter(re.findall(r'"(manylinux\w+)"', done.stdout)), "unknown to auditwheel")
+
+
 def main() -> int:
     """Build and test them all."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -96,7 +104,8 @@ def main() -> int:
         wheel = build(python, given.out)
         good, told = test(python, wheel)
         failed += not good
-        print(f"{wheel.name}  {wheel.stat().st_size / 2**20:.2f} MiB  {told}", flush=True)
+        size = f"{wheel.stat().st_size / 2**20:.2f} MiB"
+        print(f"{wheel.name}  {size}  {asked(wheel)}  {told}", flush=True)
     return failed > 0
 
 
