@@ -19,6 +19,7 @@ from numbers import Integral
 from typing import Any
 
 __all__ = [
+    "CONTROL",
     "as_ascii",
     "escaped_json",
     "first_lines",

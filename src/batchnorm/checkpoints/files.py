@@ -36,7 +36,7 @@ from batchnorm.checkpoints.storage import Array
 from batchnorm.checkpoints.strided import little_endian
 from batchnorm.errors import CheckpointError
 
-__all__ = ["detect", "read", "write"]
+__all__ = ["UNEXPECTED", "detect", "read", "write"]
 
 Progress = Callable[[int, int], None]
 READERS: dict[str, Callable[[Source], Checkpoint]] = {
