@@ -84,7 +84,7 @@ ORDINARY = {
     "explain": {"a": "torch", "b": "keras"},
     "translate": {"call": "nn.BatchNorm2d(8)", "from_": "torch", "to": "keras"},
     "convert": {"source": "a.pth", "target": "out.ckpt", "force": None},
-    "inspect": {"file": "a.pth"},
+    "inspect": {"files": "a.pth"},
     "compare": {"a": "a.pth", "b": "c.ckpt"},
     "record": {"model": "plain.py:x", "batch": "x.npz", "output": "out.bnrec", "force": None},
     "diagnose": {"source": "r.bnrec", "port": "r.bnrec"},
