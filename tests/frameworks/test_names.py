@@ -136,8 +136,11 @@ def test_every_rooms_facet_of_one_name_has_the_same_names(facet):
 def test_a_missing_facet_says_what_would_make_it_work():
     assert find("torch").has("layers")
     assert not find("torch").has("orchestra")
-    with pytest.raises(NotSupported, match=r"converting checkpoints .* module toy\.saved"):
+    # What a room doesn't say of its files is made of its layers, which nothing stands for.
+    with pytest.raises(NotSupported, match=r"toy: its room has no 'layers'; a module toy\.layers"):
         record().room("saved")
+    with pytest.raises(NotSupported, match=r"toy: its room has no 'live'; a module toy\.live"):
+        record().room("live")
 
 
 def test_what_a_facet_misses_itself_is_not_taken_for_a_missing_facet(tmp_path, monkeypatch):
