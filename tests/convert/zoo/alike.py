@@ -77,10 +77,12 @@ def _rebuilt(conv, **changes):
 def _ms_stride_first(net):
     for _, cell in net.cells_and_names():
         if hasattr(cell, "conv3") and max(cell.conv2.stride) > 1:
-            cell.conv1, cell.conv2 = (
-                _rebuilt(cell.conv1, stride=cell.conv2.stride),
-                _rebuilt(cell.conv2, stride=1),
-            )
+            strides = {"conv1": cell.conv2.stride, "conv2": 1}
+            for name, stride in strides.items():
+                old = getattr(cell, name)
+                full = old.weight.name
+                setattr(cell, name, _rebuilt(old, stride=stride))
+                getattr(cell, name).weight.name = full  # an assigned cell's is another
 
 
 def _ms_each(net, change):
