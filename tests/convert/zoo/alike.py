@@ -20,6 +20,10 @@ DIFFERENCES = {
         "the pooling of the stem rounds up without padding in timm, pads in pytorchcv",
         0, ("pool_up",),
     ),
+    ("k3:Xception", "cv:xception"): (
+        "Keras pads pools after more than before, pytorchcv on both sides alike",
+        1, ("pool_after",),
+    ),
     ("tv:inception_v3", "ms:inception_v3"): (
         "average pools leave padding out of the mean in mindcv, count it in torchvision",
         0, ("uncounted",),
@@ -54,7 +58,19 @@ def _uncounted(net):
     F.avg_pool2d = lambda *x, **named: plain(*x, **{**named, "count_include_pad": False})
 
 
+class _PoolAfter(nn.MaxPool2d):
+    """Padded as TensorFlow's SAME: what is odd goes behind."""
+
+    def forward(self, x):
+        missing = [max(0, (-(-n // 2) - 1) * 2 + 3 - n) for n in x.shape[2:]]
+        pads = [n for side in reversed(missing) for n in (side // 2, side - side // 2)]
+        return F.max_pool2d(F.pad(x, pads, value=float("-inf")), 3, 2)
+
+
 _torch = {
+    "pool_after": lambda net: _each(
+        net, lambda c: _PoolAfter(3, 2) if type(c) is nn.MaxPool2d else None
+    ),
     "relu6": lambda net: _each(net, lambda c: nn.ReLU6() if type(c) is nn.ReLU else None),
     "pad_after": _pad_after,
     "pool_up": lambda net: _each(
