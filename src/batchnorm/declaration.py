@@ -6,19 +6,17 @@ runs when the class is created: a parameter without exactly one meaning is an er
 
 from __future__ import annotations
 
-import functools
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from batchnorm.newer_python import NotRequired, Required, get_type_hints
 from batchnorm.vocabulary import Meaning
 
-__all__ = ["REQUIRED", "Parameter", "read", "without"]
+__all__ = ["REQUIRED", "Parameter", "read"]
 
 REQUIRED = inspect.Parameter.empty
-Made = TypeVar("Made", bound=Callable[..., None])
 
 
 @dataclass(frozen=True)
@@ -57,31 +55,6 @@ def read(layer: type[Any]) -> Mapping[str, Parameter]:
         meaning = _meaning(layer, name, hints.get(name))
         found[name] = Parameter(name, kind, parameter.default, meaning)
     return found
-
-
-def without(constructor: Callable[..., None], *names: str) -> Callable[[Made], Made]:
-    """Give a constructor the parameters of another, but for these: an older version's.
-
-    What it is called with fits them, and arrives as the other would have it.
-    """
-    all_ = inspect.signature(constructor)
-    left = [one for name, one in all_.parameters.items() if name not in names]
-    signature, hints = (
-        all_.replace(parameters=left),
-        get_type_hints(constructor, include_extras=True),
-    )
-
-    def decorate(made: Made) -> Made:
-        @functools.wraps(made)
-        def __init__(*args: Any, **kwargs: Any) -> None:
-            bound = signature.bind(*args, **kwargs)
-            made(*bound.args, **bound.kwargs)
-
-        __init__.__signature__ = signature  # type: ignore[attr-defined]
-        __init__.__annotations__ = {key: hints[key] for key in hints if key not in names}
-        return cast("Made", __init__)
-
-    return decorate
 
 
 def _meaning(layer: type[Any], name: str, hint: Any) -> Meaning:

@@ -12,10 +12,29 @@ from typing import Any
 import numpy as np
 
 from batchnorm.computation import Computation
-from batchnorm.declaration import without
 from batchnorm.errors import InvalidType, InvalidValue
+from batchnorm.frameworks.keras.arguments import (
+    BetaConstraint,
+    BetaInit,
+    BetaRegularizer,
+    GammaConstraint,
+    GammaInit,
+    GammaRegularizer,
+    MeanInit,
+    VarInit,
+)
 from batchnorm.frameworks.keras2 import layers as tf_keras
-from batchnorm.vocabulary import Array
+from batchnorm.frameworks.keras2.options import Options
+from batchnorm.newer_python import Unpack
+from batchnorm.vocabulary import (
+    Array,
+    ChannelAxes,
+    Epsilon,
+    HasBeta,
+    HasGamma,
+    Mode,
+    WeightOfRunning,
+)
 
 __all__ = ["SMALLEST_EPSILON", "BatchNormalization"]
 
@@ -27,12 +46,42 @@ class BatchNormalization(tf_keras.BatchNormalization):
 
     VERIFIED_WITH = "2.6.0"
 
-    @without(tf_keras.BatchNormalization.__init__, "synchronized")
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        axis: ChannelAxes = -1,
+        momentum: WeightOfRunning = 0.99,
+        epsilon: Epsilon = 1e-3,
+        center: HasBeta = True,
+        scale: HasGamma = True,
+        beta_initializer: BetaInit = "zeros",
+        gamma_initializer: GammaInit = "ones",
+        moving_mean_initializer: MeanInit = "zeros",
+        moving_variance_initializer: VarInit = "ones",
+        beta_regularizer: BetaRegularizer = None,
+        gamma_regularizer: GammaRegularizer = None,
+        beta_constraint: BetaConstraint = None,
+        gamma_constraint: GammaConstraint = None,
+        **kwargs: Unpack[Options],
+    ) -> None:
         if "synchronized" in kwargs:
             raise InvalidType("Keyword argument not understood: 'synchronized' came with 2.12")
-        self._axis_is_tuple = isinstance(args[0], tuple) if args else False
-        super().__init__(*args, **kwargs)
+        self._axis_is_tuple = isinstance(axis, tuple)
+        super().__init__(
+            axis,
+            momentum,
+            epsilon,
+            center,
+            scale,
+            beta_initializer,
+            gamma_initializer,
+            moving_mean_initializer,
+            moving_variance_initializer,
+            beta_regularizer,
+            gamma_regularizer,
+            beta_constraint,
+            gamma_constraint,
+            **kwargs,
+        )
 
     def __call__(  # type: ignore[override]  # 2.6 has no mask: what is missing is the difference
         self, inputs: Any, training: Any = None

@@ -12,10 +12,23 @@ from typing import Any
 import numpy as np
 
 from batchnorm.computation import Computation
-from batchnorm.declaration import without
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks.mindspore import layers as mindspore
-from batchnorm.frameworks.mindspore.container import load_param_into_net
+from batchnorm.frameworks.mindspore.layers import (
+    BetaInit,
+    GammaInit,
+    MeanInit,
+    VarInit,
+    load_param_into_net,
+)
+from batchnorm.vocabulary import (
+    DataFormat,
+    Epsilon,
+    ForcedStatistics,
+    NumFeatures,
+    TrainAffine,
+    WeightOfRunning,
+)
 
 __all__ = ["BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "load_param_into_net"]
 
@@ -25,10 +38,23 @@ class BatchNorm(mindspore.BatchNorm):
 
     VERIFIED_WITH, BRACKETS = "2.0.0", ("<", ">", "  >")
 
-    @without(mindspore.BatchNorm.__init__, "dtype")
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        eps = self.eps
+    def __init__(
+        self,
+        num_features: NumFeatures,
+        eps: Epsilon = 1e-5,
+        momentum: WeightOfRunning = 0.9,
+        affine: TrainAffine = True,
+        gamma_init: GammaInit = "ones",
+        beta_init: BetaInit = "zeros",
+        moving_mean_init: MeanInit = "zeros",
+        moving_var_init: VarInit = "ones",
+        use_batch_statistics: ForcedStatistics = None,
+        data_format: DataFormat = "NCHW",
+    ) -> None:
+        inits = (gamma_init, beta_init, moving_mean_init, moving_var_init)
+        super().__init__(
+            num_features, eps, momentum, affine, *inits, use_batch_statistics, data_format
+        )
         if not isinstance(eps, float):
             raise InvalidType(f"'eps' must be 'float', but got {type(eps).__name__!r}.")
         if eps <= 0 or eps > 1:
@@ -77,9 +103,20 @@ class BatchNorm3d(BatchNorm):
 
     RANKS, INNER = (5,), "bn2d."
 
-    @without(mindspore.BatchNorm3d.__init__, "dtype")
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        num_features: NumFeatures,
+        eps: Epsilon = 1e-5,
+        momentum: WeightOfRunning = 0.9,
+        affine: TrainAffine = True,
+        gamma_init: GammaInit = "ones",
+        beta_init: BetaInit = "zeros",
+        moving_mean_init: MeanInit = "zeros",
+        moving_var_init: VarInit = "ones",
+        use_batch_statistics: ForcedStatistics = None,
+    ) -> None:
+        inits = (gamma_init, beta_init, moving_mean_init, moving_var_init)
+        super().__init__(num_features, eps, momentum, affine, *inits, use_batch_statistics)
 
     @property
     def bn2d(self) -> BatchNorm3d:
