@@ -32,7 +32,6 @@ from batchnorm.vocabulary import (
     Epsilon,
     HasBeta,
     HasGamma,
-    Mode,
     WeightOfRunning,
 )
 
