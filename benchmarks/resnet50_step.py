@@ -32,7 +32,7 @@ from benchmarks import machine
 RATE = 0.01
 INPUTS = [(8, 96), (16, 224)]  # images and the pixels of a side
 CYCLE = 4  # batches that the comparison of losses goes through again and again, so that they fall
-NUDGES = 4
+NUDGES = 8
 RESULT = Path(__file__).parent / "results" / "resnet50_step.md"
 
 

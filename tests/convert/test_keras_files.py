@@ -38,9 +38,10 @@ def test_a_template_of_each_kind_is_filled(source, framework):
     for net, suffix in kinds:
         said = {"layers": {"hidden": {"flatten": [8, 4, 3]}}} if net == "vgg" else None
         name = names[net, suffix]
+        # MobileNetV3's `norm` and `blocks.0.norm3` are told apart by listing order alone.
         report = bn.convert(source / f"{net}.pth", source / name, like=source / f"template-{name}",
-                            map=said).report  # fmt: skip
-        assert report.exit_code == 0, (name, report.problems)
+                            map=said, assume_order=net == "mobilenetv3").report  # fmt: skip
+        assert report.exit_code == 0, (name, report.problems, report.doubts)
     run_jobs(framework, [
         {"net": net, "settings": settings, "seed": 3, "load": str(source / names[net, suffix]),
          "data": str(source / f"{net}-data.npz"), "results": str(source / f"{name}.npz")}
