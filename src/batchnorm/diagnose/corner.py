@@ -153,18 +153,6 @@ def _window(node: Node, trace: Trace, corner: Corner, way: Way) -> Array | None:
     return np.asarray(windows[tuple(slices)])
 
 
-def _off(parts: list[tuple[Array, Array, Array]]) -> float:
-    """The largest difference, in units of the terms' magnitudes."""
-    worst = 0.0
-    for y, expected, reach in parts:
-        with np.errstate(all="ignore"):
-            away = np.abs(y - expected) / (reach + 1e-30)
-        if not np.isfinite(away).all():
-            return float("inf")
-        worst = max(worst, float(away.max(initial=0.0)))
-    return worst
-
-
 def computed_otherwise(
     node: Node, trace: Trace
 ) -> tuple[list[list[tuple[str, dict[str, Any]]]], list[tuple[Array, Array, Array]]]:
