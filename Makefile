@@ -15,6 +15,7 @@ run: $(VENV)/package
 	$(BIN)/batchnorm convert examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5 --assume-order --force
 	$(BIN)/batchnorm compare examples/resnet_tiny.pth build/example/resnet_tiny.ckpt
 	$(BIN)/batchnorm compare examples/resnet_tiny.pth build/example/resnet_tiny.weights.h5
+	$(BIN)/batchnorm diagnose examples/port/source.bnrec examples/port/port.bnrec || test $$? = 1
 
 test: $(VENV)/test
 	$(BIN)/pytest -n 2 --dist loadfile
@@ -23,13 +24,13 @@ check: $(VENV)/lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences docs/spec README.md README.zh.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build --check docs/differences docs/spec docs/layers.md docs/layers.zh.md
 	$(BIN)/python -m batchnorm.lint.build --check docs/rules
 	$(BIN)/python docs/site/facts.py --check
 	BATCHNORM_KERNEL=reference $(BIN)/python tests/site/vectors.py --check
 
 generate: $(VENV)/package
-	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences docs/spec README.md README.zh.md
+	BATCHNORM_KERNEL=reference $(BIN)/python -m batchnorm.explain.build docs/differences docs/spec docs/layers.md docs/layers.zh.md
 	$(BIN)/python -m batchnorm.lint.build docs/rules
 	$(BIN)/python docs/site/facts.py
 	BATCHNORM_KERNEL=reference $(BIN)/python tests/site/vectors.py

@@ -1,4 +1,4 @@
-"""The accuracy that the README promises, against 80-digit arithmetic on the same rounded input."""
+"""The accuracy that docs/accuracy.md promises, by 80-digit arithmetic on the same rounded input."""
 
 from decimal import Decimal, localcontext
 

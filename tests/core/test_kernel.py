@@ -100,7 +100,7 @@ def test_halves_agree_with_the_reference(level, shape, dtype):
     shape, axes = SHAPES[shape]
     own, x, dy = kernel.IMPLEMENTATIONS[level], data(shape, dtype), data(shape, dtype, 5)
     moments, truth = own.reduce(x, axes), reference.reduce(x, axes)
-    # Eight values of 16 bits at a time are summed in float: README's bound.
+    # Eight values of 16 bits at a time are summed in float: docs/accuracy.md's bound.
     rounding = 2.0**-21 if x.dtype.itemsize == 2 else 1e-13
     size = np.maximum(np.sqrt(truth.variance()), np.abs(truth.mean))
     np.testing.assert_array_equal(moments.count, truth.count)

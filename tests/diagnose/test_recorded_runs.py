@@ -96,6 +96,26 @@ def test_the_commands_record_and_compare(folder, capsys):
     assert run("diagnose", folder / "batch.npz", pair[1]) == 2
 
 
+def test_models_are_diagnosed_in_one_command(folder, capsys):
+    models = [f"{folder}/models.py:{name}" for name in ("source", "port")]
+    assert run("diagnose", *models, "--batch", folder / "batch.npz", "--json") == 1
+    found = json.loads(capsys.readouterr().out)
+    causes = {f["cause"]: f["layers"] for f in found["findings"]}
+    assert causes == {"momentum-inverted": ["b.bn"], "epsilon-differs": ["c.bn"]}
+    kept = ["--batch", folder / "batch.npz", "-o", folder / "source.bnrec"]
+    assert run("record", models[0], *kept) == 0
+    assert run("diagnose", folder / "source.bnrec", models[0], *kept[:2]) == 0
+    capsys.readouterr()
+    for own in ("models.py", "batch.npz"):
+        before = (folder / own).read_bytes()
+        assert run("diagnose", *models, *kept[:2], "--html", folder / own) == 2
+        assert (folder / own).read_bytes() == before
+    assert run("diagnose", *models) == 2
+    assert "say what it is called with, --batch FILE.npz" in capsys.readouterr().err
+    assert run("diagnose", folder / "models.py:nobody", models[1], *kept[:2]) == 2
+    assert "has no function 'nobody'" in capsys.readouterr().err
+
+
 def test_one_of_several_processes_says_which_it_is(folder, monkeypatch, capsys):
     (folder / "batch.npz").rename(folder / "batch1.npz")
     words = ["record", f"{folder}/models.py:source", "--batch", folder / "batch{rank}.npz"]

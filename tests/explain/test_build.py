@@ -1,4 +1,4 @@
-"""The committed pages and the README's table are what the sources give now."""
+"""The committed pages and the table of the layers are what the sources give now."""
 
 import re
 from pathlib import Path
@@ -68,10 +68,10 @@ def test_every_side_and_every_pair_of_dialects_has_a_page():
     assert all({a, b} in pairs for a in dialects for b in dialects if a != b)
 
 
-@pytest.mark.parametrize(("name", "lang"), [("README.md", "en"), ("README.zh.md", "zh")])
-def test_readme_table_is_current(name, lang):
-    text = (ROOT / name).read_text(encoding="utf-8")
-    assert build.readme(text, lang) == text, REGENERATE
+@pytest.mark.parametrize(("name", "lang"), [("layers.md", "en"), ("layers.zh.md", "zh")])
+def test_the_table_of_the_layers_is_current(name, lang):
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert build.with_table(text, lang) == text, REGENERATE
 
 
 def run(*arguments):
@@ -79,37 +79,37 @@ def run(*arguments):
 
 
 @pytest.fixture
-def readme(tmp_path):
-    file = tmp_path / "README.md"
+def layers(tmp_path):
+    file = tmp_path / "layers.md"
     file.write_text("before\n<!-- dialects -->\nstale\n<!-- /dialects -->\nafter\n")
     return file
 
 
-def test_readme_keeps_what_is_around_the_table(readme):
-    assert run(readme).exit_code == 0
-    text = readme.read_text(encoding="utf-8")
+def test_a_file_keeps_what_is_around_the_table(layers):
+    assert run(layers).exit_code == 0
+    text = layers.read_text(encoding="utf-8")
     assert text.startswith("before\n<!-- dialects -->\n|")
     assert text.endswith("\n<!-- /dialects -->\nafter\n")
     assert "stale" not in text
 
 
-def test_readme_without_marks_is_refused(readme):
-    readme.write_text("no marks")
-    assert run(readme).exit_code == 2
-    assert readme.read_text() == "no marks"
+def test_a_file_without_marks_is_refused(layers):
+    layers.write_text("no marks")
+    assert run(layers).exit_code == 2
+    assert layers.read_text() == "no marks"
 
 
-def test_check_writes_nothing_and_names_what_is_stale(readme, tmp_path, pages):
+def test_check_writes_nothing_and_names_what_is_stale(layers, tmp_path, pages):
     folder = tmp_path / "pages"
-    before = readme.read_text()
-    result = run("--check", folder, readme)
+    before = layers.read_text()
+    result = run("--check", folder, layers)
     assert result.exit_code == 1
-    assert "README.md" in result.output
+    assert "layers.md" in result.output
     assert not folder.exists()
-    assert readme.read_text() == before
-    assert run(folder, readme).exit_code == 0
+    assert layers.read_text() == before
+    assert run(folder, layers).exit_code == 0
     assert {path.name for path in folder.iterdir()} == set(pages)
-    assert run("--check", folder, readme).exit_code == 0
+    assert run("--check", folder, layers).exit_code == 0
 
 
 def test_pages_of_a_former_build_go_and_other_files_stay(tmp_path):

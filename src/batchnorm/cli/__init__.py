@@ -39,7 +39,7 @@ GROUPS = {
     },
     "A port that trains worse": {
         "record": "run a model once and keep what a diagnosis needs, in its own environment",
-        "diagnose": "say by which causes a recorded port differs from its source",
+        "diagnose": "say by which causes a port differs from its source",
     },
     "Is it right, is it fast": {
         "conformance": "ask any layer whether it does as a framework does",

@@ -17,13 +17,13 @@ import batchnorm
 from batchnorm import checkpoints
 from batchnorm.batches import carried, is_last
 from batchnorm.cli.output import echo
-from batchnorm.diagnose import record
+from batchnorm.diagnose import Recording, record
 from batchnorm.diagnose.files import save
 from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.watching import room_of
 from batchnorm.errors import BatchNormError, InvalidValue
 
-__all__ = ["command"]
+__all__ = ["command", "recorded"]
 
 ELSEWHERE = """
 import importlib.util, sys
@@ -78,6 +78,19 @@ def command(
         sys.exit(_elsewhere(python, locals()))
     which = rank_here() if rank is None else _rank(rank)
     batch, output = (Path(str(p).replace("{rank}", str(which[0]))) for p in (batch, output))
+    recording = recorded(model, batch, steps, layout, which)
+    save(recording, output, force=force)
+    size = output.stat().st_size / 1e6
+    norms = len(recording.norms)
+    echo(f"{output}: {norms} batch norms, {', '.join(recording.phases)}, {size:.1f} MB")
+    for text in recording.dropped:
+        echo(f"left out: {text}")
+
+
+def recorded(
+    model: str, batch: Path, steps: int, layout: str | None, rank: tuple[int, int]
+) -> Recording:
+    """The run of the model that FILE.py:make_model makes."""
     made = _made(model)
     made, loss = made if isinstance(made, tuple) else (made, None)
     given = _batch(batch)
@@ -90,15 +103,7 @@ def command(
         if sys.stderr is not None and sys.stderr.isatty():
             echo(f"running: {phase}", error=True)
 
-    recording = record(
-        made, given, steps=steps, loss=loss, last=last, rank=which, progress=progress
-    )
-    save(recording, output, force=force)
-    size = output.stat().st_size / 1e6
-    norms = len(recording.norms)
-    echo(f"{output}: {norms} batch norms, {', '.join(recording.phases)}, {size:.1f} MB")
-    for text in recording.dropped:
-        echo(f"left out: {text}")
+    return record(made, given, steps=steps, loss=loss, last=last, rank=rank, progress=progress)
 
 
 def _elsewhere(python: str, options: dict[str, Any]) -> int:

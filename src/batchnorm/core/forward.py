@@ -116,7 +116,7 @@ def forward(
     Shape: x any; everything per channel (K,), K the product of the channel axes' lengths, divided
         by `settings.groups`.
     Dtypes: any real type; sums are taken in float64 (of 16-bit elements the kernel adds eight at a
-        time in float32 before that), y within the bounds that README states.
+        time in float32 before that), y within the bounds of docs/accuracy.md.
 
     Raises:
         ValueError: `Mode.RUNNING` without running statistics; a parameter with another number of
@@ -246,7 +246,7 @@ def backward(
     Shape: dx as x; dgamma and dbeta (K,), as gamma and beta.
     Dtypes: sums are taken in float64 (of 16-bit elements the kernel adds some eight at a time in
         float32 before that, where float32 has the digits for it); dgamma and dbeta stay so, dx is
-        within README's bounds.
+        within the bounds of docs/accuracy.md.
 
     Raises:
         ValueError: dy has another shape than x.

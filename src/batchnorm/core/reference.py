@@ -8,7 +8,7 @@ Numerical decisions:
 - Where batch statistics cancel nearly all of dy, dx is computed anew with twice the digits.
 - Deviations are (x - mean) - residual, never x * alpha + (beta - mean * alpha), which loses
   1e-3 at |mean| = 1e4 standard deviations.
-Bounds: the table of the README; tests/core/test_accuracy.py measures them.
+Bounds: the table of docs/accuracy.md; tests/core/test_accuracy.py measures them.
 """
 
 from __future__ import annotations

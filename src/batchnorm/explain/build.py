@@ -1,4 +1,4 @@
-"""Writes what is committed: `python -m batchnorm.explain.build docs/differences README.md`.
+"""Writes what is committed: `python -m batchnorm.explain.build docs/differences docs/layers.md`.
 
 A folder gets the pages of pairs, or one per dialect where it is called `spec`; a file the table of
 the dialects between its two marks, in Chinese where it is called `.zh.md`. `--check` writes nothing
@@ -22,7 +22,7 @@ from batchnorm.explain.sections.claims import FILES, VERSIONS
 from batchnorm.explain.sides import NAMES, NEWEST, Side
 from batchnorm.explain.words import LANGUAGES, Lang
 
-__all__ = ["PAIRS", "file_name", "pages", "readme", "specs"]
+__all__ = ["PAIRS", "file_name", "pages", "specs", "with_table"]
 
 _VERSION_OF = {Side(name).dialect: name for name in VERSIONS}
 # The newest of each; what MindSpore's own pages compare; each older version with the newest.
@@ -85,8 +85,8 @@ def file_name(a: str, b: str, lang: Lang) -> str:
     return f"{Side(a).id}-{Side(b).id}.{lang}.md"
 
 
-def readme(text: str, lang: Lang = "en") -> str:
-    """The README with the table between its two marks replaced."""
+def with_table(text: str, lang: Lang = "en") -> str:
+    """A file's text with the table of the dialects between its two marks replaced."""
     start, end = MARKS
     before, _, rest = text.partition(start)
     _, found, after = rest.partition(end)
@@ -119,10 +119,10 @@ def _links(a: str, b: str) -> str:
 @click.argument("paths", type=click.Path(path_type=Path), nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Write nothing; exit 1 if a file isn't current.")
 def main(paths: tuple[Path, ...], check: bool) -> None:
-    """Write the pages into a folder, and the table of the dialects into a README."""
+    """Write the pages into a folder, and the table of the dialects into a file."""
     wanted: dict[Path, str | None] = {}
     for path in paths:
-        wanted |= _readme_file(path) if path.is_file() else _folder(path)
+        wanted |= _file(path) if path.is_file() else _folder(path)
     stale = [path for path, text in wanted.items() if _current(path) != text]
     if check and stale:
         names = "\n".join(f"  {path}" for path in stale)
@@ -137,9 +137,9 @@ def main(paths: tuple[Path, ...], check: bool) -> None:
             path.write_text(text, encoding="utf-8")
 
 
-def _readme_file(path: Path) -> dict[Path, str | None]:
+def _file(path: Path) -> dict[Path, str | None]:
     lang: Lang = "zh" if path.suffixes[-2:] == [".zh", ".md"] else "en"
-    return {path: readme(path.read_text(encoding="utf-8"), lang)}
+    return {path: with_table(path.read_text(encoding="utf-8"), lang)}
 
 
 def _folder(folder: Path) -> dict[Path, str | None]:

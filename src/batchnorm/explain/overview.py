@@ -1,4 +1,4 @@
-"""READMEs' table of the dialects, as Markdown, in either language."""
+"""The table of the dialects in docs/layers.md, as Markdown, in either language."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong most often, one row each: the top of every page and README's table.
+"""What goes wrong most often, one row each: the top of every page and the table of the layers.
 
 Each cell is made from a declaration, a mode rule, a call of a new layer, or a recorded answer.
 """
