@@ -51,12 +51,12 @@ def command(
     the stated bounds, 1 if something does.
     """
     pairs = {name: pair.to for name, pair in read_map(map_file).layers.items() if pair.to}
-    recordings = [
+    ours, theirs = (
         _ran(str(path), batch, layout, steps) if _is_model(path) else _loaded(path)
         for path in (source, port)
-    ]
+    )
     try:
-        report = compare_recordings(*recordings, pairs)
+        report = compare_recordings(ours, theirs, pairs)
         data, text = report.as_json(), report.text(lang)
         drawn = "" if html is None else document(report, lang)
     except BatchNormError:
