@@ -192,21 +192,25 @@ void recover_sixteen(const View& v, const Tensors& t, const Statistics& s, const
   });
 }
 
-// The two values of a channel deviate by as much from their mean: r is nothing.
+// The two values of a channel deviate by as much from their mean: r is nothing. Of their dy, dx / scale
+// of the first, which is minus that of the second; NaN where either isn't finite.
+BN_INLINE D first_of_pair(D first, D second, D share) {
+  const D apart = first - second;
+  return apart * set(0.5) * share + (apart - apart);
+}
+
 template <class T>
 void recover_pairs(const View& v, const Tensors& t, const Statistics& s, const double* gamma,
                    double epsilon, const double* marked, std::int64_t c, int n) {
   Gathered<T> values(v, t, c, n, marked);
   const D inv_std = take(s.inv_std, c, n), share = set(epsilon) * inv_std * inv_std;
-  const D scale = gamma ? inv_std * take(gamma, c, n) : inv_std;
-  D both = set(0.0);
-  const D minus = both - values.first();
-  values.each([&](D, D dy) __attribute__((always_inline)) { both = dy + minus; });
-  const D none = set(0.0);
-  D half = none - both * set(0.5) * share * scale + (both - both);  // NaN of what is not finite
+  const D scale = gamma ? inv_std * take(gamma, c, n) : inv_std, none = set(0.0);
+  D last = none;
+  values.each([&](D, D dy) __attribute__((always_inline)) { last = dy; });
+  D next = first_of_pair(values.first(), last, share) * scale;
   values.write([&](D, D) __attribute__((always_inline)) {
-    const D dx = half;
-    half = set(0.0) - half;
+    const D dx = next;
+    next = none - next;
     return dx;
   });
 }

@@ -18,7 +18,7 @@ bool few_rows(const View& v, const Tensors& t, const Statistics& s, const double
   T *out = (T*)t.out, *kept = (T*)t.out_addend;
   const D none = set(0.0);
   const int rows = (int)v.outer;
-  const bool pairs = batch && rows == 2;  // which always cancel, to half their difference
+  const bool pairs = batch && rows == 2;  // which always cancel
   each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
     const D mean = take(s.mean, i, n), residual = take(s.residual, i, n), inv_std = take(s.inv_std, i, n);
     const D scale = gamma ? inv_std * take(gamma, i, n) : inv_std;
@@ -44,11 +44,11 @@ bool few_rows(const View& v, const Tensors& t, const Statistics& s, const double
     give(sums.dy_dy, i, n, squares);
     const D share = set(1.0 / rows), constant = batch ? sum * share : none;
     const D slope = none - sum_d * share * inv_std * inv_std;
-    const D half = (g[0] - g[pairs]) * set(0.5) * (set(epsilon) * inv_std * inv_std);
+    const D first = first_of_pair(g[0], g[pairs], set(epsilon) * inv_std * inv_std);
     for (int r = 0; r < rows; r++) {
       D dx = g[r] - constant;
       if (batch) dx = fma(d[r], slope, dx);
-      if (pairs) dx = r == 0 ? half : none - half;
+      if (pairs) dx = r == 0 ? first : none - first;
       VectorOf<T> narrowed;
       narrow(dx * scale, narrowed);
       if constexpr (sizeof(T) == 2) narrowed = usual(narrowed);

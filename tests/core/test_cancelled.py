@@ -85,3 +85,30 @@ def test_two_values_and_constant_gradients_stay_in_the_kernel(name, monkeypatch)
         assert np.isfinite(dx).all()
         assert dbeta.shape == (shape[1],)
         assert (dx == 0).all() == (dy is not None)
+
+
+@pytest.mark.parametrize("name", list(kernel.IMPLEMENTATIONS))
+@pytest.mark.parametrize("last", [False, True])
+@pytest.mark.parametrize("count", [2, 3, 5, 16, 17])
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+def test_a_gradient_that_is_not_finite_leaves_nan_in_its_channel_alone(
+    name, last, count, bad, monkeypatch
+):
+    rng, channels = np.random.default_rng(count), 37
+    shape, axis = ((count, 1, channels), 2) if last else ((1, channels, count), 1)
+    for dtype in ("float32", "float64", "float16", "bfloat16"):
+        x = rng.standard_normal(shape).astype(as_dtype(dtype))
+        dy = rng.standard_normal(shape).astype(as_dtype(dtype))
+        rows = np.moveaxis(dy, axis, 0).reshape(channels, count)
+        for channel, value in ((0, 0), (15, count - 1), (20, 1), (36, 0)):
+            rows[channel, value] = bad
+        dy = np.moveaxis(rows.reshape((channels, *np.delete(shape, axis))), 0, axis)
+        found, expected = (
+            np.moveaxis(dx_by(monkeypatch, by, x, dy, axis, False), axis, 0)
+            for by in (name, "reference")
+        )
+        found, expected = found.reshape(channels, count), expected.reshape(channels, count)
+        assert (np.isnan(found) == np.isnan(expected)).all()
+        if count == 2:
+            assert np.isnan(found).all(axis=1).nonzero()[0].tolist() == [0, 15, 20, 36]
+        assert np.isfinite(np.delete(found, [0, 15, 20, 36], axis=0)).all()
