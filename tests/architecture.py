@@ -1,4 +1,4 @@
-"""The picture of docs/architecture.md, from the imports: `python -m tests.architecture --write`.
+"""docs/architecture.svg, from the imports: `python -m tests.architecture --write`.
 
 A box is a package or a module of `batchnorm`; an arrow says that one imports the other. Arrows that
 follow from others are left out, and so are the modules that all may use.
@@ -8,6 +8,9 @@ import ast
 import sys
 from collections import defaultdict
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+from layered import drawing
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "batchnorm"
@@ -22,7 +25,7 @@ EVERYWHERE = {
     "toml",
     "declaration",
 }
-START, END = "<!-- picture -->", "<!-- /picture -->"
+PICTURE = PAGE.with_suffix(".svg")
 
 
 def imports() -> dict[str, set[str]]:
@@ -61,24 +64,18 @@ def reachable(edges: dict[str, set[str]], start: str) -> set[str]:
 
 
 def picture() -> str:
-    """The boxes and arrows as a Mermaid flowchart."""
+    """The boxes and arrows, drawn."""
     edges = imports()
-    lines = ["```mermaid", "flowchart TD"]
+    shown = {}
     for box, others in edges.items():
         implied = set().union(*(reachable(edges, other) for other in others)) if others else set()
-        lines += [f"    {box} --> {other}" for other in sorted(others - implied)]
-    return "\n".join([*lines, "```"])
-
-
-def page() -> str:
-    """The page with the picture as it is now."""
-    text = PAGE.read_text(encoding="utf-8")
-    before, after = text.partition(START)[0], text.partition(END)[2]
-    return f"{before}{START}\n{picture()}\n{END}{after}"
+        shown[box] = others - implied
+    said = "; ".join(f"{box} imports {', '.join(sorted(to))}" for box, to in shown.items() if to)
+    return drawing(shown, said)
 
 
 if __name__ == "__main__":
     if "--write" in sys.argv:
-        PAGE.write_text(page(), encoding="utf-8")
+        PICTURE.write_text(picture(), encoding="utf-8")
     else:
         print(picture())

@@ -9,7 +9,8 @@ import architecture
 
 
 def test_the_picture_is_what_the_imports_say():
-    assert architecture.page() == architecture.PAGE.read_text(encoding="utf-8")
+    assert architecture.picture() == architecture.PICTURE.read_text(encoding="utf-8")
+    assert "](architecture.svg)" in architecture.PAGE.read_text(encoding="utf-8")
 
 
 def test_no_arrow_runs_back():
