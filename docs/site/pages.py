@@ -15,7 +15,8 @@ from typing import Any
 
 from api import api
 from batchnorm.explain.build import PAIRS, file_name
-from batchnorm.explain.sides import Side
+from batchnorm.explain.sides import NAMES, Side
+from batchnorm.lint.rules import RULES
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -37,10 +38,17 @@ TITLES = {
         "reference": "Reference",
         "project": "Project",
     },
-    "zh": {"differences": "差异", "spec": "规范", "english": "英文页面"},
+    "zh": {
+        "guides": "指南",
+        "differences": "差异",
+        "rules": "检查规则",
+        "spec": "规范",
+        "reference": "参考",
+        "english": "英文页面",
+    },
 }
 REFERENCE = (
-    *("checkpoints", "diagnose", "source", "rewrite", "hosts", "json", "conformance"),
+    *("layers", "checkpoints", "diagnose", "source", "rewrite", "hosts", "json", "conformance"),
     *("wrong", "accuracy", "speed", "platforms", "sanitizers"),
 )
 PROJECT = ("architecture", "adding-a-dialect", "contributing", "changelog")
@@ -140,23 +148,35 @@ def navigation(lang: str, known: dict[str, dict[str, str]]) -> list[Any]:
         page = "differences/" + file_name(a, b, "en").replace(".en.md", ".md")
         pairs.append({f"{Side(a).versioned} – {Side(b).versioned}": page})
 
-    def folder(name: str) -> dict[str, list[str]]:
+    def folder(name: str) -> dict[str, list[Any]]:
         inside = sorted(page for page in own if page.startswith(f"{name}/"))
-        return {titles[name]: sorted(inside, key=lambda page: not page.endswith("README.md"))}
-
-    if lang == "zh":
-        english = {"指南": "guides/README.md", "检查规则": "rules/README.md", "Python": "api.md"}
-        there = [{n: _from_to("zh", "index.md", "en", page)} for n, page in english.items()]
-        sections = ["index.md", "explorer.md", {titles["differences"]: pairs}, folder("spec")]
-        return [*sections, *_unlisted(own, sections), {titles["english"]: there}]
+        inside.sort(key=lambda page: not page.endswith("README.md"))
+        return {titles[name]: [_titled(page) for page in inside]}
 
     reference: list[Any] = [f"{name}.md" for name in REFERENCE if f"{name}.md" in own]
-    reference += ["api.md", *sorted(page for page in own if page.startswith("results/"))]
     sections = ["index.md", "explorer.md", folder("guides"), {titles["differences"]: pairs}]
     sections += [folder("spec"), folder("rules"), {titles["reference"]: reference}]
-    sections.append({titles["project"]: [f"{name}.md" for name in PROJECT]})
+    if lang == "zh":
+        english = {
+            "检查规则的页面": "rules/README.md",
+            "Python": "api.md",
+            "框架的错误": "wrong.md",
+        }
+        there = [{n: _from_to("zh", "index.md", "en", page)} for n, page in english.items()]
+        sections.append({titles["english"]: there})
+    else:
+        reference += ["api.md", *sorted(page for page in own if page.startswith("results/"))]
+        sections.append({titles["project"]: [f"{name}.md" for name in PROJECT]})
     reference += _unlisted(own, sections)
     return [each for each in sections if isinstance(each, str) or any(each.values())]
+
+
+def _titled(page: str) -> Any:
+    """A page with the name that it has in the list, where that isn't its heading."""
+    name = PurePosixPath(page).stem
+    if page.startswith("spec/"):
+        return {next(Side(side).versioned for side in NAMES if Side(side).id == name): page}
+    return next(({f"{name} {rule.name}": page} for rule in RULES if rule.id == name), page)
 
 
 def _unlisted(own: set[str], sections: list[Any]) -> list[str]:
