@@ -128,7 +128,8 @@ def _question(q: Question, subject: Adapted, ours: Ours, answers: dict[str, Any]
 
 def _case(case: Case, subject: Adapted, ours: Ours) -> Result | None:
     shows = all(hasattr(subject.adapter, name) for name in ("get", "repr"))
-    own, theirs = (play(each, case, attributes=shows) for each in (ours, subject))
+    theirs = play(subject, case, attributes=shows)
+    own = play(ours, case, attributes=shows, following=theirs)
     lacking = _lacking(subject, theirs)
     own = [seen for seen in own if seen.place.rpartition(" state ")[2] not in lacking]
     found = compare(case, own, theirs).disagreement

@@ -16,7 +16,7 @@ import numpy as np
 from batchnorm.frameworks import find
 from batchnorm.questions.subject import Raised
 from batchnorm.verify.draw import Case, data
-from batchnorm.verify.play import Observation
+from batchnorm.verify.play import Observation, state_at
 from batchnorm.verify.tolerance import bounds, compute_dtype, roundoff
 from batchnorm.vocabulary import Array
 
@@ -81,7 +81,7 @@ def compare(
             at, state, upcoming = step, upcoming, {}
         if what == "y" and not isinstance(their.value, Raised):
             number = int(step.removeprefix("step ")) - 1
-            before = state or _state_at(theirs, step)  # a layer that this call builds has no before
+            before = state or state_at(theirs, step)  # a layer that this call builds has no before
             allowed = bounds(case, data(case, number), number, before, one_pass=one_pass)
         if what.startswith("state ") and isinstance(their.value, np.ndarray):
             upcoming[what.removeprefix("state ")] = their.value
@@ -96,12 +96,6 @@ def compare(
         found = Disagreement(longer[0].place, counts[0], counts[1])
         return Compared(case, found, worst, len(theirs), raised)
     return Compared(case, None, worst, len(theirs), raised)
-
-
-def _state_at(observations: Sequence[Observation], step: str) -> dict[str, Array]:
-    start = f"{step}: state "
-    found = (o for o in observations if o.place.startswith(start))
-    return {o.place.removeprefix(start): o.value for o in found}
 
 
 def builtin(raised: Raised) -> str:

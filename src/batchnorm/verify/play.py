@@ -1,14 +1,14 @@
 """A case played on a subject: what it is made to do, and every observation in order.
 
-The same function plays it on the real framework and on ours; it knows neither, and compares
-nothing (`compare.py` does).
+The same function plays it on the real framework and, following that one's states, on ours; it
+knows neither, and compares nothing (`compare.py` does).
 """
 
 from __future__ import annotations
 
 import functools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,8 +16,9 @@ import numpy as np
 from batchnorm.frameworks import find
 from batchnorm.questions.subject import LayerUnderTest, Raised, Subject
 from batchnorm.verify.draw import Case, data, initial
+from batchnorm.vocabulary import Array
 
-__all__ = ["Observation", "play"]
+__all__ = ["Observation", "play", "state_at"]
 
 
 class Observation(NamedTuple):
@@ -27,17 +28,31 @@ class Observation(NamedTuple):
     value: Any
 
 
-def play(subject: Subject, case: Case, *, attributes: bool = True) -> list[Observation]:
+def play(
+    subject: Subject,
+    case: Case,
+    *,
+    attributes: bool = True,
+    following: Sequence[Observation] = (),
+) -> list[Observation]:
     """Play a case; what is raised is observed, and ends only what can't go on.
 
-    Without `attributes` nothing is read from the layer in the end, nor printed.
+    Args:
+        subject: who plays it.
+        case: what is played.
+        attributes: whether attributes are read from the layer in the end, and it is printed.
+        following: what another subject was seen to do. After each step the layer gets the state
+            that the other had there, so that both start the next one alike: a state may be off by
+            what rounding does, and the next step be compared within its own bounds.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of ours; a framework's stay in its process
-        return list(_observations(subject, case, attributes))
+        return list(_observations(subject, case, attributes, following))
 
 
-def _observations(subject: Subject, case: Case, attributes: bool) -> Iterator[Observation]:
+def _observations(
+    subject: Subject, case: Case, attributes: bool, following: Sequence[Observation]
+) -> Iterator[Observation]:
     try:
         layer = subject.layer(case.class_name, *case.positional, **case.arguments)
     except Raised as raised:
@@ -56,6 +71,7 @@ def _observations(subject: Subject, case: Case, attributes: bool) -> Iterator[Ob
         yield from _state(layer, "loaded layer")
     for number in range(len(case.steps)):
         yield from _step(layer, case, number)
+        _follow(layer, state_at(following, f"step {number + 1}"))
     if not attributes:
         return
     samples = find(case.dialect).room("samples")
@@ -90,6 +106,23 @@ def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observatio
             for name in sorted(n for n, value in run.gradients.items() if value is not None):
                 yield Observation(f"{at}: gradient of {name}", run.gradients[name])
     yield from _state(layer, at)
+
+
+def _follow(layer: LayerUnderTest, state: Mapping[str, Array]) -> None:
+    """Load another layer's state where this one has the same entries in other values."""
+    own = layer.state() if state else {}
+    shapes = [{name: v.shape for name, v in each.items()} for each in (own, state)]
+    if shapes[0] == shapes[1] and any(
+        not np.array_equal(own[name], value, equal_nan=True) for name, value in state.items()
+    ):
+        layer.load_state(state)
+
+
+def state_at(observations: Sequence[Observation], step: str) -> dict[str, Array]:
+    """The state that was seen at a step ("step 2")."""
+    start = f"{step}: state "
+    found = (o for o in observations if o.place.startswith(start))
+    return {o.place.removeprefix(start): o.value for o in found}
 
 
 def inner(case: Case, name: str) -> str:

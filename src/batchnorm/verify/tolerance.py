@@ -77,7 +77,7 @@ def bounds(
     Args:
         case: the case.
         given: what the step was given.
-        number: of the step, from 0; rounding errors of the state add up from step to step.
+        number: of the step, from 0.
         before: the state before it, as the real layer had it, or after it if there was none.
         one_pass: whether variance is E[x²] - E[x]² even where nothing is synchronised.
 
@@ -91,7 +91,7 @@ def bounds(
     steps = OPERATIONS + _sum(case) * math.sqrt(max(per_channel, 1.0))
     weights = [m for m in _values(case, number, "momentum") if isinstance(m, int | float)]
     blend = max((abs(m) + abs(1 - m) for m in weights), default=1.0)
-    u = roundoff(arithmetic(case)) * steps * (number + 1) * blend**number
+    u = roundoff(arithmetic(case)) * steps
     gamma, beta = _affine(case, before)
     lost = data.size**2 if one_pass or _one_pass(case) else 0.0
     k, x_hat, rho = data.size / data.std, data.deviation / data.std, (data.var + lost) / data.std**2

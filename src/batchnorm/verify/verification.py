@@ -172,7 +172,9 @@ def variant(dialect: str, version: str) -> str:
 def compare_case(oracle: Any, ours: Any, case: Case) -> tuple[Finding | None, Distance, bool]:
     """Play one case on both: the finding, the worst distance, whether the real layer refused."""
     one_pass = oracle.framework in record_of(oracle.framework.partition("/")[0]).arithmetic.one_pass
-    outcome = compare(case, play(oracle, case), play(ours, case), one_pass=one_pass)
+    theirs = play(oracle, case)
+    own = play(ours, case, following=theirs)
+    outcome = compare(case, theirs, own, one_pass=one_pass)
     if outcome.disagreement is None:
         return None, outcome.worst, outcome.raised
     place = outcome.disagreement.where
