@@ -11,4 +11,4 @@ CALLS: dict[str, Any] = {
     "tf.function keeps the momentum that it traced); or ",
 }
 # Models of both run alike.
-FACETS = {"running": f"{__name__}.running"}
+FACETS = {facet: f"{__name__}.{facet}" for facet in ("running", "tracing")}

@@ -51,7 +51,10 @@ class Constraint(KerasObject):
 
     def __call__(self, w: Any) -> Array:
         """The projected values."""
-        return np.asarray(w)
+        return np.asarray(self._projected(np.asarray(w)))
+
+    def _projected(self, w: Array) -> Array:
+        return w
 
 
 class NonNeg(Constraint):
@@ -61,41 +64,57 @@ class NonNeg(Constraint):
     array([0., 2.])
     """
 
-    def __call__(self, w: Any) -> Array:
-        """The projected values."""
-        values = np.asarray(w)
-        return np.asarray(np.maximum(values, np.zeros((), values.dtype)))
+    def _projected(self, w: Array) -> Array:
+        return np.maximum(w, np.zeros((), w.dtype))
 
 
-@dataclass(eq=False)
-class UnitNorm(Constraint):
-    """w / (norm + 1e-7): Euclidean norm 1 along the axis (an integer, several, None for all).
+class NormConstraint(Constraint):
+    """Base of those that divide by norm + 1e-7 along the axis: an integer, several, None for all.
 
     >>> UnitNorm()([3.0, 4.0]).round(6)
     array([0.6, 0.8])
     """
 
-    axis: Axis = 0
+    axis: Axis
 
-    def __call__(self, w: Any) -> Array:
-        """The projected values."""
-        return _rescaled(w, self.axis, np.ones_like)
+    def _wanted(self, norm: Array) -> Array:
+        """The norms that are to be."""
+        return np.ones_like(norm)
+
+    def _projected(self, w: Array) -> Array:
+        dtype = np.dtype(np.float32) if w.dtype.kind in "biu" else w.dtype
+        wide = w.astype(np.float64)
+        axes = tuple(self.axis) if isinstance(self.axis, Sequence) else self.axis
+        with np.errstate(over="ignore", invalid="ignore"):
+            try:
+                norm = np.sqrt((wide**2).sum(axis=axes, keepdims=True))
+            except ValueError as error:
+                raise InvalidValue(
+                    f"axis={self.axis!r} doesn't fit values of shape {w.shape}: {error}."
+                ) from None
+            return np.asarray(wide * (self._wanted(norm) / (FUZZ + norm))).astype(dtype)
 
 
 @dataclass(eq=False)
-class MaxNorm(Constraint):
+class UnitNorm(NormConstraint):
+    """w / (norm + 1e-7): Euclidean norm 1 along the axis."""
+
+    axis: Axis = 0
+
+
+@dataclass(eq=False)
+class MaxNorm(NormConstraint):
     """w * min(norm, max_value) / (norm + 1e-7): norm at most max_value along the axis."""
 
     max_value: float = 2
     axis: Axis = 0
 
-    def __call__(self, w: Any) -> Array:
-        """The projected values."""
-        return _rescaled(w, self.axis, lambda norm: _clip(norm, 0, self.max_value))
+    def _wanted(self, norm: Array) -> Array:
+        return _clip(norm, 0, self.max_value)
 
 
 @dataclass(eq=False)
-class MinMaxNorm(Constraint):
+class MinMaxNorm(NormConstraint):
     """A norm between min_value and max_value along the axis, approached by `rate` of the way."""
 
     min_value: float = 0.0
@@ -103,14 +122,9 @@ class MinMaxNorm(Constraint):
     rate: float = 1.0
     axis: Axis = 0
 
-    def __call__(self, w: Any) -> Array:
-        """The projected values."""
-
-        def wanted(norm: Array) -> Array:
-            clipped = _clip(norm, self.min_value, self.max_value)
-            return np.asarray(self.rate * clipped + (1 - self.rate) * norm)
-
-        return _rescaled(w, self.axis, wanted)
+    def _wanted(self, norm: Array) -> Array:
+        clipped = _clip(norm, self.min_value, self.max_value)
+        return np.asarray(self.rate * clipped + (1 - self.rate) * norm)
 
 
 class RadialConstraint(Constraint):
@@ -120,21 +134,19 @@ class RadialConstraint(Constraint):
     is that of the place before the centre, `w[n // 2 - 1, n // 2 - 1]`, which is kept here.
     """
 
-    def __call__(self, w: Any) -> Array:
-        """The projected values."""
-        values = np.asarray(w)
-        if values.ndim != 4:
-            raise InvalidValue(f"The weight tensor must have rank 4, but got shape {values.shape}.")
-        size = values.shape[0]
-        if values.shape[1] != size or size < 2:
+    def _projected(self, w: Array) -> Array:
+        if w.ndim != 4:
+            raise InvalidValue(f"The weight tensor must have rank 4, but got shape {w.shape}.")
+        size = w.shape[0]
+        if w.shape[1] != size or size < 2:
             raise InvalidValue(
                 f"RadialConstraint expects square kernels of 2 x 2 or more in the first two axes, "
-                f"but got shape {values.shape}."
+                f"but got shape {w.shape}."
             )
         distance = np.abs(2 * np.arange(size) - (size - 1)) // 2
         ring = np.maximum.outer(distance, distance)
         source = size // 2 + np.where(ring == 0, -1, ring - size % 2)
-        return np.asarray(values[source, source])
+        return np.asarray(w[source, source])
 
 
 ConstraintLike: TypeAlias = (
@@ -158,18 +170,3 @@ def _clip(norm: Array, low: float, high: float) -> Array:
         if not isinstance(bound, numbers.Real):
             raise InvalidType(f"A norm's bound must be a number, but got {bound!r}.")
     return np.asarray(np.maximum(np.minimum(norm, high), low))
-
-
-def _rescaled(w: Any, axis: Axis, wanted: Callable[[Array], Array]) -> Array:
-    values = np.asarray(w)
-    dtype = np.dtype(np.float32) if values.dtype.kind in "biu" else values.dtype
-    wide = values.astype(np.float64)
-    axes = tuple(axis) if isinstance(axis, Sequence) else axis
-    with np.errstate(over="ignore", invalid="ignore"):
-        try:
-            norm = np.sqrt((wide**2).sum(axis=axes, keepdims=True))
-        except ValueError as error:
-            raise InvalidValue(
-                f"axis={axis!r} doesn't fit values of shape {values.shape}: {error}."
-            ) from None
-        return np.asarray(wide * (wanted(norm) / (FUZZ + norm))).astype(dtype)

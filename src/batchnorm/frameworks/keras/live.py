@@ -30,6 +30,7 @@ from batchnorm.vocabulary import Array
 __all__ = [
     "array_of",
     "bases",
+    "is_batch_norm",
     "layers_of",
     "layers_with_weights",
     "loaded",
@@ -40,6 +41,7 @@ __all__ = [
     "state_of",
     "to_array",
     "version_of",
+    "walk",
     "watched",
     "weight_names",
     "write",
@@ -76,17 +78,22 @@ def version_of(obj: Any, major: str) -> str | None:
     return None
 
 
-def layers_of(model: Any, is_batch_norm: Callable[[Any], bool]) -> dict[str, Any]:
+def is_batch_norm(major: str, obj: Any) -> bool:
+    """Whether a layer is a batch norm by its class."""
+    return version_of(obj, major) is not None
+
+
+def layers_of(major: str, model: Any) -> dict[str, Any]:
     """The batch norms inside a model, by their names, those of inner models before a slash."""
     return {
         path: layer
-        for path, layer in _walk(model, "", set())
-        if is_batch_norm(layer) or is_host(layer)
+        for path, layer in walk(model, "", set())
+        if is_batch_norm(major, layer) or is_host(layer)
     }
 
 
-def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """A layer and those inside it, each once, also where one wraps another (TimeDistributed)."""
+def walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
+    """A layer and those inside it by name, each once, also where one wraps another."""
     if id(layer) in seen:
         return
     seen.add(id(layer))
@@ -95,12 +102,15 @@ def _walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
     if inside is None:
         return
     for inner in inside(recursive=False, include_self=False):
-        yield from _walk(inner, f"{path}/{inner.name}" if path else inner.name, seen)
+        yield from walk(inner, f"{path}/{inner.name}" if path else inner.name, seen)
 
 
-def read(obj: Any, dialect: type[KerasLayer] | None, accepted: str) -> Layer:
-    """One layer as ours of a class; None for what is no batch norm of that Keras."""
-    if dialect is None:
+def read(
+    major: str, dialect_of: Callable[[str], type[KerasLayer]], accepted: str, obj: Any
+) -> Layer:
+    """One layer as ours of the class that a version of that Keras has."""
+    version = version_of(obj, major)
+    if version is None:
         kind = f"{type(obj).__module__}.{type(obj).__qualname__}"
         raise InvalidType(f"a Keras {kind} can't be read: expected {accepted}")
     defined = str(type(obj).call.__module__)
@@ -109,6 +119,7 @@ def read(obj: Any, dialect: type[KerasLayer] | None, accepted: str) -> Layer:
             f"{type(obj).__qualname__} has a call of its own (in {defined}), so nothing says "
             f"that it is a batch norm; read takes {accepted}"
         )
+    dialect = dialect_of(version)
     own = dialect.PARAMETERS
     arguments: dict[str, Any] = {}
     for name in own:

@@ -72,11 +72,23 @@ class Regularizer(KerasObject):
 
 
 class NormRegularizer(Regularizer):
-    """Base of those that sum factor * |x| ** power over one or two powers."""
+    """Base of those that sum factor * |x| ** power; the parameters say the powers, `l1` and `l2`.
+
+    >>> L1(0.5)([1.0, -2.0]), L2(0.5)([1.0, -2.0])
+    (1.5, 2.5)
+    """
+
+    def __post_init__(self) -> None:
+        """Check the penalties; None means the default."""
+        for field in dataclasses.fields(self):  # type: ignore[arg-type]
+            given = getattr(self, field.name)
+            value = field.default if given is None else given
+            setattr(self, field.name, _penalty(value, field.name))
 
     def terms(self) -> list[tuple[float, int]]:
-        """Pairs of factor and power."""
-        raise NotImplementedError
+        """Pairs of factor and power; one of two with a factor of 0 is dropped, infinities too."""
+        pairs = [(getattr(self, name), int(name[1])) for name in self.parameters("keras")]
+        return [(factor, power) for factor, power in pairs if factor or len(pairs) == 1]
 
     def __call__(self, x: Any) -> float:
         """The penalty, in the precision of x (float32 for integers)."""
@@ -99,41 +111,17 @@ class NormRegularizer(Regularizer):
 
 @dataclasses.dataclass(eq=False)
 class L1(NormRegularizer):
-    """l1 * sum(|x|).
-
-    >>> L1(0.5)([1.0, -2.0])
-    1.5
-    """
+    """l1 * sum(|x|)."""
 
     FLOAT32_IN_KERAS_3 = True
     l1: float = 0.01
 
-    def __post_init__(self) -> None:
-        """Check the penalty; None means the default."""
-        self.l1 = _penalty(self.l1, "l1", 0.01)
-
-    def terms(self) -> list[tuple[float, int]]:
-        """Pairs of factor and power."""
-        return [(self.l1, 1)]
-
 
 @dataclasses.dataclass(eq=False)
 class L2(NormRegularizer):
-    """l2 * sum(x ** 2).
-
-    >>> L2(0.5)([1.0, -2.0])
-    2.5
-    """
+    """l2 * sum(x ** 2)."""
 
     l2: float = 0.01
-
-    def __post_init__(self) -> None:
-        """Check the penalty; None means the default."""
-        self.l2 = _penalty(self.l2, "l2", 0.01)
-
-    def terms(self) -> list[tuple[float, int]]:
-        """Pairs of factor and power."""
-        return [(self.l2, 2)]
 
 
 @dataclasses.dataclass(eq=False)
@@ -142,14 +130,6 @@ class L1L2(NormRegularizer):
 
     l1: float = 0.0
     l2: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Check the penalties; None means 0."""
-        self.l1, self.l2 = _penalty(self.l1, "l1", 0.0), _penalty(self.l2, "l2", 0.0)
-
-    def terms(self) -> list[tuple[float, int]]:
-        """Pairs of factor and power; a factor of 0 drops its term, infinities included."""
-        return [(factor, power) for factor, power in ((self.l1, 1), (self.l2, 2)) if factor]
 
 
 @dataclasses.dataclass(eq=False)
@@ -201,9 +181,7 @@ get = _FAMILY.get
 serialize = _FAMILY.serialize
 
 
-def _penalty(value: object, name: str, default: float | None = None) -> float:
-    if value is None and default is not None:
-        return default
+def _penalty(value: object, name: str) -> float:
     if not isinstance(value, float | int) or not math.isfinite(value):
         raise InvalidValue(
             f"Value {value!r} is not a valid penalty: expected {name} to be a finite float or int."

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.frameworks.keras.live import walk
+from batchnorm.frameworks.keras.saved import STATE
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -30,7 +32,6 @@ __all__ = [
     "standing",
     "state",
     "unchanged",
-    "walk",
 ]
 
 CALLS = {
@@ -39,15 +40,6 @@ CALLS = {
 }  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
 NOISE = ("dropout", "droppath", "stochasticdepth", "gaussiannoise")
-STATE = {
-    "gamma": "gamma",
-    "beta": "beta",
-    "moving_mean": "running_mean",
-    "moving_variance": "running_var",
-    "moving_stddev": "stddev",
-    "renorm_mean": "renorm_mean",
-    "renorm_stddev": "renorm_stddev",
-}
 LATEST: dict[int, list[tuple[Any, Any]]] = {}  # of a model under way: variables and gradients
 
 
@@ -59,18 +51,6 @@ def eager(model: Any) -> Any:
 def parameterised(model: Any) -> dict[str, Any]:
     """Batch norms, convolutions and dense layers by name, those of inner models after a slash."""
     return {path: layer for path, layer in walk(model, "", set()) if _kind(layer)}
-
-
-def walk(layer: Any, path: str, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    """A layer and those inside it, each once, by name."""
-    if id(layer) in seen:
-        return
-    seen.add(id(layer))
-    yield path, layer
-    inside = getattr(layer, "_flatten_layers", None)
-    if inside is not None:
-        for inner in inside(recursive=False, include_self=False):
-            yield from walk(inner, f"{path}/{inner.name}" if path else inner.name, seen)
 
 
 def _kind(layer: Any) -> str:

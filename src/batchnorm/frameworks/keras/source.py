@@ -7,6 +7,7 @@ keras 3.15, tf_keras 2.21, tensorflow 2.21, and the layouts of older releases.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 __all__ = [
     "BASES",
@@ -22,7 +23,8 @@ __all__ = [
     "PACKAGES",
     "ROLES",
     "SHARED",
-    "rest_of",
+    "norms",
+    "own",
 ]
 
 _KERAS = (
@@ -73,7 +75,32 @@ INFERENCE = ""  # the method that sets the mode for inference and takes nothing
 DATA_FORMAT = ""  # the default of a layer's own data format
 
 
-def rest_of(path: str, said: str | None) -> tuple[str, str] | None:
+def norms(*packages: str) -> dict[str, frozenset[str]]:
+    """Other normalizations -> the names that they have of those that `ROLES` is about."""
+    names = frozenset({"gamma", "beta", "epsilon"})
+    return {f"{p}.layers.{n}Normalization": names for p in packages for n in ("Layer", "Group")}
+
+
+def own(name: str) -> tuple[Callable[[str, str | None], str | None], Callable[..., bool]]:
+    """`inside` and `owns` of the Keras of a name, as every framework's facet has them."""
+
+    def inside(path: str, said: str | None) -> str | None:
+        """The rest of a path behind the framework's package; None for a path elsewhere.
+
+        `said` is which Keras `keras` is, where that is known.
+        """
+        found = _rest_of(path, said)
+        return None if found is None or found[0] != name else found[1]
+
+    def owns(path: str, said: str | None) -> bool:
+        """Whether a path of `LAYER` or `FUNCTIONS` is this one's, if two share a package."""
+        found = _rest_of(path, said)
+        return found is None or found[0] == name
+
+    return inside, owns
+
+
+def _rest_of(path: str, said: str | None) -> tuple[str, str] | None:
     """Which Keras a path lies in, and what is behind its package; None for a path elsewhere.
 
     Args:

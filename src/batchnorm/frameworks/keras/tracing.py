@@ -17,7 +17,7 @@ from batchnorm.checkpoints.flow import Flow
 from batchnorm.checkpoints.steps import Step
 from batchnorm.errors import NotSupported
 from batchnorm.frameworks.keras import running
-from batchnorm.frameworks.keras.live import layers_with_weights, state_of, weight_names
+from batchnorm.frameworks.keras.live import layers_with_weights, state_of, walk, weight_names
 
 __all__ = ["steps_of"]
 
@@ -76,7 +76,7 @@ def _handle(variable: Any) -> Any:
 
 def _owners(model: Any) -> tuple[dict[int, str], Flow]:
     """Variable -> the layer under whose name its arrays stand in files; and a flow of these."""
-    inner = {id(w): one for _, one in running.walk(model, "", set()) for w in one.weights}
+    inner = {id(w): one for _, one in walk(model, "", set()) for w in one.weights}
     owners: dict[int, str] = {}
     classes: dict[str, str] = {}
     known: dict[str, Mapping[str, Any]] = {}

@@ -8,34 +8,20 @@ from typing import Any
 from batchnorm.frameworks.keras import live
 from batchnorm.frameworks.keras.layer import KerasLayer
 from batchnorm.frameworks.keras2 import layers, v2_6
-from batchnorm.layer import Layer
 
 __all__ = ["ACCEPTED", "bases", "is_batch_norm", "layers_of", "read"]
+
+
+def _dialect(version: str) -> type[KerasLayer]:
+    return v2_6.BatchNormalization if version.startswith("2.6") else layers.BatchNormalization
+
 
 ACCEPTED = "tf.keras.layers.BatchNormalization (Keras 2)"
 MAJOR = "2"
 bases = partial(live.bases, MAJOR)
-
-
-def is_batch_norm(obj: Any) -> bool:
-    """Whether a layer is a batch norm by its class."""
-    return live.version_of(obj, MAJOR) is not None
-
-
-def layers_of(model: Any) -> dict[str, Any]:
-    """The batch norms inside a model, by their names, those of inner models before a slash."""
-    return live.layers_of(model, is_batch_norm)
-
-
-def read(obj: Any) -> Layer:
-    """One layer."""
-    return live.read(obj, _dialect(live.version_of(obj, MAJOR)), ACCEPTED)
-
-
-def _dialect(version: str | None) -> type[KerasLayer] | None:
-    if version is None:
-        return None
-    return v2_6.BatchNormalization if version.startswith("2.6") else layers.BatchNormalization
+is_batch_norm = partial(live.is_batch_norm, MAJOR)
+layers_of = partial(live.layers_of, MAJOR)
+read = partial(live.read, MAJOR, _dialect, ACCEPTED)
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,14 @@
 """Another dialect's rule for torch's own modules, which `port` gave it: `forward`, `normalized`.
 
+`read` gives such a module as the dialect's layer.
+
 A ported module has two attributes more, which count at every call: `semantics`, and `trainable`
 for Keras' freezing. Not here: the rules (`rules.py`) and the arithmetic (`normalize.py`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,13 +16,20 @@ from torch import Tensor
 
 from batchnorm import core
 from batchnorm.errors import InvalidValue
+from batchnorm.frameworks import find
+from batchnorm.frameworks.torch.calls import RANKS
+from batchnorm.hosts.made import made
 from batchnorm.hosts.torch import rules
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.normalize import normalize
 from batchnorm.hosts.torch.processes import Processes
-from batchnorm.vocabulary import Mode
+from batchnorm.layer import Layer
+from batchnorm.vocabulary import Array, Mode
 
-__all__ = ["check", "forward", "learns", "normalized"]
+__all__ = ["check", "forward", "normalized", "rank_of", "read"]
+
+NAMES = {"gamma": "weight", "beta": "bias"} | {r: r for r in ("running_mean", "running_var")}
+"""Role -> torch's name."""
 
 
 def forward(
@@ -102,3 +112,45 @@ def learns(owner: Any) -> bool:
     """Whether it was not frozen, and one of its parameters, if there are any, learns."""
     own = [p for p in (owner.weight, owner.bias) if p is not None]
     return bool(owner.trainable) and (not own or any(p.requires_grad for p in own))
+
+
+def rank_of(module: Any) -> int:
+    """The rank that torch's class of a module names; BatchNorm1d 2, a SyncBatchNorm 4."""
+    names = (c.__name__ for c in type(module).__mro__ if c.__name__ in RANKS)
+    return RANKS[next(names, "BatchNorm2d")]
+
+
+def read(obj: Any, arrays: Mapping[str, Array | None]) -> Layer:
+    """The dialect's layer with the module's settings, state and mode.
+
+    `arrays` are its tensors by torch's names. A Keras layer has the channels in axis 1, and is
+    built for the rank that torch's class names; that of BatchNorm1d for 2, a SyncBatchNorm's for 4.
+
+    Raises:
+        TypeError: the dialect's layers don't have state of this type.
+        ValueError: momentum=None.
+    """
+    check(obj)
+    weight, mean = obj.weight, arrays["running_mean"]
+    layer = made(
+        find(obj.semantics),
+        rank_of(obj),
+        obj.num_features,
+        float(obj.eps),
+        float(obj.momentum),
+        gamma=weight is not None,
+        beta=arrays["bias"] is not None,
+        trained=weight is not None and bool(weight.requires_grad),
+        trainable=learns(obj),
+        dtype="float32" if mean is None else mean.dtype.name,
+    )
+    roles = {layer.STATE[own].role: own for own in layer.state}
+    state = layer.state
+    for role, name in NAMES.items():
+        value = arrays[name]
+        if value is not None:
+            state[roles[role]] = value
+    layer.load_state(state)
+    if hasattr(layer, "training"):
+        layer.training = bool(obj.training)
+    return layer

@@ -14,13 +14,14 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules import module as hooks
 
 from batchnorm.errors import InvalidType
-from batchnorm.hosts.torch import ported
+from batchnorm.hosts.torch import another
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 
-__all__ = ["Bound", "bind", "is_bound", "keep_source", "unbind"]
+__all__ = ["Bound", "bind", "has_hooks", "hooks_for_all", "is_bound", "keep_source", "unbind"]
 
 OF_METHOD = ("__code__", "__globals__", "__closure__", "__defaults__", "__kwdefaults__", "__name__")
 PLACES = ("forward", "extra_repr", "_replicate_for_data_parallel", "__prepare_scriptable__")
@@ -60,8 +61,8 @@ class Bound:
         return inspect.signature(self.__wrapped__)
 
     def layer_of_another(self, arrays: Mapping[str, Array | None]) -> Layer:
-        """The layer of the dialect whose rule it follows; `arrays` as `ported.read` takes them."""
-        return ported.read(self.owner, arrays)
+        """The layer of the dialect whose rule it follows; `arrays` as `another.read` takes them."""
+        return another.read(self.owner, arrays)
 
     def __getattr__(self, name: str) -> Any:
         if name in OF_METHOD:
@@ -145,3 +146,25 @@ def unbind(module: nn.Module) -> None:
     for place in PLACES:
         if isinstance(vars(module).get(place), Bound):
             del vars(module)[place]
+
+
+def has_hooks(module: nn.Module) -> bool:
+    """Whether it has hooks, or a forward that somebody else gave it: it is joined with nothing."""
+    if (
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+    ):
+        return True
+    return "forward" in vars(module) and not is_bound(module)
+
+
+def hooks_for_all() -> bool:
+    """Whether somebody listens to all modules there are."""
+    return bool(
+        hooks._global_forward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_backward_hooks
+        or hooks._global_backward_pre_hooks
+    )

@@ -17,9 +17,8 @@ from batchnorm.errors import InvalidType
 from batchnorm.frameworks.torch.calls import Call, mode
 from batchnorm.hosts.torch import another, native
 from batchnorm.hosts.torch.batchnorm import Forward, fits
-from batchnorm.hosts.torch.bound import Bound
+from batchnorm.hosts.torch.bound import Bound, has_hooks
 from batchnorm.hosts.torch.formulas import Buffers
-from batchnorm.hosts.torch.hooks import has_hooks
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.rules import settings as settings_of
 from batchnorm.hosts.torch.tensors import plain, takes

@@ -19,7 +19,6 @@ from batchnorm.errors import InvalidRuntime, InvalidType, InvalidValue, NotSuppo
 from batchnorm.hosts import dialect
 from batchnorm.hosts.torch import processes
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
-from batchnorm.hosts.torch.freezing import Freezing
 from batchnorm.hosts.torch.normalize import normalize
 from batchnorm.hosts.torch.tensors import array_of, plain, tensor_of
 from batchnorm.hosts.torch.traced import as_leaf
@@ -51,7 +50,7 @@ class Held:
         raise InvalidRuntime("the state is in the module's tensors: to_layer() gives a layer of it")
 
 
-class DialectBatchNorm(Freezing):
+class DialectBatchNorm(nn.Module):
     """A dialect's layer inside torch; made by `module`.
 
     Attributes:
@@ -60,6 +59,8 @@ class DialectBatchNorm(Freezing):
             buffers, and it has a `training` and a `trainable` of its own.
         synchronized: whether batch statistics are those of all processes.
     """
+
+    _trainable = True
 
     def __init__(
         self, layer: Layer, torch_names: bool, synchronized: bool, process_group: Any
@@ -124,6 +125,22 @@ class DialectBatchNorm(Freezing):
             dtype=dtype,
         )
         return y if found.split is None else y.reshape(input.shape)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether it was not frozen, and one of its parameters, if there are any, learns.
+
+        torch freezes by `requires_grad`, Keras by this, so both count.
+        """
+        own = [p for p in self._parameters.values() if p is not None]
+        return self._trainable and (not own or any(p.requires_grad for p in own))
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = bool(value)
+        for parameter in self._parameters.values():
+            if parameter is not None:
+                parameter.requires_grad_(bool(value))
 
     def to_layer(self) -> Layer:
         """A layer of the dialect with the present settings, state and mode."""

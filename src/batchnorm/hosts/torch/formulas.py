@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from batchnorm import core
-from batchnorm.hosts.torch.kept import kept
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.vocabulary import Mode
 
@@ -84,7 +83,7 @@ def normalize(
         var = total(squares if weights is None else _counted(squares, w)) / count
         if settings.renorm is not None and buffers.renorm_mean is not None:
             pooled = _pool(mean, groups), _pool(var, groups)
-            r, d = (spread(kept(t)) for t in _correction(*pooled, buffers, settings, wide))
+            r, d = (spread(_kept(t)) for t in _correction(*pooled, buffers, settings, wide))
         if settings.mode is Mode.BATCH_AND_UPDATE and buffers.mean is not None:
             averaged = var
             if settings.correction:
@@ -158,3 +157,28 @@ def _move(
     buffers.var.copy_((buffers.stddev.to(wide) ** 2 - settings.epsilon).clamp_min(0))
     average(buffers.renorm_mean, mean, renorm.exponential_average_factor)
     average(buffers.renorm_stddev, stddev, renorm.exponential_average_factor)
+
+
+def _kept(values: Tensor) -> Tensor:
+    """The values, from a copy while torch.compile traces; they have no gradient.
+
+    torch.compile's partitioner lets a backward compute cheap things again from the inputs of the
+    graph, buffers among them. What was read from a buffer that the forward then moves would be
+    computed from the moved one; the result of an operator of one's own is saved instead. (Inferred
+    with torch 2.13.0: renorm's gradients were wrong when compiled, and are right since r and d
+    pass through this.)
+    """
+    if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+        copied: Tensor = _copied(values)
+        return copied
+    return values
+
+
+@torch.library.custom_op("batchnorm::kept", mutates_args=())
+def _copied(values: Tensor) -> Tensor:
+    return values.clone()
+
+
+@_copied.register_fake
+def _(values: Tensor) -> Tensor:
+    return torch.empty_like(values)

@@ -18,10 +18,9 @@ from torch import Tensor, fx, nn
 from torch.nn import functional
 
 from batchnorm.hosts.torch.batchnorm import Forward
-from batchnorm.hosts.torch.bound import Bound, bind, unbind
+from batchnorm.hosts.torch.bound import Bound, bind, has_hooks, hooks_for_all, unbind
 from batchnorm.hosts.torch.derived import Activated
 from batchnorm.hosts.torch.graph import Known, graph_of
-from batchnorm.hosts.torch.hooks import has_hooks, hooks_for_all
 
 __all__ = ["Fused", "fuse", "split"]
 

@@ -1,5 +1,0 @@
-"""Which layer of a live model feeds which: what both Kerases share (`keras`)."""
-
-from batchnorm.frameworks.keras.tracing import steps_of
-
-__all__ = ["steps_of"]
