@@ -7,7 +7,6 @@ keras 3.15, tf_keras 2.21, tensorflow 2.21, and the layouts of older releases.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 __all__ = [
     "BASES",
@@ -23,8 +22,9 @@ __all__ = [
     "PACKAGES",
     "ROLES",
     "SHARED",
+    "inside",
     "norms",
-    "own",
+    "owns",
 ]
 
 _KERAS = (
@@ -81,23 +81,19 @@ def norms(*packages: str) -> dict[str, frozenset[str]]:
     return {f"{p}.layers.{n}Normalization": names for p in packages for n in ("Layer", "Group")}
 
 
-def own(name: str) -> tuple[Callable[[str, str | None], str | None], Callable[..., bool]]:
-    """`inside` and `owns` of the Keras of a name, as every framework's facet has them."""
+def inside(name: str, path: str, said: str | None) -> str | None:
+    """The rest of a path behind the package of the Keras of a name; None for a path elsewhere.
 
-    def inside(path: str, said: str | None) -> str | None:
-        """The rest of a path behind the framework's package; None for a path elsewhere.
+    `said` is which Keras `keras` is, where that is known.
+    """
+    found = _rest_of(path, said)
+    return None if found is None or found[0] != name else found[1]
 
-        `said` is which Keras `keras` is, where that is known.
-        """
-        found = _rest_of(path, said)
-        return None if found is None or found[0] != name else found[1]
 
-    def owns(path: str, said: str | None) -> bool:
-        """Whether a path of `LAYER` or `FUNCTIONS` is this one's, if two share a package."""
-        found = _rest_of(path, said)
-        return found is None or found[0] == name
-
-    return inside, owns
+def owns(name: str, path: str, said: str | None) -> bool:
+    """Whether a path of `LAYER` or `FUNCTIONS` is that Keras', as the two share a package."""
+    found = _rest_of(path, said)
+    return found is None or found[0] == name
 
 
 def _rest_of(path: str, said: str | None) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from batchnorm.frameworks.keras import source
@@ -29,7 +30,8 @@ NORMS = source.norms("tf_keras", "tensorflow.keras")
 NETS = ("tf_keras.", "tensorflow.keras.")
 HOLDER = "tensorflow"  # the package that has it as `keras`
 SECOND_NAME = ""  # what users call its package where its own name is taken
-inside, owns = source.own("tf_keras")
+inside = partial(source.inside, "tf_keras")
+owns = partial(source.owns, "tf_keras")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from batchnorm.frameworks.keras import source
@@ -15,7 +16,8 @@ NORMS = source.norms("keras")
 NETS = ("keras.", "keras_core.")
 HOLDER = ""  # the package that has it as `keras`
 SECOND_NAME = "keras3"  # what users call its package where its own name is taken
-inside, owns = source.own("keras")
+inside = partial(source.inside, "keras")
+owns = partial(source.owns, "keras")
 
 
 def __getattr__(name: str) -> Any:
