@@ -22,7 +22,6 @@ from batchnorm.explain.sections.updates import corrections
 from batchnorm.explain.sides import NAMES, Side
 from batchnorm.translate.argument import of_value
 from batchnorm.translate.canonical import neutral
-from batchnorm.translate.difference import REFERENCES
 from batchnorm.translate.facts import facts
 from batchnorm.translate.form import Form, form
 
@@ -44,15 +43,13 @@ MANY = 8  # values per channel
 
 def found() -> dict[str, Any]:
     """Everything, as JSON can hold it."""
-    pages = {}
-    for a, b in PAIRS:
-        page = "differences/" + file_name(a, b, "en").replace(".en.md", ".html")
-        pages[f"{a} {b}"] = pages[f"{b} {a}"] = page
     return {
         "order": list(NAMES),
         "dialects": {name: _dialect(Side(name)) for name in NAMES},
-        "pages": pages,
-        "references": dict(REFERENCES),
+        "pages": {
+            f"{a} {b}": "differences/" + file_name(a, b, "en").replace(".en.md", ".html")
+            for a, b in PAIRS
+        },
     }
 
 
@@ -61,7 +58,6 @@ def _dialect(side: Side) -> dict[str, Any]:
     return {
         "title": side.versioned,
         "prefix": side.framework.prefix,
-        "framework": side.dialect,
         "mode_method": side.mode_method,
         "starts_in_training": starts_in_training(side),
         "told_how": calls.mode[0],
@@ -70,7 +66,9 @@ def _dialect(side: Side) -> dict[str, Any]:
         "state": {entry.role: name for name, entry in side.layer_class.STATE.items()},
         "initial": _initial(side),
         "modes": [[values, mode.name] for values, mode in cases(side)],
-        "classes": {str(rank): _class(form(side.framework, rank), rank) for rank in RANKS},
+        "classes": {str(rank): form(side.framework, rank).class_name for rank in RANKS},
+        "parameters": _parameters({rank: form(side.framework, rank) for rank in RANKS}),
+        "rules": _rules({rank: form(side.framework, rank) for rank in RANKS}),
         "limits": {**{word: _limits(side, word) for word in PROBES}, "one value": _one(side)},
     }
 
@@ -82,28 +80,38 @@ def _initial(side: Side) -> dict[str, float]:
     return {entries[name].role: float(np.ravel(v)[0]) for name, v in layer.state.items()}
 
 
-def _class(of: Form, rank: int) -> dict[str, Any]:
-    parameters = [
-        {
-            "name": name,
-            "word": parameter.meaning.word,
-            "required": parameter.required,
-            "default": None if parameter.required else of_value(parameter.default).text,
-        }
-        for name, parameter in of.parameters.items()
-        if parameter.meaning.word in WORDS
-    ]
-    axes = {}
-    for axis in (1, -1):
-        arguments = {**neutral(), "channel_axis": of_value(axis)}
-        known = facts(of.dialect, arguments, rank)
-        axes[str(axis)] = {
-            "correction": known.correction,
-            "correction_of_one": _of_one(Side(of.dialect.name), known.correction),
-            "rounds_factor": known.rounds_factor,
-            "epsilon_floor": known.epsilon_floor,
-        }
-    return {"name": of.class_name, "parameters": parameters, "axes": axes}
+def _parameters(of: dict[int, Form]) -> list[dict[str, Any]]:
+    """What can be set, in the signature's order; with its ranks where not all have it."""
+    found: dict[str, dict[str, Any]] = {}
+    for rank, each in of.items():
+        for name, parameter in each.parameters.items():
+            if parameter.meaning.word in WORDS:
+                known = found.setdefault(name, {"name": name, "word": parameter.meaning.word})
+                known.setdefault("ranks", []).append(rank)
+                if not parameter.required:
+                    known["default"] = of_value(parameter.default).text
+    for known in found.values():
+        if known["ranks"] == list(of):
+            del known["ranks"]
+    return list(found.values())
+
+
+def _rules(of: dict[int, Form]) -> dict[str, dict[str, Any]]:
+    """What is computed with: "other", and by "rank axis" where it is something else."""
+    found: dict[str, dict[str, Any]] = {}
+    for rank, each in of.items():
+        for axis in (1, -1):
+            arguments = {**neutral(), "channel_axis": of_value(axis)}
+            known = facts(each.dialect, arguments, rank)
+            rule = {
+                "correction": known.correction,
+                "correction_of_one": _of_one(Side(each.dialect.name), known.correction),
+                "rounds_factor": known.rounds_factor,
+                "epsilon_floor": known.epsilon_floor,
+            }
+            if rule != found.setdefault("other", rule):
+                found[f"{rank} {axis}"] = rule
+    return found
 
 
 def _of_one(side: Side, usual: int) -> int:
@@ -157,9 +165,22 @@ def _said(error: Exception) -> str:
     return f"{builtin.__name__}: {error}"
 
 
+def _written(value: Any, margin: str = "") -> str:
+    """JSON with what fits into a line on one."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if len(margin + line) <= 100 or not isinstance(value, (dict, list)):
+        return line
+    inner = margin + " "
+    if isinstance(value, list):
+        parts = [_written(each, inner) for each in value]
+        return f"[\n{inner}" + f",\n{inner}".join(parts) + f"\n{margin}]"
+    parts = [f"{json.dumps(key)}: {_written(each, inner)}" for key, each in value.items()]
+    return f"{{\n{inner}" + f",\n{inner}".join(parts) + f"\n{margin}}}"
+
+
 def text() -> str:
     """The script."""
-    given = json.dumps(found(), ensure_ascii=False, indent=1, allow_nan=False)
+    given = _written(found())
     head = "// Generated by `make generate`; edit docs/site/facts.py instead."
     return f"{head}\nglobalThis.BATCHNORM_FACTS = {given};\n"
 

@@ -22,9 +22,10 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LANGUAGES = ("en", "zh")
 LINK = re.compile(r"\]\((?P<target>[^)\s#]+)(?P<anchor>#[^)\s]*)?\)")
-HAN_LINE = re.compile("(?<=[\u3001\u3002\u4e00-\u9fff\uff00-\uffef])\n(?=[\u4e00-\u9fff\uff08])")
+HAN_LINE = re.compile("(?<=[\u3001\u3002\u4e00-\u9fff\uff00-\uffef])\n(?=[\\[\u4e00-\u9fff\uff08])")
 FENCE = re.compile(r"^```.*?^```$", re.M | re.S)
-ASSETS = ("iframe-worker.js", "site.css", "explorer.js", "explorer.facts.js")
+EXPLORER = ("facts", "texts", "page")
+ASSETS = ("iframe-worker.js", "site.css", "explorer.js", *(f"explorer.{n}.js" for n in EXPLORER))
 EXPLORE = {
     "en": "Try the two with numbers of your own in the difference explorer",
     "zh": "在差异浏览器中用自己的数值比较两者",
