@@ -234,11 +234,14 @@ def main():
     done = [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
     done = [each for each in done if each["pair"] != "failed"]  # those are tried again
     known = {(each["kind"], each["seed"]) for each in done}
-    wanted = [
-        (kind, seed)
+    # Evenly over the kinds, so that a run which is stopped has seen its share of each.
+    shares = sorted(
+        ((index + 0.5) / count, kind, given.first + index)
         for kind in COUNTS
-        for seed in range(given.first, given.first + getattr(given, kind))
-    ]
+        for count in [getattr(given, kind)]
+        for index in range(count)
+    )
+    wanted = [(kind, seed) for _, kind, seed in shares]
     start = time.time()
     with given.results.open("a") as file:
         for kind, seed in wanted:

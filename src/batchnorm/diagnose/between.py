@@ -27,6 +27,7 @@ from batchnorm.vocabulary import Array
 __all__ = ["CLOSE", "between", "difference"]
 
 CLOSE = 1e-4  # of what reaches a layer, relative to its largest value
+FAINT = 0.01  # up to which a difference that comes in leaves values recognizable
 GROWTH = 30.0  # of a difference between two watched layers, through what has no parameters
 
 
@@ -128,7 +129,7 @@ class _Between:
                 self.add(pair, found[0], {**found[1], "after": link_text(link)}, found[2],
                           INFERENCE)  # fmt: skip
         elif d > max(CLOSE, GROWTH * error) and np.isfinite(own).all():
-            cause, evidence, runner = _unlinked(x, own, one)
+            cause, evidence, runner = _unlinked(x, own, error)
             self.add(pair, cause, evidence, runner, INFERENCE)
         elif error > CLOSE and link is None and d > CLOSE:
             self.doubt(
@@ -143,11 +144,11 @@ class _Between:
         return cause == "input-differs" and d <= max(CLOSE, 4 * error)
 
 
-def _unlinked(x: Array, own: Array, one: Trace) -> tuple[str, dict[str, Any], str]:
+def _unlinked(x: Array, own: Array, error: float) -> tuple[str, dict[str, Any], str]:
     scaled = scale_of(own, x)
     if scaled is not None:
         return "scale-differs", scaled, ""
-    moved = reordered(own, x)
+    moved = reordered(own, x, min(4 * error, FAINT))
     if moved is not None:
         return moved
     size = float(np.abs(x).max(initial=0.0))

@@ -13,7 +13,7 @@ from batchnorm.diagnose.alignment import Pair, align
 from batchnorm.diagnose.between import CLOSE, between, difference
 from batchnorm.diagnose.finding import Finding, Undecided, grouped
 from batchnorm.diagnose.fix import fix_of
-from batchnorm.diagnose.gradient import explain_gradient
+from batchnorm.diagnose.gradient import MISSING, explain_gradient
 from batchnorm.diagnose.output import explain_output
 from batchnorm.diagnose.ranks import missing, together, whole
 from batchnorm.diagnose.recording import INFERENCE, Node, Recording, Rule
@@ -225,7 +225,18 @@ class _Comparison:
                 )
             elif h is not None and phase != INFERENCE and len(calls) == 1:
                 for cause, evidence, runner in explain_gradient(replay, h, trained):
-                    self._add(pair, cause, evidence, runner, phase)
+                    if MISSING in evidence and "mode-differs" in causes:
+                        self._freezing(pair, phase, evidence)
+                    else:
+                        self._add(pair, cause, evidence, runner, phase)
+
+    def _freezing(self, pair: Pair, phase: str, evidence: dict[str, Any]) -> None:
+        """Running statistics and no gradients of the parameters are one cause: it is frozen."""
+        for finding in self.findings:
+            if (finding.cause, finding.layers, finding.phase) == (
+                "mode-differs", [pair.source.name], phase,
+            ):  # fmt: skip
+                finding.evidence |= evidence
 
     def _shared(
         self,

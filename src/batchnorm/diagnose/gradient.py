@@ -13,7 +13,9 @@ import numpy as np
 from batchnorm.diagnose.replay import Hypothesis, Replay, distance
 from batchnorm.vocabulary import Array
 
-__all__ = ["explain_gradient", "ratio"]
+__all__ = ["MISSING", "explain_gradient", "ratio"]
+
+MISSING = "no gradient of"
 
 
 def explain_gradient(
@@ -32,13 +34,13 @@ def explain_gradient(
         return found
     if trace.dx is not None:
         found += _input(replay, h, trace.dx.astype(np.float64))
-    for role in ("gamma", "beta"):
-        if role not in trace.before:
-            continue
+    held = [role for role in ("gamma", "beta") if role in trace.before]
+    frozen = [role for role in held if role not in trace.gradients and role in trained]
+    if frozen:
+        found.append(("gradient-differs", {MISSING: " and ".join(frozen)}, ""))
+    for role in held:
         own = trace.gradients.get(role)
         if own is None:
-            if role in trained:
-                found.append(("gradient-differs", {"no gradient of": role}, ""))
             continue
         expected, bound = replay.parameter(h, role)
         away = distance(own.astype(np.float64), expected, bound)

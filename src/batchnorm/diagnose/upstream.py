@@ -307,12 +307,20 @@ def linked(
     return reordered(x, expected) or ("input-differs", {"expected": link_text(link)}, "")
 
 
-def reordered(x: Array, expected: Array) -> tuple[str, dict[str, Any], str] | None:
-    """Whether the values are the expected ones in another order of channels or places."""
-    if x.shape[1] > 1 and _close(x[:, ::-1], expected, 1e-4):
+def reordered(
+    x: Array, expected: Array, close: float = 0.0
+) -> tuple[str, dict[str, Any], str] | None:
+    """Whether the values are the expected ones in another order of channels or places.
+
+    Args:
+        x: the port's.
+        expected: the source's.
+        close: how far off they may be, of the largest, by what differs before.
+    """
+    if x.shape[1] > 1 and _close(x[:, ::-1], expected, max(close, 1e-4)):
         return "channel-order", {}, ""
     for a, b in ((x[::-1], expected), (np.sort(x, 1), np.sort(expected, 1))):
-        if _close(a, b, 1e-5):
+        if _close(a, b, max(close, 1e-5)):
             return "input-permuted", {}, ""
     return None
 

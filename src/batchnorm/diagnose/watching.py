@@ -6,7 +6,9 @@ into one layout and thinned out. Not here: what is made of it.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any
 
@@ -288,6 +290,7 @@ def record(
         outputs, _ = room.run(model, batch, layers, watcher.tell, training=False)
         watcher.end({})
         found.outputs = [canonical(o, last) for o in outputs]
+    _give_back()
     own_loss = {"loss": loss} if loss is not None else {"weigh": weigh}
     with room.unchanged(model):
         for step in range(steps):
@@ -298,6 +301,7 @@ def record(
                 model, batch, watcher.norms, watcher.tell, training=True, **own_loss
             )
             watcher.end(gradients)
+            _give_back()
             found.phases.append(phase)
             if step + 1 < steps:
                 room.descend(model, RATE)
@@ -308,6 +312,12 @@ def record(
     never = [path for path in layers if path not in watcher.order]
     found.nodes = [watcher.nodes[path] for path in (*watcher.order, *never)]
     return found
+
+
+def _give_back() -> None:
+    """Freed memory to the system, which glibc else keeps: a pass frees as much as it took."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _arrays(batch: Any) -> list[Any]:

@@ -9,6 +9,7 @@ No framework is imported. Facts: tf_keras 2.21 and keras 3.15, by running them.
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -188,6 +189,7 @@ def run(
         for _, layer in walk(model, "", set()):
             if any(word in type(layer).__name__.lower() for word in NOISE):
                 stack.enter_context(_off(layer))
+            stack.enter_context(_released(layer))
         if not backward:
             return [_array(t) for t in _tensors(model(given, **named))], {}
         tensorflow: Any = sys.modules["tensorflow"]
@@ -242,7 +244,10 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
             tell(path, "mask", _seen(named["mask"]), None)
         if backward:
             x = spied(x, "x")
-        y = own(x, *given, **named)
+        if backward and _kind(layer) == "batch_norm":
+            y = _again(layer, lambda x: own(x, *given, **named))(x)
+        else:
+            y = own(x, *given, **named)
         # Without the activation that a convolution or dense layer applies itself.
         tell(path, "forward", _seen(x), _seen(inner.pop() if inner else y))
         return spied(y, "y") if backward else y
@@ -263,6 +268,62 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
         vars(layer).pop("call", None)
         if callable(activation):
             layer.activation = activation
+
+
+def _again(layer: Any, compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A layer's call that is computed once more in the backward pass: a tape would keep each step.
+
+    The second time finds the state that the first one did, and leaves the state as it is.
+    """
+    tensorflow: Any = sys.modules["tensorflow"]
+    found: list[Any] = []
+
+    def call(x: Any) -> Any:
+        if not found:
+            found.extend((weight, _array(weight)) for weight in layer.non_trainable_weights)
+            return compute(x)
+        now = [_array(weight) for weight, _ in found]
+        for weight, value in found:
+            weight.assign(value)
+        y = compute(x)
+        for (weight, _), value in zip(found, now, strict=True):
+            weight.assign(value)
+        return y
+
+    again: Callable[[Any], Any] = tensorflow.recompute_grad(call)
+    return again
+
+
+@contextmanager
+def _released(model: Any) -> Iterator[None]:
+    """Values are freed after their last use; Keras 3 keeps all of a functional model's."""
+    graph = getattr(model, "_functional", None) or model
+    nodes = [n for at in getattr(graph, "_nodes_by_depth", {}).values() for n in at]
+    nodes = [n for n in nodes if hasattr(getattr(n, "arguments", None), "fill_in")]
+    if nodes:
+        uses = Counter(id(x) for node in nodes for x in node.input_tensors)
+        uses.update(id(x) for x in graph.outputs)
+    for node in nodes:
+        node.arguments.fill_in = _last_use(node, uses)
+    try:
+        yield
+    finally:
+        for node in nodes:
+            vars(node.arguments).pop("fill_in", None)
+
+
+def _last_use(node: Any, uses: Counter[int]) -> Callable[[dict[int, Any]], Any]:
+    own, left = node.arguments.fill_in, uses
+
+    def fill_in(values: dict[int, Any]) -> Any:
+        filled = own(values)
+        for x in node.input_tensors:
+            left[id(x)] -= 1
+            if not left[id(x)]:
+                del values[id(x)]
+        return filled
+
+    return fill_in
 
 
 @contextmanager
