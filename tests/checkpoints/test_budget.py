@@ -100,6 +100,119 @@ def config(path):
         archive.writestr("model.weights.h5", b"x")
 
 
+def pickle_text(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
+def tensor():
+    storage = b"(" + pickle_text("storage") + b"ctorch\nFloatStorage\n" + pickle_text("0")
+    storage += pickle_text("cpu") + b"K\1tQ"
+    return b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\0))\x89}tR"
+
+
+def table(items):
+    """A dictionary of a pickle, its values written already."""
+    return b"}(" + b"".join(pickle_text(key) + value for key, value in items) + b"u"
+
+
+def module(parameters, modules, more=()):
+    held = [("_parameters", parameters), ("_buffers", table(())), ("_modules", modules), *more]
+    return b"cmynet\nNet\n)\x81" + table(held) + b"b"
+
+
+def shared(value, count):
+    """One object under many names."""
+    names = (f"{i:x}" for i in range(count))
+    return table([("first", value + b"q\0"), *((name, b"h\0") for name in names)])
+
+
+def stored(stream):
+    def write(path):
+        torch(path, b"\x80\x02" + stream() + b".")
+        with zipfile.ZipFile(path, "a") as archive:
+            archive.writestr("archive/data/0", bytes(4))
+
+    return write
+
+
+def versions():
+    """What torch keeps of a module, one table for all of them."""
+    facts = table((f"k{i}", b"K\1") for i in range(2000))
+    return table([("w", tensor())]) + table([("_metadata", shared(facts, 40_000))]) + b"b"
+
+
+def modules(parent):
+    settings = [(f"s{i}", b"(" + b"K\1" * 8 + b"l") for i in range(64)]
+    return parent(shared(module(table([("w", tensor())]), table(()), settings), 30_000))
+
+
+def keras_layer(name, kind="Dense", **config):
+    return {"class_name": kind, "config": {"name": name, **config}}
+
+
+def keras(model):
+    """A `.keras` of one array."""
+
+    def write(path):
+        h5py = pytest.importorskip("h5py")
+        with h5py.File(path.with_suffix(".h5"), "w") as file:
+            file["layers/dense/vars/0"] = np.ones(2, "f4")
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("config.json", json.dumps(model()))
+            archive.writestr("metadata.json", '{"keras_version": "3.1"}')
+            archive.write(path.with_suffix(".h5"), "model.weights.h5")
+
+    return write
+
+
+def below_a_long_key():
+    inner = {f"a{i}": keras_layer(f"n{i}") for i in range(20_000)}
+    return keras_layer("m", "Wrapper", **{"K" * MIB: keras_layer("w", "Wrapper", **inner)})
+
+
+def below_a_long_name():
+    inner = [keras_layer(f"n{i}") for i in range(20_000)]
+    model = keras_layer("N" * MIB, "Sequential", layers=inner)
+    return keras_layer("m", "Sequential", layers=[model])
+
+
+def called_often(**settings):
+    calls = [[["i", 0, 0, {}]]] * 20_000
+    entrance = {**keras_layer("i", "InputLayer"), "inbound_nodes": []}
+    layer = {**keras_layer("d", **settings), "inbound_nodes": calls}
+    ends = {"input_layers": [["i", 0, 0]], "output_layers": [["d", 19_999, 0]]}
+    return keras_layer("m", "Functional", layers=[entrance, layer], **ends)
+
+
+def delimited(number, content):
+    from batchnorm.checkpoints.wire import length_delimited
+
+    return length_delimited(number, len(content)) + content
+
+
+def onnx(piece, inside=()):
+    """A model of one array and a piece a million times, inside of messages."""
+
+    def write(path):
+        content = piece * MIB
+        for number, start in inside:
+            content = delimited(number, start + content)
+        array = delimited(5, b"\x08\x01\x10\x01" + delimited(8, b"w") + delimited(9, bytes(4)))
+        path.write_bytes(b"\x08\x0a" + delimited(2, b"x") + delimited(7, array + content))
+
+    return write
+
+
+PERM = ((5, delimited(1, b"perm")), (1, delimited(4, b"X")))
+
+
+def small_chunks(path):
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        shape = (300_000,)
+        file.create_dataset("layers/dense/vars/0", data=np.ones(shape, "f4"), chunks=(1,))
+
+
 FILES = {
     "marks.pth": pickled(b"(N", 6 * MIB),
     "marks alone.pth": pickled(b"("),
@@ -125,6 +238,17 @@ FILES = {
     "column major.npz": column_major,
     "filters.weights.h5": filters_in_a_row,
     "config.keras": config,
+    "versions.pth": stored(versions),
+    "modules.pth": stored(lambda: modules(lambda inner: module(table(()), inner))),
+    "modules apart.pth": stored(lambda: modules(lambda inner: inner)),
+    "long key.keras": keras(below_a_long_key),
+    "long name.keras": keras(below_a_long_name),
+    "long setting.keras": keras(lambda: called_often(kernel_size=[1] * 200_000)),
+    "long activation.keras": keras(lambda: called_often(activation=[1] * 200_000)),
+    "integers.onnx": onnx(b"\x40\x01" * 8, PERM),
+    "packed integers.onnx": onnx(delimited(8, b"\1" * 64), PERM),
+    "results.onnx": onnx(delimited(12, b"") * 8),
+    "small chunks.weights.h5": small_chunks,
 }
 
 

@@ -218,6 +218,7 @@ class _Chunked:
                 self._source.fail(self._place, f"a chunk at {start}, where none can be")
             if size > self._bytes + self._bytes // 100 + 1024:  # what filters may add
                 self._source.fail(self._place, f"a chunk of {size} bytes for {self._bytes}")
+            self._source.spend(256 + 64 * rank, self._place)
             seen.add(start)
             yield start, address, size, mask
 

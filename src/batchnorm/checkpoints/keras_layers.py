@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from batchnorm.checkpoints.source import Source
+from batchnorm.checkpoints.source import LONGEST_NAME, Source
 
 __all__ = [
     "KNOWN",
@@ -139,6 +139,8 @@ def _append(
     place: str,
 ) -> None:
     source.spend(1024, place)
+    if len(path) + sum(map(len, names)) > LONGEST_NAME:  # each layer below would repeat it
+        source.fail(place, f"a layer under a name of {len(path)} characters")
     config = layer.get("config")
     plain = config if isinstance(config, dict) else {}
     name = plain.get("name", layer.get("name"))

@@ -20,6 +20,7 @@ __all__ = ["config_steps"]
 DEEPEST = 32
 MOST = 50_000  # steps; a nested model may be called any number of times
 MOST_WORK = 4 * MOST  # tensors and layers that are looked at
+MOST_SIDES = 16  # numbers of one setting
 LINEAR = (None, "linear")
 KNOWN = (
     "axis", "data_format", "dilation_rate", "epsilon", "groups", "kernel_size", "max_value",
@@ -57,7 +58,7 @@ class _Walk:
 
     def add(self, step: Step) -> int:
         if self.source is not None:
-            self.source.spend(256, self.place)
+            self.source.spend(768 + 4 * len(step.layer), self.place)
         if len(self.steps) >= MOST:
             raise _NotUnderstood
         self.steps.append(step)
@@ -223,13 +224,19 @@ def _step(layer: Any, name: str, inputs: tuple[int, ...]) -> Step:
     config = layer.get("config")
     config = config if isinstance(config, Mapping) else {}
     known = {key: config[key] for key in KNOWN if isinstance(config.get(key), int | float | str)}
-    known |= {key: tuple(config[key]) for key in KNOWN if isinstance(config.get(key), list)}
+    for key, value in config.items():
+        if key in KNOWN and isinstance(value, list):
+            if len(value) > MOST_SIDES:
+                raise _NotUnderstood
+            known[key] = tuple(value)
     activation = config.get("activation")
     if isinstance(activation, Mapping):  # Keras 3 writes what isn't built in as an object
         inner = activation.get("config")
-        activation = inner if isinstance(inner, str) else str(activation.get("class_name"))
+        activation = inner if isinstance(inner, str) else activation.get("class_name")
+    if not isinstance(activation, str | None):
+        raise _NotUnderstood
     if activation not in LINEAR:
-        known["activation"] = str(activation)
+        known["activation"] = activation
     build = layer.get("build_config")
     shape = build.get("input_shape") if isinstance(build, Mapping) else None
     if isinstance(shape, list) and not any(isinstance(n, list) for n in shape):

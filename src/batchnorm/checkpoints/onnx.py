@@ -61,9 +61,8 @@ def read(source: Source) -> Checkpoint:
         framework="torch",
         metadata={
             "layers": model.layers,
-            "onnx": {"producer": model.parts.producer},
+            "onnx": {"producer": model.parts.producer, "no_batch_norms": FOLDED},
             "torch": {"skipped": model.inner},
-            "no_batch_norms": FOLDED,
         },
         path=source.path,
         source=source,

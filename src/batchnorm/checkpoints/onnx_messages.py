@@ -80,6 +80,7 @@ def _graph(source: Source, where: Field, found: Parts) -> None:
             found.tensors.append(_tensor(source, one))
         elif one.number in (11, 12):
             names = found.inputs if one.number == 11 else found.outputs
+            source.spend(64, "graph")
             names.append(next((_text(source, f) for f in fields(
                 _in(source, one), one.end, "input") if f.number == 1), ""))  # fmt: skip
         elif one.number == 15:
@@ -118,7 +119,9 @@ def _attribute(source: Source, where: Field, node: Node) -> None:
         elif one.number == 5:
             tensor = _tensor(source, one)
         elif one.number == 8:
-            integers += _integers(source, one, MOST_DIMENSIONS, "attribute")
+            added = _integers(source, one, MOST_DIMENSIONS, "attribute")
+            source.spend(48 * len(added), "graph")
+            integers += added
         elif one.number in (6, 11):
             node.inner = True
     if tensor is not None:

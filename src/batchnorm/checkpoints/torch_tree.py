@@ -53,7 +53,7 @@ class Tree:
         self.extras: dict[str, Extra] = {}
         self.layers: dict[str, dict[str, Any]] = {}
         self.skipped: dict[str, str] = {}
-        self.groups: list[str] = []
+        self.groups: dict[str, None] = {}  # in their order
         self.modules: dict[str, str] = {}
         if not (isinstance(root, Dictionary | list | tuple | TensorRecord) or is_module(root)):
             name = root.name if isinstance(root, Opaque | Instance) else type(root).__name__
@@ -76,7 +76,7 @@ class Tree:
                     self.skipped[f"{path}/<{kind}>".lstrip("/")] = items
             children = value.values() if type(value) is Dictionary else value
             if any(type(child) is TensorRecord for child in children):
-                self.groups.append(path)
+                self.groups[path] = None
             for name, child in _children(path, value):
                 self._walk(name, child, depth + 1)
         elif is_module(value):
@@ -107,11 +107,13 @@ class Tree:
                     self._add(f"{slash}{dot}{name}", value)
                     held = True
         if held:
-            if front not in self.groups:
-                self.groups.append(front)
+            self.groups[front] = None
+            config = dict(_plain_settings(state))
+            lengths = [len(v) for v in config.values() if isinstance(v, list)]
+            self._source.spend(128 * len(config) + sum(56 + 8 * n for n in lengths), "pickle")
             self.layers[slash + path] = {
                 "class": module.name.rpartition(".")[2],
-                "config": dict(_plain_settings(state)),
+                "config": config,
             }
         for name, value in parts[2].items() if type(parts[2]) is Dictionary else ():
             if is_module(value):
@@ -123,6 +125,9 @@ class Tree:
             return
         for module, facts in versions.items():
             if type(module) is str and type(facts) is Dictionary:
+                # One table can be that of many modules, each of which gets a copy.
+                names = 4 * (len(path) + len(module))
+                self._source.spend(256 + names + 128 * len(facts), "pickle")
                 prefix = f"{path}/{module}" if path else module
                 self.layers[prefix] = {
                     k: v

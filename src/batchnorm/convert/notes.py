@@ -98,7 +98,7 @@ def general_notes(
             "means of the batch norms after them, which is exact up to one rounding"
         )
     if not layers and not report.of("folded"):
-        hint = source.checkpoint.metadata.get("no_batch_norms", "")
+        hint = source.checkpoint.metadata.get("onnx", {}).get("no_batch_norms", "")
         notes.append("found no batch-norm layer with running statistics" + str(hint))
     still = [g for g in still_counters(source.groups) if not g.own_class]
     if still and framework != source.framework and not source.ours:
