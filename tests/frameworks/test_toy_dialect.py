@@ -58,6 +58,11 @@ def test_the_toy_is_short():
     assert len(lines) < 60
 
 
+def test_the_guide_says_what_every_facet_makes_possible():
+    named = set(re.findall(r"^\| .*?facet `(\w+)`", GUIDE.read_text(encoding="utf-8"), re.M))
+    assert named | {"layers"} == set(frameworks.FACETS)
+
+
 def test_its_names_are_known(toy):
     for name in ("toynorm", "Toy", "toynorm@1.0", "toynorm.BatchNorm2d", "bn.toynorm"):
         assert frameworks.find(name).name == "toynorm"
