@@ -39,12 +39,12 @@ class Entry:
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class LatestCall:
     """What `Layer._again` needs to repeat a layer's latest call without deciding anything anew.
 
-    A call makes a `Call` and stores it as the layer's `_latest` before the call reads any
-    attribute; at its end the call fills that same `Call`, `like` last. Setting an attribute, in
-    any thread, sets `_latest` to None: a `Call` that is filled after that is no layer's any more.
+    A call makes a `LatestCall` and stores it as the layer's `_latest` before the call reads any
+    attribute; at its end the call fills that same object, `like` last. Setting an attribute, in any
+    thread, sets `_latest` to None: a `LatestCall` that is filled after that is no layer's any more.
     """
 
     thread: int
@@ -81,7 +81,7 @@ class Layer:
     built: bool = True
     replicas: Replicas | None = None
     _saved: core.Saved | None = None
-    _latest: Call | None = None
+    _latest: LatestCall | None = None
     _ROLES: ClassVar[Mapping[str, tuple[str, ...]]]
     _REPEATS: ClassVar[bool] = True
 
@@ -293,7 +293,7 @@ class Layer:
     def _again(self, x: Any, how: Any = None) -> Array | None:
         """Repeat the latest call for x, if x has its dtype and strides and no attribute was set.
 
-        None otherwise: the caller then decides as usual, and `_compute` fills a new `Call`.
+        None otherwise: the caller then decides as usual, and `_compute` fills a new `LatestCall`.
         """
         latest = self._latest
         if (
@@ -302,7 +302,7 @@ class Layer:
             or latest.like != (x.dtype, x.shape, x.strides)  # read before what is filled before it
             or latest.how is not how
         ):
-            self._latest = Call(get_ident()) if self._REPEATS else None
+            self._latest = LatestCall(get_ident()) if self._REPEATS else None
             return None
         assert latest.settings is not None
         given = latest.running

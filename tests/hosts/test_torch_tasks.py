@@ -6,7 +6,7 @@ from torch_here import torch
 
 from batchnorm import core
 from batchnorm.hosts.torch import accelerate, tasks
-from batchnorm.hosts.torch.call import Call
+from batchnorm.hosts.torch.kernel_call import KernelCall
 from batchnorm.hosts.torch.tensors import array_of, vector_of
 from batchnorm.vocabulary import Mode
 
@@ -38,7 +38,7 @@ def both(shape, dtype, form, mode, relu, affine=True):
     means, variances = random((channels,), wide, 5), random((channels,), wide, 6) ** 2
     running = core.Running(vector_of(means).copy(), vector_of(variances).copy())
     batches = torch.tensor(7)
-    call = Call(settings, means, variances, relu, relu, None, batches)
+    call = KernelCall(settings, means, variances, relu, relu, None, batches)
     y = tasks.forward(x, gamma, beta, addend, call)
     assert y.stride() == x.stride()
     assert batches.item() == 7 + (mode is not Mode.RUNNING)

@@ -20,7 +20,7 @@ from batchnorm.frameworks.keras import constraints, initializers, policies, regu
 from batchnorm.frameworks.keras.objects import Dialect
 from batchnorm.layer import Entry, Layer
 from batchnorm.newer_python import Self
-from batchnorm.vocabulary import Array, as_dtype
+from batchnorm.vocabulary import Array, Mode, as_dtype
 
 __all__ = ["KerasLayer"]
 
@@ -178,6 +178,11 @@ class KerasLayer(Layer):
         return float(value)
 
     _input_spec: tuple[int, dict[int, int]]
+
+    @staticmethod
+    def mode(training: bool, trainable: bool) -> Mode:
+        """A frozen layer infers, whatever `training` says."""
+        return Mode.BATCH_AND_UPDATE if training and trainable else Mode.RUNNING
 
     def decide(
         self,

@@ -168,11 +168,6 @@ class BatchNormalization(KerasLayer):
             raise InvalidValue(f"renorm_clipping takes rmax, rmin and dmax, but got {unknown}")
 
     @staticmethod
-    def mode(training: bool, trainable: bool) -> Mode:
-        """A frozen layer infers, whatever `training` says."""
-        return Mode.BATCH_AND_UPDATE if training and trainable else Mode.RUNNING
-
-    @staticmethod
     def correction(fused: bool, count: int) -> int:
         """Unbiased in the fused kernel, which guards n = 1; biased otherwise."""
         return 1 if fused and count > 1 else 0

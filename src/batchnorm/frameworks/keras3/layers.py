@@ -186,11 +186,6 @@ class BatchNormalization(KerasLayer):
         self._trainable = bool(value)
 
     @staticmethod
-    def mode(training: bool, trainable: bool) -> Mode:
-        """A frozen layer infers, whatever `training` says."""
-        return Mode.BATCH_AND_UPDATE if training and trainable else Mode.RUNNING
-
-    @staticmethod
     def correction() -> int:
         """The running variance gets the biased variance, at every rank and axis."""
         return 0

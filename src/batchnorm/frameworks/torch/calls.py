@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 __all__ = [
     "RANKS",
-    "Call",
+    "FunctionCall",
     "Trial",
     "is_lazy",
     "is_listening",
@@ -33,7 +33,7 @@ SAMPLES = 4
 """So that halves of a batch, which some forwards take apart, have more than one value."""
 
 
-class Call(NamedTuple):
+class FunctionCall(NamedTuple):
     """The arguments of `torch.nn.functional.batch_norm`, in its order."""
 
     input: Any
@@ -75,7 +75,7 @@ def is_lazy(module: Any) -> bool:
     return type(module).__name__.startswith("Lazy")
 
 
-def listening(answer: Callable[[Call, Callable[[], Any]], Any]) -> Any:
+def listening(answer: Callable[[FunctionCall, Callable[[], Any]], Any]) -> Any:
     """A context in which `answer` gets every call of batch norm, and what would compute it."""
     return mode()(answer)
 
@@ -104,8 +104,8 @@ def mode() -> Any:
             kwargs = kwargs or {}
             if func not in functions:
                 return func(*args, **kwargs)
-            call = Call(*args, **kwargs) if func is functions[0] else _of_operator(*args, **kwargs)
-            return self.answer(call, lambda: func(*args, **kwargs))
+            read = FunctionCall if func is functions[0] else _of_operator
+            return self.answer(read(*args, **kwargs), lambda: func(*args, **kwargs))
 
     return Listening
 
@@ -120,8 +120,8 @@ def _of_operator(
     momentum: float,
     eps: float,
     cudnn_enabled: bool = True,
-) -> Call:
-    return Call(input, running_mean, running_var, weight, bias, training, momentum, eps)
+) -> FunctionCall:
+    return FunctionCall(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
 def tried(module: Any) -> Trial:
@@ -177,7 +177,7 @@ def _tried(torch: Any, twin: Any, training: bool) -> Trial:
     tracked = twin.running_mean is not None and (not training or twin.track_running_stats)
     heard: list[tuple[bool, Any]] = []
 
-    def answer(call: Call, compute: Callable[[], Any]) -> Any:
+    def answer(call: FunctionCall, compute: Callable[[], Any]) -> Any:
         wanted = twin.running_mean if tracked else None
         y = compute()
         heard.append((call.running_mean is wanted, y.clone()))

@@ -216,7 +216,7 @@ def watched(layers: Mapping[str, Any], tell: Tell) -> Iterator[None]:
     paths = {id(one.running_mean): path for path, one in insides.items()}
     bound = [(vars(one), vars(one).pop("forward", None)) for one in insides.values()]
 
-    def answer(call: calls.Call, compute: Callable[[], Any]) -> Any:
+    def answer(call: calls.FunctionCall, compute: Callable[[], Any]) -> Any:
         path = paths.get(id(call.running_mean))
         if path is not None:
             tell(path, to_array(call.input), None)

@@ -18,7 +18,7 @@ from batchnorm import core
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import find
 from batchnorm.frameworks.torch.calls import RANKS
-from batchnorm.hosts.made import made
+from batchnorm.hosts.new_layer import new_layer
 from batchnorm.hosts.torch import rules
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.normalize import normalize
@@ -132,7 +132,7 @@ def read(obj: Any, arrays: Mapping[str, Array | None]) -> Layer:
     """
     check(obj)
     weight, mean = obj.weight, arrays["running_mean"]
-    layer = made(
+    layer = new_layer(
         find(obj.semantics),
         rank_of(obj),
         obj.num_features,

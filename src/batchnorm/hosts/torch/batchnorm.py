@@ -16,9 +16,9 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from batchnorm import core
 from batchnorm.hosts.torch import another, processes, rules, tasks
 from batchnorm.hosts.torch.bound import Bound
-from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.kernel import Normalize
+from batchnorm.hosts.torch.kernel_call import KernelCall
 from batchnorm.hosts.torch.normalize import add_and_relu, normalize
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, plain, takes
@@ -134,7 +134,7 @@ class Forward(Bound):
         training, tracking = owner.training, owner.track_running_stats
         settings = rules.of_torch(training, tracking, mean is not None, eps, momentum)
         batches = batches if training and tracking else None
-        call = Call(settings, mean, var, relu, addend is not None, None, batches)
+        call = KernelCall(settings, mean, var, relu, addend is not None, None, batches)
         y = tasks.forward(x, weight, bias, addend, call, least=2)
         if y is not None and torch.is_grad_enabled():
             call.y = y

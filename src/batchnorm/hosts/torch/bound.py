@@ -95,7 +95,7 @@ class Replication(Bound):
         return made
 
 
-class Source(Bound):
+class ScriptSource(Bound):
     """What torch.jit.script compiles instead: the module as its class made it, on its tensors."""
 
     place = "__prepare_scriptable__"
@@ -138,7 +138,7 @@ def bind(module: nn.Module, bound: Bound) -> None:
 def keep_source(module: nn.Module) -> None:
     """Let torch.jit.script find a module as it was, wherever in it something is bound."""
     if not hasattr(type(module), "__prepare_scriptable__"):
-        vars(module)["__prepare_scriptable__"] = Source(module)
+        vars(module)["__prepare_scriptable__"] = ScriptSource(module)
 
 
 def unbind(module: nn.Module) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm.errors import InvalidType
-from batchnorm.frameworks.torch.calls import Call, mode
+from batchnorm.frameworks.torch.calls import FunctionCall, mode
 from batchnorm.hosts.torch import another, native
 from batchnorm.hosts.torch.batchnorm import Forward, fits
 from batchnorm.hosts.torch.bound import Bound, has_hooks
@@ -42,7 +42,7 @@ class Inside(Bound):
                 return type(owner).forward(owner, *args, **kwargs)
         heard: list[Any] = []
 
-        def answer(call: Call, compute: Callable[[], Any]) -> Any:
+        def answer(call: FunctionCall, compute: Callable[[], Any]) -> Any:
             if native.is_own(call):
                 return compute()
             heard.append(call)
@@ -61,7 +61,7 @@ class Inside(Bound):
         return result
 
 
-def _by_torchs_rule(call: Call, compute: Callable[[], Any]) -> Any:
+def _by_torchs_rule(call: FunctionCall, compute: Callable[[], Any]) -> Any:
     """With our kernel where it can."""
     x, mean, var, weight, bias, training, momentum, eps = call
     if not takes(x) or x.dim() < 2:

@@ -16,7 +16,7 @@ from torch.autograd import Function
 
 from batchnorm import core
 from batchnorm.hosts.torch import tasks
-from batchnorm.hosts.torch.call import Call
+from batchnorm.hosts.torch.kernel_call import KernelCall
 from batchnorm.hosts.torch.second_gradient import Normalized, first_gradient, second_gradient
 from batchnorm.hosts.torch.tensors import array_of, dense, laid_out_as, tensor_of, vector_of
 from batchnorm.hosts.torch.threads import share_threads
@@ -28,7 +28,7 @@ share_threads()  # whoever computes tensors with the kernel does so between torc
 
 
 def forward(
-    x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Tensor | None, call: Call
+    x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Tensor | None, call: KernelCall
 ) -> Tensor:
     """As `core.forward`, of all processes together where the call has some."""
     x = dense(x)
@@ -57,11 +57,16 @@ def forward(
 
 
 class Normalize(Function):
-    """relu(batch_norm(x) + addend) of one `Call`."""
+    """relu(batch_norm(x) + addend) of one `KernelCall`."""
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, gamma: Tensor | None, beta: Tensor | None, addend: Any, call: Call
+        ctx: Any,
+        x: Tensor,
+        gamma: Tensor | None,
+        beta: Tensor | None,
+        addend: Any,
+        call: KernelCall,
     ) -> Tensor:
         """As `forward`, unless that is done."""
         y, call.y = call.y, None
@@ -101,7 +106,7 @@ class Gradient(Function):
 
     @staticmethod
     def forward(
-        ctx: Any, dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, call: Call
+        ctx: Any, dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, call: KernelCall
     ) -> Any:
         """As `core.backward`."""
         ctx.call = call
@@ -127,7 +132,7 @@ class Gradient(Function):
 
 
 def _arrays(
-    call: Call,
+    call: KernelCall,
     x: Tensor,
     gamma: Tensor | None,
     dy: Tensor,
@@ -152,7 +157,7 @@ def _arrays(
     return tensor_of(dx), np.ascontiguousarray(dgamma), np.ascontiguousarray(dbeta)
 
 
-def _normalized(call: Call) -> Normalized:
+def _normalized(call: KernelCall) -> Normalized:
     assert call.stats is not None
     rows = torch.from_numpy(np.asarray(call.stats[:3]))
     total = (lambda t: t) if call.processes is None else call.processes.total

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from batchnorm import core
-from batchnorm.frameworks.torch.calls import Call
+from batchnorm.frameworks.torch.calls import FunctionCall
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.tensors import DTYPES
 from batchnorm.vocabulary import Mode
@@ -30,7 +30,7 @@ class _Whole(float):
 WHOLE = _Whole(1.0)
 
 
-def is_own(call: Call) -> bool:
+def is_own(call: FunctionCall) -> bool:
     """Whether a call of batch norm comes from here, its rule being followed already."""
     return type(call.momentum) is _Whole
 

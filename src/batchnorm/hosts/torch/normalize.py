@@ -10,9 +10,9 @@ from torch import Tensor
 
 from batchnorm import core
 from batchnorm.hosts.torch import formulas, native, operators
-from batchnorm.hosts.torch.call import Call
 from batchnorm.hosts.torch.formulas import Adjusted, Buffers
 from batchnorm.hosts.torch.kernel import Normalize, forward
+from batchnorm.hosts.torch.kernel_call import KernelCall
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, takes
 
@@ -58,7 +58,7 @@ def normalize(
             return y if fused else add_and_relu(y, addend, relu)
     elif ours:
         mean, var = buffers.mean, buffers.var
-        call = Call(settings, mean, var, fused, other is not None, processes, batches)
+        call = KernelCall(settings, mean, var, fused, other is not None, processes, batches)
         run = Normalize.apply if torch.is_grad_enabled() else forward
         y = run(x, gamma, beta, other, call)
         return y if fused else add_and_relu(y, addend, relu)

@@ -16,7 +16,7 @@ from batchnorm import core
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks import find
 from batchnorm.frameworks.torch import layers as torch_dialect
-from batchnorm.hosts.made import made
+from batchnorm.hosts.new_layer import new_layer
 
 __all__ = ["check", "is_torchs", "of_another", "of_torch", "settings"]
 
@@ -86,7 +86,7 @@ def of_another(
     `values` is the number of values per channel, 2 for more; `factor` the weight of the new batch;
     `wide` says whether the input is float64.
     """
-    layer = made(find(semantics), rank, 1, epsilon, factor, trainable=trainable)
+    layer = new_layer(find(semantics), rank, 1, epsilon, factor, trainable=trainable)
     if wide and layer.policy is not None:
         layer = layer.in_policy("float64")
     shape = (values, 1, *(1,) * (rank - 2))

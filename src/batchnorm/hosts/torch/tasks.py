@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from batchnorm.core import kernel
-from batchnorm.hosts.torch.call import Call
+from batchnorm.hosts.torch.kernel_call import KernelCall
 from batchnorm.hosts.torch.tensors import DTYPES, PLAIN, empty_like, plain
 from batchnorm.vocabulary import Mode
 
@@ -37,7 +37,7 @@ def forward(
     gamma: Tensor | None,
     beta: Tensor | None,
     addend: Tensor | None,
-    call: Call,
+    call: KernelCall,
     least: int = 1,
 ) -> Tensor | None:
     """As `core.forward`, with the buffers moved and `call.stats` and `call.whole` set.
@@ -80,7 +80,7 @@ def forward(
 
 
 def backward(
-    dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, needs: Any, call: Call
+    dy: Tensor, x: Tensor, gamma: Tensor | None, y: Tensor | None, needs: Any, call: KernelCall
 ) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor | None] | None:
     """As `core.backward`: dx, and what is needed of dgamma, dbeta and the addend's gradient."""
     if not call.whole or not plain(x):
@@ -109,7 +109,7 @@ def backward(
     return (dx, dgamma, dbeta, daddend) if done else None
 
 
-def _vector_like(x: Tensor, call: Call) -> Tensor:
+def _vector_like(x: Tensor, call: KernelCall) -> Tensor:
     """Memory for one value per channel, of at least 32 bits."""
     kind = torch.float64 if x.dtype is torch.float64 else torch.float32
     return torch.empty(x.shape[call.settings.channel_axes[0]], dtype=kind)

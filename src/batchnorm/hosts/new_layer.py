@@ -1,4 +1,4 @@
-"""A new layer of any dialect for (N, C, ...), its parameters given by what they mean: `made`.
+"""A new layer of any dialect for (N, C, ...), its parameters given by what they mean: `new_layer`.
 
 Not here: which values those are, and any dialect's names for them (its declaration).
 """
@@ -12,12 +12,12 @@ from batchnorm.frameworks import Framework
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import complement
 
-__all__ = ["made"]
+__all__ = ["new_layer"]
 
 WIDE = ("float32", "float64")
 
 
-def made(
+def new_layer(
     record: Framework,
     rank: int,
     channels: int,

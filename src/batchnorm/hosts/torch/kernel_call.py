@@ -1,4 +1,4 @@
-"""What one forward of the kernel is done with besides tensors that have gradients: `Call`.
+"""What one forward of the kernel is done with besides tensors that have gradients: `KernelCall`.
 
 Not here: the doing, on tensors as they are (`tasks.py`) or on arrays (`kernel.py`).
 """
@@ -15,10 +15,10 @@ from batchnorm import core
 from batchnorm.hosts.torch.processes import Processes
 from batchnorm.vocabulary import Array
 
-__all__ = ["Call"]
+__all__ = ["KernelCall"]
 
 
-class Call:
+class KernelCall:
     """What a forward is done with besides tensors that have gradients, and what it leaves.
 
     `mean`, `var` and `batches` are the module's own buffers; the forward moves them in place.
