@@ -189,6 +189,19 @@ def test_a_folder_is_linted_in_parallel_as_it_is_by_one_process(tmp_path):
 
 
 @pytest.mark.skipif(os.name == "nt" or sys.platform == "darwin", reason="file modes")
+def test_a_package_that_imports_its_own_files_in_its_init_is_linted(tmp_path):
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").write_text("from . import layers, net\nfrom . import gone\n")
+    (tmp_path / "pkg" / "layers.py").write_text("def norm(n):\n    return n\n")
+    (tmp_path / "pkg" / "net.py").write_text(
+        "from mindspore import nn\n\nfrom . import gone, layers\n\n"
+        "layers.norm(gone.norm(3))\nnn.BatchNorm2d(3, momentum=0.1)\n"
+    )
+    result = run(tmp_path)
+    assert "net.py:6:28: BN001" in result.output
+    assert "not linted" not in result.output
+
+
 def test_reports_a_file_that_can_not_be_read(folder):
     (folder / "gone.py").symlink_to(folder / "nowhere.py")
     done = run(folder)

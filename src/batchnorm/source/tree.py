@@ -39,8 +39,6 @@ def definition(
 
     With `settings`, small files are looked into that name nothing of batch norms.
     """
-    if depth > DEEPEST:
-        return None
     if isinstance(node, ast.Name):
         bound = names.bindings(node)
         return _bound(bound[0], names, depth, settings) if len(bound) == 1 else None
@@ -65,7 +63,8 @@ def _imported(
     dotted: str, level: int, names: Names, depth: int, settings: bool
 ) -> Definition | None:
     module, _, name = dotted.rpartition(".")
-    if names.path is None or (not module and not level):
+    # A package's `from . import file` leads back to itself: names lead on a few times only.
+    if depth > DEEPEST or names.path is None or (not module and not level):
         return None
     for path in own_files(names.path.absolute().parent, module, level):
         other = _names_of(path, settings)

@@ -23,7 +23,9 @@ def check(file: Linted) -> Iterator[Hit]:
 
     Keyword arguments that the layer's class doesn't have, and another framework's has: `epsilon`
     beside `eps`, `track_running_stats` on MindSpore's layer, `affine` on Keras'. Names that no
-    framework has are not reported, nor is what stands in a dictionary that can't be read.
+    framework has are not reported, nor is what stands in a dictionary that can't be read. What
+    `import keras` gave before Keras 3 is reported only with `--ported-from tf_keras`: the file may
+    be for Keras 2.
 
     ## Why it matters
 
@@ -54,10 +56,13 @@ def check(file: Linted) -> Iterator[Hit]:
             continue
         for keyword in site.node.keywords:
             name = keyword.arg or ""
-            if name and name not in site.form.parameters and name in _theirs(site.framework):
-                owners = ", ".join(_theirs(site.framework)[name])
+            if not name or name in site.form.parameters:
+                continue
+            owners = _theirs(site.framework).get(name, [])
+            meant = any(find(owner).lineage == site.framework for owner in owners)
+            if owners and not (meant and file.ported_from not in owners):
                 layer = f"{site.framework}'s {site.symbol.name}"
-                message = f"{layer} has no {name}, which is {owners}'s"
+                message = f"{layer} has no {name}, which is {', '.join(owners)}'s"
                 yield Hit(keyword.value, message, _own(site, keyword, file))
 
 

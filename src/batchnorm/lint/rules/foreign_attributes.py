@@ -136,8 +136,34 @@ def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
         if not wrong or not (own & taken.keys() or (running and named)):
             continue
         first = min((nodes[0] for nodes in wrong.values()), key=file.place)
-        if not _guarded(first, file):
+        beside = [node for name in own & taken.keys() for node in taken[name]]
+        either = beside and all(_either(first, node, file) for node in beside)
+        if not (either or _guarded(first, file) or _other_class(first.value, file)):
             yield Hit(first, *_told(of, wrong, framework, file, safe=False))
+
+
+def _either(one: ast.AST, other: ast.AST, file: Linted) -> bool:
+    """Whether two nodes are in different branches of one `if`: then they may be of two classes."""
+    sides = _sides(one, file)
+    return any(sides.get(outer, side) != side for outer, side in _sides(other, file).items())
+
+
+def _sides(node: ast.AST, file: Linted) -> dict[ast.AST, bool]:
+    """The ifs around a node, and whether it is in what is done otherwise."""
+    found: dict[ast.AST, bool] = {}
+    for outer in file.source.around(node):
+        if isinstance(outer, ast.If):
+            found[outer] = node in outer.orelse
+        node = outer
+    return found
+
+
+def _other_class(node: ast.expr, file: Linted) -> bool:
+    """Whether a name is made by a class that isn't known to be a batch norm: it has its own."""
+    bound = file.names.bindings(node) if isinstance(node, ast.Name) else []
+    made = [each.value.func for each in bound if isinstance(each.value, ast.Call)]
+    names = [func.attr if isinstance(func, ast.Attribute) else file.text(func) for func in made]
+    return bool(bound) and len(made) == len(bound) and all(name[:1].isupper() for name in names)
 
 
 def _told(
