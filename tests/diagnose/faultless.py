@@ -215,7 +215,7 @@ def run(kind, seed):
     start = time.time()
     try:
         name, report = false_alarms(kind, seed)
-        found = None if report is None else str(report)
+        found = None if report is None else report.text()
     except Exception:
         name, found = "failed", traceback.format_exc()
     seconds = round(time.time() - start, 1)

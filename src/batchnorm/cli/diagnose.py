@@ -57,7 +57,8 @@ def command(
     )
     try:
         report = compare_recordings(ours, theirs, pairs)
-        data, text = report.as_json(), report.text(lang)
+        data = report.as_json()
+        text = report.screen(lang, "| less") if sys.stdout.isatty() else report.text(lang)
         drawn = "" if html is None else document(report, lang)
     except BatchNormError:
         raise

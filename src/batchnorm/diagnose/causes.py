@@ -31,7 +31,7 @@ class Cause:
 CAUSES: Mapping[str, Cause] = {
     "momentum-inverted": Cause(
         "momentum means the opposite in the port: the running statistics move by 1 - factor",
-        "port 的 momentum 含义相反：滑动统计量按 1 - factor 更新",
+        "移植模型的 momentum 含义相反：滑动统计量按 1 - factor 更新",
     ),
     "momentum-differs": Cause(
         "the running statistics move by another factor than in the source",
@@ -100,7 +100,7 @@ CAUSES: Mapping[str, Cause] = {
         "another axis is normalized than that of the channels", "归一化的轴不是通道轴"
     ),
     "affine-missing": Cause(
-        "gamma or beta doesn't apply in the port", "port 中 gamma 或 beta 不起作用"
+        "gamma or beta doesn't apply in the port", "移植模型中 gamma 或 beta 不起作用"
     ),
     "layout-differs": Cause(
         "the axes are in another order than in the source", "张量布局与源模型不同",

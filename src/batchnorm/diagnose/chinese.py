@@ -5,6 +5,8 @@ Not here: the causes themselves (`causes.py`) and the report's frame (`report.py
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["said"]
 
 CHINESE = {
@@ -42,6 +44,20 @@ CHINESE = {
     "of": "关于",
     "the input": "输入",
     "the kernel": "卷积核",
+    "the loss": "损失",
+    "the batch": "批数据",
+    "the layer": "该层",
+    "both models'": "两个模型的",
+    "the source's": "源模型的",
+    "the port's": "移植模型的",
+    "running_mean": "滑动均值",
+    "running_var": "滑动方差",
+    "denominator": "分母",
+    "the source's rule": "源模型的规则",
+    "variance by n - 1": "方差除以 n - 1",
+    "its output": "它的输出",
+    "state holds the variance times": "状态中的方差乘了",
+    "n / (n - 1) - 1 times": "n / (n - 1) - 1 的倍数",
     "goes": "梯度",
     "through the batch statistics": "经过批统计量",
     "not through the batch statistics": "不经过批统计量",
@@ -116,6 +132,35 @@ CHINESE = {
     "load the source's bias": "加载源模型的偏置",
     "leave the scaling out, or do it on both sides": "去掉缩放，或两边都做",
 }  # fmt: skip
+# Sentences with numbers or names in them; what stands in a gap is said in Chinese too.
+PATTERNS = {
+    r"(.+) \((\d+) layers\)": "{0}（{1} 层）",
+    r"running variance by (.+) in the port and by (.+) in the source":
+        "滑动方差在移植模型中除以 {0}，在源模型中除以 {1}",
+    r"(.+), (\S+) noises away": "{0}，相距 {1} 倍噪声",
+    r"(.+), (\S+) bounds away": "{0}，相距 {1} 倍误差界",
+    r"(.+) fits as well": "{0} 同样符合",
+    r"as in the source: (.*)": "与源模型相同：{0}",
+    r"n = (\d+): its effect is (\S+), below the noise": "n = {0}：其影响为 {1}，低于噪声",
+    r"of (\d+) large kernels all but some outputs' rows and sums":
+        "{0} 个大卷积核只记录了部分输出的行以及各行之和",
+    r"no layer of the other model was found for these of the (.+); name it in a map":
+        "{0}的这些层在另一个模型中没有找到对应的层；请在映射文件中写明",
+    r"the source's rule can't be read: (.+)": "无法读取源模型的规则：{0}",
+    r"(.+): nothing is kept by which it could be replayed": "{0}：没有记录可供重放的数据",
+    r"(both models'|the source's|the port's) statistics are those of all processes, .+":
+        "{0}统计量来自所有进程，只有两边同样多进程的全部记录才能判断：`batchnorm record --rank`",
+    r"of all (\d+) processes": "全部 {0} 个进程的",
+    r"columns as of (\d+) channels, last": "各列按 {0} 个通道排在最后的顺序",
+    r"step (\d+)": "第 {0} 步",
+    r"(\d+) of (\d+)": "{1} 个中的 {0} 个",
+    r"without (gamma|beta)": "没有 {0}",
+    r"the input of (\S+)": "{0} 的输入",
+    r"(\S+(?: or \S+)*) of (.+)": "{1} 的 {0}",
+    r"(.+) \+ (.+)": "{0} + {1}",
+    r"(.+) and (.+)": "{0} 和 {1}",
+    r"(.+) or (.+)": "{0} 或 {1}",
+}  # fmt: skip
 
 
 def said(text: str, lang: str) -> str:
@@ -123,5 +168,12 @@ def said(text: str, lang: str) -> str:
 
     >>> said("training", "zh"), said("momentum=0.1", "zh")
     ('训练模式', 'momentum=0.1')
+    >>> said("epsilon 0.001 and running statistics, 12.5 bounds away", "zh")
+    'epsilon 0.001 和 滑动统计量，相距 12.5 倍误差界'
     """
-    return CHINESE.get(text, text) if lang == "zh" else text
+    if lang != "zh" or text in CHINESE:
+        return CHINESE[text] if lang == "zh" else text
+    for pattern, sentence in PATTERNS.items():
+        if (found := re.fullmatch(pattern, text)) is not None:
+            return sentence.format(*(said(part or "", lang) for part in found.groups()))
+    return text

@@ -77,7 +77,9 @@ def shown(value: Any) -> str:
 
 def _numbers(evidence: dict[str, Any], lang: str) -> str:
     parts = [f"{said(name, lang)} {said(shown(value), lang)}" for name, value in evidence.items()]
-    return f" ({', '.join(parts)})" if parts else ""
+    if not parts:
+        return ""
+    return f"（{'，'.join(parts)}）" if lang == "zh" else f" ({', '.join(parts)})"
 
 
 def grouped(findings: list[Finding]) -> list[Finding]:

@@ -90,11 +90,17 @@ def _changes(h: Hypothesis, expected: Hypothesis, declared: Rule | None) -> floa
 
 
 def _named(h: Hypothesis, expected: Hypothesis) -> str:
-    parts = []
-    for field in fields(h):
-        value = getattr(h, field.name)
-        if value != getattr(expected, field.name):
-            parts.append(f"{field.name} {value}")
+    words = {
+        ("batch", True): "batch statistics", ("batch", False): "running statistics",
+        ("correction", 1): "variance by n - 1",
+        ("gamma", False): "without gamma", ("beta", False): "without beta",
+    }  # fmt: skip
+    changed = [
+        (field.name, getattr(h, field.name))
+        for field in fields(h)
+        if getattr(h, field.name) != getattr(expected, field.name)
+    ]
+    parts = [words.get((name, value), f"{name} {value}") for name, value in changed]
     return " and ".join(parts) or "the source's rule"
 
 

@@ -7,6 +7,7 @@ the plot shows how far each batch norm's output is off. Colours are never alone:
 from __future__ import annotations
 
 import math
+import re
 from html import escape
 
 from batchnorm.diagnose.chinese import said
@@ -31,6 +32,8 @@ margin:2px;font-size:.8em}
 .bn-diagnosis .follows{border-color:var(--follows);fill:var(--follows)}
 .bn-diagnosis .equal{border-color:var(--equal);fill:var(--equal)}
 .bn-diagnosis svg text{fill:var(--ink)}
+.bn-diagnosis .plot{overflow-x:auto}
+.bn-diagnosis svg{min-width:32em}
 .bn-diagnosis svg line{stroke:var(--faint)}
 @media (max-width:40em){.bn-diagnosis td{display:block;border:0;padding:.1em .4em;width:auto}
 .bn-diagnosis tr{display:block;border-top:1px solid var(--line);padding:.4em 0}}
@@ -41,6 +44,7 @@ HEADS = {
     "zh": ("诊断", "原因", "模型各层（按执行顺序）", "各层差异", "原因", "由此引起", "相同",
            "输出的最大相对差异"),
 }  # fmt: skip
+CODE = re.compile(r"[\w.]+[=(]")  # with which a fix that is code begins
 LOWEST, WIDTH, HEIGHT = 1e-8, 640, 160
 
 
@@ -93,12 +97,15 @@ def _causes(report: Report, lang: str) -> str:
     words, rows = WORDS[lang], []
     for number, finding in enumerate(report.findings, 1):
         names = ", ".join(escape(name or "·") for name in finding.layers)
-        more = [f"{words['next']}: {escape(finding.runner_up)}"] if finding.runner_up else []
-        fix = (
-            f"<br><b>{words['fix']}: <code>{escape(said(finding.fix, lang))}</code></b>"
-            if finding.fix
-            else ""
+        more = (
+            [f"{words['next']}: {escape(said(finding.runner_up, lang))}"]
+            if finding.runner_up
+            else []
         )
+        fix = escape(said(finding.fix, lang))
+        if CODE.match(finding.fix):
+            fix = f"<code>{fix}</code>"
+        fix = f"<br><b>{words['fix']}: {fix}</b>" if fix else ""
         rows.append(
             f"<tr><td>{number}</td><td><code>{finding.cause}</code></td><td>{names}</td>"
             f"<td>{escape(finding.says(lang))}{''.join('<br>' + m for m in more)}{fix}</td></tr>"
@@ -143,11 +150,11 @@ def _plot(report: Report, lang: str) -> str:
     for power in range(0, int(span) + 1, 2):
         y = HEIGHT * power / span
         lines.append(
-            f'<text x="0" y="{y + 9:.1f}" font-size="9">1e-{power}</text>'
+            f'<text x="0" y="{y + 11:.1f}" font-size="13">{f"1e-{power}" if power else "1"}</text>'
             f'<line x1="38" x2="{WIDTH + 40}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
     return (
-        f'<svg role="img" viewBox="0 -4 {WIDTH + 50} {HEIGHT + 14}" width="100%" '
+        f'<div class="plot"><svg role="img" viewBox="0 -4 {WIDTH + 50} {HEIGHT + 14}" width="100%" '
         f'xmlns="http://www.w3.org/2000/svg"><title>{HEADS[lang][7]}</title>'
-        f"{''.join(lines)}{''.join(bars)}</svg><p>{HEADS[lang][7]}</p>"
+        f"{''.join(lines)}{''.join(bars)}</svg></div><p>{HEADS[lang][7]}</p>"
     )

@@ -17,6 +17,8 @@ __all__ = ["WORDS", "Depth", "Report"]
 
 VERSION = 1
 WIDTH = 3  # layers that a line names before it counts them
+SCREEN, COLUMNS = 24, 100  # of a terminal
+TAIL = 7  # rows of it that what can't be told and notes take
 
 
 @dataclass(frozen=True)
@@ -72,32 +74,54 @@ class Report:
 
     def text(self, lang: str = "en") -> str:
         """The report in words; `lang` is "en" or "zh"."""
+        head, causes, tail = self._parts(lang)
+        return "\n".join([head, *(line for cause in causes for line in cause), *tail])
+
+    def _parts(self, lang: str) -> tuple[str, list[list[str]], list[str]]:
+        """The first line, the lines of each cause, and what comes after them."""
         words = WORDS["zh" if lang == "zh" else "en"]
         why = Counter(w for _, _, w in self.pairs)
-        aligned = ", ".join(f"{n} {words['by']} {words.get(w, w)}" for w, n in why.items())
+        aligned = ", ".join(words["by"].format(n=n, why=words.get(w, w)) for w, n in why.items())
         count = len(self.findings)
         head = words["equal"] if not count else words["differs"].format(n=count)
-        lines = [f"{head}; {words['paired']} {aligned}" if aligned else head]
+        head = f"{head}{words['paired']}{aligned}" if aligned else head
+        causes = []
         for number, finding in enumerate(self.findings, 1):
-            lines.append(f"{number:3}  {finding.cause:<24} {_layers(finding.layers, words)}")
-            lines.append(f"     {finding.says(lang)}")
+            lines = [f"{number:3}  {finding.cause:<24} {_layers(finding.layers, words)}",
+                     f"     {finding.says(lang)}"]  # fmt: skip
             if finding.runner_up:
-                lines.append(f"     {words['next']}: {finding.runner_up}")
+                lines.append(f"     {words['next']}: {said(finding.runner_up, lang)}")
             if finding.fix:
                 lines.append(f"     {words['fix']}: {said(finding.fix, lang)}")
+            causes.append(lines)
+        tail = []
         if self.follows:
-            lines.append(f"{words['follows']}: {_layers(self.follows, words)}")
+            tail.append(f"{words['follows']}: {_layers(self.follows, words)}")
         for each in self.undecided:
             layers = _layers(list(each.layers), words)
             what, reason = said(each.what, lang), said(each.why, lang)
-            lines.append(f"{words['undecided']}: {what} ({layers}): {reason}")
-        lines += [f"{words['note']}: {note}" for note in self.notes]
-        lines += [f"{words['dropped']}: {text}" for text in self.dropped]
-        lines.append(f"{words['ran']}: {', '.join(self.phases)}; {words['noise']}")
-        return "\n".join(lines)
+            tail.append(f"{words['undecided']}: {what} ({layers}): {reason}")
+        tail += [f"{words['note']}: {said(note, lang)}" for note in self.notes]
+        tail += [f"{words['dropped']}: {said(text, lang)}" for text in self.dropped]
+        phases = ", ".join(said(phase, lang) for phase in self.phases)
+        return head, causes, [*tail, f"{words['ran']}: {phases}; {words['noise']}"]
+
+    def screen(self, lang: str = "en", more: str = "print(report.text())") -> str:
+        """What fits on a screen: the first causes, how many more there are, and how to see them."""
+        words = WORDS["zh" if lang == "zh" else "en"]
+        head, causes, (*tail, last) = self._parts(lang)
+        fitting = _fitting([[line] for line in tail], TAIL)
+        left = len(tail) - len(fitting)
+        ending = [line for lines in fitting for line in lines]
+        ending += [words["lines left"].format(n=left, more=more)] if left else []
+        shown = _fitting(causes, SCREEN - sum(map(_rows, [head, *ending, last])) - 1)
+        left = len(causes) - len(shown)
+        first = [line for lines in shown for line in lines]
+        first += [words["causes left"].format(n=left, more=more)] if left else []
+        return "\n".join([head, *first, *ending, last])
 
     def __repr__(self) -> str:
-        return self.text()
+        return self.screen()
 
     def as_json(self) -> dict[str, Any]:
         """As plain values."""
@@ -131,8 +155,8 @@ WORDS = {
     "en": {
         "equal": "no difference beyond the stated bounds",
         "differs": "port differs from source in {n} cause(s)",
-        "paired": "layers paired:",
-        "by": "by",
+        "paired": "; layers paired: ",
+        "by": "{n} by {why}",
         "all": "all {n}",
         "more": "and {n} more",
         "next": "next",
@@ -143,12 +167,14 @@ WORDS = {
         "dropped": "left out",
         "ran": "ran",
         "noise": "dropout was off",
+        "causes left": "… {n} more cause(s): {more}",
+        "lines left": "… {n} more line(s): {more}",
     },
     "zh": {
         "equal": "在给定误差界内没有差异",
         "differs": "移植模型与源模型有 {n} 处不同原因",
-        "paired": "层的对应：",
-        "by": "按",
+        "paired": "；层的对应：",
+        "by": "按{why} {n} 层",
         "name": "名称",
         "order": "顺序",
         "input": "输入",
@@ -164,8 +190,25 @@ WORDS = {
         "dropped": "未记录",
         "ran": "已运行",
         "noise": "dropout 已关闭",
+        "causes left": "…… 还有 {n} 个原因：{more}",
+        "lines left": "…… 还有 {n} 行：{more}",
     },
 }
+
+
+def _rows(line: str) -> int:
+    """Of a terminal; what isn't Latin is twice as wide."""
+    return -(-sum(1 + (letter > "\u2e7f") for letter in line) // COLUMNS)
+
+
+def _fitting(parts: list[list[str]], rows: int) -> list[list[str]]:
+    """As many of the first parts as fit."""
+    total = 0
+    for index, lines in enumerate(parts):
+        total += sum(map(_rows, lines))
+        if total > rows:
+            return parts[:index]
+    return parts
 
 
 def _layers(names: list[str], words: dict[str, str]) -> str:

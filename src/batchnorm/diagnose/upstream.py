@@ -342,7 +342,8 @@ def turned(one: Trace, other: Trace) -> tuple[str, dict[str, Any], str] | None:
 
 def link_text(link: Link) -> str:
     """The function in words."""
-    return f"{' or '.join(link.functions)} of {' + '.join(n or 'the layer' for n in link.names)}"
+    names = " + ".join(name or "the layer" for name in link.names)
+    return names if link.functions == ["nothing"] else f"{' or '.join(link.functions)} of {names}"
 
 
 def _negative_slope(x: Array, y: Array) -> float | None:
