@@ -21,10 +21,6 @@ LARGEST = 4 << 20  # bytes; a map of 10,000 layers has less than one
 DEEPEST = 100  # parts of a key, whose square tells how long tomllib takes over it
 PART = r"""(?:[\w-]+|"(?:[^"\\\n]|\\.)*"?|'[^'\n]*'?)"""
 KEY = re.compile(rf"{PART}(?:[ \t]*\.[ \t]*{PART})*")
-DEEPEST = 100  # parts of a key with dots, whose square is what tomllib takes
-DOTTED = re.compile(
-    r"""(?:(?:[\w-]+|"(?:[^"\\\n]|\\.)*"|'[^'\n]*')[ \t]*(?:\.[ \t]*|(?![ \t.])))+"""
-)
 
 
 def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 import ast
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,6 +88,29 @@ def test_a_pipe_that_is_named_is_refused_and_not_waited_for(tmp_path):
     assert "-" in reason
 
 
+@pytest.mark.parametrize("kind", ["pipe", "of the system", "endless"])
+def test_what_a_file_imports_is_read_only_where_it_is_a_file(kind, tmp_path):
+    """In a process of its own, as nothing else would end it."""
+    place = tmp_path / "other.py"
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "of the system":
+        place.symlink_to("/proc/kmsg")
+    else:
+        with place.open("wb") as file:
+            file.truncate(1 << 40)
+    text = "from torch import nn\nfrom other import eps, Net, layer\nnn.BatchNorm2d(8, eps=eps)\n"
+    text += "net = Net(layer)\noptimizer.step()\n"
+    (tmp_path / "a.py").write_text(text + "\n".join(f"net{i} = Net()" for i in range(3)))
+    code = "import sys; from batchnorm.cli import main; main(sys.argv[1:])"
+    for command in (["lint"], ["rewrite", "--from", "torch", "--to", "keras", "--check"]):
+        for path in (tmp_path, place):
+            job = [sys.executable, "-c", code, *command, "--jobs", "1", str(path)]
+            done = subprocess.run(job, capture_output=True, text=True, timeout=60, check=False)
+            assert done.returncode in (0, 1, 2)
+            assert "Traceback" not in done.stderr
+
+
 def length(path, raw):
     if b"bad" in raw:
         raise SourceError("line 1: bad")
@@ -93,7 +118,19 @@ def length(path, raw):
         raise RecursionError
     if b"fault" in raw:
         raise KeyError("fault")
+    if b"end" in raw:
+        os._exit(9)
     return len(raw)
+
+
+def test_a_process_that_is_ended_leaves_an_outcome_for_each_file(tmp_path):
+    files = [tmp_path / f"{index:02}.py" for index in range(20)]
+    for file in files:
+        file.write_text("end" if file.name == "11.py" else "x")
+    outcomes = list(work_on(files, length, jobs=2))
+    assert [outcome.path for outcome in outcomes] == files
+    assert "ended" in outcomes[11].error
+    assert all(outcome.result == 1 or "ended" in outcome.error for outcome in outcomes)
 
 
 @pytest.mark.parametrize("count", [3, 20])

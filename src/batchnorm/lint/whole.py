@@ -15,7 +15,7 @@ from batchnorm.lint.finding import Finding, Problem, Report
 from batchnorm.lint.fixes import Fixed, fixed
 from batchnorm.lint.run import run
 from batchnorm.lint.settings import Settings, for_project
-from batchnorm.source import AnyPath, listed, write
+from batchnorm.source import AnyPath, contents, listed, write
 
 __all__ = ["lint"]
 
@@ -93,7 +93,7 @@ def _fix(
         if not any(f.fix == "safe" or (f.fix and unsafe) for f in wanted(own)):
             continue
         try:
-            done = fixed(path.read_bytes(), path, settings, unsafe=unsafe, wanted=wanted)
+            done = fixed(contents(path), path, settings, unsafe=unsafe, wanted=wanted)
             if done.count and not diff:
                 write(path, done.after, done.before)
                 report.findings[-len(own) :] = done.left

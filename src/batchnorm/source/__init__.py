@@ -2,12 +2,13 @@
 
 What `rewrite` and `lint` both need; it parses, and never imports or evaluates what it reads. Files
 in order of dependence: `text` (a file and edits to it, annotations in strings as what they quote),
-`notebook` (code cells), `symbols` (what dotted paths mean), `scopes` and `exports` (what binds a
-name), `names` (which path an expression stands for), `known` and `guards` (what is sure at one
-point), `nets` (the classes of a file), `objects` (which expressions are layers), `files`
-(folders).
+`contents` (a file's bytes), `notebook` (code cells), `symbols` (what dotted paths mean), `scopes`
+and `exports` (what binds a name), `names` (which path an expression stands for), `known` and
+`guards` (what is sure at one point), `nets` (the classes of a file), `objects` (which expressions
+are layers), `files` (folders).
 """
 
+from batchnorm.source.contents import contents, special
 from batchnorm.source.files import (
     NOTEBOOK,
     AnyPath,
@@ -17,7 +18,6 @@ from batchnorm.source.files import (
     find,
     listed,
     names_a_batch_norm,
-    special,
     work_on,
     write,
 )
@@ -47,6 +47,7 @@ __all__ = [
     "Symbol",
     "Thing",
     "apply",
+    "contents",
     "expressions",
     "find",
     "framework_at",

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
+from batchnorm.source.contents import contents
 from batchnorm.source.symbols import PACKAGES
 
 __all__ = ["DEEPEST", "exported", "member", "own_files"]
@@ -102,7 +103,7 @@ def _exports(file: Path) -> dict[str, list[tuple[str, int]]]:
     """What the names that a file imports or assigns at its top are: paths, and the dots before."""
     found: dict[str, list[tuple[str, int]]] = {}
     try:
-        pending: list[ast.AST] = [*ast.parse(file.read_bytes()).body]
+        pending: list[ast.AST] = [*ast.parse(contents(file)).body]
     except (SyntaxError, ValueError, RecursionError, OSError):
         return found
     while pending:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import re
-import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +24,7 @@ from rich.progress import Progress
 
 from batchnorm.checkpoints.atomic import replacement
 from batchnorm.errors import InvalidValue
+from batchnorm.source.contents import contents, special
 from batchnorm.source.notebook import Notebook
 from batchnorm.source.text import SourceError
 
@@ -36,7 +37,6 @@ __all__ = [
     "find",
     "listed",
     "names_a_batch_norm",
-    "special",
     "work_on",
     "write",
 ]
@@ -48,7 +48,7 @@ _NAMED = re.compile(rb"(?i)batch_?norm")
 _SKIPPED_FOLDERS = {"__pycache__", "node_modules"}
 NOTEBOOK = ".ipynb"
 _SUFFIXES = (".py", ".pyi", NOTEBOOK)
-LARGEST = 1 << 28  # bytes
+ENDED = "not looked at: a process was ended from outside, for want of memory as a rule; use one job"
 _FEW = 8  # files that aren't worth starting processes for
 
 
@@ -125,10 +125,7 @@ def find(
             if kind:
                 found.special.append((path, kind))
                 continue
-            if (size := path.stat().st_size) > LARGEST:
-                found.errors.append((path, f"has {size} bytes, and {LARGEST} are the most"))
-                continue
-            data = path.read_bytes()
+            data = contents(path)
             needed = wanted(data)
             if path.suffix == NOTEBOOK and (needed or b"bn" in data):
                 needed = wanted(Notebook(data).code)
@@ -143,22 +140,6 @@ def find(
         else:
             found.others += 1
     return found
-
-
-def special(path: Path) -> str:
-    """What a thing is that is no regular file; opening some of them waits for ever."""
-    mode = path.stat().st_mode
-    if stat.S_ISREG(mode):
-        return ""
-    return next((name for test, name in _KINDS if test(mode)), "something else")
-
-
-_KINDS = (
-    (stat.S_ISFIFO, "a named pipe"),
-    (stat.S_ISSOCK, "a socket"),
-    (stat.S_ISCHR, "a device"),
-    (stat.S_ISBLK, "a device"),
-)
 
 
 def _candidates(paths: Iterable[Path], found: Found) -> Iterator[Path]:
@@ -221,13 +202,19 @@ def _each(
         return
     # Fresh processes: this one may have threads, which a fork would cut in two.
     context = multiprocessing.get_context("spawn")
+    done = 0
     with ProcessPoolExecutor(jobs, mp_context=context) as pool:
-        yield from pool.map(one, files, chunksize=4)
+        try:
+            for outcome in pool.map(one, files, chunksize=4):
+                done += 1
+                yield outcome
+        except BrokenProcessPool:
+            yield from (Outcome(path, error=ENDED) for path in files[done:])
 
 
 def _outcome(task: Callable[[Path, bytes], T], path: Path) -> Outcome[T]:
     try:
-        return Outcome(path, task(path, path.read_bytes()))
+        return Outcome(path, task(path, contents(path)))
     except SourceError as error:
         return Outcome(path, error=str(error))
     except OSError as error:
@@ -246,7 +233,7 @@ def write(path: Path, data: bytes, before: bytes) -> None:
         CheckpointError: the disk is full, or the folder can't be written.
     """
     target = path.resolve()
-    if target.read_bytes() != before:
+    if contents(target) != before:
         raise SourceError(f"{path}: has changed since it was read: run the command again")
     with replacement(target, force=True) as new:
         new.file.write(data)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from batchnorm.source.contents import contents
 from batchnorm.source.exports import own_files
 from batchnorm.source.names import Names
 from batchnorm.source.scopes import Binding
@@ -78,7 +79,7 @@ def _imported(
 def _names_of(path: Path, settings: bool) -> Names | None:
     """The names of a file that may be about batch norms; None for another, or for none."""
     try:
-        data = path.read_bytes()
+        data = contents(path)
         small = (settings and len(data) < _SMALL) or path.name == "__init__.py"
         if not small and not _WORTH.search(data):
             return None

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 from batchnorm.frameworks import find
 from batchnorm.lint.fix import Fix, line_before
 from batchnorm.lint.linted import Function, Linted
 from batchnorm.lint.rule import Hit, Rule
-from batchnorm.source import names_a_batch_norm
+from batchnorm.source import SourceError, contents, names_a_batch_norm
 from batchnorm.source.exports import own_files
 
 __all__ = ["RULE"]
@@ -140,8 +141,15 @@ def _has_batch_norms(file: Linted) -> bool:
             continue
         if made & {alias.asname or alias.name for alias in node.names}:
             paths = own_files(file.path.resolve().parent, node.module, node.level)
-            return any(p.is_file() and names_a_batch_norm(p.read_bytes()) for p in paths)
+            return any(_names_one(path) for path in paths)
     return names_a_batch_norm(file.source.data)
+
+
+def _names_one(path: Path) -> bool:
+    try:
+        return names_a_batch_norm(contents(path))
+    except (OSError, SourceError):
+        return False
 
 
 RULE = Rule("BN007", "never-in-training-mode", check, ("mode-of-a-new-layer",))
