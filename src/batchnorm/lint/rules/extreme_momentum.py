@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from batchnorm.lint.linted import Linted
-from batchnorm.lint.number import numbers
+from batchnorm.lint.number import number, numbers
 from batchnorm.lint.rule import Hit, Rule
+from batchnorm.lint.site import Site
 
 __all__ = ["RULE"]
+
+_TYPED = 9  # digits of a number that somebody types; a float32 written out has more
 
 
 def check(file: Linted) -> Iterator[Hit]:
@@ -18,7 +21,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     A momentum that is 0 or 1: a literal, a constant of the file, or a parameter's default.
     `momentum=None`, torch's cumulative average, is not reported. Files of tests (`test_*.py`,
-    `*_test.py`) are passed over: they choose such numbers on purpose.
+    `*_test.py`) are passed over: they choose such numbers on purpose. So are layers whose epsilon
+    has a float32's digits, as 0.0010000000474974513: a converter wrote them, for inference.
 
     ## Why it matters
 
@@ -51,7 +55,7 @@ def check(file: Linted) -> Iterator[Hit]:
     ```
     """
     for site in file.sites:
-        if site.momentum is None or not site.averages:
+        if site.momentum is None or not site.averages or _converted(site, file):
             continue
         for found in numbers(site.momentum, file.names):
             if found.value not in (0, 1):
@@ -63,6 +67,13 @@ def check(file: Linted) -> Iterator[Hit]:
                 f"{site.symbol.name}{file.layer_of(site, found)} {what}"
             )
             yield Hit(found.node, message)
+
+
+def _converted(site: Site, file: Linted) -> bool:
+    """Whether the epsilon is a float32 written out, which no one types."""
+    epsilon = site.given("epsilon")
+    found = None if epsilon is None else number(epsilon, file.names)
+    return found is not None and len(found.value.normalize().as_tuple().digits) > _TYPED
 
 
 RULE = Rule(
