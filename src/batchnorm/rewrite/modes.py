@@ -45,6 +45,8 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
         text = f"{job.source.text(func.value)} may be of another class, which has {func.attr}"
         job.left(call, "mode", text)
         return True
+    if from_.calls.mode_method == to.calls.mode_method:
+        return True  # as from mint to mindspore.nn, whose nets are the same, too
     if thing is not None and thing.kind in ("net", "list") and not to.is_keras:
         net = "it" if thing.net is None else thing.net.name
         job.left(call, "mode", f"{net} is {from_.name}'s net still: once it is {to.name}'s, "
@@ -52,8 +54,6 @@ def rewrite_mode(job: Job, call: ast.Call) -> bool:
         return True
     if to.is_keras:
         job.left(call, "mode", f"{to.name} {_TOLD}")
-        return True
-    if from_.calls.mode_method == to.calls.mode_method:
         return True
     base = job.base(func.value)
     text = f"{base}.{mode_of(job, said)}"

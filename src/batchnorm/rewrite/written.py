@@ -15,6 +15,7 @@ from pathlib import Path
 
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import Framework, find
+from batchnorm.rewrite.attributes import report_unknown
 from batchnorm.rewrite.given import given
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import HEAD, line_for, mark
@@ -155,6 +156,8 @@ def _attribute(job: Job, node: ast.Attribute) -> None:
     """An attribute of a known layer that has the original's name."""
     thing = job.objects.thing(node.value)
     to: Framework = job.task.to
+    if thing is None:
+        report_unknown(job, node)
     if thing is None or thing.kind != "layer" or not thing.only:
         return
     if {symbol.framework for symbol in thing.symbols} != {to.framework}:

@@ -12,7 +12,16 @@ from typing import Literal
 
 from batchnorm.source.symbols import Symbol
 
-__all__ = ["Environment", "Thing", "assigned", "joined", "key", "merged", "unpacked"]
+__all__ = [
+    "Environment",
+    "Thing",
+    "assigned",
+    "columns",
+    "joined",
+    "key",
+    "merged",
+    "unpacked",
+]
 
 
 @dataclass(frozen=True)
@@ -127,6 +136,16 @@ def unpacked(target: ast.expr, value: ast.expr) -> list[tuple[ast.expr, ast.expr
     if any(isinstance(part, ast.Starred) for side in sides for part in side):
         return []
     return list(zip(*sides, strict=True))
+
+
+def columns(target: ast.expr, over: ast.expr) -> list[tuple[ast.expr, ast.expr]]:
+    """What each variable of `for a, b in ((1, 2), (3, 4))` goes over."""
+    rows = over.elts if isinstance(over, ast.Tuple | ast.List) else []
+    cells = [unpacked(target, row) for row in rows]
+    if not cells or not all(cells):
+        return []
+    of = [ast.Tuple([row[i][1] for row in cells], ast.Load()) for i in range(len(cells[0]))]
+    return [(each, column) for (each, _), column in zip(cells[0], of, strict=True)]
 
 
 def assigned(node: ast.AST, *, body: bool = True, inline: bool = True) -> Iterator[str]:

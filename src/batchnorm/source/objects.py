@@ -19,6 +19,7 @@ from batchnorm.source.known import (
     Environment,
     Thing,
     assigned,
+    columns,
     joined,
     key,
     merged,
@@ -49,6 +50,7 @@ class Objects:
         self._class: ast.ClassDef | None = None
         self._collected: dict[str, list[Thing | None]] | None = None
         self._returned: dict[ast.AST, list[Thing | None]] = {}  # by the functions of the file
+        self._tuples: dict[ast.AST, list[ast.expr | None]] = {}  # the same as expressions
         self._within: ast.AST | None = None
         self._guards = Guards(names, self._thing)
         self._block(names.source.tree.body, Environment())
@@ -122,6 +124,7 @@ class Objects:
                 if isinstance(node, ast.Return) and self._within is not None:
                     given = None if node.value is None else self._thing(node.value, env)
                     self._returned.setdefault(self._within, []).append(given)
+                    self._tuples.setdefault(self._within, []).append(node.value)
                 return None
             case ast.Continue() | ast.Break():
                 return None
@@ -151,7 +154,8 @@ class Objects:
                 self._note(target, found)
             elif not place:
                 self._expression(target, env)
-                for each, value in [] if node.value is None else unpacked(target, node.value):
+                given = None if node.value is None else self._tuple_of(node.value)
+                for each, value in [] if given is None else unpacked(target, given):
                     part = self.known.get(value)
                     if key(each) and part is not None:
                         env.put(key(each), part)
@@ -193,6 +197,7 @@ class Objects:
             self._collected = None if not self._class else collected
         outer, self._within = self._within, node
         self._returned.pop(node, None)
+        self._tuples.pop(node, None)
         self._block(node.body, scope)
         self._collected, self._within = collected, outer
 
@@ -278,7 +283,7 @@ class Objects:
         self, target: ast.expr, over: ast.expr, env: Environment, inside: Environment
     ) -> None:
         """What a loop's variable is, over a list of layers, also one that is counted or paired."""
-        pairs = [(target, over)]
+        pairs = [(target, over), *columns(target, over)]
         if isinstance(over, ast.Call) and isinstance(over.func, ast.Name):
             if over.func.id == "enumerate" and isinstance(target, ast.Tuple) and over.args:
                 pairs = [(target.elts[-1], over.args[0])]
@@ -336,6 +341,16 @@ class Objects:
             b.kind == "assign" and b.value in classes for b in self.names.bindings(node.func)
         )
         return Thing("layer", symbols, (node,), only=sure)
+
+    def _tuple_of(self, node: ast.expr) -> ast.expr:
+        """The tuple that a call of this file's function gives, if it gives one only; or itself."""
+        bound = (
+            self.names.bindings(node.func)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+            else []
+        )
+        given = self._tuples.get(bound[0].node, []) if len(bound) == 1 else []
+        return given[0] if len(given) == 1 and isinstance(given[0], ast.Tuple) else node
 
     def _list(self, items: list[ast.expr], env: Environment) -> Thing | None:
         found = joined([self._thing(item, env) for item in items])

@@ -121,8 +121,10 @@ def _by_company(file: Linted, known: set[ast.Attribute]) -> Iterator[Hit]:
         and isinstance(node.value, ast.Name)
         and node.value.id == "self"
     }
+    # What a layer of this framework is made from may be the other's: its initial values.
+    carried = {node for site in file.sites for node in ast.walk(site.node)}
     for node in file.nodes:
-        if not isinstance(node, ast.Attribute) or node in known:
+        if not isinstance(node, ast.Attribute) or node in known or node in carried:
             continue
         if isinstance(node.value, ast.Name | ast.Attribute):
             of = file.text(node.value)
