@@ -151,6 +151,17 @@ def test_a_bound_grows_with_the_mean_and_shrinks_with_precision():
     assert bound(0, "float64") < 1e-8 * bound(0, "float32")
 
 
+def test_a_variance_of_next_to_nothing_may_be_the_square_of_the_means_rounding():
+    case = Case("keras", "BatchNormalization", {"axis": 1}, "float32", (1,), (Step((1, 2)),))
+    x = np.float32([[1.6330194, -2.0]])
+    mask = np.ones(1, bool)
+    mean = x / np.float32(1 + 1e-7)  # Keras divides masked sums by a little more than their count
+    theirs = float(((x - mean) ** 2).max())
+    exact = float(((x.astype(float) - x.astype(float) / (1 + 1e-7)) ** 2).max())
+    allowed = bounds(case, Data(x, None, mask), 0, {})["var"]
+    assert 0 < abs(theirs - exact) < allowed < 1e-10
+
+
 def test_roundoff_is_half_a_unit_in_the_last_place():
     assert roundoff("float32") == np.finfo(np.float32).eps / 2
     assert roundoff("float16") == np.finfo(np.float16).eps / 2

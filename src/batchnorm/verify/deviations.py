@@ -54,6 +54,9 @@ CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
         str(case.arguments.get("dtype")) in ("bfloat16", "mixed_bfloat16")
     ),
     "an input of integers": lambda case, step: case.dtype in ("int32", "uint8", "bool"),
+    "integers, channels last": lambda case, step: (
+        case.dtype in ("int32", "uint8", "bool") and step.layout == "channels last"
+    ),
     "a fractional mask, synchronized": lambda case, step: (
         bool(case.arguments.get("synchronized")) and step.mask == "weights"
     ),

@@ -2,10 +2,11 @@
 
 Our layers keep within 4 units in the last place; a framework computes in float32 (float64 where the
 layer is float64 throughout) and rounds at every operation. These bounds are what such rounding can
-do, to first order, from the framework's own formulas:
+do, to first order but for the variance, from the framework's own formulas:
 
     mean    u S |x|                                  S roundings of the sums and what follows
-    var     u S var  (two passes), u S x² (one pass, E[x²] - E[x]²)
+    var     u S var + (u S |x|)²  (two passes: the mean's own error, squared, is what a variance of
+            next to nothing has), u S x² more (one pass, E[x²] - E[x]²)
     x_hat   u S (K + X rho)                          K = |x| / std, X = |x_hat|, rho = |var| / std²
     dx      |gamma| |dy| / std · u S (1 + X) (1 + K + X rho), three terms
     dgamma  n |dy| u S (K + X (1 + rho))
@@ -94,9 +95,10 @@ def bounds(
     u = roundoff(arithmetic(case)) * steps
     gamma, beta = _affine(case, before)
     lost = data.size**2 if one_pass or _one_pass(case) else 0.0
-    k, x_hat, rho = data.size / data.std, data.deviation / data.std, (data.var + lost) / data.std**2
+    off = u * (data.var + lost) + (u * data.size) ** 2  # of the variance
+    k, x_hat, rho = data.size / data.std, data.deviation / data.std, off / data.std**2
     kept = _kept_roundoff(case, number, before)
-    forward = u * (1 + k + x_hat * rho)
+    forward = u * (1 + k) + x_hat * rho
     backward = forward + 2 * kept * (k + x_hat)
     if own.keeps_input_type:  # computes y, too, from what it keeps; MindSpore doesn't
         forward = backward
@@ -107,12 +109,12 @@ def bounds(
     summed = u + (_sixteen_bit(case.dtype) if own.keeps_input_type else 0.0)
     return {
         "y": gamma * forward + u * beta,
-        "dx": 3 * gamma * dy / data.std * (1 + x_hat) * (summed * (1 + x_hat) + u * rho + backward),
+        "dx": 3 * gamma * dy / data.std * (1 + x_hat) * (summed * (1 + x_hat) + rho + backward),
         "gradient of gamma": dy_sum * (backward + summed * x_hat),
         "gradient of beta": dy_sum * summed,
         "mean": blend * (u + 2 * kept) * data.size,
-        "var": blend * ((u + 2 * kept + stored) * data.var + (u + stored) * within + u * lost),
-        "stddev": blend * u * (math.sqrt(data.var + within) + (data.var + lost) / data.std),
+        "var": blend * (off + (2 * kept + stored) * data.var + (u + stored) * within),
+        "stddev": blend * (u * math.sqrt(data.var + within) + off / data.std),
     }
 
 
