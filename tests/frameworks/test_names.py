@@ -6,7 +6,7 @@ import batchnorm as bn
 from batchnorm.cli import main
 from batchnorm.errors import InvalidValue, NotSupported
 from batchnorm.explain import page
-from batchnorm.frameworks import Framework, current, find, known
+from batchnorm.frameworks import Framework, current, find, known, plain
 from batchnorm.frameworks.names import resolve
 from batchnorm.lint.settings import Settings
 from batchnorm.rewrite import rewrite_source
@@ -127,10 +127,29 @@ def test_the_first_of_two_versions_is_meant_by_a_short_one():
 @pytest.mark.parametrize("facet", ["saved", "source"])
 def test_every_rooms_facet_of_one_name_has_the_same_names(facet):
     rooms = {r.name: r.room(facet) for r in current()}  # what two share may stand in a third
-    names = {name for room in rooms.values() for name in room.__all__}
+    rooms["made"] = plain.made(find("torch"), facet)
+    names = {name for room in rooms.values() for name in getattr(room, "__all__", ())}
+    names |= set(plain.DEFAULTS[facet]) | set(plain.MADE[facet](find("torch")))
     lacking = {of: [n for n in names if not hasattr(room, n)] for of, room in rooms.items()}
-    assert names == set(rooms["torch"].__all__)
     assert not any(lacking.values()), lacking
+
+
+@pytest.mark.parametrize("facet", plain.DEFAULTS)
+def test_no_room_says_what_is_taken_anyway(facet):
+    usual = plain.DEFAULTS[facet]
+    for room in (each.room(facet) for each in current()):
+        assert not [n for n in room.__all__ if n in usual and getattr(room, n) == usual[n]]
+
+
+def test_a_rooms_own_facet_needs_to_say_only_what_differs(tmp_path, monkeypatch):
+    (tmp_path / "small_room").mkdir()
+    (tmp_path / "small_room" / "__init__.py").write_text("")
+    (tmp_path / "small_room" / "source.py").write_text("FROZEN = 'still=True'\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    room = record(package="small_room").room("source")
+    assert room.FROZEN == "still=True"
+    assert room.NORMS == {}
+    assert room.owns("toy.BatchNorm", None)
 
 
 def test_a_missing_facet_says_what_would_make_it_work():

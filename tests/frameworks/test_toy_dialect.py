@@ -149,6 +149,33 @@ def test_code_that_uses_it_is_linted(tmp_path):
     assert "_mean here" in lines[1]
 
 
+REWRITTEN = {
+    "toynorm": """
+        import toynorm
+
+        bn = toynorm.BatchNorm2d(8, decay=0.7, eps=1e-05)
+        print(bn._mean)
+    """,
+    "torch": """
+        from torch import nn
+
+        bn = nn.BatchNorm2d(8, momentum=0.3, eps=1e-05)
+        print(bn.running_mean)
+    """,
+}
+
+
+@pytest.mark.parametrize("to", REWRITTEN)
+def test_code_is_rewritten_both_ways(tmp_path, to):
+    (from_,) = REWRITTEN.keys() - {to}
+    source, wanted = (textwrap.dedent(REWRITTEN[name]).lstrip() for name in (from_, to))
+    path = tmp_path / "net.py"
+    path.write_text(source)
+    call = f"batchnorm.rewrite(['net.py'], from_={from_!r}, to={to!r}, write=True)"
+    alone(tmp_path, f"import batchnorm; {call}")
+    assert path.read_text() == wanted
+
+
 def test_checkpoints_get_its_own_names_and_come_back(tmp_path):
     code = """
         import numpy, batchnorm

@@ -139,12 +139,14 @@ class Framework:
     def room(self, facet: str) -> ModuleType:
         """A facet of the room, loaded when first asked for, or made of the declaration.
 
+        What a room's own facet needn't say is then as `plain.DEFAULTS` has it.
+
         Raises:
             NotImplementedError: the room hasn't that facet; says what would make it.
         """
         name = self.module_of(facet)
         try:
-            return importlib.import_module(name)
+            return plain.completed(importlib.import_module(name), facet)
         except ModuleNotFoundError as error:
             if error.name is None or not f"{name}.".startswith(f"{error.name}."):
                 raise  # something that the facet imports

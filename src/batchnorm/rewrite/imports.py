@@ -55,6 +55,8 @@ class Imports:
         for name, known in self._visible(at):
             if path == known or path.startswith(f"{known}."):
                 return name + path[len(known) :]
+        if "." not in path:  # a package that has the classes itself
+            return self._import(at, path, f"import {path}", path, "")
         package, first, *others = path.split(".")
         inside = "".join(f".{part}" for part in others)
         statement = f"from {package} import {first}"

@@ -10,39 +10,10 @@ from typing import Any
 
 from batchnorm.frameworks.keras.layer import KerasLayer
 
-__all__ = [
-    "AFFINE",
-    "ALONE",
-    "BARE",
-    "CHANNELS_LAST",
-    "COUNTERS",
-    "COUNTLESS",
-    "CUMULATIVE",
-    "FORMS",
-    "INNER",
-    "KEPT",
-    "OBSERVERS",
-    "OPTIMIZER",
-    "OUTER",
-    "PAIRED",
-    "SCALARS",
-    "SEPARATOR",
-    "SIGNS",
-    "SLOTS",
-    "STATE",
-    "WIDE",
-    "WRAPPERS",
-    "doubt",
-]
+__all__ = ["AFFINE", "CHANNELS_LAST", "FORMS", "SEPARATOR", "SIGNS", "STATE", "doubt"]
 
 # Names of a batch norm's state, and the role of each.
 STATE = {name: entry.role for name, entry in KerasLayer.STATE.items()}
-WRAPPERS: tuple[str, ...] = ()
-OUTER: tuple[str, ...] = ()
-COUNTERS: tuple[str, ...] = ()
-OBSERVERS: tuple[str, ...] = ()
-OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
-SLOTS: tuple[str, ...] = ()
 # What a class says of its kernel.
 FORMS = {
     "Dense": "dense",
@@ -51,22 +22,12 @@ FORMS = {
     **{f"Conv{n}DTranspose": "conv_transpose" for n in (1, 2, 3)},
     **{f"DepthwiseConv{n}D": "depthwise" for n in (1, 2)},
 }
-COUNTLESS: tuple[str, ...] = ()
 
 SEPARATOR = "/"  # between a layer's name and its array's
 CHANNELS_LAST = True  # kernels have their outputs last
-BARE: dict[str, str] = {}  # other names, of a layer that is saved alone
-INNER = ""  # the layer inside a batch norm that holds its state
 AFFINE = {"gamma": "gamma", "beta": "beta"}  # of normalizations without statistics
-# Roles that a file always has: none.
-KEPT: tuple[str, ...] = ()
-PAIRED = False
-WIDE = False  # whether kernels of one-dimensional convolutions have a height of 1
-SCALARS = False  # whether arrays of shape () at the top are a trainer's numbers
-CUMULATIVE = False  # whether momentum None is the average over all batches
 # Ends of names that only these files have, and names of a layer alone.
 SIGNS = ("/moving_mean", "/moving_variance", "/kernel", "/depthwise_kernel", "/embeddings")
-ALONE: frozenset[str] = frozenset()
 
 
 def doubt(layer: Any, channels_last: bool) -> str:

@@ -9,23 +9,9 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "BASES",
-    "CLASSES",
-    "DATA_FORMAT",
-    "FROZEN",
-    "FUNCTION",
-    "GIVEN",
-    "IGNORED",
-    "INFERENCE",
-    "INNER",
-    "LAYER",
-    "PACKAGES",
-    "ROLES",
-    "SHARED",
-    "inside",
-    "norms",
+    "CLASSES", "FROZEN", "GIVEN", "LAYER", "PACKAGES", "ROLES", "SHARED", "inside", "norms",
     "owns",
-]
+]  # fmt: skip
 
 _KERAS = (
     r"(?P<package>tensorflow(?:\.compat\.v[12]|\.python|\.contrib)?\.(?:python\.)?keras|tf_keras"
@@ -36,7 +22,6 @@ _MODULE = re.compile(_KERAS + r"(?P<rest>\.[\w.]+|)")
 
 # The layers' classes, and what several of them derive from.
 CLASSES = ("BatchNormalization", "SyncBatchNormalization")
-BASES: tuple[str, ...] = ()
 # Paths of both; `name` is the class. Keras 2 has it in two versions.
 LAYER = re.compile(
     _KERAS + _INSIDE + r"\.layers(?:\.normalization(?:\.\w+)?|\.normalization_v2|\.experimental)?"
@@ -49,7 +34,6 @@ SHARED = {
     "keras.src.ops.batch_normalization": GIVEN,
     "keras.backend.batch_normalization": GIVEN,
 }
-FUNCTION = ("", (), False)  # the function of the layers, which moves their statistics: none
 # The arguments of a layer that keeps its statistics and parameters as they are.
 FROZEN = "trainable=False"
 # What a file imports that may use it.
@@ -67,12 +51,6 @@ ROLES = {
     "scale": "has_gamma",
     "trainable": "trainable",
 }
-# Class -> the attribute of a layer inside that holds its state.
-INNER: dict[str, str] = {}
-# What changes nothing when it is set on a finished layer.
-IGNORED: tuple[str, ...] = ()
-INFERENCE = ""  # the method that sets the mode for inference and takes nothing
-DATA_FORMAT = ""  # the default of a layer's own data format
 
 
 def norms(*packages: str) -> dict[str, frozenset[str]]:

@@ -8,7 +8,7 @@ from typing import Any
 from batchnorm.frameworks.keras import source
 from batchnorm.frameworks.keras.source import GIVEN, SHARED
 
-__all__ = ["FUNCTIONS", "HOLDER", "NETS", "NORMS", "SECOND_NAME", "inside", "owns"]
+__all__ = ["FUNCTIONS", "HOLDER", "NETS", "NORMS", "inside", "owns"]
 
 _FUSED = "it gives the batch's statistics beside y, and moves none"
 _MADE = "it makes variables where it is called, as TensorFlow 1 does: make a layer once instead"
@@ -29,7 +29,6 @@ NORMS = source.norms("tf_keras", "tensorflow.keras")
 # How the paths of its layers and nets begin.
 NETS = ("tf_keras.", "tensorflow.keras.")
 HOLDER = "tensorflow"  # the package that has it as `keras`
-SECOND_NAME = ""  # what users call its package where its own name is taken
 inside = partial(source.inside, "tf_keras")
 owns = partial(source.owns, "tf_keras")
 

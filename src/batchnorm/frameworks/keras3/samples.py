@@ -8,21 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = [
-    "ATTRIBUTES",
-    "INSIDE",
-    "IS_PRINTED",
-    "TOGETHER",
-    "VALUES",
-]
+__all__ = ["ATTRIBUTES", "TOGETHER", "VALUES"]
 
 NAN = float("nan")
 A_FUNCTION = "a function"  # stands for an adjustment, which can't be written here
 
 # What a user may read from a layer, after everything has happened to it.
 ATTRIBUTES = ("axis", "momentum", "epsilon", "trainable", "compute_dtype", "losses")
-INSIDE: Mapping[str, str] = {}
-IS_PRINTED = False  # a Keras layer's repr holds a counted name or an address
 
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "axis": (1.7, "1", "x", None, True, [1], (1,), 4, -5, -4),

@@ -7,14 +7,13 @@ from typing import Any
 
 from batchnorm.frameworks.keras import source
 
-__all__ = ["FUNCTIONS", "HOLDER", "NETS", "NORMS", "SECOND_NAME", "inside", "owns"]
+__all__ = ["FUNCTIONS", "NETS", "NORMS", "SECOND_NAME", "inside", "owns"]
 
 # Paths of functions and classes of batch normalization that no plan covers -> what is to be done.
 FUNCTIONS = source.SHARED
 NORMS = source.norms("keras")
 # How the paths of its layers and nets begin.
 NETS = ("keras.", "keras_core.")
-HOLDER = ""  # the package that has it as `keras`
 SECOND_NAME = "keras3"  # what users call its package where its own name is taken
 inside = partial(source.inside, "keras")
 owns = partial(source.owns, "keras")

@@ -18,8 +18,6 @@ __all__ = [
     "IS_PRINTED",
     "PARAMETERS",
     "SETTINGS",
-    "STATES",
-    "TOGETHER",
     "VALUES",
     "inputs",
 ]
@@ -55,8 +53,6 @@ def inputs(parameters: str | None) -> tuple[str, ...]:
 ATTRIBUTES = ("num_features", "eps", "momentum", "use_batch_statistics", "training")
 INSIDE = {"BatchNorm3d": "bn2d"}  # class -> the attribute that holds the layer that does the work
 IS_PRINTED = True
-STATES: tuple[str, ...] = ()
-"""What a user may take from a layer by setting it to None."""
 
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "num_features": (0, -1, 1.5, True, None, "3", np.int64(3), 4),
@@ -71,6 +67,3 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "foo": (1,),
 }
 """Values at the edge, of one constructor parameter at a time."""
-
-TOGETHER: tuple[dict[str, Any], ...] = ()
-"""Several arguments together."""

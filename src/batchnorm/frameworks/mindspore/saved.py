@@ -11,12 +11,10 @@ from typing import Any
 from batchnorm.frameworks.mindspore.layers import BatchNorm2d
 
 __all__ = [
-    "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
-    "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
-    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "doubt", "kernel_leaf",
+    "AFFINE", "ALONE", "BARE", "COUNTERS", "FORMATS", "FORMS", "INNER", "KEPT", "OBSERVERS",
+    "OUTER", "SCALARS", "SIGNS", "SLOTS", "STATE", "WIDE", "doubt", "kernel_leaf",
 ]  # fmt: skip
 
-WRAPPERS: tuple[str, ...] = ()
 OUTER = ("model", "network", "_backbone", "_network")
 COUNTERS = (  # patterns
     "global_step", r"learning_rate(_\w+)?", r"weight_decay(_\w+)?", "beta1_power",
@@ -24,7 +22,6 @@ COUNTERS = (  # patterns
     "graceful_exit", "graceful_init", "epoch_num", "step_num",
 )  # fmt: skip
 OBSERVERS = (r"(\w+_)?fake_quant(_\w+)?",)
-OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
 # What optimizers call their copies: a parameter's name with this in front.
 SLOTS = (
     "accu_grads", "accum", "accum_update", "adam_m", "adam_v", "ax", "ax_", "exp_avg", "exp_avg_sq",
@@ -39,10 +36,7 @@ FORMS = {
     **{f"Conv{n}d": "conv" for n in (2, 3)},
     **{f"Conv{n}dTranspose": "conv_transpose" for n in (1, 2, 3)},
 }
-COUNTLESS: tuple[str, ...] = ()
 
-SEPARATOR = "."  # between a layer's name and its array's
-CHANNELS_LAST = False  # kernels have their outputs first
 # Names of a batch norm's state, and the role of each; alone, a layer has others.
 STATE = {name: entry.role for name, entry in BatchNorm2d.STATE.items()}
 BARE = {entry.bare_name or name: entry.role for name, entry in BatchNorm2d.STATE.items()}
@@ -50,10 +44,8 @@ INNER = "bn2d"  # BatchNorm3d keeps its state in a BatchNorm2d of this name
 AFFINE = {"gamma": "gamma", "beta": "beta"}  # of normalizations without statistics
 # Roles that a file always has: gamma and beta of `affine=False`, too.
 KEPT = tuple(STATE.values())
-PAIRED = False
 WIDE = True  # whether kernels of one-dimensional convolutions have a height of 1
 SCALARS = True  # whether arrays of shape () at the top are a trainer's numbers
-CUMULATIVE = False  # whether momentum None is the average over all batches
 FORMATS = ("mindspore",)
 # Ends of names that only these files have, and names of a layer alone.
 SIGNS = (".moving_mean", ".moving_variance", ".embedding_table")

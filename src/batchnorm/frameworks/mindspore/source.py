@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
-    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
-    "owns",
+    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "IGNORED", "INNER",
+    "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "inside",
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
@@ -50,8 +49,6 @@ NORMS = {
 NETS = ("mindspore.nn.",)
 # What a file imports that may use it.
 PACKAGES = ("mindspore",)
-HOLDER = ""  # the package that has it as `keras`
-SECOND_NAME = ""  # what users call its package where its own name is taken
 # Attribute -> what it is, in the core's words where it has one.
 ROLES = {
     "gamma": "gamma",
@@ -76,7 +73,6 @@ IGNORED: tuple[str, ...] = (
     "moving_var_init",
     "data_format",
 )
-INFERENCE = ""  # the method that sets the mode for inference and takes nothing
 DATA_FORMAT = "NCHW"  # the default of a layer's own data format
 
 
@@ -87,8 +83,3 @@ def inside(path: str, said: str | None) -> str | None:
     """
     own = path.partition(".")[0] == "mindspore" and not path.startswith("mindspore.mint")
     return path[len("mindspore") :] if own else None
-
-
-def owns(path: str, said: str | None) -> bool:
-    """Whether a path of `LAYER` or `FUNCTIONS` is this framework's, if two share a package."""
-    return True

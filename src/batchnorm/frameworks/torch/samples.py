@@ -14,12 +14,10 @@ __all__ = [
     "ATTRIBUTES",
     "CHANGES",
     "CLASSES",
-    "INSIDE",
     "IS_PRINTED",
     "PARAMETERS",
     "SETTINGS",
     "STATES",
-    "TOGETHER",
     "VALUES",
     "inputs",
 ]
@@ -50,7 +48,6 @@ def inputs(parameters: str | None) -> tuple[str, ...]:
 
 # What a user may read from a layer, after everything has happened to it.
 ATTRIBUTES = ("num_features", "eps", "momentum", "affine", "track_running_stats", "training")
-INSIDE: Mapping[str, str] = {}  # class -> the attribute that holds the layer that does the work
 IS_PRINTED = True
 STATES = ("running_mean", "running_var", "num_batches_tracked", "weight", "bias")
 """What a user may take from a layer by setting it to None."""
@@ -66,6 +63,3 @@ VALUES: Mapping[str, tuple[Any, ...]] = {
     "foo": (1,),
 }
 """Values at the edge, of one constructor parameter at a time."""
-
-TOGETHER: tuple[dict[str, Any], ...] = ()
-"""Several arguments together."""

@@ -11,9 +11,8 @@ from typing import Any
 from batchnorm.frameworks.torch.layers import BatchNorm2d
 
 __all__ = [
-    "AFFINE", "ALONE", "BARE", "CHANNELS_LAST", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS",
-    "FORMS", "INNER", "KEPT", "OBSERVERS", "OPTIMIZER", "OUTER", "PAIRED", "SCALARS", "SEPARATOR",
-    "SIGNS", "SLOTS", "STATE", "WIDE", "WRAPPERS", "doubt", "kernel_leaf",
+    "AFFINE", "COUNTERS", "COUNTLESS", "CUMULATIVE", "FORMATS", "FORMS", "KEPT", "OBSERVERS",
+    "OUTER", "PAIRED", "SIGNS", "STATE", "WRAPPERS", "doubt", "kernel_leaf",
 ]  # fmt: skip
 
 # Modules that hold one other and add a word to every name; they can stand anywhere.
@@ -24,8 +23,6 @@ OUTER = ("model", "network")
 COUNTERS = ("n_averaged", "steps", "step", "num_updates", "decay", "global_step", "initted")
 # Patterns of a name's parts that only observers of a quantization have.
 OBSERVERS = (r"(\w+_)?fake_quant", r"(\w+_)?activation_post_process(_\d+)?")
-OPTIMIZER = ("optimizer", "optimizer_weights", "metrics", "loss")
-SLOTS: tuple[str, ...] = ()
 # What a class says of its kernel; where a file or a live model tells the class.
 FORMS = {
     "Linear": "dense",
@@ -36,23 +33,16 @@ FORMS = {
 # Classes with a batch norm's arrays that are none: their counter stays 0.
 COUNTLESS = tuple(f"{lazy}InstanceNorm{n}d" for lazy in ("", "Lazy") for n in (1, 2, 3))
 
-SEPARATOR = "."  # between a layer's name and its array's
-CHANNELS_LAST = False  # kernels have their outputs first
 # Names of a batch norm's state, and the role of each.
 STATE = {name: entry.role for name, entry in BatchNorm2d.STATE.items()}
-BARE: dict[str, str] = {}  # other names, of a layer that is saved alone
-INNER = ""  # the layer inside a batch norm that holds its state
 AFFINE = {"gamma": "weight", "beta": "bias"}  # of normalizations without statistics
 # Roles that a file always has: here the counter. Gamma and beta are there both or neither.
 KEPT = tuple(role for role in STATE.values() if role == "count")
 PAIRED = True
-WIDE = False  # whether kernels of one-dimensional convolutions have a height of 1
-SCALARS = False  # whether arrays of shape () at the top are a trainer's numbers
 CUMULATIVE = True  # whether momentum None is the average over all batches
 FORMATS = ("torch",)
 # Ends of names that only these files have, and sets of names of a layer alone.
 SIGNS = (".running_mean", ".running_var", ".num_batches_tracked")
-ALONE: frozenset[str] = frozenset()
 
 
 def kernel_leaf(form: str) -> str:

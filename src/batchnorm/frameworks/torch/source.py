@@ -8,9 +8,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "HOLDER", "IGNORED",
-    "INFERENCE", "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "SECOND_NAME", "inside",
-    "owns",
+    "BASES", "CLASSES", "FUNCTION", "FUNCTIONS", "IGNORED", "INFERENCE", "LAYER", "NETS",
+    "NORMS", "PACKAGES", "ROLES", "inside",
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
@@ -43,7 +42,6 @@ FUNCTIONS = {
     "torchvision.ops.FrozenBatchNorm2d": "{to} has no class for it",
     "torchvision.ops.misc.FrozenBatchNorm2d": "{to} has no class for it",
 }
-FROZEN = ""  # the arguments of a layer that keeps its statistics and parameters as they are
 # Other normalizations -> the names that they have of those that `ROLES` is about.
 _AFFINE = frozenset({"weight", "bias", "eps"})
 NORMS = {
@@ -59,8 +57,6 @@ NORMS = {
 NETS = ("torch.nn.",)
 # What a file imports that may use it; MindSpore has a family of torch's words.
 PACKAGES = ("torch", "torchvision", "mindspore")
-HOLDER = ""  # the package that has it as `keras`
-SECOND_NAME = ""  # what users call its package where its own name is taken
 # Attribute -> what it is, in the core's words where it has one.
 ROLES = {
     "weight": "gamma",
@@ -76,12 +72,9 @@ ROLES = {
     "reset_running_stats": "reset of the statistics",
     "reset_parameters": "reset of the parameters",
 }
-# Class -> the attribute of a layer inside that holds its state.
-INNER: dict[str, str] = {}
 # What changes nothing when it is set on a finished layer; a test sets each on the real layers.
 IGNORED: tuple[str, ...] = ("affine",)
 INFERENCE = "eval"  # the method that sets the mode for inference and takes nothing
-DATA_FORMAT = ""  # the default of a layer's own data format
 
 
 def inside(path: str, said: str | None) -> str | None:
@@ -90,8 +83,3 @@ def inside(path: str, said: str | None) -> str | None:
     `said` is which Keras `keras` is, where that is known.
     """
     return path[len("torch") :] if path.partition(".")[0] == "torch" else None
-
-
-def owns(path: str, said: str | None) -> bool:
-    """Whether a path of `LAYER` or `FUNCTIONS` is this framework's, if two share a package."""
-    return True
