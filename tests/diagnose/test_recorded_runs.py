@@ -76,7 +76,9 @@ def test_the_commands_record_and_compare(folder, capsys):
     for name in ("source", "port"):
         options = ["--batch", folder / "batch.npz", "-o", folder / f"{name}.bnrec", "--steps", 2]
         assert run("record", f"{folder}/models.py:{name}", *options) == 0
-    assert "batch norms" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "batch norms" in said
+    assert "left out: of what layers take and give all but 16 values of a channel" in said
     pair = [folder / "source.bnrec", folder / "port.bnrec"]
     assert run("diagnose", *pair, "--json", "--html", folder / "a.html") == 1
     found = json.loads(capsys.readouterr().out)

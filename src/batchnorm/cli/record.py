@@ -20,6 +20,7 @@ from batchnorm.cli.output import echo
 from batchnorm.diagnose import Recording, record
 from batchnorm.diagnose.files import save
 from batchnorm.diagnose.ranks import rank_here
+from batchnorm.diagnose.trace import PLACES
 from batchnorm.diagnose.watching import room_of
 from batchnorm.errors import BatchNormError, InvalidValue
 
@@ -83,7 +84,8 @@ def command(
     size = output.stat().st_size / 1e6
     norms = len(recording.norms)
     echo(f"{output}: {norms} batch norms, {', '.join(recording.phases)}, {size:.1f} MB")
-    for text in recording.dropped:
+    sampled = f"of what layers take and give all but {PLACES} values of a channel and its moments"
+    for text in (sampled, *recording.dropped):
         echo(f"left out: {text}")
 
 

@@ -130,6 +130,8 @@ CHINESE = {
     "load the source's kernel into these layers": "把源模型的卷积核加载到这些层",
     "transpose the kernel when it is carried over": "移植时转置卷积核",
     "load the source's bias": "加载源模型的偏置",
+    "reduce the loss alike: both a mean or both a sum, over as many batches":
+        "两边以同样方式归约损失：都取平均或都求和，且累积的批数相同",
     "leave the scaling out, or do it on both sides": "去掉缩放，或两边都做",
 }  # fmt: skip
 # Sentences with numbers or names in them; what stands in a gap is said in Chinese too.

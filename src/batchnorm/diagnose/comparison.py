@@ -13,10 +13,10 @@ from batchnorm.diagnose.alignment import Pair, align
 from batchnorm.diagnose.between import CLOSE, between, difference
 from batchnorm.diagnose.finding import Finding, Undecided, grouped
 from batchnorm.diagnose.fix import fix_of
-from batchnorm.diagnose.gradient import MISSING, explain_gradient
+from batchnorm.diagnose.gradient import MISSING, explain_gradient, loss_factor
 from batchnorm.diagnose.output import explain_output
 from batchnorm.diagnose.ranks import missing, together, whole
-from batchnorm.diagnose.recording import INFERENCE, Node, Recording, Rule
+from batchnorm.diagnose.recording import INFERENCE, TRAINING, Node, Recording, Rule
 from batchnorm.diagnose.replay import Hypothesis, Replay
 from batchnorm.diagnose.report import Depth, Report
 from batchnorm.diagnose.state import same, state_findings
@@ -72,6 +72,7 @@ class _Comparison:
                 for cause, evidence, runner in layer_findings(pair.source, pair.port, others):
                     self._add(pair, cause, evidence, runner, INFERENCE)
         between(self.source, self.port, self.pairs, self._add, self._doubt)
+        self._loss()
         for side, nodes in (("source", self.left), ("port", self.right)):
             names = [n.name for n in nodes if n.kind == "batch_norm"]
             if names:
@@ -289,6 +290,21 @@ class _Comparison:
         evidence = {"port's statistics": words[not shares], "source's": words[shares]}
         self._add(pair, "synchronization-differs", evidence, "", phase)
         return other
+
+    def _loss(self) -> None:
+        """A constant between the gradients that reach the last batch norm, of equal outputs."""
+        outputs = [[o.reshape(-1, 1) for o in r.outputs] for r in (self.source, self.port)]
+        norms = [p for p in self.pairs if p.source.call(TRAINING) and p.port.call(TRAINING)]
+        norms = [p for p in norms if p.source.kind == "batch_norm"]
+        if not norms or len(outputs[0]) != len(outputs[1]):
+            return
+        calls = norms[-1].source.calls[TRAINING][0], norms[-1].port.calls[TRAINING][0]
+        ends = [*zip(*outputs, strict=True), (calls[0].y, calls[1].y)]
+        if all(difference(a, b, a.shape, b.shape) <= CLOSE for a, b in ends):
+            k = loss_factor(*calls)
+            if k is not None:
+                self._add(norms[-1], "gradient-differs", {"of": "the loss", "times": k}, "",
+                          TRAINING)  # fmt: skip
 
     def _continuity(self, pair: Pair, earlier: str, phase: str) -> None:
         """Whether what one step left is what the next one finds."""

@@ -34,6 +34,8 @@ def fix_of(finding: Finding, source: Recording, port: Recording) -> str:
             return str(record.room("running").CALLS[wanted])
     if finding.cause in ("padding-differs", "stride-differs", "activation-differs"):
         return f"as in the source: {finding.evidence.get('source', '')}"
+    if finding.evidence.get("of") == "the loss":
+        return "reduce the loss alike: both a mean or both a sum, over as many batches"
     if finding.cause == "scale-differs":
         return "leave the scaling out, or do it on both sides"
     return CAUSES[finding.cause].fix

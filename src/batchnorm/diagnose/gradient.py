@@ -1,7 +1,8 @@
 """A batch norm's backward pass replayed on the port's own gradients.
 
-Through the batch statistics or not, frozen parameters, constant factors. What it is replayed by is
-what the layer was found to compute forward, so a mode that differs is not named again.
+Through the batch statistics or not, frozen parameters, constant factors, of the loss as well. What
+it is replayed by is what the layer was found to compute forward, so a mode that differs is not
+named again.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from batchnorm.diagnose.replay import Hypothesis, Replay, distance
+from batchnorm.diagnose.trace import Trace
 from batchnorm.vocabulary import Array
 
-__all__ = ["MISSING", "explain_gradient", "ratio"]
+__all__ = ["MISSING", "explain_gradient", "loss_factor", "ratio"]
 
 MISSING = "no gradient of"
+CLOSE = 1e-4  # of the largest: rounding of what comes behind a layer
+TELLING = 1e-2  # from 1, of a factor of the loss
 
 
 def explain_gradient(
@@ -65,6 +69,20 @@ def _input(replay: Replay, h: Hypothesis, dx: Array) -> list[tuple[str, dict[str
     evidence: dict[str, Any] = {"of": "the input"}
     evidence |= {"distance": away[h.batch]} if k is None else {"times": k}
     return [("gradient-differs", evidence, "")]
+
+
+def loss_factor(source: Trace, port: Trace) -> float | None:
+    """By which constant the port's gradient that reaches a layer is the source's; None for none.
+
+    Args:
+        source: its call of a layer behind which both models compute the same.
+        port: the port's call of it.
+    """
+    if source.dy is None or port.dy is None or source.dy.shape != port.dy.shape:
+        return None
+    mine, own = source.dy.astype(np.float64), port.dy.astype(np.float64)
+    k = ratio(own, mine, np.full(own.shape, CLOSE * float(np.abs(mine).max(initial=0.0))))
+    return None if k is None or abs(k - 1) <= TELLING else k
 
 
 def ratio(found: Array, expected: Array, bound: Array) -> float | None:

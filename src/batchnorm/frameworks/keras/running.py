@@ -184,6 +184,7 @@ def run(
     if isinstance(given, tuple | list) and len(given) == 1:
         given = given[0]
     with ExitStack() as stack:
+        stack.enter_context(_eagerly(model))
         for path, layer in layers.items():
             stack.enter_context(_watched(path, layer, tell, backward))
         for _, layer in walk(model, "", set()):
@@ -220,6 +221,20 @@ def run(
         own = {role: by_id.get(id(getattr(layer, role, None))) for role in ("gamma", "beta")}
         gradients[path] = {r: _array(g).ravel() for r, g in own.items() if g is not None}
     return arrays, gradients
+
+
+@contextmanager
+def _eagerly(model: Any) -> Iterator[None]:
+    """What is a `tf.function` inside the model runs as it is written."""
+    config: Any = getattr(sys.modules.get("tensorflow"), "config", None)
+    if config is None or backend_of(model) != "tensorflow" or config.functions_run_eagerly():
+        yield
+        return
+    config.run_functions_eagerly(True)
+    try:
+        yield
+    finally:
+        config.run_functions_eagerly(False)
 
 
 @contextmanager
