@@ -48,7 +48,8 @@ class LatestCall:
     """
 
     thread: int
-    like: tuple[Any, ...] | None = None  # dtype, shape and strides of x, and y has the same
+    like: tuple[Any, ...] | None = None  # dtype, shape and strides of x; y has the first two
+    contiguous: bool = False  # whether y is in C's order while x isn't; else y has x's strides
     how: bool | None = None  # Keras' `training` argument
     gamma: Array | None = None
     beta: Array | None = None
@@ -269,11 +270,15 @@ class Layer:
         like = (x.dtype, x.shape, x.strides)
         simple = not found.cumulative and weights is None and self.replicas is None
         simple = simple and settings.plain and isinstance(settings.epsilon, float)
-        if simple and like == (y.dtype, y.shape, y.strides):
+        same, contiguous = like == (y.dtype, y.shape, y.strides), False
+        if not same and y is out and y.dtype == x.dtype and y.shape == x.shape:
+            contiguous = y.flags.c_contiguous
+        if simple and (same or contiguous):
             arrays = (gamma, beta) if given is None else (gamma, beta, given.mean, given.var)
             if isinstance(how, bool | None) and self._own(arrays):
                 latest.how, latest.gamma, latest.beta = how, gamma, beta
-                latest.running, latest.settings, latest.like = given, settings, like
+                latest.running, latest.settings, latest.contiguous = given, settings, contiguous
+                latest.like = like
         return y
 
     def _own(self, arrays: tuple[Array | None, ...]) -> bool:
@@ -306,7 +311,10 @@ class Layer:
             return None
         assert latest.settings is not None
         given = latest.running
-        y, running, self._saved = core.forward(x, latest.gamma, latest.beta, given, latest.settings)
+        out = core.empty_like(x, contiguous=True) if latest.contiguous else None
+        y, running, self._saved = core.forward(
+            x, latest.gamma, latest.beta, given, latest.settings, out=out
+        )
         if running is not given and running is not None and given is not None:
             given.mean[...], given.var[...] = running.mean, running.var
         return y

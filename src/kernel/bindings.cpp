@@ -16,6 +16,7 @@
 #include <string>
 
 #include "buffers.h"
+#include "copies.h"
 #include "tasks.h"
 #include "threads.h"
 #include "xla_ffi.h"
@@ -110,24 +111,67 @@ nb::object steal(PyObject* object) {
   return nb::steal(object);
 }
 
-nb::object new_like(PyArrayObject* a) {
+// An array of a's shape and type, laid out as the dense b of that shape.
+nb::object new_as(PyArrayObject* a, PyArrayObject* b) {
   const auto bytes = static_cast<std::size_t>(PyArray_NBYTES(a));
+  PyArray_Descr* descr = PyArray_DESCR(a);
+  Py_INCREF(descr);
   if (bytes < SMALLEST_KEPT) {
-    return steal(PyArray_NewLikeArray(a, NPY_KEEPORDER, nullptr, 0));
+    return steal(PyArray_NewLikeArray(b, NPY_KEEPORDER, descr, 0));
   }
   void* memory = take_buffer(bytes);
   if (!memory) {
+    Py_DECREF(descr);
     PyErr_NoMemory();
     throw nb::python_error();
   }
   nb::capsule owner(memory, [](void* p) noexcept { give_buffer(p); });
-  PyArray_Descr* descr = PyArray_DESCR(a);
-  Py_INCREF(descr);
   nb::object result = steal(PyArray_NewFromDescr(&PyArray_Type, descr, PyArray_NDIM(a), PyArray_DIMS(a),
-                                                 PyArray_STRIDES(a), memory, NPY_ARRAY_WRITEABLE, nullptr));
+                                                 PyArray_STRIDES(b), memory, NPY_ARRAY_WRITEABLE, nullptr));
   auto* array = reinterpret_cast<PyArrayObject*>(result.ptr());
   if (PyArray_SetBaseObject(array, owner.release().ptr()) < 0) throw nb::python_error();
   PyArray_UpdateFlags(array, NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS | NPY_ARRAY_ALIGNED);
+  return result;
+}
+
+nb::object new_like(PyArrayObject* a) { return new_as(a, a); }
+
+bool dense(PyArrayObject* a) {
+  View view;
+  return view_of(a, nb::make_tuple(), view);
+}
+
+// x laid out as `like`, or, where that is None, dense in the order of its own axes: x itself where it
+// is so, else a copy. None where the loops don't take x, or `like` isn't dense or of x's shape.
+nb::object arranged(nb::handle x, nb::handle like) {
+  PyArrayObject *a = array_of(x), *b = array_of(like);
+  Element element;
+  if (!a || !element_of(a, element) || PyArray_SIZE(a) == 0 || (!b && !like.is_none())) return nb::none();
+  nb::object own;
+  if (!b && dense(a)) return nb::borrow(x);
+  if (!b) {
+    own = steal(PyArray_NewLikeArray(a, NPY_KEEPORDER, nullptr, 0));  // for its strides alone
+    b = reinterpret_cast<PyArrayObject*>(own.ptr());
+  }
+  const int rank = PyArray_NDIM(a);
+  if (PyArray_NDIM(b) != rank || !std::equal(PyArray_DIMS(a), PyArray_DIMS(a) + rank, PyArray_DIMS(b)) ||
+      PyArray_ITEMSIZE(a) != PyArray_ITEMSIZE(b) || !dense(b)) {
+    return nb::none();
+  }
+  if (same_layout(b, a)) return nb::borrow(x);
+  nb::object result = new_as(a, b);
+  auto* to = reinterpret_cast<PyArrayObject*>(result.ptr());
+  CopiedAxis axes[NPY_MAXDIMS];
+  for (int d = 0; d < rank; d++) axes[d] = {PyArray_DIM(a, d), PyArray_STRIDE(a, d), PyArray_STRIDE(to, d)};
+  const auto copy = [&] {
+    copy_tensor(PyArray_DATA(a), PyArray_DATA(to), static_cast<int>(PyArray_ITEMSIZE(a)), axes, rank);
+  };
+  if (PyArray_SIZE(a) < RELEASE) {
+    copy();
+  } else {
+    nb::gil_scoped_release release;
+    copy();
+  }
   return result;
 }
 
@@ -265,13 +309,15 @@ NB_MODULE(_kernel, m) {
   m.def("cgroup_quota", &cgroup_quota, nb::arg("mount"), nb::arg("membership"));
   m.def("set_buffer_limit", &set_buffer_limit, nb::arg("bytes"));
   m.def("buffers_kept", &buffers_kept);
-  m.def("empty_like", [](nb::handle x) -> nb::object {
+  m.def("empty_like", [](nb::handle x, bool contiguous) -> nb::object {
     PyArrayObject* a = array_of(x);
     if (!a) throw nb::type_error("empty_like takes a NumPy array");
-    View view;
-    if (!view_of(a, nb::make_tuple(), view)) return steal(PyArray_NewLikeArray(a, NPY_KEEPORDER, nullptr, 0));
-    return new_like(a);
-  }, nb::arg("x"));
+    if (contiguous ? PyArray_IS_C_CONTIGUOUS(a) : dense(a)) return new_like(a);
+    // Its strides alone are of use: memory that nobody touches costs nothing.
+    nb::object own = steal(PyArray_NewLikeArray(a, contiguous ? NPY_CORDER : NPY_KEEPORDER, nullptr, 0));
+    return PyArray_NBYTES(a) < static_cast<npy_intp>(SMALLEST_KEPT) ? own : new_like(array_of(own));
+  }, nb::arg("x"), nb::arg("contiguous") = false);
+  m.def("arranged", &arranged, nb::arg("x"), nb::arg("like").none());
   m.def("xla_handler", [](const std::string& name) {
     const auto handler = xla::find_handler(name.c_str());
     if (!handler) throw nb::value_error(("no XLA handler " + name).c_str());

@@ -10,14 +10,29 @@
 namespace kernel {
 namespace {
 
+// The elements before out's first whole cache line, where results go around the caches.
 template <class T>
-BN_INLINE std::int64_t unaligned(const T* out, bool stream) {
-  return stream ? (std::int64_t)(-(std::uintptr_t)out % stream_alignment<T> / sizeof(T)) : 0;
+BN_INLINE std::int64_t before_lines(const T* out, bool stream) {
+  return stream ? (std::int64_t)(-(std::uintptr_t)out % 64 / sizeof(T)) : 0;
 }
 
-// Calls run.whole(i, k) for sixteen elements, after run.ask(i) for what comes soon, and run.part(i, n, k)
-// for n fewer: at the end of a run, and for the first run.lead() ones, after which whole steps are
-// aligned as writing around the caches needs it. The `count` coefficients k of each element stand in `at`.
+// The whole cache lines of a run, behind its first `lead` elements. Only their steps may go around the
+// caches: a line of which one step alone did is read, joined and written again, which takes as long as
+// twenty lines.
+template <class T>
+struct Lines {
+  std::int64_t lead, elements;
+
+  BN_INLINE Lines(std::int64_t before, std::int64_t length)
+      : lead(before), elements((length - before) / (STEPS_OF_LINE<T> * LANES) * (STEPS_OF_LINE<T> * LANES)) {}
+  BN_INLINE bool have(std::int64_t i) const {
+    return STEPS_OF_LINE<T> == 1 || (i >= lead && i - lead < elements);
+  }
+};
+
+// Calls run.whole(i, k, whether it may go around the caches) for sixteen elements, after run.ask(i) for
+// what comes soon, and run.part(i, n, k) for n fewer: at the end of a run, and for the first ones, before
+// whole steps of the lines behind run.lead() elements. The `count` coefficients k of each stand in `at`.
 template <class T, int count, class V, class Run>
 BN_INLINE void along_each(const Run& run, std::int64_t length,
                           const typename V::Scalar* const* at) {
@@ -27,12 +42,13 @@ BN_INLINE void along_each(const Run& run, std::int64_t length,
     BN_EACH(count) k[j] = load_part<typename V::Scalar>(at[j] + i, n, 0);
     run.part(i, n, k);
   };
-  std::int64_t i = smaller(run.lead(), length);
+  const Lines<T> lines(run.lead(), length);
+  std::int64_t i = smaller(lines.lead % LANES, length);
   part(0, (int)i);
   for (; i + LANES <= length; i += LANES) {
     BN_EACH(count) k[j] = load(at[j] + i);
     run.ask(i);
-    run.whole(i, k);
+    run.whole(i, k, lines.have(i));
   }
   part(i, (int)(length - i));
 }
@@ -44,12 +60,13 @@ BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, st
                           const typename V::Scalar* const* of) {
   V k[count], next[count], both[count];
   BN_EACH(count) k[j] = set(of[j][c]);
-  std::int64_t i = smaller(run.lead(), inner);
+  const Lines<T> lines(run.lead(), inner * (end - c));
+  std::int64_t i = smaller(lines.lead % LANES, inner);
   if (i > 0) run.part(0, (int)i, k);
   for (std::int64_t row_end = inner;; row_end += inner) {
     for (; i + LANES <= row_end; i += LANES) {
       run.ask(i);
-      run.whole(i, k);
+      run.whole(i, k, lines.have(i));
     }
     const int n = (int)(row_end - i);
     if (++c == end) {
@@ -59,7 +76,7 @@ BN_INLINE void along_rows(const Run& run, std::int64_t inner, std::int64_t c, st
     BN_EACH(count) next[j] = set(of[j][c]);
     if (n > 0) {
       BN_EACH(count) both[j] = joined(k[j], next[j], n);
-      run.whole(i, both);
+      run.whole(i, both, lines.have(i));
       i += LANES;
     }
     BN_EACH(count) k[j] = next[j];
@@ -87,10 +104,6 @@ BN_INLINE void stream_line(T* p, Step step) {
   } else {
     stream(p, step(0));
   }
-}
-template <class T>
-BN_INLINE bool begins_line(const T* p) {
-  return STEPS_OF_LINE<T> == 1 || (std::uintptr_t)p % 64 == 0;
 }
 
 // Where a run's results begin, and what it reads: the same index unless that is packed.
@@ -134,9 +147,10 @@ struct RowsBeside {
     run = Run(t, place_of(v, part, n, c, box.column));
     length = box.column_end - box.column;
     BN_EACH(count) k[j] = set(of[j][c]);
-    i = smaller(run.lead(), length);
-    if (i > 0) run.part(0, (int)i, k);
-    if (i + LANES <= length && !begins_line(run.out + i)) step();
+    const std::int64_t lead = smaller(run.lead(), length);
+    for (i = 0; i + LANES <= lead; i += LANES) run.whole(i, k, false);
+    if (i < lead) run.part(i, (int)(lead - i), k);
+    i = lead;
   }
   BN_INLINE void line() {
     if (i + STEPS_OF_LINE<T> * LANES <= length) {
@@ -148,7 +162,7 @@ struct RowsBeside {
   }
   BN_INLINE void step() {
     if (i + LANES <= length) {
-      run.whole(i, k);
+      run.whole(i, k, STEPS_OF_LINE<T> == 1);
     } else if (i < length) {
       run.part(i, (int)(length - i), k);
     }

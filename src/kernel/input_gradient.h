@@ -49,7 +49,7 @@ struct InputGradient {
     return narrowed;
   }
   BN_INLINE bool around_caches() const { return PLAIN ? WAY == Way::AROUND : around; }
-  BN_INLINE std::int64_t lead() const { return unaligned(out, around_caches()); }
+  BN_INLINE std::int64_t lead() const { return before_lines(out, around_caches()); }
   BN_INLINE void ask(std::int64_t i) const {
     if (cached) return;
     if (PLAIN || x) fetch(x, i + AHEAD);
@@ -66,8 +66,8 @@ struct InputGradient {
     }
     return dx(PLAIN || x ? as<V>(x + i) : V{}, g, k);
   }
-  BN_INLINE void whole(std::int64_t i, const V* k) const {
-    write(out + i, dx(i, k), around_caches());
+  BN_INLINE void whole(std::int64_t i, const V* k, bool in_line) const {
+    write(out + i, dx(i, k), around_caches() && in_line);
   }
   BN_INLINE void line(std::int64_t i, const V* k) const {
     stream_line(out + i, [&](int step) __attribute__((always_inline)) { return dx(i + step, k); });

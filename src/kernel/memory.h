@@ -51,9 +51,7 @@ BN_INLINE void store(float* p, F f) {
 template <class T>
 constexpr int STEPS_OF_LINE = sizeof(T) == 2 ? 2 : 1;
 
-// Write around the caches; p must be aligned to stream_alignment<T>.
-template <class T>
-constexpr int stream_alignment = sizeof(T) == 2 ? 32 : 64;
+// Write around the caches; p must be aligned to what is written.
 #if BN_LEVEL == 4
 BN_INLINE void stream(double* p, D d) { BN_LANES(2) _mm512_stream_pd(p + 8 * i, d.r[i]); }
 BN_INLINE void stream(float* p, F f) { _mm512_stream_ps(p, f.r[0]); }

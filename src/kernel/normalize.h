@@ -47,7 +47,7 @@ struct Normalizer {
         around(t.stream),
         cached(t.cached) {}
   BN_INLINE bool around_caches() const { return PLAIN ? WAY == Way::AROUND : around; }
-  BN_INLINE std::int64_t lead() const { return unaligned(out, around_caches()); }
+  BN_INLINE std::int64_t lead() const { return before_lines(out, around_caches()); }
   BN_INLINE void ask(std::int64_t i) const {
     if (!cached) fetch(x, i + AHEAD);
   }
@@ -61,8 +61,8 @@ struct Normalizer {
     if (!PLAIN && addend) y = y + load(addend + i);
     return at_least(floor, y);
   }
-  BN_INLINE void whole(std::int64_t i, const V* k) const {
-    write(out + i, y(i, k), around_caches());
+  BN_INLINE void whole(std::int64_t i, const V* k, bool in_line) const {
+    write(out + i, y(i, k), around_caches() && in_line);
   }
   BN_INLINE void line(std::int64_t i, const V* k) const {
     stream_line(out + i, [&](int step) __attribute__((always_inline)) { return y(i + step, k); });

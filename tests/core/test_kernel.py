@@ -198,8 +198,60 @@ def test_out_of_any_memory_becomes_the_result(level):
             np.testing.assert_allclose(out, expected, rtol=1e-6, atol=1e-6)
 
 
+@pytest.mark.parametrize("dtype", BOUNDS)
+def test_other_orders_of_axes_give_the_contiguous_bits(level, dtype):
+    """A whole task on a copy: x, dy and out each in any order of axes, dense or not."""
+    draw = np.random.default_rng(3)
+    for _ in range(25):
+        shape = tuple(int(n) for n in draw.integers(1, 20, draw.integers(2, 6)))
+        x, dy = data(shape, dtype, 1), data(shape, dtype, 2)
+        gamma, beta, running = parameters(shape, (1,))
+        settings = core.Settings((1,), Mode.BATCH_AND_UPDATE, 1e-3, 0.1, 1)
+        given = (gamma, beta, running, settings)
+
+        def shuffled(array, full=None, shape=shape):
+            order = draw.permutation(len(shape))
+            back = np.argsort(order)
+            big = np.zeros([shape[d] + int(draw.integers(3)) for d in order], array.dtype)
+            found = big if full is None else big[tuple(slice(shape[d]) for d in order)].copy()
+            found = found[tuple(slice(shape[d]) for d in order)].transpose(back)
+            found[...] = array
+            return found
+
+        wanted, _, saved = forward(x, *given)
+        out = shuffled(x, full=True)
+        odd = shuffled(x)
+        if odd.strides != out.strides and not odd.flags.c_contiguous:
+            y, _, again = forward(odd, *given, out=np.empty(shape, x.dtype))
+            assert y.tobytes() == wanted.tobytes()
+            assert again.x is odd
+        y, _, again = forward(odd, *given, out=out)
+        assert y is out
+        close([y], [wanted], dtype, 4)
+        close(backward(again, shuffled(dy)), backward(saved, dy), dtype, 8)
+
+
+@pytest.mark.parametrize("dtype", BOUNDS)
+@pytest.mark.parametrize("shape", [(3100, 370), (1100, 62, 30), (9, 900, 19, 14), (13, 180, 57, 9)])
+def test_results_around_the_caches_have_the_same_bits(level, dtype, shape):
+    """Large results bypass the caches by whole lines; those of one image each don't."""
+    x = data(shape, dtype)
+    gamma, beta, running = parameters(shape, (1,))
+    given = (gamma, beta, running, core.Settings((1,), Mode.RUNNING, 1e-3))
+    wanted = np.concatenate([forward(x[n : n + 1], *given)[0] for n in range(shape[0])])
+    memory = np.zeros(x.size + 64, x.dtype)
+    for start in (0, 1, 7, 24, 33):
+        out = memory[start : start + x.size].reshape(shape)
+        assert forward(x, *given, out=out)[0].tobytes() == wanted.tobytes()
+        assert not memory[:start].any()
+        assert not memory[start + x.size :].any()
+        memory[...] = 0
+
+
 def test_an_overlapping_or_read_only_out_is_an_error(level):
     memory = data((7, 5, 6), "float32")
+    with pytest.raises(InvalidValue, match="shares memory"):
+        everything(memory, memory, (1,), out=memory.reshape(7, 6, 5).swapaxes(1, 2))
     with pytest.raises(InvalidValue, match="shares memory"):
         everything(memory[:-1], memory[1:], (1,), out=memory[1:])
     frozen = np.zeros((7, 5, 6), np.float32)

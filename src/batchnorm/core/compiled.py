@@ -36,6 +36,7 @@ class Compiled:
         self.infer = kernel.infer
         self.backward = kernel.backward
         self.empty_like = _kernel.empty_like
+        self.arranged = _kernel.arranged
         self._level = level
 
     def on_tensors(self, *types: type) -> _kernel.TensorTasks:
@@ -44,10 +45,10 @@ class Compiled:
 
     def reduce(self, x: Array, axes: tuple[int, ...], weights: Array | None = None) -> Moments:
         """As `reference.reduce`."""
-        if weights is None and x.size and dense(x) is not None:
+        if weights is None and x.size:
             found = self._kernel.reduce(x, axes)
-            if found is None:
-                found = self._kernel.reduce(dense(x), axes)
+            if found is None and (copy := dense(x)) is not None:
+                found = self._kernel.reduce(copy, axes)
             if found is not None:
                 count = np.full(found.shape[1], x.size / found.shape[1])
                 return Moments(count, *found)
@@ -146,20 +147,12 @@ def dense(x: Array) -> Any:
 
 def dense_pair(x: Array, dy: Array) -> tuple[Array, Array] | None:
     """Both in one layout, that of x where it is dense; None where their types don't meet."""
-    alike = x.dtype == dy.dtype and x.strides == dy.strides and x.dtype in TAKEN
-    if alike and x.flags.aligned and dy.flags.aligned and _is_dense(x):
-        return x, dy
+    if x.dtype == dy.dtype:
+        one = _kernel.arranged(x, None)
+        other = _kernel.arranged(dy, one)
+        if one is not None and other is not None:
+            return one, other
     one, other = dense(x), dense(dy)
     if one is None or other is None or one.dtype != other.dtype:
         return None
     return one, other
-
-
-def _is_dense(x: Array) -> bool:
-    expected = x.itemsize
-    for stride, length in sorted(zip(x.strides, x.shape, strict=True)):
-        if length > 1:
-            if stride != expected:
-                return False
-            expected *= length
-    return True

@@ -8,7 +8,7 @@ chooses and which variance it averages is not decided here, nor is how the sums 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -160,6 +160,14 @@ def forward(
                     running = Running(mean, var)
                 count, result = x.size / stats.shape[1], y if relu else None
                 return y, running, Saved(x, settings, gamma, stats, count, None, None, None, result)
+        copy = kernel.arranged(x, out)
+        if copy is not None and copy is not x:
+            _check_result("out", out, x.shape, {"x": x, "addend": addend})
+            y, running, saved = forward(
+                copy, gamma, beta, running, settings, out=out, addend=addend, relu=relu
+            )
+            saved.x = x
+            return y, running, saved
     return _halves(x, gamma, beta, running, settings, weights, dtype, out, addend, relu, replicas)
 
 
@@ -264,14 +272,15 @@ def backward(
         dy = as_array(dy, "dy")
     if dy.shape != saved.x.shape:
         raise InvalidValue(f"dy must have x's shape {saved.x.shape}, but got shape {dy.shape}")
-    if (
+    whole = (
         saved.weights is None
         and saved.r is None
         and not saved.settings.count_offset
         and saved.settings.groups == 1
         and saved.replicas is None
         and (dtype is None or dtype == dy.dtype)
-    ):
+    )
+    if whole:
         settings, batch = saved.settings, saved.count is not None
         axes, epsilon = settings.channel_axes, settings.epsilon
         done = kernel.whole_backward(
@@ -283,6 +292,12 @@ def backward(
     inputs = {"x": saved.x, "dy": dy, "y": saved.y, "weights": saved.weights}
     _check_result("out", out, saved.x.shape, inputs)
     _check_result("out_addend", out_addend, saved.x.shape, {**inputs, "out": out})
+    if whole:
+        x = kernel.arranged(saved.x, out)
+        given = None if x is None else kernel.arranged(dy, x)
+        if x is not None and given is not None and (x is not saved.x or given is not dy):
+            y = None if saved.y is None else kernel.arranged(saved.y, x)
+            return backward(replace(saved, x=x, y=y), given, out=out, out_addend=out_addend)
     if saved.y is not None:
         with np.errstate(invalid="ignore"):  # NaN lets nothing through
             dy = np.where(saved.y > 0, dy, np.zeros((), dy.dtype))
@@ -303,8 +318,8 @@ def backward(
             pull = saved.inv_std * saved.settings.count_offset * saved.mean * share
             constant = (total_dy - pull * total_dy_x_hat) * share
             slope = total_dy_x_hat * share
-            whole = saved.weights is None and saved.replicas is None
-            if whole and saved.settings.count_offset == 0:
+            alone = saved.weights is None and saved.replicas is None
+            if alone and saved.settings.count_offset == 0:
                 epsilon_share = saved.settings.epsilon * saved.inv_std * saved.inv_std
     scale, _ = renorm.compose(_wide(saved.gamma), None, saved.r, saved.d)
     dx = np.empty_like(saved.x, dtype or dy.dtype) if out is None else out

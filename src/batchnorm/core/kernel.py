@@ -21,6 +21,7 @@ from batchnorm.vocabulary import Array
 
 __all__ = [
     "IMPLEMENTATIONS",
+    "arranged",
     "check",
     "choose",
     "chosen",
@@ -79,7 +80,7 @@ def choose(name: str | None = None) -> Any:
 
 
 def _unlike(*_: Any) -> None:
-    """What stands for a whole task that an implementation doesn't have."""
+    """What stands for a task that an implementation doesn't have."""
 
 
 def check() -> None:
@@ -105,11 +106,12 @@ chosen_name = next((name for name, one in IMPLEMENTATIONS.items() if one is chos
 whole_forward = getattr(chosen, "forward", _unlike)
 whole_infer = getattr(chosen, "infer", _unlike)
 whole_backward = getattr(chosen, "backward", _unlike)
-_empty_like = getattr(chosen, "empty_like", np.empty_like)
+arranged = getattr(chosen, "arranged", _unlike)
+_empty_like = getattr(chosen, "empty_like", None)
 
 
-def empty_like(x: Array) -> Array:
-    """An uninitialized array of x's shape, type and order of axes, for a result.
+def empty_like(x: Array, contiguous: bool = False) -> Array:
+    """An uninitialized array of x's shape and type, for a result.
 
     result.shape = x.shape,  result.dtype = x.dtype
 
@@ -118,6 +120,7 @@ def empty_like(x: Array) -> Array:
 
     Args:
         x: the array to be like; only its layout matters.
+        contiguous: whether the axes lie in C's order, instead of x's.
 
     Shape: as x.
     Dtypes: any; that of x.
@@ -125,7 +128,9 @@ def empty_like(x: Array) -> Array:
     >>> empty_like(np.zeros((2, 3), np.float32)).shape
     (2, 3)
     """
-    return np.asarray(_empty_like(x))
+    if _empty_like is None:
+        return np.empty_like(x, order="C" if contiguous else "K")
+    return np.asarray(_empty_like(x, contiguous))
 
 
 if TYPE_CHECKING:  # all have the reference's signatures

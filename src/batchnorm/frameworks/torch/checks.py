@@ -61,10 +61,8 @@ def empty_like(x: Array) -> Array:
     """An output laid out as torch lays it out: channels last stays so, all else is contiguous."""
     if x.flags.c_contiguous:
         return core.empty_like(x)
-    moved = np.moveaxis(x, 1, -1)
-    if x.ndim > 3 and moved.flags.c_contiguous and not x.flags.c_contiguous:
-        return core.empty_like(x)
-    return np.empty(x.shape, x.dtype)
+    last = x.ndim > 3 and np.moveaxis(x, 1, -1).flags.c_contiguous
+    return core.empty_like(x, contiguous=not last)
 
 
 def check_call(shape: tuple[int, ...], values: int, eps: Any, factor: Any, batch: bool) -> None:
