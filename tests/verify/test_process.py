@@ -3,6 +3,7 @@
 import json
 import resource
 import sys
+import time
 
 import pytest
 
@@ -61,6 +62,31 @@ def test_silence_and_death_are_told(tmp_path):
         Oracle("torch", program(tmp_path, "os.kill(os.getpid(), 9)")).start()
     with pytest.raises(Crashed, match="no such thing"):
         Oracle("torch", program(tmp_path, "sys.exit('no such thing')")).start()
+
+
+@pytest.mark.parametrize("leaving", ["sys.exit()", "time.sleep(60)"])
+@pytest.mark.parametrize("session", [False, True])
+def test_what_the_worker_has_started_is_not_waited_for(leaving, session, tmp_path):
+    """It holds the worker's end of the pipes, also when the worker is gone."""
+    start = f"subprocess.Popen(['sleep', '30'], start_new_session={session})"
+    python = program(tmp_path, f"import subprocess; {start}; {leaving}")
+    begin = time.monotonic()
+    with pytest.raises(Hung):
+        Oracle("torch", python, start_timeout=1).start()
+    assert time.monotonic() - begin < 20
+
+
+def test_a_flood_of_errors_does_not_fill_the_disk(tmp_path):
+    python = program(tmp_path, "while True: sys.stderr.write('x' * (1 << 20))")
+    with pytest.raises(Crashed, match="of standard error"):
+        Oracle("torch", python).start()
+
+
+def test_a_request_that_nobody_reads_is_given_up(tmp_path):
+    hello = json.dumps({"answer": HELLO}).encode() + b"\n"
+    body = f"sys.stdin.buffer.readline(); out.write({hello!r}); out.flush(); time.sleep(30)"
+    with Oracle("torch", program(tmp_path, body)) as oracle, pytest.raises(Hung):
+        oracle._ready().ask("signature", timeout=1, name="x" * (1 << 20))
 
 
 def test_the_command_ends_with_a_line_and_no_traceback(tmp_path, capsys):

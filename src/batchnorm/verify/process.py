@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,7 +29,12 @@ __all__ = ["Crashed", "Hung", "NotInstalled", "OracleError", "Process"]
 
 LAST_WORDS = 2000  # bytes of standard error that the report of a crash shows
 SECONDS_TO_CLOSE = 10.0
-LONGEST = 64 << 20  # bytes of an answer; arrays are text in it
+UNANSWERED = (
+    ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError,
+    ValueError,
+)  # fmt: skip
+SECONDS_TO_LOOK = 0.5
+LONGEST = 64 << 20  # bytes of an answer, in which arrays are text, or of standard error
 
 
 class OracleError(BatchNormError):
@@ -68,7 +75,6 @@ class Process:
         self.failure: OracleError | None = None
         self.dropped: list[int] = []  # numbers of layers that nobody holds any more
         self._lock = threading.Lock()
-        self._timed_out = False
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 (closed by close)
         # Paths for this Python's modules are none for another's.
         drop = () if python == sys.executable else ("PYTHONPATH", "PYTHONHOME")
@@ -78,6 +84,7 @@ class Process:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
+                bufsize=0,  # so that a thread that waits holds no lock
                 env={name: value for name, value in os.environ.items() if name not in drop},
                 start_new_session=True,  # an interrupt meant for the asker is not for the worker
             )
@@ -102,7 +109,7 @@ class Process:
                 return read(_understood(answer))
             except Raised:
                 raise
-            except (ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
+            except UNANSWERED as error:
                 self._kill()
                 self.failure = Crashed(
                     f"the {self.framework} worker answers with what is no answer "
@@ -112,50 +119,56 @@ class Process:
                 raise self.failure from None
 
     def _exchange(self, line: bytes, timeout: float) -> bytes:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        timer = threading.Timer(timeout, self._time_out)
-        timer.daemon = True
-        timer.start()
+        answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        # What the worker has started may hold its end of a pipe when it is gone itself: then
+        # neither writing nor reading ends, and the thread is left behind.
+        threading.Thread(target=self._talked, args=(line, answers), daemon=True).start()
+        end = time.monotonic() + timeout
         try:
-            with contextlib.suppress(BrokenPipeError):
-                self.process.stdin.write(line)
-                self.process.stdin.flush()
-            answer: bytes = self.process.stdout.readline(LONGEST)
+            while True:
+                left = end - time.monotonic()
+                with contextlib.suppress(queue.Empty):
+                    answer = answers.get(timeout=max(0.0, min(left, SECONDS_TO_LOOK)))
+                    break
+                if os.fstat(self._stderr.fileno()).st_size > LONGEST:
+                    self._fail(f"fills a disk with over {LONGEST} bytes of standard error")
+                if left <= 0:
+                    self._fail(f"did not answer within {timeout} s and was killed", Hung)
+        except OracleError:
+            raise
         except BaseException:  # an interrupt: the answer to come must not be taken for another's
             self._kill()
             self.failure = Crashed(f"the {self.framework} worker was interrupted")
             raise
-        finally:
-            timer.cancel()
-        if len(answer) == LONGEST:
-            self._kill()
-            self.failure = Crashed(
-                f"the {self.framework} worker answers with a line of over {LONGEST} bytes; "
-                f"{self._last_words()}"
-            )
-            raise self.failure
+        if len(answer) >= LONGEST:
+            self._fail(f"answers with a line of over {LONGEST} bytes")
         if not answer.endswith(b"\n"):
-            self._fail(timeout)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(SECONDS_TO_CLOSE)
+            self._kill()
+            code = self.process.wait()
+            how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+            self._fail(how)
         return answer
 
-    def _time_out(self) -> None:
-        self._timed_out = True
-        self._kill()
+    def _talked(self, line: bytes, answers: queue.SimpleQueue[bytes]) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        answer, view = bytearray(), memoryview(line)
+        with contextlib.suppress(OSError, ValueError):  # it is gone, or closed meanwhile
+            while view:
+                view = view[self.process.stdin.write(view) :]
+        with contextlib.suppress(OSError, ValueError):
+            while not answer.endswith(b"\n") and len(answer) < LONGEST:
+                piece = self.process.stdout.read(1 << 16)
+                if not piece:
+                    break
+                answer += piece
+        answers.put(bytes(answer))
 
-    def _fail(self, timeout: float) -> NoReturn:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(SECONDS_TO_CLOSE)
+    def _fail(self, how: str, kind: type[Crashed] = Crashed) -> NoReturn:
         self._kill()
-        code = self.process.wait()
-        if self._timed_out:
-            self.failure = Hung(
-                f"the {self.framework} worker did not answer within {timeout} s and was killed; "
-                f"{self._last_words()}"
-            )
-        else:
-            how = f"died of {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
-            self.failure = Crashed(f"the {self.framework} worker {how}; {self._last_words()}")
+        self.failure = kind(f"the {self.framework} worker {how}; {self._last_words()}")
         raise self.failure
 
     def _last_words(self) -> str:
@@ -164,9 +177,13 @@ class Process:
         return f"its last words:\n{text}" if text else "it left no word"
 
     def _kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            if self.process.poll() is None:
-                os.killpg(self.process.pid, signal.SIGKILL)  # with whatever it has started
+        """End it, with whatever it has started: also where it has ended itself, unasked so far."""
+        if self.process.returncode is None:
+            if not hasattr(os, "killpg"):  # Windows
+                self.process.kill()
+                return
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """End the process: politely, by the end of its input, then without asking."""
