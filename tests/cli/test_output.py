@@ -211,6 +211,37 @@ def test_a_reader_that_has_left_ends_every_command_alike(arguments, both, checkp
     assert (checkpoint.parent / "b.ckpt").exists() == (arguments[0] == "convert")
 
 
+@pytest.mark.parametrize("stream", [1, 2])
+@pytest.mark.parametrize(
+    "arguments",
+    [["explain", "torch", "keras"], ["inspect", "a.pth", "--json"],
+     ["diagnose", "r.bnrec", "r.bnrec"], ["convert", "a.pth", "b.ckpt"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_stream_that_was_closed_before_the_start_is_done_without(arguments, stream, checkpoint):
+    from batchnorm.diagnose.files import save
+    from batchnorm.diagnose.recording import Recording
+
+    save(Recording("torch"), checkpoint.parent / "r.bnrec")
+    settings = {"cwd": checkpoint.parent, "preexec_fn": lambda: os.close(stream)}
+    done = command(*arguments, **settings)
+    assert done.returncode == 0
+    assert b"Traceback" not in done.stderr
+    assert bool(done.stdout) == (stream == 2)
+
+
+@pytest.mark.parametrize("kind", ["closed", "endless"])
+@pytest.mark.parametrize("name", ["lint", "rewrite", "translate"])
+def test_standard_input_that_is_none_or_has_no_end_is_refused(name, kind):
+    to = {"lint": [], "rewrite": ["--from", "torch", "--to", "keras"]}.get(name, ["--to", "keras"])
+    with open("/dev/zero", "rb") as endless:  # noqa: PTH123
+        how = {"preexec_fn": lambda: os.close(0)} if kind == "closed" else {"stdin": endless}
+        done = command(name, "-", *to, **how)
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"standard input" in done.stdout + done.stderr  # lint's report says what it left
+
+
 @pytest.mark.parametrize(("value", "code"), [("v9", 2), ("\x1b", 2), ("", 0)])
 def test_an_unknown_kernel_is_one_line(value, code, checkpoint):
     environment = {**os.environ, "BATCHNORM_KERNEL": value}

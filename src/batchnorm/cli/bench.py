@@ -13,7 +13,7 @@ import click
 import numpy as np
 
 from batchnorm.cli.measure import TASKS, Case, limit, ours, ratio, take_turns
-from batchnorm.cli.output import echo, echo_json
+from batchnorm.cli.output import echo, echo_json, is_terminal
 from batchnorm.core import kernel
 from batchnorm.core.threads import get_num_threads, set_num_threads
 from batchnorm.errors import InvalidValue
@@ -64,7 +64,8 @@ def command(
     try:
         for task in tasks or TASKS:
             for layout in layouts or LAYOUTS:
-                print(f"{task}, channels {layout} ...", end="\r", file=sys.stderr, flush=True)
+                if is_terminal(sys.stderr):
+                    print(f"{task}, channels {layout} ...", end="\r", file=sys.stderr, flush=True)
                 case = Case(task, lengths, layout, dtype)
                 found.append(_measure(case, levels or tuple(names), rounds))
                 if not as_json:

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 from rich.progress import BarColumn, DownloadColumn, Progress, TransferSpeedColumn
 
-from batchnorm.cli.output import console, echo, echo_json, replace_text
+from batchnorm.cli.output import console, echo, echo_json, is_terminal, replace_text
 from batchnorm.convert import convert
 from batchnorm.errors import InvalidValue
 
@@ -133,7 +133,7 @@ def command(
 def _progress(source: Path, *, hidden: bool) -> Iterator[Callable[[int, int], None] | None]:
     """A bar on the terminal's error stream, for large files."""
     large = source.is_file() and source.stat().st_size >= LARGE
-    if hidden or not large or not sys.stderr.isatty():
+    if hidden or not large or not is_terminal(sys.stderr):
         yield None
         return
     with Progress(

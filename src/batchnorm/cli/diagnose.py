@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from batchnorm.checkpoints.files import UNEXPECTED
-from batchnorm.cli.output import echo, echo_json, replace_text
+from batchnorm.cli.output import echo, echo_json, is_terminal, replace_text
 from batchnorm.cli.record import recorded
 from batchnorm.convert.mapping import read_map
 from batchnorm.diagnose import Recording, compare_recordings
@@ -58,7 +58,7 @@ def command(
     try:
         report = compare_recordings(ours, theirs, pairs)
         data = report.as_json()
-        text = report.screen(lang, "| less") if sys.stdout.isatty() else report.text(lang)
+        text = report.screen(lang, "| less") if is_terminal(sys.stdout) else report.text(lang)
         drawn = "" if html is None else document(report, lang)
     except BatchNormError:
         raise

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from batchnorm.cli.output import console, echo, echo_json, echo_utf8, replace_text
+from batchnorm.cli.output import console, echo, echo_json, echo_utf8, is_terminal, replace_text
 from batchnorm.errors import InvalidValue
 from batchnorm.explain import FORMATS, brief, page
 from batchnorm.explain.renderers.screen import print_screen
@@ -82,7 +82,7 @@ def command(
     if output is not None and os.path.lexists(output) and not force:  # a dangling link is there too
         raise InvalidValue(f"{output} exists; pass --force to replace it")
     lang = lang or _locale()
-    on_terminal = output is None and format == "text" and sys.stdout.isatty()
+    on_terminal = output is None and format == "text" and is_terminal(sys.stdout)
     if silent or (on_terminal and not full and about is None):
         found = brief(a, b, lang, silent=silent)
     else:
@@ -114,7 +114,7 @@ def _locale() -> str:
 
 def _format(output: Path | None) -> str:
     if output is None:
-        return "text" if sys.stdout.isatty() else "md"
+        return "text" if is_terminal(sys.stdout) else "md"
     if output.suffix.lower() not in SUFFIXES:
         raise InvalidValue(
             f"the format of {output} isn't known from its suffix {output.suffix!r}; pass --format, "

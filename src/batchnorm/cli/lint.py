@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from batchnorm import __version__
+from batchnorm.cli.input import standard_input
 from batchnorm.cli.output import echo, echo_bytes, echo_json, echo_utf8, replace_text
 from batchnorm.errors import BatchNormError
 from batchnorm.lint.baseline import as_text, known_in, new_ones
@@ -165,7 +166,7 @@ def _standard_input(settings: Settings) -> Report:
     path = Path("-")
     report = Report()
     try:
-        data = sys.stdin.buffer.read()
+        data = standard_input()
         report.findings, report.suppressed = lint_text(data, settings, path)
         report.files = 1
     except BatchNormError as error:

@@ -34,6 +34,7 @@ __all__ = [
     "echo_json",
     "echo_utf8",
     "give_up",
+    "is_terminal",
     "prepare",
     "replace_text",
 ]
@@ -58,11 +59,15 @@ class Output(Console):
         raise
 
 
+def is_terminal(stream: TextIO | None) -> bool:
+    """Whether people read it; a stream that was closed before the start is None."""
+    return stream is not None and stream.isatty()
+
+
 def console(*, error: bool = False, width: int | None = UNFOLDED, **settings: Any) -> Output:
     """The console of standard output or error; `width` is where it is no terminal."""
     stream = sys.stderr if error else sys.stdout
-    terminal = stream is not None and stream.isatty()
-    return Output(stderr=error, width=None if terminal else width, **settings)
+    return Output(stderr=error, width=None if is_terminal(stream) else width, **settings)
 
 
 def echo(text: str = "", *, error: bool = False, newline: bool = True) -> None:
@@ -98,7 +103,7 @@ def echo_bytes(data: bytes) -> None:
     """Print what a program reads, as it is; on a terminal, what people can."""
     if sys.stdout is None:
         return
-    if sys.stdout.isatty():
+    if is_terminal(sys.stdout):
         echo(data.decode("utf-8", "surrogateescape"), newline=False)
     else:
         click.echo(data, nl=False)

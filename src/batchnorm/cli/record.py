@@ -16,7 +16,7 @@ import click
 import batchnorm
 from batchnorm import checkpoints
 from batchnorm.batches import carried, is_last
-from batchnorm.cli.output import echo
+from batchnorm.cli.output import echo, is_terminal
 from batchnorm.diagnose import Recording, record
 from batchnorm.diagnose.files import save
 from batchnorm.diagnose.ranks import rank_here
@@ -102,7 +102,7 @@ def recorded(
         given = carried(given, layout == "NHWC", last)
 
     def progress(phase: str) -> None:
-        if sys.stderr is not None and sys.stderr.isatty():
+        if is_terminal(sys.stderr):
             echo(f"running: {phase}", error=True)
 
     return record(made, given, steps=steps, loss=loss, last=last, rank=rank, progress=progress)

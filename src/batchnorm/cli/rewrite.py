@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from batchnorm.cli.input import standard_input
 from batchnorm.cli.output import echo, echo_bytes, echo_json
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import find as find_framework
@@ -133,7 +134,7 @@ def _standard_input(
     task: partial[Rewritten], from_: str, to: str, *, check: bool, as_json: bool, quiet: bool
 ) -> int:
     """Standard input goes to standard output, rewritten."""
-    result = task(sys.stdin.buffer.read())
+    result = task(standard_input())
     report = Report()
     report.add(result, Path("-"))
     if as_json:

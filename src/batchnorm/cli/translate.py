@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from batchnorm.cli.input import standard_input
 from batchnorm.cli.output import console, echo, echo_json
 from batchnorm.frameworks import current, find, known
 from batchnorm.translate.proof import Proof
@@ -54,7 +55,7 @@ def command(
     a call that can't be read.
     """
     if call == "-":
-        call = sys.stdin.read()
+        call = standard_input().decode("utf-8", "surrogateescape")
 
     def one(name: str, source: str | None) -> Translation:
         return translate(

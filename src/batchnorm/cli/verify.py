@@ -15,7 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 
-from batchnorm.cli.output import console, echo, echo_json
+from batchnorm.cli.output import console, echo, echo_json, is_terminal
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks import current, find
 from batchnorm.printable import shown
@@ -100,7 +100,7 @@ def command(
     if forever:
         first = secrets.randbelow(10**9) if seed is None else seed
         sys.exit(_forever(frameworks, given, examples, first, verbose))
-    with _progress(sys.stderr.isatty()) as told:
+    with _progress(is_terminal(sys.stderr)) as told:
         report = verify(
             frameworks=frameworks or FRAMEWORKS,
             oracles=given,
@@ -142,7 +142,7 @@ def _forever(
         echo(f"{names}: {examples} drawn cases each of the seeds from {first} on, until stopped")
         earlier = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
-            with _progress(sys.stderr.isatty()) as told:
+            with _progress(is_terminal(sys.stderr)) as told:
                 for seed, row in draw_on(found, itertools.count(first), examples, told):
                     cases += row.compared
                     if row.crash or row.unlisted:
