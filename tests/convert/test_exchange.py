@@ -1,7 +1,7 @@
 """Layers that only the order of listing tells apart are never exchanged in silence.
 
-Nets are drawn whose layers have one width, under drawn names and in drawn orders of registration:
-what is converted with exit code 0 computes the same.
+Nets are drawn whose layers have one width (or one a stage), under drawn names and in drawn orders
+of registration, with their calls or without: what is converted with exit code 0 computes the same.
 """
 
 import random
@@ -9,28 +9,35 @@ from collections import defaultdict
 
 import numpy as np
 import pytest
-from drawn_nets import ORDERS, SCHEMES, Net, state
+from drawn_nets import ORDERS, SCHEMES, Net, arrays_of, configured, state
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import batchnorm as bn
 
 
-def converted(net, names, orders, **options):
+def converted(net, names, orders, wired=(False, False), **options):
     """The conversion of one drawing into another, and whether both compute the same."""
     mine, theirs = net.arrays(1), net.arrays(2)
-    source = state(mine, names[0], orders[0])
-    like = state(theirs, names[1], orders[1])
-    done = bn.convert(source, from_framework="torch", to="torch", like=like, **options)
-    layer = {name: i for i, name in names[1].items()}
-    found = defaultdict(dict)
-    for name, value in done.load().items():
-        path, _, leaf = name.rpartition(".")
-        found[layer[path]][leaf] = value
-    if len(found) < len(names[1]):
+    source, like = (
+        configured(net, arrays, own, order) if config else state(arrays, own, order)
+        for arrays, own, order, config in zip((mine, theirs), names, orders, wired, strict=True)
+    )
+    options |= {} if wired[0] else {"from_framework": "torch"}
+    done = bn.convert(source, to="keras" if wired[1] else "torch", like=like, **options)
+    if wired[1]:
+        found = arrays_of(net, names[1], done.load())
+    else:
+        layer, found = {name: i for i, name in names[1].items()}, defaultdict(dict)
+        for name, value in done.load().items():
+            path, _, leaf = name.rpartition(".")
+            found[layer[path]][leaf] = value
+    if any(len(found.get(i, ())) < len(own) for i, own in theirs.items()):
         return done, False
     x = np.random.default_rng(0).normal(0, 1, (2, 3, 5, 5)).astype("f4")
-    return done, np.allclose(net.logits(mine, x), net.logits(found, x), 1e-3, 1e-4)
+    wanted = net.logits(mine, x)
+    size = max(1, np.abs(wanted).max())
+    return done, np.allclose(wanted, net.logits(found, x), 1e-3, 1e-4 * size)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -47,10 +54,27 @@ def test_what_is_converted_without_a_question_computes_the_same(seed, schemes, o
     assert done.report.exit_code == 1 or same
 
 
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    seed=st.integers(0, 2**32),
+    schemes=st.tuples(st.sampled_from(SCHEMES), st.sampled_from(SCHEMES)),
+    order=st.sampled_from(ORDERS),
+    wired=st.tuples(st.booleans(), st.booleans()),
+)
+def test_nor_is_a_few_of_many_layers_exchanged_in_silence(seed, schemes, order, wired):
+    draw = random.Random(seed)
+    net = Net(draw, (8, 34), draw.choice([(6,), (4, 6, 8)]))
+    names = [net.names(scheme, draw) for scheme in schemes]
+    orders = [net.order("run", draw), net.order(order, draw)]
+    draw.shuffle(orders)
+    done, same = converted(net, names, orders, wired)
+    assert done.report.exit_code == 1 or same
+
+
 @pytest.mark.parametrize("schemes", [("blocks", "numbered"), ("counted", "blocks")])
 def test_names_that_count_alike_need_no_question(schemes):
     draw = random.Random(3)
-    net = Net(draw)
+    net = Net(draw, kinds=("plain", "chain", "concatenated", "uneven"))
     names = [net.names(scheme, draw) for scheme in schemes]
     done, same = converted(net, names, [net.order("run", draw)] * 2)
     assert done.report.exit_code == 0, done.report.doubts or done.report.problems

@@ -163,6 +163,7 @@ def convert(
         given = source_of(
             checkpoint, from_framework, group, parameters=template or (), to=framework
         )
+        pairs = pairs.spread([group.path for group in given.groups])
         known = read_settings(settings, given.framework)
         _settle(given, pairs, known)
         rows: list[Row] = []

@@ -5,13 +5,14 @@ Candidates have the layer's shape, or one that a conversion can make of it. Not 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import canonical
 
-__all__ = ["candidates", "without_counterpart"]
+__all__ = ["candidates", "without_counterpart", "without_place"]
 
 MOST = 6  # candidates in a line
 
@@ -47,6 +48,30 @@ def without_counterpart(group: Group, others: Sequence[Group], side: str) -> str
         more = f" and {len(fitting) - MOST} more" if len(fitting) > MOST else ""
         return f"no layer of the {side} was found for it; it could be {names}{more}"
     return f"no layer of the {side} was found for it; none that is left has its {_shape(group)}"
+
+
+def without_place(unmatched: Sequence[Group], among: Sequence[Group]) -> list[str]:
+    """A sentence on each module of which no layer was matched, with the line that leaves it out.
+
+    Args:
+        unmatched: layers of the source.
+        among: all of its layers.
+    """
+    left = {id(group) for group in unmatched}
+    modules: dict[str, int] = {}
+    for group in unmatched:
+        parts = re.split(r"(?<=[./])", group.path)
+        for n in range(1, len(parts)):
+            start = "".join(parts[:n])
+            own = [one for one in among if one.path.startswith(start)]
+            if len(own) > 1 and all(id(one) in left for one in own):
+                modules[start[:-1]] = len(own)
+                break
+    return [
+        f"no layer of {name!r} has a place in the template: if all {count} shall be left out, as "
+        f'of a head that only training uses, say "{name}" = "" in the map, or --allow-missing'
+        for name, count in modules.items()
+    ]
 
 
 def _shape(group: Group) -> str:

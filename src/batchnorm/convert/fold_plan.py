@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,13 @@ import numpy as np
 from batchnorm.checkpoints import Checkpoint, Entry
 from batchnorm.convert.fold import Statistics, fold, make_statistics, output_axes, unfold
 from batchnorm.convert.fold_pairs import fold_pairs
-from batchnorm.convert.groups import CHANNELS_LAST, Group, counted, grouped, separator
+from batchnorm.convert.groups import counted, grouped, separator
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import array_name
 from batchnorm.convert.packed import packed, unpacked
 from batchnorm.convert.report import Row
 from batchnorm.convert.rooms import saved
+from batchnorm.convert.scaled_kernels import layout_of, scaled
 from batchnorm.convert.settings import Settings, defaults, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.errors import CheckpointError
@@ -60,8 +61,8 @@ def fold_source(
         sep = separator(source.framework)
         bias_name = f"{conv.path}{sep}bias" if conv.path else "bias"
         weight, bias = conv.members["weight"], conv.members.get("bias")
-        layout = _layout(conv, norm)
-        new = {weight.name: _weight(weight, statistics, layout, groups, back=False)}
+        layout = layout_of(conv, norm)
+        new = {weight.name: scaled(weight, statistics.scale, layout, groups)}
         summed = _bias(weight, bias, statistics, layout, back=False)
         made = Entry.of(bias_name if bias is None else bias.name, summed)
         entries = _replaced(entries, new, weight.name, made)
@@ -123,11 +124,11 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
         )
         if parts > 1:
             conv.form = "conv_transpose"
-        layout = _layout(conv, norm)
+        layout = layout_of(conv, norm)
         outputs = math.prod(weight.shape[axis] for axis in output_axes(layout)) * parts
         if (outputs,) != bias.shape or outputs != norm.channels:
             raise CheckpointError(damaged)
-        new = {weight.name: _weight(weight, statistics, layout, parts, back=True)}
+        new = {weight.name: scaled(weight, statistics.scale, layout, parts, back=True)}
         made = Entry.of(bias.name, _bias(weight, bias, statistics, layout, back=True))
         entries = _replaced(entries, new, weight.name, made)
         if not had_bias:
@@ -150,34 +151,6 @@ def unfold_source(source: Source) -> tuple[Source, list[Row]]:
     return dataclasses.replace(_with(source, entries), ours=ours), rows
 
 
-def _weight(weight: Entry, values: Statistics, layout: str, groups: int, *, back: bool) -> Entry:
-    """The kernel, folded (or unfolded) piece by piece as `fold` and `unfold` do it whole.
-
-    With groups the inputs of a transposed convolution come in as many parts, each with outputs of
-    its own.
-    """
-    at = output_axes(layout)  # which are neighbours in every layout
-    inner = math.prod(weight.shape[at[-1] + 1 :])
-    own = values.scale.size // groups  # outputs of one group
-    inputs = weight.shape[0] // groups if groups > 1 else 1
-
-    def pieces(max_bytes: int) -> Iterator[Array]:
-        start = 0
-        for piece in weight.chunks(max_bytes):
-            place = np.arange(start, start + piece.size) // inner
-            channel = place % own
-            if groups > 1:
-                channel += place // own // inputs * own
-            scale = values.scale[channel]
-            wide = piece.astype(np.float64)
-            wide = wide / scale if back else wide * scale
-            start += piece.size
-            with np.errstate(over="ignore"):
-                yield wide.astype(weight.dtype)
-
-    return Entry.streamed(weight.name, weight.shape, weight.dtype, pieces)
-
-
 def _bias(
     weight: Entry, bias: Entry | None, values: Statistics, layout: str, *, back: bool
 ) -> Array:
@@ -187,21 +160,6 @@ def _bias(
     kernel = np.zeros(shape, weight.dtype)
     given = None if bias is None else bias.load()
     return (unfold if back else fold)(kernel, given, values, layout=layout).bias
-
-
-def _layout(conv: Group, norm: Group) -> str:
-    """The kernel's layout, by its form, or by the side that has the batch norm's width."""
-    shape, rank = conv.members["weight"].shape, len(conv.members["weight"].shape)
-    letters = {2: "", 3: "W", 4: "HW", 5: "DHW"}.get(rank)
-    if letters is None:
-        raise CheckpointError(f"{conv.label}: a kernel of shape {shape} can't be folded into")
-    transposed = conv.form == "conv_transpose"
-    if conv.framework in CHANNELS_LAST:
-        if conv.form == "depthwise":
-            return f"{letters}CM"
-        return f"{letters}{'OI' if transposed else 'IO'}"
-    transposed = transposed or (rank > 2 and shape[0] != norm.channels == shape[1])
-    return f"{'IO' if transposed else 'OI'}{letters}"
 
 
 def _replaced(

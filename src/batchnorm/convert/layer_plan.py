@@ -20,6 +20,7 @@ from batchnorm.convert.match import Pairing
 from batchnorm.convert.names import array_name, path_in, roles_in
 from batchnorm.convert.report import Status
 from batchnorm.convert.rooms import saved
+from batchnorm.convert.scales import Scales
 from batchnorm.convert.source import Source
 
 __all__ = ["LayerPlanner"]
@@ -34,6 +35,7 @@ class LayerPlanner:
         ledger: where decisions are written.
         paths: source layer -> target layer.
         biases: those that go into the mean of the batch norm after them.
+        scales: those that go into the kernel before their batch norm.
         sent: array of the target -> the source's that the map sends there.
         arrived: names of the source's arrays that the map sent and that have their place.
         heard: layers whose kind in the map settled something.
@@ -44,7 +46,7 @@ class LayerPlanner:
         self.room = saved(framework)
         self.back, self.returning = ledger.back, ledger.returning
         self.paths: dict[str, str] = {}
-        self.biases = Moves()
+        self.biases, self.scales = Moves(), Scales()
         self.sent = {new: old for old, new in map.arrays.items() if new}
         self.arrived: set[str] = set()
         self.heard = {g.path for g in source.groups if g.kind == "kernel"}
@@ -93,6 +95,7 @@ class LayerPlanner:
         lesser = self.biases.means.get(group.path) if group.kind == "batch_norm" else None
         if lesser is not None:
             group = group.replaced(running_mean=lesser)
+        group = self.scales.groups.get(group.path, group)
         for role, place in target.members.items():
             own = group.members.get(role)
             out = own is not None and self.map.arrays.get(own.name) == ""
@@ -294,6 +297,9 @@ class LayerPlanner:
             ledger.record.dropped.setdefault(path, {})[role] = str(entry.dtype)
             what = f"is {NEUTRAL[role]} everywhere, as without it"
             ledger.row(group, entry, None, None, "left out", what)
+        elif role == "gamma" and group.path in self.scales.into:
+            what = f"multiplied into {self.scales.into[group.path]}, which comes before"
+            ledger.row(group, entry, None, None, "folded", what)
         elif role == "bias" and group.path in self.biases.into:
             what = f"taken off the running mean of {self.biases.into[group.path]}, which follows"
             ledger.row(group, entry, None, None, "folded", what)

@@ -3,7 +3,7 @@
     version = 1
     [layers]                                    # source = target
     "layer1.0.downsample.1" = "layer1.0.down_sample.1"
-    "features.0" = ""                           # left out on purpose
+    "features.0" = ""                           # left out on purpose; so is all of a module's
     "classifier.0" = { to = "fc1", flatten = [16, 4, 4] }   # C, H, W before Flatten
     "norm" = { to = "norm", kind = "norm" }
     [arrays]
@@ -62,6 +62,15 @@ class Map:
     def of(self, path: str) -> LayerPair:
         """What it says of a layer."""
         return self.layers.get(path, LayerPair())
+
+    def spread(self, paths: Sequence[str]) -> Map:
+        """The map with a module that is left out as the layers in it."""
+        found: dict[str, LayerPair] = {}
+        for name, pair in self.layers.items():
+            inside = [p for p in paths if p.startswith((f"{name}.", f"{name}/"))]
+            whole = pair == LayerPair("") and name not in paths and inside
+            found.update(dict.fromkeys(inside, pair) if whole else {name: pair})
+        return Map(found, self.arrays, self.fold)
 
 
 def read_map(given: str | os.PathLike[str] | Mapping[str, Any] | Map | None) -> Map:

@@ -27,7 +27,6 @@ from batchnorm.graph.side import Side
 
 __all__ = ["Match", "Pairing", "match"]
 
-MANY, FEW = 40, 8  # pairs that are matched, of which an eighth at most is in question
 SETTLED = ("map", "record", "name", "similar name", "place")
 
 
@@ -158,11 +157,7 @@ def _without_contradictions(work: _Work, sides: tuple[Side, Side]) -> None:
 
 
 def _by_listing_alone(work: _Work, sides: tuple[Side, Side]) -> None:
-    """A sentence on pairs that nothing but the order of listing tells from one another.
-
-    Where they are few beside many that numbers or calls order as the listing does, the listing is
-    the model's order as far as can be seen: that is a note. Else it is a doubt.
-    """
+    """A doubt about pairs that nothing but the order of listing tells from one another."""
     places = work.places()
     pairs, settled = {}, set()
     for one in work.result.pairs:
@@ -175,9 +170,8 @@ def _by_listing_alone(work: _Work, sides: tuple[Side, Side]) -> None:
     names = [[side.layers[i].path for i in pair] for pair, side in (
         (open_ones[0], sides[0]), ([pairs[i] for i in open_ones[0]], sides[1]),
     )]  # fmt: skip
-    count, rest = len({i for pair in open_ones for i in pair}), len(set(pairs) - settled)
-    few = rest >= MANY and FEW * count <= rest
-    (work.result.notes if few else work.result.doubts).append(
+    count = len({i for pair in open_ones for i in pair})
+    work.result.doubts.append(
         f"of {count} pairs of layers only the order in which both sides list them says which is "
         f"which, and a model may make its layers in another: {names[0][0]!r} and {names[0][1]!r} "
         f"could be {names[1][1]!r} and {names[1][0]!r}; give live models and a batch (`batch`), "

@@ -7,10 +7,14 @@ to Keras keeps its dotted path as its name. Not here: names that only a template
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+
+from batchnorm.checkpoints import Entry
 from batchnorm.convert.groups import CHANNELS_LAST, Group, separator
 from batchnorm.convert.rooms import saved
 
-__all__ = ["array_name", "keras_class", "path_in", "roles_in"]
+__all__ = ["array_name", "keras_class", "named_twice", "path_in", "roles_in"]
 
 CLASSES = {2: "Dense", 3: "Conv1D", 4: "Conv2D", 5: "Conv3D"}  # by the rank of the kernel
 
@@ -80,3 +84,13 @@ def keras_class(group: Group) -> str:
         name = forms.get(group.form, CLASSES.get(rank, ""))
         return f"{name}Transpose" if group.form == "conv_transpose" else name
     return ""
+
+
+def named_twice(entries: Sequence[Entry]) -> list[str]:
+    """Problems: names that two arrays of the target would have."""
+    counts = Counter(entry.name for entry in entries)
+    return [
+        f"{count} arrays would be called {name!r}; give them names of their own (--map)"
+        for name, count in counts.items()
+        if count > 1
+    ]

@@ -97,6 +97,13 @@ def general_notes(
             f"{len(taken)} biases that the target's layers don't have were taken off the running "
             "means of the batch norms after them, which is exact up to one rounding"
         )
+    scales = [row for row in report.of("folded") if row.what.startswith("multiplied into")]
+    if scales:
+        notes.append(
+            f"{len(scales)} scales (gamma) that the target's batch norms don't have were "
+            "multiplied into the kernels before them: inference is the same up to one rounding, "
+            "training is without them, as the target's is"
+        )
     if not layers and not report.of("folded"):
         hint = source.checkpoint.metadata.get("onnx", {}).get("no_batch_norms", "")
         notes.append("found no batch-norm layer with running statistics" + str(hint))

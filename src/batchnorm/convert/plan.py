@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,7 +18,7 @@ import numpy as np
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.biases import moved
-from batchnorm.convert.counterparts import without_counterpart
+from batchnorm.convert.counterparts import without_counterpart, without_place
 from batchnorm.convert.doubts import leftover, scales_nothing
 from batchnorm.convert.fold_pairs import followed
 from batchnorm.convert.frameworks import is_framework
@@ -28,11 +27,12 @@ from batchnorm.convert.layer_plan import LayerPlanner
 from batchnorm.convert.ledger import Ledger
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.match import Match, match
-from batchnorm.convert.names import keras_class
+from batchnorm.convert.names import keras_class, named_twice
 from batchnorm.convert.notes import general_notes
 from batchnorm.convert.record import Record
 from batchnorm.convert.report import Report, Row
 from batchnorm.convert.rooms import saved
+from batchnorm.convert.scales import multiplied
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.convert.structure import graph_of, layer_of
@@ -118,7 +118,10 @@ def plan(
         known = [(p.source, p.target) for p in found.pairs]
         report.doubts += _unlike(known, graphs)
         pairs = [*known]
-        planner.biases = moved(known, _followed(source, map), followed(template))
+        mine, theirs = _followed(source, map), followed(template)
+        planner.biases = moved(known, mine, theirs)
+        if graphs[1].wired:
+            planner.scales = multiplied(known, mine, theirs, planner.biases)
         for pairing in found.pairs:
             planner.by_template(pairing)
         _unmatched(planner, found)
@@ -141,7 +144,7 @@ def plan(
             if settings.as_json():
                 record.settings[path] = settings.as_json()
                 report.settings[path] = settings.words(framework)
-    report.problems += _named_twice(entries)
+    report.problems += named_twice(entries)
     report.problems += [source.shard] if source.shard else []
     report.problems += incomplete(source.groups)
     report.problems += _no_batch_norms(source, framework, template, map, pairs)
@@ -224,6 +227,7 @@ def _unmatched(planner: LayerPlanner, found: Match) -> None:
     for group in found.left_out:
         planner.reject(group, "left out", "the map leaves it out")
     carried = [pair.source for pair in found.pairs]
+    unused = []
     for group in found.source:
         if group.kind == "scaling" and scales_nothing(group):
             planner.reject(group, "left out", "mean 0 and variance 1, as without it")
@@ -234,6 +238,9 @@ def _unmatched(planner: LayerPlanner, found: Match) -> None:
         else:
             why = leftover(group) or without_counterpart(group, found.target, "template")
             planner.reject(group, "unused", why)
+            unused.append(group)
+    if not found.target:
+        report.problems += without_place(unused, planner.source.groups)
     for group in found.target:
         if group.kind == "scaling":
             planner.keep(group)
@@ -280,16 +287,6 @@ def _idle_kinds(map: Map, planner: LayerPlanner, source: Source) -> None:
                 f"the map's kind = {said.kind!r} for {path!r} has no effect: nothing was unclear "
                 "about the layer; leave it out"
             )
-
-
-def _named_twice(entries: list[Entry]) -> list[str]:
-    """Problems: names that two arrays of the target would have."""
-    counts = Counter(entry.name for entry in entries)
-    return [
-        f"{count} arrays would be called {name!r}; give them names of their own (--map)"
-        for name, count in counts.items()
-        if count > 1
-    ]
 
 
 def _no_batch_norms(

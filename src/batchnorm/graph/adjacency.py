@@ -23,13 +23,18 @@ BRANCH = frozenset({
     "downsample", "ds", "identity", "match", "proj", "projection", "residual", "sc",
     "shortcut", "short", "skip",
 })  # fmt: skip
+GLUED = re.compile(f"({'|'.join(sorted(BRANCH))})(bn|conv|norm)")  # skipbn
 
 
 def words(name: str) -> list[str]:
     """The words and numbers of a name: `layer1.downsample_0` is layer, 1, downsample, 0."""
     plain = re.sub(r"(conv|norm|bn|normalization)[123]d", r"\1", name.lower())
     plain = plain.replace("down_sample", "downsample").replace("batch_norm", "batchnorm")
-    return re.findall(r"[a-z]+|\d+", plain)
+    found: list[str] = []
+    for word in re.findall(r"[a-z]+|\d+", plain):
+        glued = GLUED.fullmatch(word)
+        found += glued.groups() if glued else [word]
+    return found
 
 
 def tag(name: str) -> tuple[str, ...]:

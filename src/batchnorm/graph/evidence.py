@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from batchnorm.graph.adjacency import words
+from batchnorm.graph.nearness import Nearness
 from batchnorm.graph.side import Side
 
 __all__ = ["NORM", "SURE", "Evidence"]
 
 NORM = 12  # a batch norm and its convolution
-NEIGHBOUR, MARK, ARM, NUMBER, WORD = 6, 3, 3, 2, 2
+NEIGHBOUR, MARK, ARM, BESIDE, NUMBER, WORD = 6, 3, 3, 3, 2, 2
 SURE = 3  # by how much an assignment must be better than any other
 MOST = 6  # layers of one shape whose assignments are all tried
 
@@ -30,6 +32,7 @@ class Evidence:
     def __init__(self, source: Side, target: Side, pairs: dict[int, int]) -> None:
         self.source, self.target, self.pairs = source, target, pairs
         self.back = {b: a for a, b in pairs.items()}
+        self.near = Nearness(source), Nearness(target)
 
     def pair(self, a: int, b: int) -> None:
         """Decide a pair."""
@@ -71,8 +74,29 @@ class Evidence:
                 marks.append((own, other))
         numbers = _numbers(self.source, mine), _numbers(self.target, theirs)
         if sorted(numbers[0].values()) != sorted(numbers[1].values()):
-            numbers = {}, {}  # counted from 0 on one side and from 1 on the other, perhaps
-        return {(a, b): self._score(a, b, rare, numbers, marks) for a in mine for b in theirs}
+            plain = set(mine), set(theirs)  # without those that a mark tells from the others
+            for own, other in marks:
+                plain = plain[0] - own, plain[1] - other
+            numbers = _ranks(self.source, plain[0]), _ranks(self.target, plain[1])
+            if len(numbers[0]) != len(numbers[1]):
+                numbers = {}, {}
+        beside = self._beside(mine, theirs)
+        return {
+            (a, b): self._score(a, b, rare, numbers, marks) + BESIDE * ((a, b) in beside)
+            for a in mine for b in theirs
+        }  # fmt: skip
+
+    def _beside(self, mine: Sequence[int], theirs: Sequence[int]) -> set[tuple[int, int]]:
+        """Pairs that layers beside them, which have partners, agree upon."""
+        found: dict[int, set[int]] = {}
+        for a in mine if len(mine) > 1 and len(theirs) > 1 else ():
+            for one in self.near[0].around(a):
+                if one not in self.pairs or self.near[0].nearest(one, mine)[0] != a:
+                    continue
+                b, _ = self.near[1].nearest(self.pairs[one], theirs)
+                if b is not None:
+                    found.setdefault(a, set()).add(b)
+        return {(a, b) for a, own in found.items() for b in own if len(own) == 1}
 
     def _score(
         self,
@@ -134,3 +158,31 @@ def _numbers(side: Side, layers: Sequence[int]) -> Mapping[int, str]:
         if len(set(own.values())) > 1 or (len(own) < len(layers) and own):
             return own
     return {}
+
+
+def _ranks(side: Side, layers: Collection[int]) -> Mapping[int, str]:
+    """The place of each layer, as they run or as the one number in which they differ counts."""
+    if len(layers) < 2:
+        return {}
+    listed = sorted(layers, key=lambda i: side.order.index(i) if side.graph.wired else i)
+    if side.graph.wired:
+        steps = itertools.pairwise(listed)
+        return {i: str(n) for n, i in enumerate(listed)} if all(
+            side.runs_before(i, j) for i, j in steps
+        ) else {}  # fmt: skip
+    names = {i: words(side.layers[i].path) for i in layers}
+    if len({len(own) for own in names.values()}) > 1:
+        return {}
+    places = [p for p, own in enumerate(zip(*names.values(), strict=True)) if len(set(own)) > 1]
+    if len(places) != 1:
+        return {}
+    values = {i: own[places[0]] for i, own in names.items()}
+    if len(set(values.values())) < len(values):
+        return {}
+    if all(value.isdigit() for value in values.values()):
+        key: Callable[[int], int] = lambda i: int(values[i])  # noqa: E731
+    elif all(len(value) == 1 for value in values.values()):
+        key = lambda i: ord(values[i])  # noqa: E731
+    else:
+        return {}
+    return {i: str(n) for n, i in enumerate(sorted(values, key=key))}

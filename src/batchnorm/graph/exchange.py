@@ -3,22 +3,27 @@
 Two layers of one shape have their partners for a reason, if one of these tells them apart on both
 sides: one runs before the other (calls), or their names count so (`conv1`, `conv2`); a branch, a
 pooling before it, or its place in a concatenation; a word that partners share throughout; the
-layers before and after them, if these have a reason. The order in which a side lists its layers
+layers before and after them, if these have a reason; layers that stand beside one of them on both
+sides, and not beside the other (`nearness`). The order in which a side lists its layers
 alone is none: a model may make them in another.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import TypeAlias
 
 from batchnorm.graph.adjacency import BRANCH, TYPES, words
+from batchnorm.graph.nearness import Nearness
 from batchnorm.graph.side import Side
 
 __all__ = ["exchangeable"]
 
+Two: TypeAlias = tuple[int, int]
+NOTHING: frozenset[Two] = frozenset()
+
 REACH = 12  # neighbours in the order of a side that each layer is compared with
-DEEPEST = 6  # reasons of reasons
 FIRST = frozenset({"stem", "init", "initial", "first", "entry"})
 LAST = frozenset({"head", "final", "last", "classifier", "fc", "top", "exit"})
 STEPS = {"expand": 0, "expansion": 0, "depthwise": 1, "dw": 1, "squeeze": 1, "project": 2,
@@ -27,7 +32,7 @@ STEPS = {"expand": 0, "expansion": 0, "depthwise": 1, "dw": 1, "squeeze": 1, "pr
 
 def exchangeable(
     source: Side, target: Side, pairs: Mapping[int, int], settled: Collection[int]
-) -> list[tuple[int, int]]:
+) -> list[Two]:
     """Pairs of layers of the source whose partners could be each other's.
 
     Args:
@@ -36,20 +41,21 @@ def exchangeable(
         pairs: source layer -> target layer.
         settled: layers of the source whose partner the map, or their name, says.
     """
-    reasons = _Reasons(source, target, pairs)
     classes: dict[object, list[int]] = {}
     for a in pairs:
         if a not in settled:
             classes.setdefault(source.layers[a].signature, []).append(a)
-    found = set()
+    asked: set[Two] = set()
     for own in classes.values():
         for rank in (lambda a: a, lambda a: pairs[a]):
             listed = sorted(own, key=rank)
             for place, a in enumerate(listed):
-                for b in listed[place + 1 : place + 1 + REACH]:
-                    if not reasons.told(a, b):
-                        found.add((min(a, b), max(a, b)))
-    return sorted(found)
+                asked.update(_two(a, b) for b in listed[place + 1 : place + 1 + REACH])
+    return sorted(asked - _Reasons(source, target, pairs).told(asked))
+
+
+def _two(a: int, b: int) -> Two:
+    return min(a, b), max(a, b)
 
 
 class _Reasons:
@@ -60,24 +66,42 @@ class _Reasons:
         self.back = {b: a for a, b in pairs.items()}
         self.names = [[words(one.path) for one in side.layers] for side in (source, target)]
         self.shared = self._shared()
-        self._known: dict[tuple[int, int], bool] = {}
-        self._asked: list[tuple[int, int]] = []
+        self.near = Nearness(source), Nearness(target)
 
-    def told(self, a: int, b: int) -> bool:
-        """Whether something tells a and its partner from b and its."""
-        key = (min(a, b), max(a, b))
-        if key in self._known:
-            return self._known[key]
-        if key in self._asked or len(self._asked) >= DEEPEST:
-            return False  # what two layers give each other as reason is none
-        self._asked.append(key)
-        found = self._told(*key)
-        self._asked.pop()
-        if found or not self._asked:  # in the midst of other questions a no may be theirs
-            self._known[key] = found
-        return found
+    def told(self, asked: Collection[Two]) -> set[Two]:
+        """Those that something tells apart, be it that others are told apart that have a reason.
 
-    def _told(self, a: int, b: int) -> bool:
+        What two layers give each other as reason is none: only what follows from reasons of its own
+        is found.
+        """
+        waiting: dict[Two, list[tuple[Two, set[Two]]]] = {}
+        seen, told, queue = set(asked), set[Two](), list(asked)
+        done: list[Two] = []
+        while queue:
+            two = queue.pop()
+            for reason in self._reasons(*two):
+                if not reason:
+                    done.append(two)
+                    break
+                left = set(reason)
+                for other in reason:
+                    waiting.setdefault(other, []).append((two, left))
+                    if other not in seen:
+                        seen.add(other)
+                        queue.append(other)
+        while done:
+            two = done.pop()
+            if two in told:
+                continue
+            told.add(two)
+            for then, left in waiting.get(two, ()):
+                left.discard(two)
+                if not left:
+                    done.append(then)
+        return told
+
+    def _reasons(self, a: int, b: int) -> list[frozenset[Two]]:
+        """Each reason as what must be told apart for it; one that needs nothing is enough."""
         c, d = self.pairs[a], self.pairs[b]
         mine = self.source.runs_before(a, b), self.target.runs_before(c, d)
         said = [
@@ -85,13 +109,13 @@ class _Reasons:
             for order, names, i, j in zip(mine, self.names, (a, c), (b, d), strict=True)
         ]
         if None not in mine or (None not in said and said[0] == said[1]):
-            return said[0] == said[1]
+            return [NOTHING] if said[0] == said[1] else []
         arms, others = self.source.arms, self.target.arms
         if {a, b} <= set(arms) and {c, d} <= set(others) and arms[a] != arms[b]:
-            return (arms[a], arms[b]) == (others[c], others[d])
-        if self._branches(a, b) or self._neighbours(a, b):
-            return True
-        return None in said and self._words(a, b)
+            return [NOTHING] if (arms[a], arms[b]) == (others[c], others[d]) else []
+        if self._branches(a, b) or (None in said and self._words(a, b)):
+            return [NOTHING]
+        return [*self._neighbours(a, b), *self._beside(a, b)]
 
     def _branches(self, a: int, b: int) -> bool:
         c, d = self.pairs[a], self.pairs[b]
@@ -122,36 +146,70 @@ class _Reasons:
             and (count > 1 or word in BRANCH)
         )  # fmt: skip
 
-    def _neighbours(self, a: int, b: int) -> bool:
-        """Whether what stands before or after them tells them apart."""
+    def _neighbours(self, a: int, b: int) -> Iterator[frozenset[Two]]:
+        """Reasons by what stands before or after them."""
         c, d = self.pairs[a], self.pairs[b]
-        if self._by_follower(self.source.kernel_of, self.target.kernel_of, (a, b), (c, d)):
-            return True
-        if self._by_follower(self.source.norm_of, self.target.norm_of, (a, b), (c, d)):
-            return True
+        yield from self._by_follower(self.source.kernel_of, self.target.kernel_of, (a, b), (c, d))
+        yield from self._by_follower(self.source.norm_of, self.target.norm_of, (a, b), (c, d))
         for mine, theirs in (
             (self.source.after, self.target.after),
             (self.source.before, self.target.before),
         ):
-            if self._one_sided(mine, theirs, (a, c), d) or self._one_sided(mine, theirs, (b, d), c):
-                return True
-        return False
+            yield from self._one_sided(mine, theirs, (a, c), d)
+            yield from self._one_sided(mine, theirs, (b, d), c)
+
+    def _beside(self, a: int, b: int) -> list[frozenset[Two]]:
+        """Reasons by layers that stand nearer to one of them on both sides.
+
+        Not where one stands nearer to another layer on each side: those in one module, or one call
+        away, take all reasons so; others only the reasons of their like.
+        """
+        c, d = self.pairs[a], self.pairs[b]
+        found: dict[bool, list[frozenset[Two]]] = {True: [], False: []}
+        against = {True: False, False: False}
+        for one in {*self.near[0].around(a), *self.near[0].around(b)} - {a, b}:
+            if one not in self.pairs:
+                continue
+            mine, close = self.near[0].nearest(one, (a, b))
+            theirs, also_close = self.near[1].nearest(self.pairs[one], (c, d))
+            if mine is None or theirs is None:
+                continue
+            if self.pairs[mine] != theirs:
+                against[close and also_close] = True
+            else:
+                rivals = self._rivals(one, mine, b if mine == a else a)
+                found[close and also_close].append(rivals)
+        if against[True]:
+            return []
+        return found[True] if against[False] else [*found[True], *found[False]]
+
+    def _rivals(self, one: int, own: int, other: int) -> frozenset[Two]:
+        """The layers that stand beside another layer as this one does beside its own."""
+        sign, near = self.source.layers, self.near[0]
+        return frozenset(
+            _two(one, two)
+            for two in near.around(other)
+            if two in self.pairs and two not in (one, own)
+            and sign[two].signature == sign[one].signature
+            and near.nearest(two, (own, other))[0] == other
+        )  # fmt: skip
 
     def _by_follower(
         self,
         mine: Mapping[int, int],
         theirs: Mapping[int, int],
-        pair: tuple[int, int],
-        other: tuple[int, int],
-    ) -> bool:
-        """Whether the layers of which they are norms (or whose norms they are) differ."""
+        pair: Two,
+        other: Two,
+    ) -> Iterator[frozenset[Two]]:
+        """A reason by the layers of which they are norms (or whose norms they are)."""
         if not (self._shown(self.source, mine, pair) and self._shown(self.target, theirs, other)):
-            return False
+            return
         near = [mine[i] for i in pair]
         if near[0] == near[1] or [self.pairs.get(n) for n in near] != [theirs[i] for i in other]:
-            return False
+            return
         layers = self.source.layers
-        return layers[near[0]].signature != layers[near[1]].signature or self.told(*near)
+        alike = layers[near[0]].signature == layers[near[1]].signature
+        yield frozenset({_two(*near)}) if alike else NOTHING
 
     def _shown(self, side: Side, of: Mapping[int, int], layers: Sequence[int]) -> bool:
         """Whether calls or names, and not the order of listing, show which norm follows which."""
@@ -160,13 +218,9 @@ class _Reasons:
         return all(i in of and (wired or _alike(names[i], names[of[i]])) for i in layers)
 
     def _one_sided(
-        self,
-        mine: Mapping[int, set[int]],
-        theirs: Mapping[int, set[int]],
-        pair: tuple[int, int],
-        other: int,
-    ) -> bool:
-        """Whether a layer of the source has a neighbour that its partner has, and another not."""
+        self, mine: Mapping[int, set[int]], theirs: Mapping[int, set[int]], pair: Two, other: int
+    ) -> Iterator[frozenset[Two]]:
+        """Reasons by neighbours of a layer of the source that its partner has, and another not."""
         sign = self.target.layers
         for near in mine.get(pair[0], ()):
             partner = self.pairs.get(near)
@@ -177,10 +231,8 @@ class _Reasons:
             alike = [
                 n for n in theirs.get(other, ()) if sign[n].signature == sign[partner].signature
             ]
-            back = {self.pairs[a]: a for a in self.pairs} if alike else {}
-            if all(n != partner and n in back and self.told(near, back[n]) for n in alike):
-                return True
-        return False
+            if all(n != partner and n in self.back for n in alike):
+                yield frozenset(_two(near, self.back[n]) for n in alike)
 
 
 def _alike(one: Sequence[str], other: Sequence[str]) -> bool:

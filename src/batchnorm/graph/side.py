@@ -16,9 +16,11 @@ from batchnorm.checkpoints.steps import OUTPUT
 from batchnorm.graph.adjacency import BRANCH, TYPES, following, words
 from batchnorm.graph.graph import Graph, Layer
 
-__all__ = ["Segment", "Side"]
+__all__ = ["DIRECTLY", "Segment", "Side"]
 
 JOINS_TWO = 2
+DIRECTLY = 3  # how layers touch
+LESS = 2  # with a pooling or a join between
 POOL = "pool"
 CONCATENATION = "cat"  # in the names of those that join tensors in the order of their inputs
 
@@ -53,6 +55,8 @@ class Side:
         norm_of: the other way round.
         after: kernel -> the kernels that take what it (or its norm) puts out.
         before: the other way round.
+        touching: layer -> those that calls put directly before or after it, and how directly;
+            of a batch norm that follows a layer that one alone.
         branch: layers on a short branch beside a longer one, by the calls or by a word.
         pooled: kernels that take what a pooling puts out, by the calls or by a word.
         arms: layer -> which input of a concatenation it leads to, by the calls.
@@ -65,6 +69,8 @@ class Side:
         self.number = {layer.path: i for i, layer in enumerate(self.layers)}
         self.kernel_of: dict[int, int] = {}
         self.after: dict[int, set[int]] = {}
+        self.touching: dict[int, dict[int, int]] = {}
+        self._last: dict[int, tuple[set[int], int]] = {}  # step -> layers before its output, how
         self.branch: set[int] = set()
         self.arms: dict[int, int] = {}
         self.pooled: set[int] = set()
@@ -169,6 +175,7 @@ class Side:
             inputs = [i for i in steps[s].inputs if i >= begin]
             before = set[int]().union(*(above[i] for i in inputs))
             fed = set[int]().union(*(kernels[i] for i in inputs))
+            near, how = self._before(s, inputs)
             if len(steps[s].inputs) >= JOINS_TWO and steps[s].what != OUTPUT:
                 joined = True
                 self._mark_branches(
@@ -177,16 +184,37 @@ class Side:
                 )
             for one in first.get(s, ()):
                 chain = chain and before >= set(layers)
+                for other in near | fed:
+                    self._touch(one, other, how if other in near else LESS)
                 layer = self.layers[one]
                 if layer.kind == "kernel":
                     for kernel in fed:
                         self.after.setdefault(kernel, set()).add(one)
                     fed = {one}
+                near, how = {one}, DIRECTLY
                 before = before | {one}
                 layers.append(one)
-            above[s], kernels[s] = before, fed
+            above[s], kernels[s], self._last[s] = before, fed, (near, how)
         if layers:
             self.segments.append(Segment(layers, chain or not joined))
+
+    def _before(self, step: int, inputs: list[int]) -> tuple[set[int], int]:
+        """The layers before a step, and how directly; a chain goes on over a segment's begin."""
+        given = self.graph.steps[step].inputs
+        near = set[int]().union(*(self._last[i][0] for i in inputs))
+        if len(given) == 1 and not inputs and len(self._last[given[0]][0]) == 1:
+            near = self._last[given[0]][0]
+        what = self.graph.steps[step].what.lower()
+        less = len(given) != 1 or POOL in what or self._last[given[0]][1] == LESS
+        return near, LESS if less else DIRECTLY
+
+    def _touch(self, one: int, other: int, how: int) -> None:
+        for a, b in ((one, other), (other, one)):
+            if self.layers[a].kind == "batch_norm" and self.kernel_of.get(a, b) != b:
+                return
+        for a, b in ((one, other), (other, one)):
+            own = self.touching.setdefault(a, {})
+            own[b] = max(own.get(b, 0), how)
 
     def _mark_branches(self, sides: list[set[int]], *, joined: bool) -> None:
         """Where branches meet, the layers of one that is shorter than another; which is which."""
