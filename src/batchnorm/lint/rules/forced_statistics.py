@@ -6,7 +6,7 @@ import ast
 from collections.abc import Iterator
 
 from batchnorm.lint.fix import argued
-from batchnorm.lint.linted import Linted
+from batchnorm.lint.linted import Function, Linted
 from batchnorm.lint.rule import Hit, Rule
 
 __all__ = ["RULE"]
@@ -50,13 +50,24 @@ def check(file: Linted) -> Iterator[Hit]:
     """
     for site in file.sites:
         given = site.arguments.get("use_batch_statistics")
-        if isinstance(given, ast.Constant) and given.value is True:
+        if isinstance(given, ast.Constant) and given.value is True and not _once(site.node, file):
             message = (
                 "use_batch_statistics=True normalizes by the batch in evaluation as well, and "
                 "moves the running statistics there; leave it out to go by set_train"
             )
             fix = argued(file, site.node, dropped=[given], safe=False)
             yield Hit(given, message, fix)
+
+
+def _once(made: ast.AST, file: Linted) -> bool:
+    """Whether a layer is made and called in the same function: it has no statistics to go by."""
+    assigned, function = file.source.parents.get(made), file.function(made)
+    targets = assigned.targets if isinstance(assigned, ast.Assign) else []
+    names = {target.id for target in targets if isinstance(target, ast.Name)}
+    return isinstance(function, Function) and any(
+        isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in names
+        for node in ast.walk(function)
+    )
 
 
 RULE = Rule("BN006", "batch-statistics-always", check, ("forced-batch-statistics",))

@@ -162,7 +162,8 @@ def _speaks_of_one_net(node: ast.AST, file: Linted) -> bool:
         if isinstance(each, ast.Constant) and isinstance(each.value, str)
     ]
     others = [text for text in texts if not _TOO_SHORT.fullmatch(text)]
-    if any(re.search("norm|down_?sample|shortcut", text) for text in others):
+    whole = r"norm|down_?sample|shortcut|\w+(\.\w+){2}"  # or a layer's whole name
+    if any(re.search(whole, text) for text in others):
         return True
     calls = [each.func for condition in beside for each in ast.walk(condition)
              if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)]  # fmt: skip
