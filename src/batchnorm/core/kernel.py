@@ -42,12 +42,13 @@ def _find() -> dict[str, Any]:
     if os.environ.get("BATCHNORM_KERNEL") != "reference":
         compiled = find_spec("batchnorm._kernel") is not None
         if not compiled:
-            warnings.warn(
+            warnings.warn_explicit(  # of no line of code: one line says it all
                 "batchnorm was installed without its compiled kernel (no C++ compiler was found "
                 "then): NumPy computes, with the same results, slower. Install a compiler and "
                 "batchnorm again, or set BATCHNORM_KERNEL=reference to hear no more of it",
                 RuntimeWarning,
-                stacklevel=2,
+                "<batchnorm>",
+                1,
             )
         for level in LEVELS if compiled else ():
             try:
