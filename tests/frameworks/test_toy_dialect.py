@@ -93,6 +93,11 @@ def test_a_live_layer_is_translated_and_its_state_carried(toy):
     assert found.layer().state["running_var"].tolist() == [5, 5]
 
 
+def test_the_ranks_that_it_has_are_named_where_another_is_asked_for(toy):
+    with pytest.raises(ValueError, match="toynorm has batch norms for inputs of rank 4, but the"):
+        translate("torch.nn.BatchNorm1d(8)", to="toynorm", rank=3)
+
+
 def test_it_is_recalibrated(toy):
     layer = toy.BatchNorm2d(2)
     data = np.random.default_rng(0).normal(3, 2, (6, 2, 4, 4)).astype(np.float32)

@@ -80,8 +80,10 @@ def form(of: Framework, rank: int) -> Form:
     for found in forms(of).values():
         if not found.ranks or rank in found.ranks:
             return found
+    ranks = sorted({rank for found in forms(of).values() for rank in found.ranks})
+    held = f"{ranks[0]} to {ranks[-1]}" if ranks[1:] else ranks[0]
     raise InvalidValue(
-        f"{of.name} has batch norms for inputs of rank 2 to 5, but the rank is {rank}"
+        f"{of.name} has batch norms for inputs of rank {held}, but the rank is {rank}"
     )
 
 
