@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
-from batchnorm.lint.site import Site, sites
+from batchnorm.lint.site import SWITCHES, Site, sites
 from batchnorm.source import Names
 from batchnorm.source.tree import definition
 
@@ -64,14 +64,12 @@ class Makers:
         for reached in helper.reached(function):
             arguments = _handed(reached.site, function, given, helper)
             if arguments:
-                yield Site(
-                    call,
-                    reached.site.symbol,
-                    reached.site.form,
-                    arguments,
-                    complete=False,
-                    layer=(reached.path, reached.line),
+                layer = reached.path, reached.line
+                site = replace(
+                    reached.site, node=call, arguments=arguments, complete=False, layer=layer
                 )
+                said = any(site.given(word) is not None for word in SWITCHES)
+                yield replace(site, still=site.still and not said)
 
     def reached(self, function: Function) -> list[Reached]:
         """The sites inside a function, those of its own helpers included."""

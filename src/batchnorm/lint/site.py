@@ -10,10 +10,12 @@ from pathlib import Path
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import find
 from batchnorm.source import Names, Symbol
-from batchnorm.source.handed import handed_on, partial_of
+from batchnorm.source.handed import default_of, handed_on, partial_of
 from batchnorm.translate.form import Form, forms
 
-__all__ = ["Site", "sites"]
+__all__ = ["SWITCHES", "Site", "sites"]
+
+SWITCHES = ("forced_statistics", "tracking", "trainable")  # what keeps statistics as they are
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,7 @@ class Site:
         arguments: what is given, by parameter.
         layer: file and line of the layer, where a helper makes it.
         complete: whether that is all that is given; not for starred arguments and partial calls.
+        still: whether the running statistics stay as they are, by a helper's own default.
     """
 
     node: ast.Call
@@ -35,6 +38,7 @@ class Site:
     arguments: Mapping[str, ast.expr]
     complete: bool
     layer: tuple[Path | None, int] | None = None
+    still: bool = False
 
     @property
     def framework(self) -> str:
@@ -58,14 +62,23 @@ class Site:
     @property
     def averages(self) -> bool:
         """Whether running statistics can move at all, as far as the call says."""
-        switches = (self.given(word) for word in ("forced_statistics", "tracking", "trainable"))
-        return not any(isinstance(s, ast.Constant) and s.value is False for s in switches)
+        return not (self.still or any(_is_false(self.given(word)) for word in SWITCHES))
 
     @property
     def weighs_batch(self) -> bool:
         """Whether momentum is the weight of the new batch (torch), or of the old value."""
         meaning = self.parameter("weight_of_batch", "weight_of_running").meaning
         return meaning.word == "weight_of_batch"
+
+
+def _is_false(node: ast.AST | None) -> bool:
+    return isinstance(node, ast.Constant) and node.value is False
+
+
+def _is_still(arguments: Iterable[ast.expr], names: Names) -> bool:
+    """Whether one of these is a parameter of the function around whose default is False."""
+    bound = (b.node for a in arguments if isinstance(a, ast.Name) for b in names.bindings(a))
+    return any(isinstance(b, ast.arg) and _is_false(default_of(names, b)) for b in bound)
 
 
 def sites(nodes: Iterable[ast.AST], names: Names) -> Iterator[Site]:
@@ -126,7 +139,9 @@ def _bound(
         entries = _literal(names.value(keyword.value), names)
         complete = complete and entries is not None
         arguments |= entries or {}
-    return Site(node, symbol, form, arguments, complete)
+    switches = {p.name for p in form.parameters.values() if p.meaning.word in SWITCHES}
+    still = _is_still([arguments[name] for name in switches & arguments.keys()], names)
+    return Site(node, symbol, form, arguments, complete, still=still)
 
 
 def _literal(node: ast.expr, names: Names) -> dict[str, ast.expr] | None:
