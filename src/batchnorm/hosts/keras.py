@@ -18,7 +18,7 @@ from keras import ops
 from batchnorm.computation import Masking
 from batchnorm.errors import InvalidValue
 from batchnorm.frameworks.keras import constraints, regularizers
-from batchnorm.hosts import described, dialect, formulas
+from batchnorm.hosts import dialect, formulas, saved_names
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 
@@ -96,7 +96,7 @@ def layer(layer: Layer, **kwargs: Any) -> BatchNormalization:
     Source: the dialects'; tests/hosts/test_keras_host.py compares with their NumPy layers.
     """
     dialect.check(layer, "batchnorm.hosts.keras.layer")
-    made = BatchNormalization(described.name(layer), layer.plain_arguments(), **kwargs)
+    made = BatchNormalization(saved_names.name(layer), layer.plain_arguments(), **kwargs)
     made.take(layer)
     return made
 
@@ -112,7 +112,7 @@ class BatchNormalization(keras.layers.Layer):
     """
 
     def __init__(self, dialect: str, arguments: Mapping[str, Any], **kwargs: Any) -> None:
-        own = described.from_name(dialect, arguments)
+        own = saved_names.from_name(dialect, arguments)
         if own.policy is not None:
             kwargs.setdefault("dtype", own.policy)
         kwargs.setdefault("trainable", bool(getattr(own, "trainable", True)))

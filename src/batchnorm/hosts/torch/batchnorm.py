@@ -2,7 +2,7 @@
 
 It keeps torch's state, checks and errors; whatever the kernel doesn't take goes on to torch's own
 forward. Not here: how a module gets it (`accelerate.py`, `port.py`), another dialect's rule
-(`another.py`), and classes with forwards of their own (`derived.py`).
+(`semantics.py`), and classes with forwards of their own (`derived.py`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm import core
-from batchnorm.hosts.torch import another, processes, rules, tasks
+from batchnorm.hosts.torch import processes, rules, semantics, tasks
 from batchnorm.hosts.torch.bound import Bound
 from batchnorm.hosts.torch.formulas import Buffers
 from batchnorm.hosts.torch.kernel import Normalize
@@ -49,7 +49,7 @@ class Forward(Bound):
         """As the class's own."""
         owner = self.owner
         if self.ported:
-            return another.forward(owner, input, addend, relu, self._processes())
+            return semantics.forward(owner, input, addend, relu, self._processes())
         if not isinstance(input, Tensor) or not input.is_cpu:  # first, as it gains nothing there
             return self._by_torch(input, addend, relu)
         if type(owner) is not SyncBatchNorm:

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.modules import module as hooks
 
 from batchnorm.errors import InvalidType
-from batchnorm.hosts.torch import another
+from batchnorm.hosts.torch import semantics
 from batchnorm.layer import Layer
 from batchnorm.vocabulary import Array
 
@@ -61,8 +61,8 @@ class Bound:
         return inspect.signature(self.__wrapped__)
 
     def layer_of_another(self, arrays: Mapping[str, Array | None]) -> Layer:
-        """The layer of the dialect whose rule it follows; `arrays` as `another.read` takes them."""
-        return another.read(self.owner, arrays)
+        """The layer of the dialect whose rule it follows; `arrays` as `semantics.read` has them."""
+        return semantics.read(self.owner, arrays)
 
     def __getattr__(self, name: str) -> Any:
         if name in OF_METHOD:

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from batchnorm.errors import InvalidType
 from batchnorm.frameworks.torch.calls import FunctionCall, mode
-from batchnorm.hosts.torch import another, native
+from batchnorm.hosts.torch import native, semantics
 from batchnorm.hosts.torch.batchnorm import Forward, fits
 from batchnorm.hosts.torch.bound import Bound, has_hooks
 from batchnorm.hosts.torch.formulas import Buffers
@@ -48,9 +48,9 @@ class Inside(Bound):
             heard.append(call)
             buffers = Buffers(call.running_mean, call.running_var)
             given = (call.weight, call.bias, buffers, owner.training)
-            return another.normalized(owner, call.input, *given, call.momentum, call.eps)
+            return semantics.normalized(owner, call.input, *given, call.momentum, call.eps)
 
-        another.check(owner)
+        semantics.check(owner)
         with LISTENING(answer):
             result = type(owner).forward(owner, *args, **kwargs)
         if owner.training and not heard:

@@ -9,10 +9,11 @@ from typing import Any
 
 from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks import find
-from batchnorm.hosts.torch import another, rules
+from batchnorm.hosts.torch import rules
 from batchnorm.hosts.torch.accelerate import take
 from batchnorm.hosts.torch.bound import keep_source
 from batchnorm.hosts.torch.candidates import candidates, summary, tell
+from batchnorm.hosts.torch.semantics import rank_of
 
 __all__ = ["port"]
 
@@ -69,7 +70,7 @@ def port(model: Any, semantics: str, *, strict: bool = True, verbose: bool = Tru
                 "strict=False they keep it"
             )
         if one.forward is not None:
-            rank, tracking = another.rank_of(one.module), one.module.running_mean is not None
+            rank, tracking = rank_of(one.module), one.module.running_mean is not None
             try:
                 rules.check(semantics, rank, one.module.eps, one.module.momentum, tracking)
             except InvalidValue as error:
