@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +232,38 @@ def test_nobody_reads_the_new_file_while_it_is_written_who_could_not_read_the_ol
     target.chmod(0o640)
     with replacement(target, force=True) as new:
         assert new.path.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="only root gives away")
+def test_who_owned_the_old_file_owns_the_new_one(tmp_path):
+    target = tmp_path / "x.npz"
+    target.write_bytes(b"private")
+    os.chown(target, 1234, 4321)
+    target.chmod(0o640)
+    checkpoints.write(target, {"a": np.ones(2)}, force=True)
+    status = target.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (1234, 4321, 0o640)
+
+
+@pytest.mark.skipif(not hasattr(os, "seteuid"), reason="no users here")
+def test_a_folder_that_may_be_written_and_not_listed_is_written():
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o711)
+        folder = Path(home, "drop")
+        folder.mkdir()
+        root = not os.geteuid()
+        if root:
+            os.chown(folder, 65534, 65534)
+            os.seteuid(65534)
+        try:
+            folder.chmod(0o300)
+            for _ in range(2):
+                checkpoints.write(folder / "x.npz", {"a": np.ones(2)}, force=True)
+            folder.chmod(0o700)
+            assert [path.name for path in folder.iterdir()] == ["x.npz"]
+        finally:
+            if root:
+                os.seteuid(0)
 
 
 @pytest.mark.skipif(not hasattr(os, "fchown"), reason="no groups here")

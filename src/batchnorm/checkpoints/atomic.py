@@ -3,7 +3,7 @@
 A temporary file in the target's folder is written, read back by the caller, synced and renamed. It
 is locked while its writer lives, so the next run can tell and remove what a killed run left behind;
 what merely ends like one of ours is somebody else's. Nobody reads the new file who could not read
-the old one: it takes over the old one's mode, group and access list.
+the old one: it takes over the old one's owner (if root replaces it), mode, group and access list.
 """
 
 from __future__ import annotations
@@ -122,9 +122,15 @@ def _status(target: Path) -> os.stat_result | None:
 
 
 def _take_over(descriptor: int, target: Path, old: os.stat_result) -> None:
-    """Give the new file the old one's mode; less where its group or access list can't be kept."""
+    """Give the new file the old one's owner, where that can be, and mode.
+
+    Less where its group or access list can't be kept.
+    """
     mode = stat.S_IMODE(old.st_mode) & 0o777
     if hasattr(os, "fchown"):
+        if os.fstat(descriptor).st_uid != old.st_uid:
+            with suppress(OSError):  # only root may give a file away
+                os.fchown(descriptor, old.st_uid, -1)
         if os.fstat(descriptor).st_gid != old.st_gid:
             try:
                 os.fchown(descriptor, -1, old.st_gid)
@@ -184,7 +190,11 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _clean(folder: Path) -> None:
     """Remove temporary files whose writers are dead."""
-    for path in filter(lambda p: OURS.fullmatch(p.name), folder.iterdir()):
+    try:
+        listed = [path for path in folder.iterdir() if OURS.fullmatch(path.name)]
+    except OSError:  # a folder that may be written and not listed
+        return
+    for path in listed:
         if fcntl is None:
             with suppress(OSError):
                 path.unlink()
