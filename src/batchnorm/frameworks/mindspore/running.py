@@ -232,25 +232,16 @@ def _differentiated(
         result = _called(
             model, dict(zip(given, inputs, strict=True)) if isinstance(given, dict) else inputs
         )
+        outputs[:] = _floats(result)
         if loss is not None:
-            outputs[:] = _floats(result)
             return loss(result)
-        found = _floats(result)
-        outputs[:] = found
-        return found[0] if len(found) == 1 else tuple(found)
+        weights = weigh([_array(t) for t in outputs])
+        parts = zip(outputs, weights, strict=True)
+        return sum((t * module.Tensor(w, t.dtype)).sum() for t, w in parts)
 
     inputs = tuple(given.values()) if isinstance(given, dict) else tuple(given)
-    gradient = module.ops.GradOperation(get_all=True, get_by_list=True, sens_param=loss is None)(
-        forward, parameters
-    )
-    if loss is None:
-        # The weights are to have the outputs' shapes, which one forward pass tells: its updates
-        # of the statistics are undone, and nothing is told.
-        shapes = _shapes(model, given, layers)
-        weights = [module.Tensor(w) for w in weigh(shapes)]
-        found = gradient(*inputs, weights[0] if len(weights) == 1 else tuple(weights))
-    else:
-        found = gradient(*inputs)
+    gradient = module.ops.GradOperation(get_all=True, get_by_list=True)(forward, parameters)
+    found = gradient(*inputs)
     arrays = [_array(t) for t in outputs]
     LATEST[id(model)] = list(zip(trained, found[1], strict=True))
     by_id = {id(p): g for p, g in LATEST[id(model)]}
@@ -263,21 +254,6 @@ def _differentiated(
         }
         gradients[path] = {role: _array(g) for role, g in own.items() if g is not None}
     return arrays, gradients
-
-
-SILENT: list[bool] = []  # not empty while a pass is under way of which nothing is told
-
-
-def _shapes(model: Any, given: Any, layers: Mapping[str, Any]) -> list[Array]:
-    modes = [(cell, cell.training) for _, cell in model.cells_and_names()]
-    model.set_train(False)
-    SILENT.append(True)
-    with unchanged(model):
-        outputs = [_array(t) for t in _floats(_called(model, given))]
-    SILENT.pop()
-    for cell, mode in modes:
-        cell.training = mode
-    return outputs
 
 
 def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> list[Any]:
@@ -293,14 +269,12 @@ def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> list[Any]:
 
     def before(_: Any, given: tuple[Any, ...]) -> Any:
         inputs.append(given[0])
-        if backward and not SILENT:
+        if backward:
             return (spied(given[0], "x"), *given[1:])
         return None
 
     def after(_: Any, given: Any, y: Any) -> Any:
         x = inputs.pop()
-        if SILENT:
-            return None
         tell(path, "forward", x.asnumpy(), y.asnumpy())
         return spied(y, "y") if backward else None
 
