@@ -162,6 +162,19 @@ def test_a_variance_of_next_to_nothing_may_be_the_square_of_the_means_rounding()
     assert 0 < abs(theirs - exact) < allowed < 1e-10
 
 
+def test_sums_of_sixteen_bits_are_float32s_whose_error_grows_with_their_number():
+    def bound(dtype, count):
+        x = np.linspace(-1, 1, 2 * count).reshape(count, 2).astype(dtype)
+        case = Case("torch", "BatchNorm1d", {"num_features": 2}, dtype, (1,), (Step(x.shape),))
+        return (
+            bounds(case, Data(x, None, None), 0, {})["gradient of beta"]
+            or bounds(case, Data(x, None, None), 0, {"weight": np.ones(2, np.float32)})["var"]
+        )
+
+    assert bound("bfloat16", 4096) > 4 * bound("bfloat16", 64)
+    assert bound("float32", 4096) < 1.5 * bound("float32", 64)
+
+
 def test_roundoff_is_half_a_unit_in_the_last_place():
     assert roundoff("float32") == np.finfo(np.float32).eps / 2
     assert roundoff("float16") == np.finfo(np.float16).eps / 2
