@@ -30,6 +30,21 @@ DIFFERENCES = {
     ),
 }  # fmt: skip
 
+WIDTH = "the last stage is 384 wide there, 400 in torchvision"
+HALVES = "a stage's first branch puts out what it takes there, in torchvision half of the stage"
+# pairs that are none, by the shapes of their layers: no weights make their logits equal
+OTHERS = {
+    ("ms:resnetv2_50", "cv:preresnet50"): "mindcv's shortcuts have batch norms, its end none",
+    ("cv:preresnet50", "k3:ResNet50V2"): "pytorchcv's stem has a batch norm, Keras's none",
+    ("cv:inceptionv3", "tv:inception_v3"): "an auxiliary head, whose weights only the target has",
+    ("tv:googlenet", "ms:googlenet"): "mindcv's has no batch norms, and 5x5 where 3x3 is there",
+    ("cv:ghostnet", "timm:ghostnet_100"): "other kernels and gates, a batch norm more",
+    ("tv:shufflenet_v2_x1_0", "ms:shufflenet_v2_x1_0"): HALVES,
+    ("cv:shufflenetv2b_w1", "tv:shufflenet_v2_x1_0"): HALVES,
+    ("ms:regnet_x_400mf", "tv:regnet_x_400mf"): WIDTH,
+    ("k2:RegNetX004", "tv:regnet_x_400mf"): WIDTH,
+}
+
 
 def make_alike(net, changes):
     """Change a net of `nets.Torch` or `nets.MindCV`."""

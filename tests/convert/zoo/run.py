@@ -1,8 +1,9 @@
 """The pairs of `pairs.txt` converted without a map, loaded strictly, and run on both sides.
 
-`python tests/convert/zoo/run.py [--only TEXT] [--table FILE]` prints one line a pair, and writes
-the table. Needs torch, mindspore, mindcv, tensorflow, keras,
-tf_keras, timm, torchvision (both without dependencies), pytorchcv, efficientnet-pytorch.
+`python tests/convert/zoo/run.py [--only TEXT] [--rows FILE] [--table FILE]` prints one line a pair,
+adds it to FILE as it comes (pairs that FILE has are not run again), and writes the table. Needs
+torch, mindspore, mindcv, tensorflow, keras, tf_keras, timm, torchvision (both without
+dependencies), pytorchcv, efficientnet-pytorch.
 """
 
 import argparse
@@ -77,6 +78,7 @@ def one(source, target, folder, map=None):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", default="")
+    parser.add_argument("--rows", type=Path)
     parser.add_argument("--table", type=Path)
     parser.add_argument("--pair", nargs=2, action="append")
     given = parser.parse_args()
@@ -85,8 +87,13 @@ def main():
             with tempfile.TemporaryDirectory() as folder:
                 print("RESULT" + json.dumps({"pair": pair, **one(*pair, folder)}), flush=True)
         return
-    rows = []
+    rows, known = [], {}
+    if given.rows and given.rows.exists():
+        known = {tuple(one[:3]): one[3] for one in map(json.loads, given.rows.open())}
     for family, source, target in pairs():
+        if (family, source, target) in known:
+            rows.append((family, source, target, known[family, source, target]))
+            continue
         if not any(text in f"{family} {source} {target}" for text in given.only.split(",")):
             continue
         try:
@@ -95,12 +102,18 @@ def main():
         except Exception as error:  # a zoo's own fault is a row of the table
             found = {"outcome": "failed", "why": f"{type(error).__name__}: {error}"[:200]}
         rows.append((family, source, target, found))
+        if given.rows:
+            with given.rows.open("a") as file:
+                file.write(json.dumps(rows[-1]) + "\n")
         print(source, target, json.dumps(found), flush=True)
     if given.table:
         given.table.write_text(table(rows))
 
 
 def table(rows):
+    sys.path.insert(0, str(HERE))
+    from alike import OTHERS
+
     lines = [
         "| family | source | target | outcome | exit | logits off | set alike | open | why |",
         "|---|---|---|---|---:|---:|---:|---:|---|",
@@ -108,6 +121,8 @@ def table(rows):
     for family, source, target, found in rows:
         off, alike = (f"{found[k]:.1e}" if k in found else "" for k in ("off", "alike"))
         why = found.get("why", "").replace("|", "\\|")
+        if found["outcome"] == "refused" and (source, target) in OTHERS:
+            why = f"another architecture: {OTHERS[source, target]}"
         code, left = (str(found.get(name, "")) for name in ("exit", "open"))
         cells = [family, source, target, found["outcome"], code, off, alike, left, why]
         lines.append("| " + " | ".join(cells) + " |")
