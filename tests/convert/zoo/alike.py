@@ -16,6 +16,7 @@ DIFFERENCES = {
     ("k3:ResNet50", "ms:resnet50"): (FIRST, 1, ("stride_first",)),
     ("k3:MobileNet", "ms:mobilenet_v1_100"): (MOBILE, 1, ("relu6", "pad_after")),
     ("cv:mobilenet_w1", "k2:MobileNet"): (MOBILE, 0, ("relu6", "pad_after")),
+    ("timm:mobilenetv1_100", "k3:MobileNet"): (MOBILE, 0, ("relu6", "pad_after")),
     ("cv:seresnet50", "timm:legacy_seresnet50"): (
         "the pooling of the stem rounds up without padding in timm, pads in pytorchcv",
         0, ("pool_up",),
