@@ -11,6 +11,7 @@ from torch.nn import functional as F
 FIRST = "the stride of a bottleneck is in its first convolution in Keras, in its second in mindcv"
 MOBILE = ("ReLU6 in Keras, ReLU there; strided convolutions are padded after alone in Keras, on "
           "both sides there")  # fmt: skip
+POOLS = "average pools leave padding out of the mean in Keras, count it in timm"
 # pair -> (what differs, the side that is changed, changes)
 DIFFERENCES = {
     ("k3:ResNet50", "ms:resnet50"): (FIRST, 1, ("stride_first",)),
@@ -29,6 +30,8 @@ DIFFERENCES = {
         "average pools leave padding out of the mean in mindcv, count it in torchvision",
         0, ("uncounted",),
     ),
+    ("k3:InceptionV3", "timm:inception_v3"): (POOLS, 1, ("uncounted",)),
+    ("timm:inception_v3", "k2:InceptionV3"): (POOLS, 0, ("uncounted",)),
 }  # fmt: skip
 
 WIDTH = "the last stage is 384 wide there, 400 in torchvision"
@@ -70,8 +73,16 @@ def _pad_after(net):
 
 
 def _uncounted(net):
-    plain = F.avg_pool2d
-    F.avg_pool2d = lambda *x, **named: plain(*x, **{**named, "count_include_pad": False})
+    plain, forward = F.avg_pool2d, net.forward
+
+    def changed(x):
+        F.avg_pool2d = lambda *x, **named: plain(*x, **{**named, "count_include_pad": False})
+        try:
+            return forward(x)
+        finally:
+            F.avg_pool2d = plain
+
+    net.forward = changed
 
 
 class _PoolAfter(nn.MaxPool2d):
