@@ -4,7 +4,7 @@ Two layers of one shape have their partners for a reason, if one of these tells 
 sides: one runs before the other (calls), or their names count so (`conv1`, `conv2`); a branch, a
 pooling before it, or its place in a concatenation; a word that partners share throughout; the
 layers before and after them, if these have a reason; layers that stand beside one of them on both
-sides, and not beside the other (`nearness`). The order in which a side lists its layers
+sides, and not beside the other (`nearness`), where a side's calls are known. The order in which a side lists its layers
 alone is none: a model may make them in another.
 """
 
@@ -67,6 +67,8 @@ class _Reasons:
         self.names = [[words(one.path) for one in side.layers] for side in (source, target)]
         self.shared = self._shared()
         self.near = Nearness(source), Nearness(target)
+        # Two sets of names can agree on what stands together and both mislead.
+        self.wired = source.graph.wired or target.graph.wired
 
     def told(self, asked: Collection[Two]) -> set[Two]:
         """Those that something tells apart, be it that others are told apart that have a reason.
@@ -115,7 +117,8 @@ class _Reasons:
             return [NOTHING] if (arms[a], arms[b]) == (others[c], others[d]) else []
         if self._branches(a, b) or (None in said and self._words(a, b)):
             return [NOTHING]
-        return [*self._neighbours(a, b), *self._beside(a, b)]
+        beside = self._beside(a, b) if self.wired else []
+        return [*self._neighbours(a, b), *beside]
 
     def _branches(self, a: int, b: int) -> bool:
         c, d = self.pairs[a], self.pairs[b]

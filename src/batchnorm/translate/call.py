@@ -35,6 +35,8 @@ class CallError(InvalidValue):
     """A call that can't be read: says what was given and what was expected."""
 
 
+DEEPEST = 200
+"""Levels of an expression that are read: a call is written in a few."""
 TOO_DEEP = CallError(
     "the call is nested too deeply to be read; expected one such as nn.BatchNorm2d(64): give the "
     "expression a name, and write that name"
@@ -91,6 +93,11 @@ def _expression(text: str) -> ast.expr | None:
             f"expected one call such as nn.BatchNorm2d(64, momentum=0.1), but {text!r} does not "
             f"parse: {getattr(error, 'msg', error)}"
         ) from None
+    level: list[ast.AST] = list(body)
+    for _ in range(DEEPEST):
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    if level:  # whatever limit of recursion the process has
+        raise TOO_DEEP
     only = body[0] if len(body) == 1 else None
     if isinstance(only, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return):
         return only.value
