@@ -4,8 +4,8 @@ Two layers of one shape have their partners for a reason, if one of these tells 
 sides: one runs before the other (calls), or their names count so (`conv1`, `conv2`); a branch, a
 pooling before it, or its place in a concatenation; a word that partners share throughout; the
 layers before and after them, if these have a reason; layers that stand beside one of them on both
-sides, and not beside the other (`nearness`), where a side's calls are known. The order in which a side lists its layers
-alone is none: a model may make them in another.
+sides, and not beside the other (`nearness`), where a side's calls are known. The order in which a
+side lists its layers alone is none: a model may make them in another.
 """
 
 from __future__ import annotations
