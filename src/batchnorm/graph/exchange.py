@@ -69,6 +69,7 @@ class _Reasons:
         self.near = Nearness(source), Nearness(target)
         # Two sets of names can agree on what stands together and both mislead.
         self.wired = source.graph.wired or target.graph.wired
+        self.disordered = self._disordered()
 
     def told(self, asked: Collection[Two]) -> set[Two]:
         """Those that something tells apart, be it that others are told apart that have a reason.
@@ -105,12 +106,9 @@ class _Reasons:
     def _reasons(self, a: int, b: int) -> list[frozenset[Two]]:
         """Each reason as what must be told apart for it; one that needs nothing is enough."""
         c, d = self.pairs[a], self.pairs[b]
-        mine = self.source.runs_before(a, b), self.target.runs_before(c, d)
-        said = [
-            _counted(names[i], names[j]) if order is None else order
-            for order, names, i, j in zip(mine, self.names, (a, c), (b, d), strict=True)
-        ]
-        if None not in mine or (None not in said and said[0] == said[1]):
+        known, said = self._said(a, b)
+        same = None not in said and said[0] == said[1]
+        if known or (same and not {a, b} & self.disordered):
             return [NOTHING] if said[0] == said[1] else []
         arms, others = self.source.arms, self.target.arms
         if {a, b} <= set(arms) and {c, d} <= set(others) and arms[a] != arms[b]:
@@ -119,6 +117,38 @@ class _Reasons:
             return [NOTHING]
         beside = self._beside(a, b) if self.wired else []
         return [*self._neighbours(a, b), *beside]
+
+    def _said(self, a: int, b: int) -> tuple[bool, list[bool | None]]:
+        """Whether calls say on both sides which runs first; and what calls, or else names, say."""
+        mine = self.source.runs_before(a, b), self.target.runs_before(self.pairs[a], self.pairs[b])
+        return None not in mine, [
+            _counted(names[i], names[j]) if order is None else order
+            for order, names, i, j in zip(
+                mine, self.names, (a, self.pairs[a]), (b, self.pairs[b]), strict=True
+            )
+        ]
+
+    def _disordered(self) -> frozenset[int]:
+        """Layers that one side counts before, the other after, one of their kind in another shape.
+
+        Where two sides count in different orders, numbers tell nothing: `conv1` and `conv3` of one
+        may be the third and the first branch of the other.
+        """
+        layers, found = self.source.layers, set[int]()
+        for rank in (lambda a: a, lambda a: self.pairs[a]):
+            listed = sorted(self.pairs, key=rank)
+            for place, a in enumerate(listed):
+                for b in listed[place + 1 : place + 1 + REACH]:
+                    if (
+                        layers[a].signature == layers[b].signature
+                        or layers[a].kind != layers[b].kind
+                    ):
+                        continue
+                    said = self._said(a, b)[1]
+                    if None not in said and said[0] != said[1]:
+                        found |= {a, b}
+        norms = {norm for norm, kernel in self.source.kernel_of.items() if kernel in found}
+        return frozenset(found | norms)  # norms have one shape, and count as their kernels
 
     def _branches(self, a: int, b: int) -> bool:
         c, d = self.pairs[a], self.pairs[b]
