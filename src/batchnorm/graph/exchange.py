@@ -113,10 +113,12 @@ class _Reasons:
         arms, others = self.source.arms, self.target.arms
         if {a, b} <= set(arms) and {c, d} <= set(others) and arms[a] != arms[b]:
             return [NOTHING] if (arms[a], arms[b]) == (others[c], others[d]) else []
-        if self._branches(a, b) or (None in said and self._words(a, b)):
+        if self._branches(a, b):
             return [NOTHING]
-        beside = self._beside(a, b) if self.wired else []
-        return [*self._neighbours(a, b), *beside]
+        beside, against = self._beside(a, b)
+        if None in said and not against and self._words(a, b):
+            return [NOTHING]
+        return [*self._neighbours(a, b), *(beside if self.wired else [])]
 
     def _said(self, a: int, b: int) -> tuple[bool, list[bool | None]]:
         """Whether calls say on both sides which runs first; and what calls, or else names, say."""
@@ -191,11 +193,11 @@ class _Reasons:
             yield from self._one_sided(mine, theirs, (a, c), d)
             yield from self._one_sided(mine, theirs, (b, d), c)
 
-    def _beside(self, a: int, b: int) -> list[frozenset[Two]]:
-        """Reasons by layers that stand nearer to one of them on both sides.
+    def _beside(self, a: int, b: int) -> tuple[list[frozenset[Two]], bool]:
+        """Reasons by layers that stand nearer to one of them on both sides; and what is against.
 
-        Not where one stands nearer to another layer on each side: those in one module, or one call
-        away, take all reasons so; others only the reasons of their like.
+        That is a layer in one module with one of them, or one call away, whose partner is so with
+        the other's: then there are no reasons. Layers less near take only the reasons of their like.
         """
         c, d = self.pairs[a], self.pairs[b]
         found: dict[bool, list[frozenset[Two]]] = {True: [], False: []}
@@ -213,8 +215,8 @@ class _Reasons:
                 rivals = self._rivals(one, mine, b if mine == a else a)
                 found[close and also_close].append(rivals)
         if against[True]:
-            return []
-        return found[True] if against[False] else [*found[True], *found[False]]
+            return [], True
+        return found[True] if against[False] else [*found[True], *found[False]], False
 
     def _rivals(self, one: int, own: int, other: int) -> frozenset[Two]:
         """The layers that stand beside another layer as this one does beside its own."""
