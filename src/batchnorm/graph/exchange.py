@@ -196,8 +196,8 @@ class _Reasons:
     def _beside(self, a: int, b: int) -> tuple[list[frozenset[Two]], bool]:
         """Reasons by layers that stand nearer to one of them on both sides; and what is against.
 
-        That is a layer in one module with one of them, or one call away, whose partner is so with
-        the other's: then there are no reasons. Layers less near take only the reasons of their like.
+        Against is a layer in one module with one of them, or one call away, whose partner is so
+        with the other's: it takes all reasons. Layers less near take those of their like only.
         """
         c, d = self.pairs[a], self.pairs[b]
         found: dict[bool, list[frozenset[Two]]] = {True: [], False: []}
