@@ -6,8 +6,6 @@ layers that it is to be named on. Not here: nets built from one description (`bu
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 import numpy as np
 import torch
 from torch import nn
@@ -60,8 +58,6 @@ def to_mindspore(port, source):
     """Weights by the same names."""
     import mindspore as ms
 
-    with suppress(SystemError):  # beside NumPy 2 MindSpore 2.10 fails its first reshape
-        ms.ops.reshape(ms.Tensor(np.ones(2)), (2, 1))
     spelled = {"moving_mean": "running_mean", "moving_variance": "running_var",
                "gamma": "weight", "beta": "bias"}  # fmt: skip
     state = source.state_dict()

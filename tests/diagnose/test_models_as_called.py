@@ -146,6 +146,19 @@ def test_a_model_is_left_as_it_was(name):
             np.testing.assert_array_equal(after[3][path][role], value)
 
 
+@pytest.mark.parametrize("steps", [1, 2])
+def test_mindspore_models_that_share_their_parameters_memory(steps):
+    mindspore = pytest.importorskip("mindspore")
+    given = net()
+    source, port = BUILD["mindspore"](given).set_train(), BUILD["mindspore"](given).set_train()
+    mindspore.load_param_into_net(port, source.parameters_dict())  # which shares it
+    before = {p.name: p.asnumpy().copy() for p in port.get_parameters()}
+    assert not diagnose(source, port, given.batch(), steps=steps).findings
+    for model in (source, port):
+        for parameter in model.get_parameters():
+            np.testing.assert_array_equal(parameter.asnumpy(), before[parameter.name])
+
+
 @pytest.mark.parametrize("package", ["torch", "keras"])
 def test_a_loss_that_is_summed_in_one_model_and_averaged_in_the_other(package):
     given = net()

@@ -82,9 +82,10 @@ CAUSES: Mapping[str, Cause] = {
         "一个模型用批统计量归一化，另一个用滑动统计量",
     ),
     "batch-statistics-differ": Cause(
-        "renorm, ghost batches or a mask change the batch's statistics in one of the models only",
-        "只有一个模型用 renorm、虚拟批（ghost batch）或掩码改变批统计量",
-        "give the layer what the source's has of these",
+        "renorm, ghost batches, a mask or a batch in parts (gradient accumulation) change the "
+        "batch's statistics in one of the models only",
+        "只有一个模型用 renorm、虚拟批（ghost batch）、掩码或分批（梯度累积）改变批统计量",
+        "give the layer what the source's has of these, and as many samples in a call",
     ),
     "not-updated": Cause(
         "the running statistics stay as they are in training", "训练时滑动统计量没有更新",

@@ -107,6 +107,7 @@ CHINESE = {
     "the port's values have fewer digits": "移植模型的数值位数较少",
     "output, update and gradient in training": "训练时的输出、更新与梯度",
     "pairing": "层的对应",
+    "all calls of a step": "一步内的全部调用",
     # what to do
     "load the source's running mean and variance into these layers":
         "把源模型的滑动均值和方差加载到这些层",
@@ -119,7 +120,8 @@ CHINESE = {
     "square the values: the layer takes the root itself": "取平方：该层自己开方",
     "take the framework's own batch norm, or multiply what enters by the factor n / (n - 1)":
         "使用框架自带的批归一化，或把进入的方差乘以 n / (n - 1)",
-    "give the layer what the source's has of these": "让该层与源模型的设置一致",
+    "give the layer what the source's has of these, and as many samples in a call":
+        "让该层与源模型的设置一致，每次调用的样本数也一致",
     "let the layer keep the statistics that it computes (an update that is dropped, or never run)":
         "让该层保留它算出的统计量（更新被丢弃或从未执行）",
     "call the layer once in a step (a recomputed checkpoint, or two forward passes, move it twice)":
@@ -155,6 +157,9 @@ PATTERNS = {
     r"of all (\d+) processes": "全部 {0} 个进程的",
     r"columns as of (\d+) channels, last": "各列按 {0} 个通道排在最后的顺序",
     r"step (\d+)": "第 {0} 步",
+    r"(\d+ call\(s\) .+) in the port and (\d+ call\(s\) .+) in the source":
+        "移植模型{0}，源模型{1}",
+    r"(\d+) call\(s\) with (\d+) samples": "调用 {0} 次，每次 {1} 个样本",
     r"(\d+) of (\d+)": "{1} 个中的 {0} 个",
     r"without (gamma|beta)": "没有 {0}",
     r"the input of (\S+)": "{0} 的输入",

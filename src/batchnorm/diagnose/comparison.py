@@ -177,6 +177,8 @@ class _Comparison:
             )
             return
         calls = list(zip(source.calls[phase], port.calls[phase], strict=False))
+        if rule.batch:
+            self._called(pair, phase)
         for index, (mine, trace) in enumerate(calls):
             if 0 in trace.shape:
                 continue
@@ -224,12 +226,24 @@ class _Comparison:
                 self._doubt(
                     "update and gradient", "the port's values have fewer digits", source.name
                 )
-            elif h is not None and phase != INFERENCE and len(calls) == 1:
+            elif h is not None and phase != INFERENCE and len(port.calls[phase]) == 1:
                 for cause, evidence, runner in explain_gradient(replay, h, trained):
                     if MISSING in evidence and "mode-differs" in causes:
                         self._freezing(pair, phase, evidence)
                     else:
                         self._add(pair, cause, evidence, runner, phase)
+
+    def _called(self, pair: Pair, phase: str) -> None:
+        """How often: as gradients accumulate, one model takes the batch in parts."""
+        sizes = [[call.shape[0] for call in node.calls[phase]] for node in (pair.source, pair.port)]
+        if len(sizes[0]) == len(sizes[1]):
+            return
+        mine, own = (f"{len(s)} call(s) with {max(s)} samples" for s in sizes)
+        if sum(sizes[0]) == sum(sizes[1]):
+            self._add(pair, "batch-statistics-differ", {"port": own, "source": mine}, "", phase)
+        else:
+            why = f"{own} in the port and {mine} in the source"
+            self._doubt("all calls of a step", why, pair.source.name)
 
     def _freezing(self, pair: Pair, phase: str, evidence: dict[str, Any]) -> None:
         """Running statistics and no gradients of the parameters are one cause: it is frozen."""

@@ -7,6 +7,8 @@ into one layout and thinned out. Not here: what is made of it.
 from __future__ import annotations
 
 import ctypes
+import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import ModuleType
@@ -55,12 +57,21 @@ def canonical(x: Array, last: bool) -> Array:
 class Watcher:
     """Takes what a run tells of the layers and keeps what a diagnosis needs."""
 
-    def __init__(self, room: ModuleType, model: Any, layers: Mapping[str, Any], last: bool) -> None:
+    def __init__(
+        self,
+        room: ModuleType,
+        model: Any,
+        layers: Mapping[str, Any],
+        last: bool,
+        repeats: bool = False,
+    ) -> None:
         self.room, self.model, self.layers, self.last = room, model, layers, last
+        self.repeats = repeats  # whether a backward pass may follow another one
         self.nodes = {path: _node(room, path, layer) for path, layer in layers.items()}
         self.order: list[str] = []
         self.phase = ""
         self.inputs: dict[str, list[Array | None]] = {}
+        self.told: Counter[tuple[str, str]] = Counter()  # gradients, by layer and which
         self.states: dict[str, dict[str, Array]] = {}
         self.masks: dict[str, Array] = {}
 
@@ -71,7 +82,7 @@ class Watcher:
 
     def start(self, phase: str) -> None:
         """What is told from here on belongs to this phase."""
-        self.phase, self.inputs = phase, {}
+        self.phase, self.inputs, self.told = phase, {}, Counter()
         self.states = {path: self.room.state(layer) for path, layer in self.norms.items()}
 
     def tell(self, path: str, what: str, a: Array, b: Array | None) -> None:
@@ -85,17 +96,22 @@ class Watcher:
             self._forward(path, a, canonical(b, self.last))
             return
         calls = self.nodes[path].calls.get(self.phase, [])
-        name = f"d{what}"
-        trace = next((t for t in reversed(calls) if getattr(t, name) is None), None)
-        if trace is None or self.nodes[path].kind != "batch_norm":
+        if not calls or self.nodes[path].kind != "batch_norm":
             return
-        setattr(trace, name, sampled(a))
+        told = self.told[path, what]
+        self.told[path, what] += 1
+        index = len(calls) - 1 - told % len(calls)  # a backward pass goes from the last call
+        trace, name = calls[index], f"d{what}"
+        earlier = getattr(trace, name)  # by a backward pass before, where gradients accumulate
+        setattr(trace, name, sampled(a) if earlier is None else earlier + sampled(a))
         if what == "y":
-            index = next(i for i, call in enumerate(calls) if call is trace)
-            x, self.inputs[path][index] = self.inputs[path][index], None
+            x = self.inputs[path][index]
+            if not self.repeats:
+                self.inputs[path][index] = None
             if x is not None and x.shape == a.shape:
                 for axis, found in trace.statistics.items():
-                    found.dy = _sums(a, x, axis, found.mean)
+                    sums = _sums(a, x, axis, found.mean)
+                    found.dy = sums if found.dy is None else found.dy + sums
 
     def _forward(self, path: str, x: Array, y: Array) -> None:
         if path not in self.order:
@@ -172,8 +188,8 @@ class Watcher:
         for path, layer in self.norms.items():
             calls = self.nodes[path].calls.get(self.phase, [])
             if len(calls) == 1 or (len(calls) > 1 and _alike(calls)):
+                _join(calls)
                 calls[0].after = self.room.state(layer)
-                del calls[1:]
             if len(calls) == 1:
                 calls[0].gradients = dict(gradients.get(path, {}))
 
@@ -181,6 +197,16 @@ class Watcher:
 def _alike(calls: list[Trace]) -> bool:
     """Whether a layer was given the same each time, as when a checkpoint is computed again."""
     return all(np.array_equal(c.x, calls[0].x, equal_nan=True) for c in calls)
+
+
+def _join(calls: list[Trace]) -> None:
+    """Alike calls as one: it has the gradient of the only one that has any."""
+    first = calls[0]
+    one, *more = [call for call in calls if call.dy is not None] or [first]
+    first.dx, first.dy = (None, None) if more else (one.dx, one.dy)
+    for axis, found in first.statistics.items():
+        found.dy = None if more else one.statistics[axis].dy
+    del calls[1:]
 
 
 def _sums(dy: Array, x: Array, axis: int, mean: Array) -> Array:
@@ -277,7 +303,7 @@ def record(
         )
     said = room.is_last(model)
     last = bool(last) if said is None else said
-    watcher = Watcher(room, model, layers, last)
+    watcher = Watcher(room, model, layers, last, loss is not None)
     found = Recording(name, rank=rank or rank_here())
     found.batch = [_of_batch(value, last) for value in _arrays(batch)]
 
@@ -291,7 +317,7 @@ def record(
         watcher.end({})
         found.outputs = [canonical(o, last) for o in outputs]
     _give_back()
-    own_loss = {"loss": loss} if loss is not None else {"weigh": weigh}
+    own_loss = {"loss": _checked(loss)} if loss is not None else {"weigh": weigh}
     with room.unchanged(model):
         for step in range(steps):
             phase = TRAINING if step == 0 else f"step {step + 1}"
@@ -312,6 +338,22 @@ def record(
     never = [path for path in layers if path not in watcher.order]
     found.nodes = [watcher.nodes[path] for path in (*watcher.order, *never)]
     return found
+
+
+def _checked(loss: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A loss that gives one number: of several some frameworks would differentiate the sum."""
+
+    def checked(outputs: Any) -> Any:
+        found = loss(outputs)
+        shape = getattr(found, "shape", None)
+        if shape is None or math.prod(shape) != 1:
+            what = repr(found) if shape is None else f"a tensor of shape {tuple(shape)}"
+            raise InvalidType(
+                f"loss gave {what}: expected one number, as a tensor of the model's framework"
+            )
+        return found
+
+    return checked
 
 
 def _give_back() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,8 @@ def eager(model: Any) -> Any:
             "MindSpore calls no hooks in graph mode: mindspore.set_context(mode="
             "mindspore.PYNATIVE_MODE) first"
         )
+    with suppress(SystemError):  # beside NumPy 2 a process's first operation may raise it, once
+        module.Tensor(np.ones(2, np.float32)) + 1
     return model
 
 
@@ -171,10 +173,15 @@ def _array(tensor: Any) -> Array:
     return np.array(tensor.asnumpy())
 
 
+def _write(parameter: Any, value: Array) -> None:
+    """Into the parameter's memory, which load_param_into_net shares with another model's."""
+    module: Any = sys.modules["mindspore"]
+    module.ops.assign(parameter, module.Tensor(value))
+
+
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
     """Modes and parameters afterwards as before, bit for bit; cells keep no gradients."""
-    module: Any = sys.modules["mindspore"]
     modes = [(cell, cell.training) for _, cell in model.cells_and_names()]
     values = [(parameter, _array(parameter)) for parameter in model.get_parameters()]
     try:
@@ -183,7 +190,7 @@ def unchanged(model: Any) -> Iterator[None]:
         LATEST.pop(id(model), None)
         for parameter, value in values:
             if not np.array_equal(_array(parameter), value, equal_nan=True):
-                parameter.set_data(module.Tensor(value))
+                _write(parameter, value)
         for cell, mode in modes:
             cell.training = mode
 
@@ -311,8 +318,6 @@ def _floats(result: Any) -> list[Any]:
 
 def descend(model: Any, rate: float) -> None:
     """One step of plain gradient descent with the latest gradients, which are then dropped."""
-    module: Any = sys.modules["mindspore"]
     for parameter, gradient in LATEST.pop(id(model), []):
         value = _array(parameter)
-        stepped = value - rate * _array(gradient)
-        parameter.set_data(module.Tensor(stepped.astype(value.dtype)))
+        _write(parameter, (value - rate * _array(gradient)).astype(value.dtype))
