@@ -69,7 +69,7 @@ def mindspore_text(path):
 
 
 def mindspore_tag(path):
-    from batchnorm.checkpoints.wire import length_delimited
+    from batchnorm.checkpoints.protobuf import length_delimited
 
     tag = "\U0001f680".encode() + b"n" * (24 * MIB)
     inner = length_delimited(1, len(tag)) + tag
@@ -185,7 +185,7 @@ def called_often(**settings):
 
 
 def delimited(number, content):
-    from batchnorm.checkpoints.wire import length_delimited
+    from batchnorm.checkpoints.protobuf import length_delimited
 
     return length_delimited(number, len(content)) + content
 

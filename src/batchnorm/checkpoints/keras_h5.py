@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from batchnorm.checkpoints.bounded_json import parsed_json
 from batchnorm.checkpoints.checkpoint import Checkpoint, Entry, Extra, collected
 from batchnorm.checkpoints.hdf5_data import dataset_layout
 from batchnorm.checkpoints.hdf5_objects import Group, Object, open_root
@@ -22,7 +23,7 @@ from batchnorm.checkpoints.keras_layers import (
     weight_names,
 )
 from batchnorm.checkpoints.keras_steps import config_steps
-from batchnorm.checkpoints.own import OWN, merged, parsed_json, parsed_own
+from batchnorm.checkpoints.package_entry import PACKAGE_ENTRY, merged, parsed_entry
 from batchnorm.checkpoints.source import ENTRY_COST, Source, checked_name, quoted
 from batchnorm.checkpoints.steps import Step
 
@@ -77,8 +78,8 @@ def _framework(version: str | None) -> str | None:
 
 def own_of(source: Source, root: Group) -> tuple[dict[str, Any], dict[str, Extra]]:
     """Our own entry, an attribute of the root."""
-    text = root.attributes[OWN].text() if OWN in root.attributes else ""
-    return parsed_own(source, text.encode())
+    text = root.attributes[PACKAGE_ENTRY].text() if PACKAGE_ENTRY in root.attributes else ""
+    return parsed_entry(source, text.encode())
 
 
 # Legacy .h5

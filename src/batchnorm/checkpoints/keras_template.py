@@ -13,7 +13,7 @@ from typing import IO, Any
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra
 from batchnorm.checkpoints.hdf5_writer import with_attribute
 from batchnorm.checkpoints.keras_zip import WEIGHTS
-from batchnorm.checkpoints.own import OWN, own_bytes
+from batchnorm.checkpoints.package_entry import PACKAGE_ENTRY, entry_bytes
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.storage import FileStorage
 from batchnorm.checkpoints.strided import Strided, little_endian
@@ -45,10 +45,10 @@ def write(
     kept = {k: v for k, v in metadata.items() if k not in NAMESPACES}
     if "batchnorm" in template.metadata and template.format == "keras-weights":
         kept["layers"] = template.metadata.get("layers", {})  # it has its names from there
-    own = own_bytes(kept, extras)
+    own = entry_bytes(kept, extras)
     appended = b""
     if own or "batchnorm" in template.metadata:  # what an earlier run said of other arrays
-        small, appended = with_attribute(inner, OWN, own.decode() or "{}")
+        small, appended = with_attribute(inner, PACKAGE_ENTRY, own.decode() or "{}")
         patches += small
     if template.format != "keras":
         for piece in _patched(inner, patches, appended):

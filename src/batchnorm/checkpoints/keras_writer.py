@@ -14,7 +14,7 @@ from batchnorm.checkpoints.checkpoint import Entry, Extra
 from batchnorm.checkpoints.hdf5_writer import NewGroup, write_tree
 from batchnorm.checkpoints.keras_h5 import TOP
 from batchnorm.checkpoints.keras_layers import snake_case
-from batchnorm.checkpoints.own import OWN, own_bytes
+from batchnorm.checkpoints.package_entry import PACKAGE_ENTRY, entry_bytes
 from batchnorm.checkpoints.source import quoted
 from batchnorm.errors import CheckpointError
 
@@ -53,7 +53,7 @@ def write_weights(
         recorded[prefix] = {**layers.get(prefix, {}), "path": path, "weights": names}
     kept = {k: v for k, v in metadata.items() if k != "keras"}
     kept["layers"] = {**layers, **recorded}  # the file itself has no weight names
-    root.attributes[OWN] = own_bytes(kept, extras).decode()
+    root.attributes[PACKAGE_ENTRY] = entry_bytes(kept, extras).decode()
     write_tree(out, root)
 
 
@@ -155,7 +155,7 @@ def write_legacy(
     root.attributes["layer_names"] = [group for group in names if group != TOP]
     root.attributes["backend"] = "tensorflow"
     root.attributes["keras_version"] = VERSIONS[dialect]
-    own = own_bytes({k: v for k, v in metadata.items() if k != "keras"}, extras)
+    own = entry_bytes({k: v for k, v in metadata.items() if k != "keras"}, extras)
     if own:
-        root.attributes[OWN] = own.decode()
+        root.attributes[PACKAGE_ENTRY] = own.decode()
     write_tree(out, root)

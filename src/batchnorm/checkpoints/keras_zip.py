@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from batchnorm.checkpoints.bounded_json import parsed_json
 from batchnorm.checkpoints.checkpoint import Checkpoint
 from batchnorm.checkpoints.hdf5_objects import Group, open_root
 from batchnorm.checkpoints.keras_h5 import weights_checkpoint
-from batchnorm.checkpoints.own import parsed_json
 from batchnorm.checkpoints.source import Source, quoted
 from batchnorm.checkpoints.zip_archive import (
     Member,

@@ -22,7 +22,8 @@ import ml_dtypes
 import numpy as np
 
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra, collected
-from batchnorm.checkpoints.own import own_bytes, parsed_own
+from batchnorm.checkpoints.package_entry import entry_bytes, parsed_entry
+from batchnorm.checkpoints.protobuf import fields, length_delimited, read_varint, varint
 from batchnorm.checkpoints.source import (
     ENTRY_COST,
     LONGEST_NAME,
@@ -35,7 +36,6 @@ from batchnorm.checkpoints.source import (
 )
 from batchnorm.checkpoints.storage import FileStorage
 from batchnorm.checkpoints.strided import Strided, little_endian
-from batchnorm.checkpoints.wire import fields, length_delimited, read_varint, varint
 from batchnorm.errors import CheckpointError
 
 __all__ = ["ENCRYPTED", "read", "write"]
@@ -84,7 +84,7 @@ def read(source: Source) -> Checkpoint:
             texts[tensor.tag] = _text(source, tensor)
         else:
             entries.append(_entry(source, tensor))
-    metadata, extras = parsed_own(source, own)
+    metadata, extras = parsed_entry(source, own)
     if end != source.size:
         metadata["mindspore"] = {"crc": True}
     if not entries:
@@ -245,7 +245,7 @@ def write(
             sink.write(_head(name, (0,), "str", len(content)) + content)
         else:
             other[name] = value
-    own = own_bytes({k: v for k, v in metadata.items() if k != "mindspore"}, other)
+    own = entry_bytes({k: v for k, v in metadata.items() if k != "mindspore"}, other)
     if own:
         sink.write(length_delimited(OWN_FIELD, len(own)) + own)
     if crc:

@@ -19,7 +19,7 @@ import ml_dtypes
 import numpy as np
 
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra, collected
-from batchnorm.checkpoints.own import OWN, own_bytes, parsed_own
+from batchnorm.checkpoints.package_entry import PACKAGE_ENTRY, entry_bytes, parsed_entry
 from batchnorm.checkpoints.source import ENTRY_COST, Source, quoted
 from batchnorm.checkpoints.storage import Array
 from batchnorm.checkpoints.streamed import Streamed
@@ -61,16 +61,16 @@ def read(source: Source) -> Checkpoint:
             "a file of this size may; save it with numpy.savez, which does not compress",
         )
     own = b""
-    if f"{OWN}.npy" in members:
-        source.spend(2 * members[f"{OWN}.npy"].size, OWN)
-        own = _entry(source, members[f"{OWN}.npy"], {}).load().tobytes()
-    metadata, extras = parsed_own(source, own)
+    if f"{PACKAGE_ENTRY}.npy" in members:
+        source.spend(2 * members[f"{PACKAGE_ENTRY}.npy"].size, PACKAGE_ENTRY)
+        own = _entry(source, members[f"{PACKAGE_ENTRY}.npy"], {}).load().tobytes()
+    metadata, extras = parsed_entry(source, own)
     types = metadata.pop(TYPES, {})
     entries = []
     for name, member in members.items():
         if not name.endswith(".npy"):
             source.fail(f"zip member {quoted(name)}", "is not a .npy array")
-        if name != f"{OWN}.npy":
+        if name != f"{PACKAGE_ENTRY}.npy":
             entries.append(_entry(source, member, types if isinstance(types, dict) else {}))
     return Checkpoint(
         entries=collected(source, entries),
@@ -176,13 +176,13 @@ def write(
     """Write an uncompressed npz archive, every array aligned to 64 bytes."""
     archive = ZipWriter(out)
     for entry in entries:
-        if entry.name == OWN:
-            raise CheckpointError(f"an entry can't be called {OWN!r}: the package's own has it")
+        if entry.name == PACKAGE_ENTRY:
+            raise CheckpointError(f"the name {PACKAGE_ENTRY!r} is the package's own entry's")
         _write_member(archive, entry)
     types = {e.name: e.dtype.name for e in entries if e.dtype.name in NAMED}
-    own = own_bytes({**metadata, TYPES: types} if types else metadata, extras)
+    own = entry_bytes({**metadata, TYPES: types} if types else metadata, extras)
     if own:
-        _write_member(archive, Entry.of(OWN, np.frombuffer(own, np.uint8)))
+        _write_member(archive, Entry.of(PACKAGE_ENTRY, np.frombuffer(own, np.uint8)))
     archive.close()
 
 

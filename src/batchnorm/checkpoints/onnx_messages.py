@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
+from batchnorm.checkpoints.protobuf import Field, fields, read_varint
 from batchnorm.checkpoints.source import ENTRY_COST, LONGEST_NAME, Cursor, Source, text_cost
-from batchnorm.checkpoints.wire import Field, fields, read_varint
 
 __all__ = ["Node", "Parts", "Tensor", "parts_of"]
 

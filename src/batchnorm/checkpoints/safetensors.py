@@ -18,8 +18,9 @@ from typing import IO, Any
 import ml_dtypes
 import numpy as np
 
+from batchnorm.checkpoints.bounded_json import parsed_json
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra, collected
-from batchnorm.checkpoints.own import OWN, own_bytes, parsed_json, parsed_own
+from batchnorm.checkpoints.package_entry import PACKAGE_ENTRY, entry_bytes, parsed_entry
 from batchnorm.checkpoints.source import ENTRY_COST, Source, checked_name, quoted
 from batchnorm.checkpoints.storage import FileStorage
 from batchnorm.checkpoints.strided import Strided, little_endian
@@ -74,10 +75,10 @@ def read(source: Source) -> Checkpoint:
         end = stop
     if begin + end != source.size:
         source.fail("end of file", f"{source.size - begin - end} bytes follow the last array")
-    text = metadata.pop(OWN, "")
-    source.spend(4 * len(text), OWN)
+    text = metadata.pop(PACKAGE_ENTRY, "")
+    source.spend(4 * len(text), PACKAGE_ENTRY)
     raw_own = text.encode()
-    own, extras = parsed_own(source, raw_own)
+    own, extras = parsed_entry(source, raw_own)
     kind = metadata.get("format")
     if metadata:
         own["safetensors"] = metadata
@@ -169,5 +170,5 @@ def _metadata(
     kept = {k: v for k, v in metadata.get("safetensors", {}).items() if k not in stale}
     if framework in FRAMEWORKS:
         kept["format"] = FRAMEWORKS[framework]
-    own = own_bytes({k: v for k, v in metadata.items() if k != "safetensors"}, extras)
-    return {**kept, **({OWN: own.decode()} if own else {})}
+    own = entry_bytes({k: v for k, v in metadata.items() if k != "safetensors"}, extras)
+    return {**kept, **({PACKAGE_ENTRY: own.decode()} if own else {})}

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from batchnorm.checkpoints.bounded_json import parsed_json
 from batchnorm.checkpoints.checkpoint import Checkpoint, Entry
-from batchnorm.checkpoints.own import parsed_json
 from batchnorm.checkpoints.source import ENTRY_COST, Source, quoted
 
 __all__ = ["is_index", "read"]

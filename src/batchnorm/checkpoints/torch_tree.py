@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeGuard
 
 from batchnorm.checkpoints.checkpoint import Checkpoint, Entry, Extra, collected
-from batchnorm.checkpoints.own import merged
+from batchnorm.checkpoints.package_entry import merged
 from batchnorm.checkpoints.pickle_stream import Dictionary, Global, Instance, Opaque
 from batchnorm.checkpoints.source import (
     ENTRY_COST,

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import IO, Any
 
 from batchnorm.checkpoints.checkpoint import CHUNK, Checkpoint, Entry, Extra
-from batchnorm.checkpoints.own import OWN, own_bytes, parsed_own
+from batchnorm.checkpoints.package_entry import PACKAGE_ENTRY, entry_bytes, parsed_entry
 from batchnorm.checkpoints.pickle_stream import Pickle
 from batchnorm.checkpoints.source import Cursor, Source, quoted
 from batchnorm.checkpoints.storage import FileStorage
@@ -34,7 +34,7 @@ __all__ = ["read", "write"]
 
 SMALL = 1 << 16  # bytes of a member that is no storage and worth a look all the same
 ROOT = "archive"  # the folder that torch.save(file object) uses
-OWN_MEMBER = f".data/{OWN}"  # torch reads only the records that it asks for
+OWN_MEMBER = f".data/{PACKAGE_ENTRY}"  # torch reads only the records that it asks for
 
 
 def read(source: Source) -> Checkpoint:
@@ -77,7 +77,7 @@ def read(source: Source) -> Checkpoint:
         lambda operand: storage_record(source, operand),
     )
     tree = Tree(source, run.run(), open_storage, order.decode() != sys.byteorder)
-    own, extras = parsed_own(source, _small(source, members, root + OWN_MEMBER, 1 << 26))
+    own, extras = parsed_entry(source, _small(source, members, root + OWN_MEMBER, 1 << 26))
     return assembled(source, tree, "torch", own, extras)
 
 
@@ -114,7 +114,7 @@ def write(
     archive.bytes(f"{ROOT}/version", b"3\n")
     kept = {k: v for k, v in metadata.items() if k != "torch"}
     layers = {n: f for n, f in kept.pop("layers", {}).items() if not _is_version(f)}
-    own = own_bytes({**kept, "layers": layers} if layers else kept, extras)
+    own = entry_bytes({**kept, "layers": layers} if layers else kept, extras)
     if own:
         archive.bytes(f"{ROOT}/{OWN_MEMBER}", own)
     archive.close()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 
-from batchnorm.convert.alike import contradiction, signature
 from batchnorm.convert.groups import Group
+from batchnorm.convert.signatures import contradiction, signature
 from batchnorm.graph.side import Side
 
 __all__ = ["ambiguities"]

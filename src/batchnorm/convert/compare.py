@@ -13,6 +13,7 @@ from typing import Any, Literal
 import numpy as np
 
 from batchnorm.checkpoints import Entry
+from batchnorm.convert.chunk_pairs import chunk_pairs
 from batchnorm.convert.comparison import Comparison, Difference, Kind
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import Step, step
@@ -20,12 +21,11 @@ from batchnorm.convert.ledger import is_neutral
 from batchnorm.convert.mapping import LayerPair, Map, read_map
 from batchnorm.convert.match import match
 from batchnorm.convert.names import roles_in
-from batchnorm.convert.pieces import side_by_side
 from batchnorm.convert.record import Record
 from batchnorm.convert.settings import known_settings
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.convert.structure import graph_of
-from batchnorm.convert.tied import twin
+from batchnorm.convert.tied_weights import twin
 from batchnorm.errors import InvalidValue
 
 __all__ = ["compare"]
@@ -189,7 +189,7 @@ def _different(
 ) -> tuple[float, float, int, tuple[int, ...]] | None:
     """(largest, relative, how many, where), or None if none is beyond the tolerance."""
     largest, top, count, at, done = -1.0, 0.0, 0, 0, 0
-    for p, q in side_by_side(a, b):
+    for p, q in chunk_pairs(a, b):
         wide = np.complex128 if "c" in (p.dtype.kind, q.dtype.kind) else np.float64
         x, y = p.astype(wide), q.astype(wide)
         with np.errstate(invalid="ignore", over="ignore"):

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import canonical
+from batchnorm.convert.signatures import signature
 
 __all__ = ["candidates", "without_counterpart", "without_place"]
 

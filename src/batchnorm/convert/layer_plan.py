@@ -11,7 +11,6 @@ import dataclasses
 from batchnorm.checkpoints import Entry
 from batchnorm.convert import flatten as flattened
 from batchnorm.convert.biases import Moves
-from batchnorm.convert.doubts import scales_nothing, unclear
 from batchnorm.convert.groups import CHANNELS_LAST, Group, counted
 from batchnorm.convert.layout import canonical, step
 from batchnorm.convert.ledger import NEUTRAL, Ledger, is_neutral
@@ -22,6 +21,7 @@ from batchnorm.convert.report import Status
 from batchnorm.convert.rooms import saved
 from batchnorm.convert.scales import Scales
 from batchnorm.convert.source import Source
+from batchnorm.convert.unclear_layers import scales_nothing, unclear
 
 __all__ = ["LayerPlanner"]
 

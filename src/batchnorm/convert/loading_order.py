@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
-from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
 from batchnorm.convert.names import keras_class
+from batchnorm.convert.signatures import signature
 
 __all__ = ["order_written"]
 

@@ -14,11 +14,11 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batchnorm.convert.alike import contradiction, plain, signature
 from batchnorm.convert.ambiguities import ambiguities
 from batchnorm.convert.groups import Group, separator
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import path_in
+from batchnorm.convert.signatures import contradiction, plain, signature
 from batchnorm.convert.structure import layer_of
 from batchnorm.graph import Graph
 from batchnorm.graph.exchange import exchangeable
@@ -187,7 +187,7 @@ class _Work:
         self.all = (self._source, self._target)
         self._done: set[int] = set()
         self.wired = False  # whether the calls of both sides are known
-        self.loose = False  # which shapes count as one, see `alike.signature`
+        self.loose = False  # which shapes count as one, see `signatures.signature`
 
     def _signature(self, group: Group) -> Hashable:
         return signature(group, loose=self.loose)

@@ -19,7 +19,6 @@ from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.checkpoint import Extra
 from batchnorm.convert.biases import moved
 from batchnorm.convert.counterparts import without_counterpart, without_place
-from batchnorm.convert.doubts import leftover, scales_nothing
 from batchnorm.convert.fold_pairs import followed
 from batchnorm.convert.frameworks import is_framework
 from batchnorm.convert.groups import CHANNELS_LAST, Group, incomplete
@@ -36,7 +35,8 @@ from batchnorm.convert.scales import multiplied
 from batchnorm.convert.settings import Settings, known_settings
 from batchnorm.convert.source import Source
 from batchnorm.convert.structure import graph_of, layer_of
-from batchnorm.convert.tied import twin
+from batchnorm.convert.tied_weights import twin
+from batchnorm.convert.unclear_layers import leftover, scales_nothing
 from batchnorm.convert.wrappers import Wrapping
 from batchnorm.errors import CheckpointError
 from batchnorm.graph import Graph

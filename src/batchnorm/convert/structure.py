@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Hashable
 from typing import Any
 
-from batchnorm.convert.alike import signature
 from batchnorm.convert.groups import Group
 from batchnorm.convert.layout import canonical, matrix
+from batchnorm.convert.signatures import signature
 from batchnorm.convert.source import Readable, Source, opened, source_of
 from batchnorm.graph import Graph, Layer
 from batchnorm.graph.graph import Origin

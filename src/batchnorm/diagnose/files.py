@@ -22,7 +22,7 @@ import numpy as np
 from batchnorm import checkpoints
 from batchnorm.checkpoints import Entry
 from batchnorm.checkpoints.atomic import replacement
-from batchnorm.checkpoints.own import parsed_json
+from batchnorm.checkpoints.bounded_json import parsed_json
 from batchnorm.checkpoints.safetensors import write
 from batchnorm.diagnose.recording import Node, Recording, Rule
 from batchnorm.diagnose.trace import Corner, Statistics, Trace

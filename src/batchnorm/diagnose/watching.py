@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.diagnose import own
+from batchnorm.diagnose import own_layers
 from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.recording import INFERENCE, TRAINING, Node, Recording, Rule
 from batchnorm.diagnose.trace import Trace, corners, sampled, statistics, unpadded
@@ -41,10 +41,10 @@ def room_of(model: Any) -> tuple[str, ModuleType]:
         TypeError: nobody's.
     """
     if isinstance(model, Layer):
-        return dialect_of(type(model)) or model.FRAMEWORK, own
+        return dialect_of(type(model)) or model.FRAMEWORK, own_layers
     parts = list(model.values()) if isinstance(model, Mapping) else model
     if isinstance(parts, list | tuple) and parts and all(isinstance(p, Layer) for p in parts):
-        return dialect_of(type(parts[0])) or parts[0].FRAMEWORK, own
+        return dialect_of(type(parts[0])) or parts[0].FRAMEWORK, own_layers
     record = framework_of(model)
     return record.name, record.room("running")
 

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from batchnorm.checkpoints.own import too_deep
+from batchnorm.checkpoints.bounded_json import too_deep
 from batchnorm.checkpoints.source import Source
 from batchnorm.errors import CheckpointError, InvalidValue
 from batchnorm.lint.finding import Finding

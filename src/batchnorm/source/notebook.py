@@ -15,7 +15,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from batchnorm.checkpoints.own import too_deep
+from batchnorm.checkpoints.bounded_json import too_deep
 from batchnorm.source.text import SourceError, parse_text
 
 __all__ = ["Cell", "Notebook"]

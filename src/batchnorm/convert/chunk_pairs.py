@@ -9,12 +9,12 @@ import numpy as np
 from batchnorm.checkpoints import Entry
 from batchnorm.vocabulary import Array
 
-__all__ = ["side_by_side"]
+__all__ = ["chunk_pairs"]
 
 SIZE = 1 << 21
 
 
-def side_by_side(a: Entry, b: Entry) -> Iterator[tuple[Array, Array]]:
+def chunk_pairs(a: Entry, b: Entry) -> Iterator[tuple[Array, Array]]:
     """Pieces of one length of two entries with equally many values, in C order."""
     return zip(_pieces(a), _pieces(b), strict=True)
 

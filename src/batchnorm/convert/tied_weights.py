@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from batchnorm.checkpoints import Entry
+from batchnorm.convert.chunk_pairs import chunk_pairs
 from batchnorm.convert.groups import Group
-from batchnorm.convert.pieces import side_by_side
 
 __all__ = ["twin"]
 
@@ -38,7 +38,7 @@ def twin(group: Group, others: Iterable[Group]) -> Group | None:
 def _equal_and_varied(a: Entry, b: Entry) -> bool | None:
     """Whether the values differ among themselves; None if the two arrays differ."""
     first, varied = None, False
-    for x, y in side_by_side(a, b):
+    for x, y in chunk_pairs(a, b):
         if x.tobytes() != y.tobytes():
             return None
         first = x[:1] if first is None else first
