@@ -266,3 +266,19 @@ def test_another_head_does_not_stop_the_rest():
     assert {row.layer for row in done.report.of("unused")} == {"c"}
     assert {row.layer for row in done.report.of("missing")} == {"z"}
     assert any("2 layers whose names differ" in note for note in done.report.notes)
+
+
+def test_a_template_whose_batch_norms_are_folded_is_told_by_its_biases():
+    kernel = lambda path, n: {f"{path}.weight": np.full((3, 3, 1, 1), n, np.float32)}  # noqa: E731
+    bias = lambda path: {f"{path}.bias": np.zeros(3, np.float32)}  # noqa: E731
+    state = {**kernel("a", 1), **norm("a_bn", 1), **kernel("b", 2), **norm("b_bn", 2)}
+    like = {**kernel("p", 0), **bias("p"), **kernel("q", 0), **bias("q")}
+    problem = bn.convert(state, like=like, to="torch", from_framework="torch").report.problems[0]
+    assert "2 batch norms and the template none" in problem
+    assert "--fold" in problem
+    folded = bn.convert(state, like=like, to="torch", from_framework="torch", fold=True)
+    assert set(folded.load()) == set(like)
+    two = {**like, **{k.replace("q", "r"): v for k, v in norm("q", 0).items()}}
+    assert "--fold" not in str(
+        bn.convert(state, like=two, to="torch", from_framework="torch").report.problems
+    )

@@ -9,7 +9,7 @@ from batchnorm.convert.groups import Group
 from batchnorm.convert.signatures import contradiction, signature
 from batchnorm.graph.side import Side
 
-__all__ = ["ambiguities"]
+__all__ = ["ambiguities", "folded_there"]
 
 
 def ambiguities(
@@ -55,6 +55,20 @@ def ambiguities(
             ask = f"giving this one pair is enough: which of them {groups[0].label!r} is (--map)"
         found.append(f"{names[0]} could each be {names[1]}: {why}; {ask}")
     return found
+
+
+def folded_there(source: Sequence[Group], target: Sequence[Group]) -> list[str]:
+    """That a template has a source's kernels and none of its batch norms: they were folded."""
+    norms = sum(group.kind == "batch_norm" for group in source)
+    kernels = [group for group in target if group.kind == "kernel"]
+    if not norms or any(group.kind == "batch_norm" for group in target) or len(kernels) < norms:
+        return []
+    if not all("bias" in group.members for group in kernels):
+        return []
+    return [
+        f"the source has {norms} batch norms and the template none, but a bias for each of its "
+        f"{len(kernels)} kernels: its batch norms are folded; --fold does so with the source's"
+    ]
 
 
 def _questions(groups: Sequence[Group], side: Side, place: Mapping[int, int]) -> list[Group]:

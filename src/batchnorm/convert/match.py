@@ -14,7 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from batchnorm.convert.ambiguities import ambiguities
+from batchnorm.convert.ambiguities import ambiguities, folded_there
 from batchnorm.convert.groups import Group, separator
 from batchnorm.convert.mapping import Map
 from batchnorm.convert.names import path_in
@@ -107,6 +107,8 @@ def match(
     _without_contradictions(work, sides)
     result.source, result.target = work.source, work.target
     _by_listing_alone(work, sides)
+    if result.source:
+        result.problems += folded_there(source, target)
     if result.source and result.target:
         result.problems += ambiguities((work.source, work.target), sides, work.places(), orders)
     order = {id(group): index for index, group in enumerate(target)}
