@@ -85,8 +85,23 @@ def test_files_that_are_not_the_indexs_are_refused(tmp_path):
 def test_an_index_that_names_itself_is_no_checkpoint(tmp_path):
     index = tmp_path / "model.safetensors.index.json"
     index.write_text(json.dumps({"weight_map": {"a": index.name}}))
-    with pytest.raises(CheckpointError, match="index"):
+    with pytest.raises(CheckpointError, match=r"is an index too; .*give the index that does"):
         checkpoints.read(index)
+
+
+def test_indices_that_name_each_other_are_refused_at_the_first(tmp_path, monkeypatch):
+    for i in range(3):
+        table = {"weight_map": {"a": f"{(i + 1) % 3}.index.json"}}
+        (tmp_path / f"{i}.index.json").write_text(json.dumps(table))
+    opened = []
+    real = checkpoints.sharded.Source
+    counted = lambda path: opened.append(path) or real(path)  # noqa: E731
+    monkeypatch.setattr(checkpoints.sharded, "Source", counted)
+    with pytest.raises(
+        CheckpointError, match=r"0\.index\.json: file '1\.index\.json': is an index"
+    ):
+        checkpoints.read(tmp_path / "0.index.json")
+    assert [path.name for path in opened] == ["1.index.json"]
 
 
 def test_no_file_of_it_can_be_the_target(tmp_path):

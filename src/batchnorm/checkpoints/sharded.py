@@ -63,6 +63,7 @@ def _part(
         source.fail(
             "index", f"the file {quoted(file)}, one of {count}, is missing; fetch all of them"
         )
+    _refuse_index(source, path)
     part = read_file(path)
     unknown, missing = set(part) - names, names - set(part)
     if unknown or missing:
@@ -73,6 +74,20 @@ def _part(
             f"{what} {quoted(name)} against the index; the two are not of one checkpoint",
         )
     return part
+
+
+def _refuse_index(source: Source, path: Path) -> None:
+    """Indices of indices, which nobody writes, could name each other without an end."""
+    part = Source(path)
+    try:
+        index = is_index(part, part.read(0, min(part.size, 512), "first bytes"))
+    finally:
+        part.close()
+    if index:
+        source.fail(
+            f"file {quoted(path.name)}",
+            "is an index too; an index names files of arrays: give the index that does",
+        )
 
 
 def _joined(source: Source, parts: list[Checkpoint]) -> Checkpoint:
