@@ -79,6 +79,60 @@ def test_stars_that_hide_numbers_are_left_and_said():
     ]
 
 
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("make = partial(nn.BatchNorm2d, momentum=0.1, eps=1e-3)",
+         "make = partial(nn.BatchNorm2d, momentum=0.9, eps=1e-3)"),
+        ("class Norm(nn.BatchNorm2d):\n    def __init__(self, c, m=0.1):\n"
+         "        super().__init__(c, momentum=m)",
+         "class Norm(nn.BatchNorm2d):\n    def __init__(self, c, m=0.1):\n"
+         "        super().__init__(c, momentum=1 - m)"),
+        ("def block(c, norm=nn.BatchNorm2d):\n    return norm(c, momentum=0.1)",
+         "def block(c, norm=nn.BatchNorm2d):\n    return norm(c, momentum=0.9)"),
+        ('NORMS = {"bn": nn.BatchNorm2d, "ln": nn.LayerNorm}\nx = NORMS["bn"](8, momentum=0.1)',
+         'NORMS = {"bn": nn.BatchNorm2d, "ln": nn.LayerNorm}\nx = NORMS["bn"](8, momentum=0.9)'),
+        ("x = nn.BatchNorm2d(8, momentum=m, **more)",
+         "# batchnorm: **more hides which arguments are given: see to its numbers\n"
+         "x = nn.BatchNorm2d(8, momentum=1 - m, **more)"),
+    ],
+    ids=["partial", "derived", "handed on", "table", "stars beside it"],
+)  # fmt: skip
+def test_numbers_are_corrected_once_wherever_the_layer_gets_them(before, after):
+    head = "from functools import partial\nfrom mindspore import nn\n"
+    found = rewrite_written(head + before + "\n", written_as="torch", to="mindspore")
+    assert found.after.decode() == f"# batchnorm: carried over from torch\n{head}{after}\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("class Norm(nn.BatchNorm2d):\n    pass", "Norm's callers give what BatchNorm2d takes"),
+        ("class Net(nn.Cell):\n    def make(self, c):\n"
+         "        return self.norm_layer(c, momentum=0.1)", "what is called can't be told"),
+        ("def make(c, kind):\n    return getattr(nn, 'BatchNorm2d')(c, momentum=0.1)",
+         "what is called can't be told"),
+        ("build(nn.BatchNorm2d)", "BatchNorm2d is handed on"),
+        ("def make(c, norm=None):\n    return (norm or nn.BatchNorm2d)(c, momentum=0.1)",
+         "choose the class before the call"),
+        ("cls = nn.BatchNorm2d if sure else nn.InstanceNorm2d\nx = cls(8, momentum=0.1)",
+         "nn.InstanceNorm2d may be called here as well"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_followed_is_told_and_never_passed_over(code, reason):
+    text = f"from mindspore import nn\n{code}\n"
+    found = rewrite_written(text, written_as="torch", to="mindspore")
+    assert [s.reason.partition(":")[0].partition(", and")[0] for s in found.sites] == [reason]
+
+
+def test_a_class_with_other_defaults_that_is_handed_on_is_told():
+    text = "from keras import layers\n\ndef f(norm=layers.BatchNormalization):\n    norm()\n"
+    [site] = rewrite_written(text, written_as="torch", to="keras").sites
+    assert site.reason.endswith("give it momentum=0.9, epsilon=1e-05")
+    text = "from mindspore import mint\n\ndef f(norm=mint.nn.BatchNorm2d):\n    norm(8)\n"
+    assert not rewrite_written(text, written_as="torch", to="mint").sites
+
+
 def test_the_command_takes_it_in_place_of_from(tmp_path):
     (tmp_path / "net.py").write_text(BEFORE)
     assert run(tmp_path, "--to", "mindspore").exit_code == 2

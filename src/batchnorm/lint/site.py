@@ -10,7 +10,7 @@ from pathlib import Path
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import find
 from batchnorm.source import Names, Symbol
-from batchnorm.source.handed import default_of, handed_on, partial_of
+from batchnorm.source.handed import default_of, handed_on, inherited, partial_of
 from batchnorm.translate.form import Form, forms
 
 __all__ = ["SWITCHES", "Site", "sites"]
@@ -95,15 +95,11 @@ def sites(nodes: Iterable[ast.AST], names: Names) -> Iterator[Site]:
 
 def _indirect(node: ast.Call, names: Names) -> Site | None:
     """A call of what a class was handed on to, or of the constructor that a class derives from."""
+    symbol = inherited(names, node)
+    if symbol is not None:
+        return _bound(node, symbol, node.args, names, partial=True)
     match node.func:
-        case ast.Attribute(value=ast.Call(func=ast.Name(id="super")), attr="__init__"):
-            around = names.source.around(node)
-            owner = next((n for n in around if isinstance(n, ast.ClassDef)), None)
-            bases = [] if owner is None else owner.bases
-            return next(
-                (s for b in bases if (s := _site(node, b, node.args, names, partial=True))), None
-            )
-        case ast.Name() | ast.Attribute() if node.keywords or len(node.args) > 1:
+        case ast.Name() | ast.Attribute() | ast.Subscript() if node.keywords or len(node.args) > 1:
             found = handed_on(names, node.func)
             if len({symbol.framework for symbol in found.values()}) == 1:
                 symbol = next(iter(found.values()))

@@ -20,6 +20,7 @@ from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol
 from batchnorm.source.arguments import Arguments
 from batchnorm.source.handed import handed_on as handed
+from batchnorm.source.handed import others as other_classes
 from batchnorm.translate import Plan, forms
 
 __all__ = ["handed_on", "indirect_call", "settle"]
@@ -72,7 +73,7 @@ def _reason(job: Job, call: ast.Call, found: Mapping[ast.expr, Symbol]) -> str:
 
 def indirect_call(job: Job, call: ast.Call) -> None:
     """Rewrite the settings in `norm_layer(64, eps=…)`, where the name stands for our classes."""
-    if not isinstance(call.func, ast.Name | ast.Attribute):
+    if not isinstance(call.func, ast.Name | ast.Attribute | ast.Subscript):
         return
     symbols = handed_on(job, call.func)
     if not symbols:
@@ -101,8 +102,12 @@ def indirect_call(job: Job, call: ast.Call) -> None:
     text = job.text(call.func) + listed
     if text != job.text(call):
         job.replace(call, text)
-        reasons = (to_do(job, call, found, plan), again)
+        others = {job.source.text(n): None for n in other_classes(job.names, call.func)}
+        also = f"{' and '.join(others)} may be called here as well, and gets these numbers, too"
+        reasons = (to_do(job, call, found, plan), again, also if others else "")
         job.rewritten(call, "call", text, "; ".join(filter(None, reasons)), plan)
+    elif found.hidden:
+        job.left(call, "call", f"**{found.hidden[0]} hides what is given to a batch norm")
 
 
 def _uncounted(found: Given) -> bool:

@@ -14,9 +14,11 @@ from batchnorm.rewrite.handed import handed_on
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol, keras_module, symbol_at
+from batchnorm.source.handed import handed_on as handed_classes
+from batchnorm.source.handed import held
 from batchnorm.translate import Difference, forms
 
-__all__ = ["report_exports", "report_hidden", "report_mixture", "report_settings"]
+__all__ = ["report_exports", "report_hidden", "report_mixture", "report_settings", "unknown"]
 
 _BY_STRING = {"getattr", "hasattr", "setattr", "delattr"}
 _GRAPHS = (".Model", ".Sequential", ".Input", ".layers.", ".models.", ".engine.")
@@ -126,6 +128,7 @@ def report_settings(job: Job) -> None:
     ]  # fmt: skip
     if not handed:
         return
+    classes = {site.node for site in handed}
     defined = {
         node.name
         for node in ast.walk(job.source.tree)
@@ -136,15 +139,20 @@ def report_settings(job: Job) -> None:
             continue
         given = {keyword.arg for keyword in node.keywords if keyword.arg}
         given_ours = given & _SETTINGS & _parameters(job)
-        if given_ours and not given & {"lr", "learning_rate"} and _unknown(job, node.func, defined):
+        if given_ours and not given & {"lr", "learning_rate"} and unknown(job, node.func, defined):
             names = " and ".join(sorted(given_ours))
             job.left(node, "call", f"what is called may be a batch norm that was handed on, whose "
                                    f"{names} may mean another thing now: see to it")  # fmt: skip
+        elif isinstance(node.func, ast.Subscript) and not handed_on(job, node.func):
+            hidden = next((k.value for k in node.keywords if k.arg is None), None)
+            if hidden is not None and classes & set(held(job.names, node.func)):
+                job.left(node, "call", f"what is called may be a batch norm: **{job.text(hidden)} "
+                                       "hides what it is given")  # fmt: skip
 
 
-def _unknown(job: Job, func: ast.expr, defined: set[str]) -> bool:
+def unknown(job: Job, func: ast.expr, defined: set[str]) -> bool:
     """Whether what is called is a value that the code hands about."""
-    if job.names.paths(func) or handed_on(job, func):
+    if job.names.paths(func) or handed_classes(job.names, func):
         return False
     if isinstance(func, ast.Name):
         bound = job.names.bindings(func)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import ast
 import textwrap
 
+from batchnorm.rewrite.job import Job
 from batchnorm.source import Edit, Source
 
-__all__ = ["HEAD", "line_for", "mark"]
+__all__ = ["HEAD", "line_for", "mark", "marks_of"]
 
 HEAD = "# batchnorm: "
 _WIDTH = 99
@@ -82,3 +83,15 @@ def _marks_above(source: Source, line: int) -> str:
         line -= 1
         above.insert(0, source.line(line).strip())
     return " ".join(above)
+
+
+def marks_of(job: Job) -> list[Edit]:
+    """One edit for each line with places that were left or need a hand."""
+    reasons: dict[int, list[str]] = {}
+    for site in job.sites:
+        if site.reason and site.certain and site.node is not None:
+            line = line_for(job.source, site.node)
+            verb = "left as it was: " if site.left else ""
+            reasons.setdefault(line, []).append(verb + site.reason)
+    edits = [mark(job.source, line, texts) for line, texts in reasons.items()]
+    return [edit for edit in edits if edit is not None]

@@ -18,7 +18,7 @@ from batchnorm.rewrite.functions import rewrite_function, tracks
 from batchnorm.rewrite.handed import indirect_call, settle
 from batchnorm.rewrite.hidden import report_exports, report_hidden, report_mixture, report_settings
 from batchnorm.rewrite.job import Job, Task
-from batchnorm.rewrite.marks import line_for, mark
+from batchnorm.rewrite.marks import marks_of
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
 from batchnorm.rewrite.site import Site
 from batchnorm.rewrite.types import merge_tuple
@@ -26,7 +26,6 @@ from batchnorm.rewrite.unused import remove_unused, unused_imports
 from batchnorm.source import (
     NAMES,
     NOTEBOOK,
-    Edit,
     Names,
     Notebook,
     Objects,
@@ -211,7 +210,7 @@ def _run(job: Job) -> tuple[Job, int]:
     report_exports(job)
     report_settings(job)
     report_mixture(job)
-    marks = _marks(job)
+    marks = marks_of(job)
     for edit in (*marks, *job.imports.edits()):
         job.edits.add(edit)
     return job, len(marks)
@@ -292,15 +291,3 @@ def _visit_reference(job: Job, node: ast.expr, symbol: Symbol) -> None:
 def _ours(job: Job, node: ast.expr) -> Symbol | None:
     symbol = job.names.symbol(node)
     return symbol if symbol is not None and symbol.framework == job.task.from_.framework else None
-
-
-def _marks(job: Job) -> list[Edit]:
-    """One edit for each line with places that were left or need a hand."""
-    reasons: dict[int, list[str]] = {}
-    for site in job.sites:
-        if site.reason and site.certain and site.node is not None:
-            line = line_for(job.source, site.node)
-            verb = "left as it was: " if site.left else ""
-            reasons.setdefault(line, []).append(verb + site.reason)
-    edits = [mark(job.source, line, texts) for line, texts in reasons.items()]
-    return [edit for edit in edits if edit is not None]

@@ -10,27 +10,28 @@ imports are the original's (`rewriter`).
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
 from pathlib import Path
 
-from batchnorm.declaration import Parameter
 from batchnorm.frameworks import Framework, find
 from batchnorm.rewrite.attributes import report_unknown
-from batchnorm.rewrite.given import given
 from batchnorm.rewrite.job import Job, Task
-from batchnorm.rewrite.marks import HEAD, line_for, mark
+from batchnorm.rewrite.marks import HEAD, line_for, marks_of
 from batchnorm.rewrite.modes import mode_of, names_a_net, said_mode
+from batchnorm.rewrite.passed import correct, correct_passed, report_passed
 from batchnorm.rewrite.rewriter import Rewritten
-from batchnorm.rewrite.site import Left
-from batchnorm.source import NOTEBOOK, Edit, Names, Objects, SourceError, apply, parse_source
-from batchnorm.source.arguments import Arguments
-from batchnorm.translate import complement, forms
-from batchnorm.translate.argument import parse
-from batchnorm.translate.reading import default_of
+from batchnorm.source import (
+    NOTEBOOK,
+    Edit,
+    Names,
+    Objects,
+    SourceError,
+    Symbol,
+    apply,
+    parse_source,
+)
+from batchnorm.source.handed import inherited, partial_of
 
 __all__ = ["rewrite_written"]
-
-_MOMENTUM = ("weight_of_batch", "weight_of_running")
 
 
 def rewrite_written(
@@ -68,16 +69,11 @@ def rewrite_written(
             _call(job, node)
         elif isinstance(node, ast.Attribute):
             _attribute(job, node)
+    report_passed(job)
     if not any(site.after for site in job.sites):
         return Rewritten(raw, raw, tuple(job.sites))
-    reasons: dict[int, list[str]] = {}
-    for site in job.sites:
-        if site.reason and site.node is not None:
-            reasons.setdefault(line_for(source, site.node), []).append(
-                f"left as it was: {site.reason}"
-            )
-    marks = [mark(source, line, texts) for line, texts in reasons.items()]
-    for edit in (*(each for each in marks if each is not None), _head(job, done)):
+    marks = marks_of(job)
+    for edit in (*marks, _head(job, done)):
         job.edits.add(edit)
     sites = tuple(sorted(job.sites, key=lambda site: site.line))
     return Rewritten(raw, source.encoded(apply(source.data, job.edits)), sites, len(marks))
@@ -94,62 +90,20 @@ def _head(job: Job, text: str) -> Edit:
 
 
 def _call(job: Job, call: ast.Call) -> None:
-    symbol = job.names.symbol(call.func)
-    if symbol is None or symbol.framework != job.task.to.framework:
+    symbol, partial = job.names.symbol(call.func), partial_of(job.names, call)
+    made = inherited(job.names, call) if symbol is None else symbol
+    if partial is not None and _ours(job, partial):
+        correct(job, call, partial, skip=1)
+    elif made is not None and _ours(job, made) and made.kind != "class":
+        job.left(call, "function", f"{made.name} is no layer: see to its numbers by hand")
+    elif made is not None and _ours(job, made):
+        correct(job, call, made)
+    elif not correct_passed(job, call):
         _mode(job, call)
-        return
-    if symbol.kind != "class":
-        job.left(call, "function", f"{symbol.name} is no layer: see to its numbers by hand")
-        return
-    try:
-        text = _corrected(job, call, symbol.name)
-    except Left as left:
-        job.left(call, "call", str(left))
-        return
-    if text != job.source.text(call):
-        callee = job.source.span(call.func)[1]
-        stop = job.source.span(call)[1]
-        job.edits.replace(Edit(callee, stop, text[len(job.source.text(call.func)) :]))
-        job.rewritten(call, "call", text)
 
 
-def _corrected(job: Job, call: ast.Call, name: str) -> str:
-    """The call with the original's numbers said in the target's way."""
-    found = given(job, call)
-    if found.hidden:
-        raise Left(f"**{found.hidden[0]} hides which arguments are given: see to its numbers")
-    known = forms(job.task.to)
-    form = known.get(name) or next(iter(known.values()))
-    theirs = next(iter(forms(job.task.from_).values())).parameters.values()
-    places = list(form.parameters)[: len(found.positional)]
-    if len(found.items) != len(set(found.items)):
-        raise Left("a starred argument holds several: see to its numbers")
-    own = [*places, *found.keywords]
-    texts = dict(zip(own, (*found.positional, *found.keywords.values()), strict=False))
-    items = dict(zip(own, found.items, strict=False))
-    listed = Arguments(job.source.text(call), len(job.source.text(call.func)))
-    added = []
-    for words in (_MOMENTUM, ("epsilon",)):
-        ours = _parameter(form.parameters.values(), words)
-        original = _parameter(theirs, words)
-        opposite = ours.meaning.word != original.meaning.word
-        if ours.name in texts:
-            value = parse(texts[ours.name])
-            if opposite and value.literal and value.value is None:
-                raise Left(f"{job.task.to.name} has no cumulative average (momentum = None)")
-            if opposite:
-                keyword = f"{ours.name}=" if ours.name in found.keywords else ""
-                listed.items[items[ours.name]].new = keyword + complement(value).text
-            continue
-        default = default_of(original)
-        wanted = complement(default) if opposite else default
-        if wanted.value != default_of(ours).value:
-            added.append(f"{ours.name}={wanted.text}")
-    return job.source.text(call.func) + listed.written(added)
-
-
-def _parameter(parameters: Iterable[Parameter], words: tuple[str, ...]) -> Parameter:
-    return next(p for p in parameters if p.meaning.word in words)
+def _ours(job: Job, symbol: Symbol) -> bool:
+    return symbol.framework == job.task.to.framework
 
 
 def _attribute(job: Job, node: ast.Attribute) -> None:

@@ -18,7 +18,8 @@ def check(file: Linted) -> Iterator[Hit]:
     ## What is found
 
     Assignments (and `setattr` with a literal name) to a layer that is known to be MindSpore's:
-    `eps`, `momentum`, `affine`, `data_format` and the initial values; or torch's: `affine`.
+    `eps`, `momentum`, `data_format` and the initial values; of MindSpore's and torch's
+    also `affine = False`, unless the function sees to `requires_grad`, which does keep the weights.
     `num_features` is not reported, which code that prunes channels keeps in step with the arrays.
 
     torch's `track_running_stats = False` is not reported: it does stop the updates in training,
@@ -59,12 +60,21 @@ def check(file: Linted) -> Iterator[Hit]:
         for of, name in _assigned(node):
             thing = file.layer(of)
             framework = "" if thing is None else file.framework(thing)
-            if framework and name in find(framework).room("source").IGNORED:
+            ignored = find(framework).room("source").IGNORED if framework else ()
+            if name in ignored and not (name == "affine" and _harmless(node, file)):
                 message = (
                     f"{framework} ignores {name} on a finished layer: {file.text(of)} goes on as "
                     "it was made; give it to the constructor"
                 )
                 yield Hit(node, message)
+
+
+def _harmless(node: ast.AST, file: Linted) -> bool:
+    """Whether a layer keeps the scale and shift that it has, as the code means it to, or nearly."""
+    said = node.value if isinstance(node, ast.Assign) else getattr(node, "args", [None])[-1]
+    around = ast.walk(file.function(node))
+    frozen = any(getattr(each, "attr", "") == "requires_grad" for each in around)
+    return frozen or not (isinstance(said, ast.Constant) and said.value is False)
 
 
 def _assigned(node: ast.AST) -> Iterator[tuple[ast.expr, str]]:

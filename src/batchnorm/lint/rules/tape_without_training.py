@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 
 from batchnorm.frameworks import find
@@ -13,13 +14,15 @@ from batchnorm.source import names_a_batch_norm
 
 __all__ = ["RULE"]
 
+_WEIGHTS = re.compile(r"(?i)trainable|weight|var|param")
+
 
 def check(file: Linted) -> Iterator[Hit]:
     """A Keras net is called inside a GradientTape without `training=`: batch norm infers.
 
     ## What is found
 
-    In a `with tf.GradientTape()` whose tape is asked for gradients of trainable variables: a call
+    In a `with tf.GradientTape()` whose tape isn't asked for gradients of an input alone: a call
     of a net that the file makes of Keras' parts, without `training`; if the file names a batch
     norm. Inside a method `call`, which is told the mode itself, nothing is reported, nor where
     `set_learning_phase` is called.
@@ -63,6 +66,8 @@ def check(file: Linted) -> Iterator[Hit]:
             continue
         if not any("GradientTape" in file.source.text(item.context_expr) for item in node.items):
             continue
+        if not _of_weights(node, file):
+            continue
         for call in file.calls(node):
             thing = file.objects.thing(call.func)
             if thing is None or thing.kind not in ("net", "list") or not _is_keras(call, file):
@@ -75,6 +80,18 @@ def check(file: Linted) -> Iterator[Hit]:
                 )
                 fix = argued(file, call, added=["training=True"], safe=False)
                 yield Hit(call, message, fix)
+
+
+def _of_weights(tape: ast.With, file: Linted) -> bool:
+    """Whether a tape is asked for gradients by weights, as far as the function around says."""
+    names = {getattr(item.optional_vars, "id", "") for item in tape.items}
+    asked = [
+        file.text(call.args[1])
+        for call in file.calls(file.function(tape))
+        if isinstance(call.func, ast.Attribute) and call.func.attr == "gradient"
+        and getattr(call.func.value, "id", None) in names and len(call.args) > 1
+    ]  # fmt: skip
+    return not asked or any(_WEIGHTS.search(text) for text in asked)
 
 
 def _is_keras(call: ast.Call, file: Linted) -> bool:
