@@ -169,3 +169,48 @@ def test_synchronized_statistics_on_one_side_can_not_be_told_by_one_process(wide
     assert not report.findings
     (found,) = [u for u in report.undecided if u.what == "synchronization-differs"]
     assert wide in found.why
+
+
+CENTRED = {
+    "none": ({}, None),
+    "inverted": ({"momentum": 0.9}, "momentum-inverted"),
+    "another": ({"momentum": 0.03}, "momentum-differs"),
+    "zero": ({"momentum": 0.0}, "not-updated"),
+    "twice": ({"momentum": 0.19}, "updated-twice"),
+}
+
+
+@pytest.mark.parametrize("fault", CENTRED)
+@pytest.mark.parametrize("dialect", ["torch", "keras"])
+def test_a_batch_whose_means_are_the_running_ones_has_the_variance_tell(dialect, fault):
+    def two(**options):
+        first = nn.BatchNorm2d(6)
+        nn.init.uniform_(first.weight, 1.5, 2.5)
+        return nn.Sequential(first, nn.BatchNorm2d(6, **options))
+
+    options, cause = CENTRED[fault]
+    source, port = two(), two(**options)
+    port[0].load_state_dict(source[0].state_dict())
+    if dialect == "keras":
+        norms = [
+            bn.keras.BatchNormalization(axis=1, momentum=1 - norm.momentum, epsilon=norm.eps)
+            for norm in port
+        ]
+        for norm in norms:
+            norm.build((None, 6, 8, 8))
+        norms[0].load_state(norms[0].state | {"gamma": source[0].weight.detach().numpy()})
+        port = norms
+    x = np.random.default_rng(0).normal(0.5, 2, (6, 6, 8, 8)).astype(np.float32)
+    report = bn.diagnose(source, port, x)
+    assert [(f.cause, f.layers) for f in report.findings] == ([(cause, ["1"])] if cause else [])
+
+
+def test_a_momentum_that_nothing_tells_is_undecided():
+    source, port = nn.BatchNorm1d(2), nn.BatchNorm1d(2, momentum=0.9)
+    x = np.float32([[1, -1], [-1, 1]]) * np.float32(0.5**0.5)  # of mean 0 and variance 1
+    report = bn.diagnose(source, port, x)
+    assert not report.findings, f"{report}"
+    [undecided] = report.undecided
+    assert undecided.what == "momentum"
+    assert "the running ones" in undecided.why
+    assert not bn.diagnose(source, nn.BatchNorm1d(2), x).undecided

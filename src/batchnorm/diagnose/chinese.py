@@ -108,6 +108,7 @@ CHINESE = {
     "output, update and gradient in training": "训练时的输出、更新与梯度",
     "pairing": "层的对应",
     "all calls of a step": "一步内的全部调用",
+    "what depends on chance": "取决于随机数的内容",
     # what to do
     "load the source's running mean and variance into these layers":
         "把源模型的滑动均值和方差加载到这些层",
@@ -157,6 +158,9 @@ PATTERNS = {
     r"of all (\d+) processes": "全部 {0} 个进程的",
     r"columns as of (\d+) channels, last": "各列按 {0} 个通道排在最后的顺序",
     r"step (\d+)": "第 {0} 步",
+    r"random numbers were drawn in the (.+), by what no switch turns off":
+        "{0}取了随机数，来自没有开关可关的代码",
+    r"(source|port) and the (source|port)": "{0}和{1}",
     r"(\d+ call\(s\) .+) in the port and (\d+ call\(s\) .+) in the source":
         "移植模型{0}，源模型{1}",
     r"(\d+) call\(s\) with (\d+) samples": "调用 {0} 次，每次 {1} 个样本",

@@ -307,6 +307,11 @@ class _Comparison:
 
     def _loss(self) -> None:
         """A constant between the gradients that reach the last batch norm, of equal outputs."""
+        drawn = [side for side, r in (("source", self.source), ("port", self.port)) if r.chance]
+        if drawn:
+            self._doubt("what depends on chance", "random numbers were drawn in the "
+                        f"{' and the '.join(drawn)}, by what no switch turns off")  # fmt: skip
+            return
         outputs = [[o.reshape(-1, 1) for o in r.outputs] for r in (self.source, self.port)]
         norms = [p for p in self.pairs if p.source.call(TRAINING) and p.port.call(TRAINING)]
         norms = [p for p in norms if p.source.kind == "batch_norm"]

@@ -32,6 +32,7 @@ __all__ = ["VERSION", "load", "save"]
 
 VERSION = 1
 KEY = "batchnorm_recording"
+LATER = frozenset({"chance"})  # fields that the first files lack
 CLASSES = {c.__name__: c for c in (Corner, Node, Recording, Rule, Statistics, Trace)}
 
 
@@ -69,8 +70,11 @@ def load(path: str | os.PathLike[str]) -> Recording:
         try:
             version = whole["version"]
             if version != VERSION:
+                newer = isinstance(version, int) and version > VERSION
                 raise CheckpointError(
-                    f"{path}: a recording of version {version!r}; this batchnorm reads {VERSION}"
+                    f"{path}: a recording of version {version!r}, but this batchnorm reads version "
+                    f"{VERSION}: {'update batchnorm here, or ' if newer else ''}record the model "
+                    "again with this one"
                 )
             arrays = {name: entry.load() for name, entry in found.items()}
             recording: Recording = _unpacked(whole["recording"], Recording, arrays)
@@ -109,7 +113,9 @@ def _unpacked(value: Any, kind: Any, arrays: dict[str, Any]) -> Any:
         return _unpacked(value, inside[0], arrays)
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
         hints = typing.get_type_hints(kind)
-        if not isinstance(value, dict) or set(value) != {f.name for f in dataclasses.fields(kind)}:
+        fields = dataclasses.fields(kind)
+        needed = {f.name for f in fields if f.name not in LATER}
+        if not isinstance(value, dict) or not needed <= set(value) <= {f.name for f in fields}:
             raise ValueError(f"{kind.__name__} has not exactly its fields")
         return kind(**{k: _unpacked(v, hints[k], arrays) for k, v in value.items()})
     if origin is np.ndarray or kind is np.ndarray:

@@ -31,7 +31,7 @@ def diagnose(
     gave it, so a fault of one layer accuses no other, and the tolerance is that of one layer. State
     before, output, update of the statistics and gradients are looked at separately, in inference,
     in training and after further steps; what reaches a layer by the layers that feed it. Both
-    models are left as they were: modes, state, gradients. Dropout is off meanwhile.
+    models are left as they were: modes, state, gradients. Dropout and drop-path are off meanwhile.
 
     Args:
         source: the model that was ported: a torch module, a MindSpore cell (PyNative mode), a Keras

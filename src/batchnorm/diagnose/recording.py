@@ -99,6 +99,7 @@ class Recording:
         phases: in order: inference, training, and further steps.
         dropped: what was left out, in words.
         rank: which of how many processes it is, where there are several.
+        chance: the phases in which random numbers were drawn, though dropout was off.
     """
 
     framework: str
@@ -108,6 +109,7 @@ class Recording:
     phases: list[str] = field(default_factory=list)
     dropped: list[str] = field(default_factory=list)
     rank: tuple[int, int] = (0, 1)
+    chance: list[str] = field(default_factory=list)
 
     def node(self, name: str) -> Node:
         """A layer by its path."""

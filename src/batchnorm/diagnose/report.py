@@ -98,9 +98,9 @@ class Report:
         if self.follows:
             tail.append(f"{words['follows']}: {_layers(self.follows, words)}")
         for each in self.undecided:
-            layers = _layers(list(each.layers), words)
+            layers = f" ({_layers(list(each.layers), words)})" if each.layers else ""
             what, reason = said(each.what, lang), said(each.why, lang)
-            tail.append(f"{words['undecided']}: {what} ({layers}): {reason}")
+            tail.append(f"{words['undecided']}: {what}{layers}: {reason}")
         tail += [f"{words['note']}: {said(note, lang)}" for note in self.notes]
         tail += [f"{words['dropped']}: {said(text, lang)}" for text in self.dropped]
         phases = ", ".join(said(phase, lang) for phase in self.phases)
@@ -166,7 +166,7 @@ WORDS = {
         "note": "as the frameworks' rules predict",
         "dropped": "left out",
         "ran": "ran",
-        "noise": "dropout was off",
+        "noise": "dropout and drop-path were off",
         "causes left": "… {n} more cause(s): {more}",
         "lines left": "… {n} more line(s): {more}",
     },
@@ -189,7 +189,7 @@ WORDS = {
         "note": "框架规则本身的差异",
         "dropped": "未记录",
         "ran": "已运行",
-        "noise": "dropout 已关闭",
+        "noise": "dropout 与 drop-path 已关闭",
         "causes left": "…… 还有 {n} 个原因：{more}",
         "lines left": "…… 还有 {n} 行：{more}",
     },

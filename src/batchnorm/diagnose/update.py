@@ -11,6 +11,7 @@ import numpy as np
 
 from batchnorm.diagnose.recording import Rule
 from batchnorm.diagnose.replay import Replay, distance
+from batchnorm.vocabulary import Array
 
 __all__ = ["Moved", "explain_update"]
 
@@ -58,12 +59,20 @@ def explain_update(replay: Replay, rule: Rule, declared: Rule | None, axis: int)
     before = trace.before["running_mean"].astype(np.float64)
     mu = replay.statistics[axis].mean
     f = rule.factor if rule.updates else 0.0
+    said = f if declared is None else declared.factor if declared.updates else 0.0
     with np.errstate(all="ignore"):
         weight = np.where(np.isfinite(after) & np.isfinite(mu), 1 / bound**2, 0.0)
         steps = np.nan_to_num(mu - before, nan=0.0, posinf=0.0, neginf=0.0)
         power = float((weight * steps**2).sum())
     if distance(after, mean, bound) <= 1.0:
         found.factor = f
+        if power <= SURE**2:
+            told = _by_variance(replay, used, declared)
+            if told is not None:
+                found.factor = told[0]
+                _name_factor(found, replay, used, *told)
+            elif abs(said - f) > 1e-6:
+                found.undecided.append(("momentum", "the batch's means are the running ones"))
     elif power <= SURE**2:
         found.undecided.append(("momentum", "the batch's means are the running ones"))
         return found
@@ -74,6 +83,36 @@ def explain_update(replay: Replay, rule: Rule, declared: Rule | None, axis: int)
         _name_factor(found, replay, used, factor, power**-0.5)
     _denominator(found, replay, used, declared)
     return found
+
+
+def _by_variance(replay: Replay, rule: Rule, declared: Rule | None) -> tuple[float, float] | None:
+    """The factor and its noise, where the means are alike and only the variance tells it.
+
+    Returns:
+        None where the source's factor fits, or none does.
+    """
+    trace, seen = replay.trace, replay.statistics[rule.axis]
+    before, after = (s["running_var"].astype(np.float64) for s in (trace.before, trace.after))
+    f = rule.factor if rule.updates else 0.0
+
+    def moved(factor: float, correction: int) -> tuple[Array, Array]:
+        fitted = Rule(True, factor != 0, rule.epsilon, factor, correction, rule.axis)
+        return replay.updated(fitted)["running_var"]
+
+    if any(distance(after, *moved(f, correction)) <= 1.0 for correction in (0, 1)):
+        return None
+    for correction in (rule.correction if declared is None else declared.correction, 0, 1):
+        bound = moved(1.0, correction)[1]
+        steps = seen.m2 / max(seen.count - correction, 1.0) - before
+        with np.errstate(all="ignore"):
+            good = np.isfinite(after) & np.isfinite(steps) & (bound > 0)
+            steps, gone = np.where(good, steps, 0.0), np.where(good, after - before, 0.0)
+            weight = np.where(good, 1 / bound**2, 0.0)
+        power = float((weight * steps**2).sum())
+        factor = float((weight * steps * gone).sum() / power) if power > SURE**2 else 0.0
+        if power > SURE**2 and distance(after, *moved(factor, correction)) <= 2.0:
+            return factor, power**-0.5
+    return None
 
 
 def _name_factor(found: Moved, replay: Replay, rule: Rule, factor: float, noise: float) -> None:

@@ -74,6 +74,7 @@ class Watcher:
         self.told: Counter[tuple[str, str]] = Counter()  # gradients, by layer and which
         self.states: dict[str, dict[str, Array]] = {}
         self.masks: dict[str, Array] = {}
+        self.chance: list[str] = []
 
     @property
     def norms(self) -> dict[str, Any]:
@@ -87,6 +88,9 @@ class Watcher:
 
     def tell(self, path: str, what: str, a: Array, b: Array | None) -> None:
         """See torch's `running.run`."""
+        if what == "chance":
+            self.chance.append(self.phase)
+            return
         if what == "mask":
             self.masks[path] = a
             return
@@ -332,6 +336,7 @@ def record(
             if step + 1 < steps:
                 room.descend(model, RATE)
     found.phases.insert(0, INFERENCE)
+    found.chance = watcher.chance
     large = [n.name for n in watcher.nodes.values() if n.rows is not None]
     if large:
         found.dropped.append(f"of {len(large)} large kernels all but some outputs' rows and sums")

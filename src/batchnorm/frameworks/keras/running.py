@@ -8,6 +8,7 @@ No framework is imported. Facts: tf_keras 2.21 and keras 3.15, by running them.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -18,6 +19,7 @@ import numpy as np
 
 from batchnorm.frameworks.keras.live import walk
 from batchnorm.frameworks.keras.saved import STATE
+from batchnorm.frameworks.noise import functions_quiet, makes_noise
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -40,7 +42,6 @@ CALLS = {
     False: "training=False",
 }  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
-NOISE = ("dropout", "droppath", "stochasticdepth", "gaussiannoise")
 LATEST: dict[int, list[tuple[Any, Any]]] = {}  # of a model under way: variables and gradients
 
 
@@ -187,8 +188,10 @@ def run(
         stack.enter_context(_eagerly(model))
         for path, layer in layers.items():
             stack.enter_context(_watched(path, layer, tell, backward))
-        for _, layer in walk(model, "", set()):
-            if any(word in type(layer).__name__.lower() for word in NOISE):
+        inner = [layer for _, layer in walk(model, "", set())]
+        stack.enter_context(functions_quiet([model, *inner], "call"))
+        for layer in inner:
+            if makes_noise(layer) and not parameterised(layer):
                 stack.enter_context(_off(layer))
             stack.enter_context(_released(layer))
         if not backward:
@@ -343,8 +346,14 @@ def _last_use(node: Any, uses: Counter[int]) -> Callable[[dict[int, Any]], Any]:
 
 @contextmanager
 def _off(layer: Any) -> Iterator[None]:
-    """A layer that makes noise gives its input."""
-    layer.call = lambda x, *given, **named: x
+    """A layer that makes noise is called as in inference; what can't be so gives its input."""
+    own = layer.call
+    switched = "training" in inspect.signature(own).parameters
+
+    def call(x: Any, *given: Any, **named: Any) -> Any:
+        return own(x, training=False) if switched else x
+
+    layer.call = call
     try:
         yield
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.noise import functions_quiet, makes_noise
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -33,7 +34,6 @@ __all__ = [
 
 CALLS = {True: "model.set_train(True)", False: "model.set_train(False)"}  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
-NOISE = ("dropout", "droppath")
 BATCH_NORMS = ("BatchNorm1d", "BatchNorm2d", "BatchNorm3d", "SyncBatchNorm")
 CONVOLUTIONS = ("Conv1d", "Conv2d", "Conv3d")
 TRANSPOSED = ("Conv1dTranspose", "Conv2dTranspose", "Conv3dTranspose")
@@ -210,17 +210,19 @@ def run(
     if training is not None:
         model.set_train(training)
     for _, cell in model.cells_and_names():
-        if any(word in type(cell).__name__.lower() for word in NOISE):
+        if makes_noise(cell) and not parameterised(cell):
             cell.training = False
     backward = weigh is not None or loss is not None
     handles: list[Any] = []
     for path, layer in layers.items():
         handles += _watch(path, layer, tell, backward)
     given = inputs_of(batch)
+    cells = [cell for _, cell in model.cells_and_names()]
     try:
-        if not backward:
-            return [_array(t) for t in _floats(_called(model, given))], {}
-        return _differentiated(model, given, layers, weigh, loss, module)
+        with functions_quiet(cells, "construct"):
+            if not backward:
+                return [_array(t) for t in _floats(_called(model, given))], {}
+            return _differentiated(model, given, layers, weigh, loss, module)
     finally:
         for handle in handles:
             handle.remove()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from batchnorm.errors import InvalidType
+from batchnorm.frameworks.noise import functions_quiet, makes_noise
 from batchnorm.vocabulary import Array
 
 __all__ = [
@@ -34,7 +35,6 @@ __all__ = [
 CALLS = {True: "model.train()", False: "model.eval()"}  # that set the mode
 Tell = Callable[[str, str, Any, Any], None]
 WRAPPERS = ("DataParallel", "DistributedDataParallel")
-NOISE = ("dropout", "droppath", "stochasticdepth")
 DROPOUTS = frozenset(
     {"dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout"}
 )
@@ -194,7 +194,8 @@ def run(
         layers: what is watched, by path.
         tell: called as tell(path, "forward", x, y) after each call of a layer, and as
             tell(path, "x", dx, None) and tell(path, "y", dy, None) in the backward pass; as
-            tell(path, "mask", mask, None) before a call that is given one.
+            tell(path, "mask", mask, None) before a call that is given one, and as
+            tell("", "chance", ..., None) where random numbers were drawn nonetheless.
         training: the mode; None for the one that the model is in.
         weigh: from the outputs, the weights of their sum that is differentiated.
         loss: from the outputs as the model gives them, what is differentiated in its place.
@@ -207,15 +208,19 @@ def run(
     if training is not None:
         model.train(training)
     for module in model.modules():
-        if any(word in type(module).__name__.lower() for word in NOISE):
+        if makes_noise(module) and not parameterised(module):
             module.training = False
     with ExitStack() as stack:
         for path, layer in layers.items():
             for handle in _watch(path, layer, tell, backward):
                 stack.callback(handle.remove)
         stack.enter_context(_without_dropout())
+        stack.enter_context(functions_quiet(model.modules(), "forward"))
         stack.enter_context(torch.set_grad_enabled(backward))
-        result = _called(model, _on_device(batch, model, backward))
+        given, before = _on_device(batch, model, backward), torch.get_rng_state()
+        result = _called(model, given)
+        if not torch.equal(before, torch.get_rng_state()):
+            tell("", "chance", np.empty(0), None)
         outputs = [t for t in _tensors(result) if t.is_floating_point()]
         arrays = [_array(t) for t in outputs]
         if not backward:
