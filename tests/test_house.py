@@ -36,7 +36,7 @@ ALONE = {  # may import less than their tier
     "arrays": {"errors", "vocabulary", "_kernel"},
     "declaration": {"errors", "newer_python", "vocabulary"},
 }
-BESIDE = {"framework", "hosted", "calls", "arithmetic", "real"}  # what all rooms share
+BESIDE = {"framework", "hosted", "calls", "arithmetic", "noise", "real"}  # what all rooms share
 STANDS_ON = {
     "mint": {"torch", "mindspore"},  # one's rule in the other's cells
     "keras3": {"keras2", "torch"},  # its oracles run as they do, on several backends
