@@ -124,6 +124,8 @@ def test_defaults_are_written_out_by_the_option_as_well(tmp_path):
         "nn.BatchNorm2d(8, momentum=0.1 if torch else 0.9)",
         "nn.BatchNorm2d(8, momentum=1 - 0.9)",
         "nn.BatchNorm2d(8, momentum=1e-40)",
+        "cls = nn.BatchNorm2d if torch else nn.InstanceNorm2d\ncls(8, momentum=0.1)",
+        "p.add_argument('--m', default=0.1)\na = p.parse_args()\nnn.BatchNorm2d(8, momentum=a.m)",
     ],
 )
 def test_a_number_that_others_may_read_is_left_and_found(fix, code):

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
+from batchnorm.lint.configured import assigned, entries, keyword_of, option, option_of
 from batchnorm.source import Names
 from batchnorm.source.handed import default_of
 from batchnorm.source.tree import definition
@@ -64,11 +65,15 @@ def numbers(node: ast.expr, names: Names, depth: int = 0) -> tuple[Number, ...]:
         case ast.Attribute(value=ast.Name(id="self" | "cls"), attr=attr):
             return _attribute(node, attr, names, depth + 1)
         case ast.Attribute():
-            return _of_class(node, names, depth + 1) or _elsewhere(node, names, depth)
+            return _setting(node, names, depth + 1) or _elsewhere(node, names, depth)
         case ast.IfExp(body=body, orelse=other):
             return numbers(body, names, depth + 1) + numbers(other, names, depth + 1)
         case ast.BoolOp(op=ast.Or(), values=values):
             return tuple(n for each in values for n in numbers(each, names, depth + 1))
+        case ast.Call(func=ast.Name(id="float"), args=[inner], keywords=[]):
+            return numbers(inner, names, depth + 1)
+        case ast.Call(func=ast.Attribute(attr="getenv"), args=[_, other]):
+            return tuple(replace(n, default=True) for n in numbers(other, names, depth + 1))
         case ast.Subscript(value=of, slice=ast.Constant(value=str(entry))):
             return _entry(of, entry, names, depth + 1)
         case ast.Call(
@@ -90,11 +95,8 @@ def numbers(node: ast.expr, names: Names, depth: int = 0) -> tuple[Number, ...]:
 
 def _entry(of: ast.expr, entry: str, names: Names, depth: int) -> tuple[Number, ...]:
     """An entry of a dictionary that is only read."""
-    held = names.value(of)
-    if not isinstance(held, ast.Dict) or not isinstance(of, ast.Name) or not names.only_read(of):
-        return ()
-    pairs = zip(held.keys, held.values, strict=True)
-    said = [v for k, v in pairs if isinstance(k, ast.Constant) and k.value == entry]
+    held = entries(of, names)
+    said = [] if held is None else held.get(entry, [])
     return numbers(said[0], names, depth) if len(said) == 1 else ()
 
 
@@ -136,7 +138,7 @@ def _named(node: ast.Name, names: Names, depth: int) -> tuple[Number, ...]:
         return ()  # which of them holds depends on the place
     for binding in bound:
         if isinstance(binding.node, ast.arg):
-            default = default_of(names, binding.node)
+            default = default_of(names, binding.node) or option_of(binding.node, names)
             if default is not None and not _is_none(default):
                 found += [replace(n, default=True) for n in numbers(default, names, depth)]
         elif binding.kind != "assign" or binding.value is None:
@@ -176,6 +178,20 @@ def _attribute(node: ast.Attribute, attr: str, names: Names, depth: int) -> tupl
     return ()
 
 
+def _setting(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ...]:
+    """What a settings object holds: a class's, an option's of a command line, one that is given."""
+    if node.attr == "value" and isinstance(node.value, ast.Attribute):  # of an enumeration
+        return numbers(node.value, names, depth)
+    found = _of_class(node, names, depth)
+    if found:
+        return found
+    default = option(node, names)
+    if default is not None:
+        return tuple(replace(n, default=True) for n in numbers(default, names, depth))
+    said = assigned(node, names)
+    return () if said is None else numbers(said, names, depth)
+
+
 def _of_class(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ...]:
     """What a class gives an attribute: of the class itself, of what it made, of what is said so."""
     of = node.value
@@ -184,6 +200,10 @@ def _of_class(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ..
             if isinstance(binding.node, ast.arg) and binding.node.annotation is not None:
                 of = binding.node.annotation
     made = names.value(of)
+    if isinstance(made, ast.Call):
+        may, said_there = keyword_of(made, node.attr)
+        if may:
+            return () if said_there is None else numbers(said_there, names, depth)
     found = definition(made.func if isinstance(made, ast.Call) else of, names, settings=True)
     if found is None or not isinstance(found.node, ast.ClassDef):
         return ()

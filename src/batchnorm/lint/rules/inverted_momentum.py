@@ -11,6 +11,7 @@ from batchnorm.lint.fix import Fix, inverted, put
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.number import Number, numbers
 from batchnorm.lint.rule import Hit, Rule
+from batchnorm.source.handed import others
 
 __all__ = ["RULE", "THRESHOLD"]
 
@@ -28,7 +29,8 @@ def check(file: Linted) -> Iterator[Hit]:
 
     A momentum above 0.5 given to a torch layer, and one below 0.5 given to a MindSpore or Keras
     layer: a literal, a constant, an attribute that the class gives itself, a parameter's default,
-    what stands in for None, an entry of a dictionary that is only read; also where a helper makes
+    what stands in for None, an entry of a dictionary that is only read, an option's default
+    (argparse, click, flags), what a settings object is given; also where a helper makes
     the layer, of this file or of another of the same tree. People choose momenta that
     let the running statistics average over many batches, so the weight of the new batch is far
     below one half: of the momenta written in the code that this rule was tried on, the right ones
@@ -96,6 +98,7 @@ def check(file: Linted) -> Iterator[Hit]:
             f"{found.value} is {theirs} number"
         )
         own = site.layer is None and found.node is site.momentum
+        own = own and not others(file.names, site.node.func)
         alone = len(reached[found.node]) == 1
         yield Hit(found.node, message, _other(file, found, own=own) if alone else None)
 
