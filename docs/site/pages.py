@@ -49,7 +49,17 @@ TITLES = {
     },
 }
 REFERENCE = (
-    *("layers", "checkpoints", "diagnose", "source", "rewrite", "hosts", "json", "conformance"),
+    *(
+        "examples",
+        "layers",
+        "checkpoints",
+        "diagnose",
+        "source",
+        "rewrite",
+        "hosts",
+        "json",
+        "conformance",
+    ),
     *("wrong", "accuracy", "speed", "platforms", "sanitizers"),
 )
 PROJECT = ("architecture", "adding-a-dialect", "contributing", "changelog")
@@ -60,6 +70,7 @@ def pages() -> dict[str, dict[str, str]]:
     english = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md"}
     english |= {"CHANGELOG.md": "changelog.md", "docs/site/explorer.en.md": "explorer.md"}
     chinese = {"README.zh.md": "index.md", "docs/site/explorer.zh.md": "explorer.md"}
+    english["examples/README.md"] = chinese["examples/README.zh.md"] = "examples.md"
     for path in sorted((ROOT / "benchmarks" / "results").glob("*.md")):
         english[path.relative_to(ROOT).as_posix()] = f"results/{path.name}"
     for path in sorted((ROOT / "docs").rglob("*.md")):
@@ -117,7 +128,9 @@ def _linked(
             return f"]({to}{anchor})"
         for other in LANGUAGES:
             if path in known[other]:
-                return f"]({_from_to(lang, page, other, known[other][path])}{anchor})"
+                to = known[other][path]
+                mark = "" if to == page else f'{{hreflang="{other}"}}'  # the list of its languages
+                return f"]({_from_to(lang, page, other, to)}{anchor}){mark}"
         if path.startswith("..") or not (ROOT / path).is_file():
             raise SystemExit(f"{source}: a link to {target}, which is no file of the repository")
         copied = folder / "files" / path
@@ -144,7 +157,7 @@ def _from_to(lang: str, page: str, other: str, target: str) -> str:
 def navigation(lang: str, known: dict[str, dict[str, str]]) -> list[Any]:
     """What stands at the left: the pages that are there, in an order to read them."""
     own, titles = set(known[lang].values()), TITLES[lang]
-    pairs: list[Any] = ["differences/README.md"] if lang == "en" else []
+    pairs: list[Any] = ["differences/README.md"]
     for a, b in PAIRS:
         page = "differences/" + file_name(a, b, "en").replace(".en.md", ".md")
         pairs.append({f"{Side(a).versioned} – {Side(b).versioned}": page})
@@ -161,7 +174,7 @@ def navigation(lang: str, known: dict[str, dict[str, str]]) -> list[Any]:
         english = {
             "检查规则的页面": "rules/README.md",
             "Python": "api.md",
-            "框架的错误": "wrong.md",
+            "符合性测试": "conformance.md",
         }
         there = [{n: _from_to("zh", "index.md", "en", page)} for n, page in english.items()]
         sections.append({titles["english"]: there})

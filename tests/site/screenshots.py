@@ -40,7 +40,7 @@ def main(folder, pages):
                         path = folder / f"{stem}-{width}-{'dark' if dark else 'light'}.png"
                         made = driver.execute_cdp_cmd(
                             "Page.captureScreenshot",
-                            {"captureBeyondViewport": True, **clip(driver, width)},
+                            {"captureBeyondViewport": True, "clip": clip(driver, width)},
                         )
                         path.write_bytes(base64.b64decode(made["data"]))
                         wide = driver.execute_script("return document.documentElement.scrollWidth")

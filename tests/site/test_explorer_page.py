@@ -195,6 +195,16 @@ def test_nothing_is_wider_than_the_window(driver, page, width):
     assert driver.execute_script("return document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("page", [EN, ZH])
+@pytest.mark.parametrize(("width", "section"), [(390, "summary"), (1280, "parameters")])
+def test_the_table_to_read_first_is_in_sight_to_its_last_column(driver, page, width, section):
+    opened(driver, page, width)
+    table = driver.find_element("css selector", f"p:has(#{section}) ~ .md-typeset__scrollwrap")
+    wide, seen = (table.get_property(name) for name in ("scrollWidth", "clientWidth"))
+    assert table.find_elements("css selector", "th")
+    assert wide <= seen
+
+
 def test_dark_mode_is_dark(driver):
     shades = {}
     for value in ("dark", "light"):

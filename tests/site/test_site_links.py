@@ -35,6 +35,18 @@ def test_a_link_to_nowhere_is_named(site, tmp_path):
         site._linked("see [it](gone.md)", "README.md", "en", known, tmp_path)
 
 
+def test_links_to_pages_that_are_not_chinese_say_so(site, tmp_path):
+    known = site.pages()
+    text = "[a](BN001.md), [b](README.md), [c](README.zh.md)"
+    linked = site._linked(text, "docs/rules/README.zh.md", "zh", known, tmp_path)
+    english, twin, own = linked.split(", ")
+    assert english == '[a](../../rules/BN001.html){hreflang="en"}'
+    assert twin == "[b](../../rules/index.html)"
+    assert own == "[c](README.md)"
+    style = (ROOT / "docs" / "site" / "site.css").read_text(encoding="utf-8")
+    assert 'a[hreflang="en"]::after { content: "（英文）"' in style
+
+
 @pytest.mark.parametrize("lang", ["en", "zh"])
 def test_every_page_stands_in_the_navigation_once(site, lang):
     known = site.pages()

@@ -75,6 +75,12 @@ def test_pages_load_their_own_files_only():
                 assert (path.parent / urlsplit(address).path).exists(), (path, address)
 
 
+@pytest.mark.parametrize("lang", ["", "zh"])
+def test_steps_of_a_guide_are_counted_on_after_a_block(lang):
+    text = (SITE / lang / "guides" / "checkpoint.html").read_text(encoding="utf-8")
+    assert re.findall(r'<ol(?: start="(\d)")?>', text) == ["", "2", "3", "4"]
+
+
 @pytest.mark.parametrize(("lang", "word"), [("", "momentum"), ("zh", "滑动方差")])
 def test_the_search_is_a_script(lang, word):
     text = (SITE / lang / "search" / "search_index.js").read_text(encoding="utf-8")

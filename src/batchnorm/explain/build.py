@@ -32,28 +32,45 @@ PAIRS: tuple[tuple[str, ...], ...] = (
     *((name, Side(name).dialect) for name in NAMES if name not in NEWEST),
 )
 MARKS = "<!-- dialects -->", "<!-- /dialects -->"
-INDEX = """{generated}
+INDEX = {
+    "en": """{generated}
 
-# How the batch normalizations differ · 批归一化的差异
+# How the batch normalizations differ
+
+[中文](README.zh.md)
 
 Each page has both calls, the parameter table, state names, modes, update rules, and every measured
 difference with what breaks if it is ignored. `batchnorm explain A B` prints the same, in either
 order and as Markdown, HTML, JSON or text.
 
-每一页包含两个调用、参数表、状态名、模式、更新规则,以及每个实测的差异和忽视它的后果。
-`batchnorm explain A B --lang zh` 打印同样的内容,顺序任意,格式可为 Markdown、HTML、JSON 或文本。
+{matrix}
+
+Versions:
+
+{versions}
+""",
+    "zh": """{generated}
+
+# 批归一化的差异
+
+[English](README.md)
+
+每一页包含两个调用、参数表、状态名、模式、更新规则，以及每个实测的差异和忽视它的后果。
+`batchnorm explain A B --lang zh` 打印同样的内容，顺序任意，格式可为 Markdown、HTML、JSON 或文本。
 
 {matrix}
 
-Versions · 版本:
+版本：
 
 {versions}
-"""
+""",
+}
+LINKED = {"en": "differences", "zh": "差异"}
 
 
 def pages() -> dict[str, str]:
     """All files of the folder: name -> text."""
-    found = {"README.md": _index()}
+    found = {"README.md": _index("en"), "README.zh.md": _index("zh")}
     for a, b in PAIRS:
         for lang in LANGUAGES:
             found |= _files(file_name(a, b, lang), page(a, b, lang))
@@ -95,24 +112,23 @@ def with_table(text: str, lang: Lang = "en") -> str:
     return f"{before}{start}\n{overview(lang)}\n{end}{after}"
 
 
-def _index() -> str:
+def _index(lang: Lang) -> str:
     columns = (Column("", ""), *(Column(name, Side(name).title) for name in NEWEST))
     rows = tuple(
-        Row((Side(a).title, *(_links(a, b) if a != b else "" for b in NEWEST))) for a in NEWEST
+        Row((Side(a).title, *(_link(a, b, lang) if a != b else "" for b in NEWEST))) for a in NEWEST
     )
     versions = "\n".join(
-        f"- {Side(a).versioned} · {Side(b).versioned}: {_links(a, b)}"
+        f"- [{Side(a).versioned} · {Side(b).versioned}]({file_name(a, b, lang)})"
         for a, b in PAIRS
         if "@" in a + b
     )
     matrix = markdown.table(Table(columns, rows))
-    return INDEX.format(generated=markdown.GENERATED, matrix=matrix, versions=versions)
+    return INDEX[lang].format(generated=markdown.GENERATED, matrix=matrix, versions=versions)
 
 
-def _links(a: str, b: str) -> str:
+def _link(a: str, b: str, lang: Lang) -> str:
     pair = (a, b) if (a, b) in PAIRS else (b, a)
-    named: dict[Lang, str] = {"en": "English", "zh": "中文"}
-    return " · ".join(f"[{named[lang]}]({file_name(*pair, lang)})" for lang in LANGUAGES)
+    return f"[{LINKED[lang]}]({file_name(*pair, lang)})"
 
 
 @click.command
