@@ -125,6 +125,24 @@ def test_what_cannot_be_followed_is_told_and_never_passed_over(code, reason):
     assert [s.reason.partition(":")[0].partition(", and")[0] for s in found.sites] == [reason]
 
 
+@pytest.mark.parametrize(
+    ("to", "said", "after", "reason"),
+    [
+        ("mindspore", "m.momentum = 0.2", "m.momentum = 0.2",
+         "momentum set after construction has no effect in mindspore: give it to the constructor"),
+        ("keras", "m.momentum = 0.2", "m.momentum = 0.8", ""),
+        ("keras", "print(m.momentum)", "print(m.momentum)",
+         "momentum is the other number in keras: see to it"),
+    ],
+)  # fmt: skip
+def test_a_momentum_of_a_finished_layer_is_corrected_or_told(to, said, after, reason):
+    layer = {"mindspore": "mindspore.nn.BatchNorm2d", "keras": "keras.layers.BatchNormalization"}
+    text = f"import {to}\nfor m in net:\n    if isinstance(m, {layer[to]}):\n        {said}\n"
+    found = rewrite_written(text, written_as="torch", to=to)
+    assert after in found.after.decode()
+    assert [site.reason for site in found.sites] == [reason]
+
+
 def test_a_class_with_other_defaults_that_is_handed_on_is_told():
     text = "from keras import layers\n\ndef f(norm=layers.BatchNormalization):\n    norm()\n"
     [site] = rewrite_written(text, written_as="torch", to="keras").sites

@@ -77,7 +77,8 @@ def numbers(node: ast.expr, names: Names, depth: int = 0) -> tuple[Number, ...]:
         case ast.Subscript(value=of, slice=ast.Constant(value=str(entry))):
             return _entry(of, entry, names, depth + 1)
         case ast.Call(
-            func=ast.Attribute(value=of, attr="get"), args=[ast.Constant(value=str(entry)), *other]
+            func=ast.Attribute(value=of, attr="get" | "pop"),
+            args=[ast.Constant(value=str(entry)), *other],
         ):
             held = _entry(of, entry, names, depth + 1)
             return held or tuple(n for each in other for n in numbers(each, names, depth + 1))

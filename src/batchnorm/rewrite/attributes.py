@@ -14,7 +14,7 @@ from batchnorm.source import Thing
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
-__all__ = ["layer_at", "report_unknown", "rewrite_attribute", "stays"]
+__all__ = ["layer_at", "opposite", "report_unknown", "rewrite_attribute", "stays"]
 
 _SETTINGS = {"epsilon", "momentum"}
 
@@ -57,8 +57,8 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
             return
         base = _base(job, inner, thing)
         text = f"{base}.{new}"
-        opposite = role == "momentum" and _opposite(job)
-        if opposite:
+        inverted = role == "momentum" and opposite(job)
+        if inverted:
             text = f"(1 - {text})"
     except Left as left:
         job.left(node, "attribute", str(left))
@@ -109,7 +109,7 @@ def _is_inner(job: Job, node: ast.Attribute) -> bool:
     return node.attr in job.task.from_.room("source").INNER.values()
 
 
-def _opposite(job: Job) -> bool:
+def opposite(job: Job) -> bool:
     """Whether the attribute `momentum` is one minus the other's.
 
     MindSpore's is torch's number: its constructor takes the other, and stores one minus it.
@@ -132,7 +132,7 @@ def _set(job: Job, node: ast.Attribute, role: str, new: str) -> None:
         raise Left(f"{node.attr} is changed in a way that can't be followed: write it out")
     target = f"{job.base(node.value)}.{new}"
     after = target
-    if role == "momentum" and _opposite(job):
+    if role == "momentum" and opposite(job):
         value = parse(job.text(statement.value))
         if value.literal and value.value is None:
             raise Left(f"{job.task.to.name} has no cumulative average (momentum = None)")

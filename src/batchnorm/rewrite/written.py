@@ -13,7 +13,7 @@ import ast
 from pathlib import Path
 
 from batchnorm.frameworks import Framework, find
-from batchnorm.rewrite.attributes import report_unknown
+from batchnorm.rewrite.attributes import opposite, report_unknown
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import HEAD, line_for, marks_of
 from batchnorm.rewrite.modes import mode_of, names_a_net, said_mode
@@ -30,6 +30,8 @@ from batchnorm.source import (
     parse_source,
 )
 from batchnorm.source.handed import inherited, partial_of
+from batchnorm.translate import complement
+from batchnorm.translate.argument import parse
 
 __all__ = ["rewrite_written"]
 
@@ -117,7 +119,10 @@ def _attribute(job: Job, node: ast.Attribute) -> None:
     if {symbol.framework for symbol in thing.symbols} != {to.framework}:
         return
     own, roles = to.room("source").ROLES, job.task.from_.room("source").ROLES
-    if node.attr in own or node.attr not in roles:
+    if node.attr in own:
+        _same_name(job, node, own[node.attr])
+        return
+    if node.attr not in roles:
         return
     new = next((name for name, role in own.items() if role == roles[node.attr]), None)
     if new is None:
@@ -126,6 +131,25 @@ def _attribute(job: Job, node: ast.Attribute) -> None:
     stop = job.source.span(node)[1]
     job.edits.replace(Edit(stop - len(node.attr.encode()), stop, new))
     job.rewritten(node, "attribute", f"{job.source.text(node.value)}.{new}")
+
+
+def _same_name(job: Job, node: ast.Attribute, role: str) -> None:
+    """An attribute that both have, which is set in vain or is the other number in the target."""
+    to, statement = job.task.to, job.source.parents[node]
+    if isinstance(node.ctx, ast.Store) and node.attr in to.room("source").IGNORED:
+        job.left(node, "attribute", f"{node.attr} set after construction has no effect in "
+                                    f"{to.name}: give it to the constructor")  # fmt: skip
+    elif role == "momentum" and opposite(job):
+        value = None
+        if isinstance(statement, ast.Assign) and statement.targets == [node]:
+            value = parse(job.source.text(statement.value))
+        if value is None or (value.literal and value.value is None):
+            job.left(node, "attribute", f"{node.attr} is the other number in {to.name}: see to it")
+            return
+        text = complement(value).text
+        start, stop = job.source.span(statement.value)  # type: ignore[attr-defined]
+        job.edits.replace(Edit(start, stop, text))
+        job.rewritten(node, "attribute", f"{job.source.text(node)} = {text}")
 
 
 def _mode(job: Job, call: ast.Call) -> None:
