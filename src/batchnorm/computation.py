@@ -41,7 +41,8 @@ class Computation:
         settings: of the core: mode, channel axes, correction, epsilon and factor as the framework
             rounds them, the count's offset, ghost batches, renorm.
         dtype: of the result.
-        casts: types that the input's real part passes through before all else.
+        casts: types that the input's real part passes through before all else, to 16 bits by way
+            of float32 as all backends do: a float64 is rounded twice.
         split: the input's shape as ghost batches, (size, their number, ...); None without them.
         masking: how the mask counts; None where it doesn't, or where there is none.
         counts: whether the number of batches tracked goes up.
@@ -77,6 +78,7 @@ class Computation:
         for dtype in self.casts:
             if x.dtype != dtype:
                 with np.errstate(all="ignore"):
+                    x = x.astype(np.float32) if dtype.itemsize == 2 else x
                     x = x.astype(dtype)
         return x if self.split is None else x.reshape(self.split)
 

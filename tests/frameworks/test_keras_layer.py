@@ -281,3 +281,22 @@ def test_negative_weights_of_a_mask_cancel():
     )
     np.testing.assert_allclose(turned.moving_variance, plain.moving_variance, rtol=1e-6)
     assert (plain.moving_variance > 0.99).all()
+
+
+@both
+@pytest.mark.parametrize(("dtype", "half"), [("mixed_float16", 2**-11), ("mixed_bfloat16", 2**-8)])
+def test_a_float64_becomes_16_bits_by_way_of_float32(cls, dtype, half):
+    """Just above the middle between two numbers: float32 rounds to the middle, 16 bits to even."""
+    x = np.full((2, 1), 1 + half + 2**-40)
+    y = cls(dtype=dtype, epsilon=0.0)(x, training=False)
+    assert y.astype(np.float64).tolist() == [[1.0], [1.0]]
+
+
+def test_a_running_variance_of_minus_epsilon_gives_infinities():
+    """Where Keras 3 on TensorFlow gives NaN for every value."""
+    layer = K3(axis=0, momentum=-0.5, epsilon=0.5, dtype="float64")
+    x = np.array([1.0, 3.0], np.float64)
+    layer(x, training=True)
+    assert layer.moving_variance.tolist() == [-0.5, -0.5]
+    layer.load_state(layer.state | {"moving_mean": np.array([2.0, 2.0])})
+    assert layer(x, training=False).tolist() == [-np.inf, np.inf]

@@ -83,6 +83,20 @@ def test_a_class_of_drawn_cases_counts_from_the_step_that_belongs_to_it():
     assert classes(case, "attribute eps") == ["an empty batch"]
 
 
+def test_a_running_variance_of_minus_epsilon_is_what_single_values_and_a_momentum_leave():
+    def found(momentum=-0.5, later=0.5, shape=(8,), training=True, **more):
+        steps = Step(shape, training), Step(shape, False, (("epsilon", later),))
+        arguments = {"axis": 0, "momentum": momentum, "epsilon": 1.0}
+        case = Case("keras", "BatchNormalization", arguments, "uint8", (0,), steps, **more)
+        return "a running variance of minus epsilon" in classes(case, "step 2: y")
+
+    assert found()
+    assert found(-0.25, 0.25)
+    for others in ({"momentum": 0.5}, {"later": 0.25}, {"shape": (8, 2)}, {"training": False},
+                   {"loaded": True}, {"momentum": None}):  # fmt: skip
+        assert not found(**others)
+
+
 def test_parameters_have_two_dtypes_where_an_array_keeps_its_own():
     def found(**arguments):
         case = Case("mindspore", "BatchNorm1d", arguments, "float32", (1,), (Step((3, 2)),))

@@ -89,6 +89,7 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
     },
     "samples": {
         "INSIDE": {},  # class -> the attribute that holds the layer that does the work
+        "UNFOLLOWED": "",  # kinds of state (dtype.kind) that it takes and our layer refuses
         "IS_PRINTED": False,  # whether repr is compared: some hold a counted name or an address
         "STATES": (),  # what a user may take from a layer by setting it to None
         "TOGETHER": (),  # several arguments together

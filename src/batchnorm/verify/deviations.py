@@ -36,6 +36,22 @@ def _masked(case: Case, step: Step) -> bool:
     return bool(step.mask) and bool(step.training)
 
 
+def _cancelled(case: Case, step: Step) -> bool:
+    """Whether epsilon is minus the running variance that batches of one value a channel left."""
+    settings, var = {"momentum": 0.99, "epsilon": 1e-3, **case.arguments}, 1.0
+    for each in () if case.loaded else case.steps:
+        settings |= dict(each.changes)
+        momentum, epsilon = settings["momentum"], settings["epsilon"]
+        if not all(isinstance(number, int | float) for number in (momentum, epsilon)):
+            return False
+        if each is step:
+            return not step.training and var + epsilon == 0
+        if each.training:
+            sizes = math.prod(each.shape[axis] for axis in case.channel_axes)
+            var = var * momentum if math.prod(each.shape) == sizes else math.nan
+    return False
+
+
 CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
     "parameters of two dtypes": lambda case, step: (
         str(case.arguments.get("dtype")) in ("float16", "float64")
@@ -60,6 +76,7 @@ CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
     "a fractional mask, synchronized": lambda case, step: (
         bool(case.arguments.get("synchronized")) and step.mask == "weights"
     ),
+    "a running variance of minus epsilon": _cancelled,
     "a mask beside virtual batches": lambda case, step: (
         _masked(case, step) and case.arguments.get("virtual_batch_size") is not None
     ),

@@ -71,7 +71,10 @@ def _observations(
         yield from _state(layer, "loaded layer")
     for number in range(len(case.steps)):
         yield from _step(layer, case, number)
-        _follow(layer, state_at(following, f"step {number + 1}"))
+        followed = state_at(following, f"step {number + 1}")
+        kinds = {value.dtype.kind for value in followed.values()}
+        if not kinds & set(find(case.dialect).room("samples").UNFOLLOWED):
+            _follow(layer, followed)
     if not attributes:
         return
     samples = find(case.dialect).room("samples")
@@ -109,19 +112,11 @@ def _step(layer: LayerUnderTest, case: Case, number: int) -> Iterator[Observatio
 
 
 def _follow(layer: LayerUnderTest, state: Mapping[str, Array]) -> None:
-    """Load another layer's state where this one has the same entries in other values.
-
-    Not one of complex numbers, which a framework's layer takes and ours refuses.
-    """
+    """Load another layer's state where this one has the same entries in other values."""
     own = layer.state() if state else {}
     shapes = [{name: v.shape for name, v in each.items()} for each in (own, state)]
-    real = all(value.dtype.kind != "c" for value in state.values())
-    if (
-        real
-        and shapes[0] == shapes[1]
-        and any(
-            not np.array_equal(own[name], value, equal_nan=True) for name, value in state.items()
-        )
+    if shapes[0] == shapes[1] and any(
+        not np.array_equal(own[name], value, equal_nan=True) for name, value in state.items()
     ):
         layer.load_state(state)
 

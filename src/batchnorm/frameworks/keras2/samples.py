@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["ATTRIBUTES", "TOGETHER", "VALUES"]
+__all__ = ["ATTRIBUTES", "TOGETHER", "UNFOLLOWED", "VALUES"]
 
 NAN = float("nan")
 A_FUNCTION = "a function"  # stands for an adjustment, which can't be written here
@@ -16,6 +16,7 @@ A_FUNCTION = "a function"  # stands for an adjustment, which can't be written he
 # What a user may read from a layer, after everything has happened to it.
 ATTRIBUTES = ("axis", "momentum", "epsilon", "fused", "trainable", "compute_dtype", "losses")
 
+UNFOLLOWED = "c"  # a layer of complex dtype, which is refused here
 VALUES: Mapping[str, tuple[Any, ...]] = {
     "axis": (1.0, "1", None, [], (1,), [1], True, 4, -5, -4, 2, [1, 1], [1, 9], [1.0]),
     "momentum": (None, "x", NAN),
