@@ -29,11 +29,12 @@ def read_toml(path: str | os.PathLike[str], what: str) -> dict[str, Any]:
     Raises:
         CheckpointError: it can't be read, or isn't TOML.
     """
-    place = f"{shown(os.fspath(path))}: can't be read as {what}"
+    name = shown(os.fspath(path))
+    place = f"{name}: can't be read as {what}"
     try:
         source = Source(path)
     except CheckpointError as error:
-        raise CheckpointError(f"{place}: {error}") from None
+        raise CheckpointError(f"{place}: {str(error).removeprefix(f'{name}: ')}") from None
     try:
         if source.size > LARGEST:
             raise CheckpointError(f"{place}: it has {source.size} bytes; {LARGEST} is the most")

@@ -60,7 +60,7 @@ def replacement(
         _clean(target.parent)
         old = _status(target)
         descriptor, path = _create(target, 0o666 if old is None else 0o600)
-    except (OSError, ValueError) as error:  # ValueError: a NUL in the name
+    except (OSError, ValueError) as error:  # ValueError: by _check, or a NUL in the name
         raise CheckpointError(f"{shown(target)}: can't be written: {_reason(error)}") from None
     try:
         with os.fdopen(descriptor, "w+b") as file:
@@ -88,22 +88,21 @@ def _reason(error: Exception) -> str:
 
 
 def _check(target: Path, force: bool, inputs: Iterable[Path]) -> None:
-    name = shown(target)
     if target.name in ("", ".", ".."):
-        raise CheckpointError(f"{name}: is not the name of a file")
+        raise ValueError("is not the name of a file")
     if not stat.S_ISDIR(_mode(target.parent)):
-        raise CheckpointError(f"{name}: its folder does not exist; make it first")
+        raise ValueError("its folder does not exist; make it first")
     for given in inputs:
         if given.absolute() == target.absolute() or _same_file(given, target):
-            raise CheckpointError(f"{name}: is the input; write to another file")
+            raise ValueError("is the input; write to another file")
     try:
         status = target.lstat()
     except FileNotFoundError:
         return
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)):
-        raise CheckpointError(f"{name}: is there and is not a regular file")
+        raise ValueError("is there and is not a regular file")
     if not force:
-        raise CheckpointError(f"{name}: exists; give --force (force=True) to replace it")
+        raise ValueError("exists; give --force (force=True) to replace it")
 
 
 def _mode(path: Path) -> int:

@@ -20,6 +20,7 @@ from batchnorm import __version__
 from batchnorm.cli import output
 from batchnorm.core import kernel
 from batchnorm.errors import BatchNormError
+from batchnorm.frameworks.names import did_you_mean
 
 __all__ = ["main"]
 
@@ -65,6 +66,17 @@ class Commands(click.Group):
         module = importlib.import_module(f"batchnorm.cli.{name}")
         command: click.Command = module.command
         return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first word names, or say which is near."""
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            near = did_you_mean(args[0].casefold(), COMMANDS)
+            context.fail(
+                f"there is no command {args[0]!r}{near}; --help lists those that are there"
+            )
+        return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the table, by what people come for."""

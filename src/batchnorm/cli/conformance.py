@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from batchnorm.cli.input import FrameworkName
 from batchnorm.cli.output import console, echo_json
 from batchnorm.conformance import conform
 from batchnorm.conformance.adapter import load
@@ -16,7 +17,9 @@ __all__ = ["command"]
 
 @click.command
 @click.argument("adapter", metavar="PACKAGE.MODULE:ADAPTER")
-@click.option("--dialect", required=True, help="torch, mindspore, tf_keras or keras.")
+@click.option(
+    "--dialect", required=True, type=FrameworkName(), help="torch, mindspore, tf_keras or keras."
+)
 @click.option(
     "--expected", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
     help="TOML: what is known to fail, and why; what passes in spite of it is a failure.",

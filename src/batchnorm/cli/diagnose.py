@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from batchnorm.checkpoints.files import UNEXPECTED
+from batchnorm.cli.input import language
 from batchnorm.cli.output import echo, echo_json, is_terminal, replace_text
 from batchnorm.cli.record import recorded
 from batchnorm.convert.mapping import read_map
@@ -20,6 +21,8 @@ from batchnorm.diagnose.page import document
 from batchnorm.errors import BatchNormError, InvalidValue
 
 __all__ = ["command"]
+
+LANGUAGES = ("en", "zh")
 
 
 @click.command
@@ -38,10 +41,10 @@ __all__ = ["command"]
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--html", type=click.Path(path_type=Path), metavar="FILE",
               help="Write a page with a picture of the model.")  # fmt: skip
-@click.option("--lang", type=click.Choice(["en", "zh"]), default="en", show_default=True)
+@click.option("--lang", type=click.Choice(LANGUAGES), help="Default: the locale's, else en.")
 def command(
     source: Path, port: Path, batch: Path | None, layout: str | None, steps: int,
-    map_file: Path | None, as_json: bool, html: Path | None, lang: str,
+    map_file: Path | None, as_json: bool, html: Path | None, lang: str | None,
 ) -> None:  # fmt: skip
     """Say by which causes the model PORT differs from SOURCE.
 
@@ -50,6 +53,7 @@ def command(
     those of all processes that share one. Exit code 0 if nothing differs beyond
     the stated bounds, 1 if something does.
     """
+    lang = lang or language(LANGUAGES)
     pairs = {name: pair.to for name, pair in read_map(map_file).layers.items() if pair.to}
     ours, theirs = (
         _ran(str(path), batch, layout, steps) if _is_model(path) else _loaded(path)

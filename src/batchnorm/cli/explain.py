@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from batchnorm.cli.input import FrameworkName, language
 from batchnorm.cli.output import console, echo, echo_json, echo_utf8, is_terminal, replace_text
 from batchnorm.errors import InvalidValue
 from batchnorm.explain import FORMATS, brief, page
@@ -29,8 +30,8 @@ SUFFIXES = {
 
 
 @click.command
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", type=FrameworkName())
+@click.argument("b", type=FrameworkName())
 @click.option(
     "--format",
     type=click.Choice(list(FORMATS)),
@@ -63,7 +64,7 @@ def command(
 ) -> None:
     """Explain what to do when a batch norm of A becomes one of B.
 
-    A and B are torch, mindspore, tf_keras or keras, with a version where it matters:
+    A and B are torch, mindspore, tf_keras, keras or mint, with a version where it matters:
     mindspore@2.0, tf_keras@2.6. On a terminal that is one screen: the rules, worst first. The page
     with all that was measured is there with --full, and goes into files and pipes.
     """
@@ -81,7 +82,7 @@ def command(
         format = "json" if as_json else _format(output)
     if output is not None and os.path.lexists(output) and not force:  # a dangling link is there too
         raise InvalidValue(f"{output} exists; pass --force to replace it")
-    lang = lang or _locale()
+    lang = lang or language(LANGUAGES)
     on_terminal = output is None and format == "text" and is_terminal(sys.stdout)
     if silent or (on_terminal and not full and about is None):
         found = brief(a, b, lang, silent=silent)
@@ -104,12 +105,6 @@ def command(
             echo_utf8(text)
         else:
             echo(text, newline=False)
-
-
-def _locale() -> str:
-    """The language that the environment asks for, of those there are."""
-    asked = next((v for v in map(os.environ.get, ("LC_ALL", "LC_MESSAGES", "LANG")) if v), "")
-    return next((known for known in LANGUAGES if asked.startswith(known)), LANGUAGES[0])
 
 
 def _format(output: Path | None) -> str:

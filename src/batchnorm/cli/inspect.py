@@ -11,6 +11,7 @@ from batchnorm.cli.output import console, echo, echo_json
 from batchnorm.convert import graph, inspect
 from batchnorm.convert.inspect import Inspection
 from batchnorm.graph import Graph
+from batchnorm.printable import shown
 
 __all__ = ["command"]
 
@@ -48,7 +49,8 @@ def command(
         if as_json:
             continue
         if len(files) > 1:
-            console().rule(str(file), align="left")
+            out = console()
+            out.rule(str(file), align="left") if out.is_terminal else echo(f"{shown(str(file))}:")
         if isinstance(found[-1], Graph):
             echo(found[-1].text())
         else:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.trace import PLACES
 from batchnorm.diagnose.watching import room_of
 from batchnorm.errors import BatchNormError, InvalidValue
+from batchnorm.printable import shown
 
 __all__ = ["command", "recorded"]
 
@@ -94,9 +96,15 @@ def recorded(
 ) -> Recording:
     """The run of the model that FILE.py:make_model makes."""
     made = _made(model)
-    made, loss = made if isinstance(made, tuple) else (made, None)
+    made, loss = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
     given = _batch(batch)
-    _, room = room_of(made)
+    try:
+        _, room = room_of(made)
+    except TypeError:
+        gave = shown(repr(made))[:100]
+        raise InvalidValue(
+            f"{model} gave {gave}; expected a framework's model, or it and a loss"
+        ) from None
     last = is_last(room, room.eager(made))
     if layout is not None:
         given = carried(given, layout == "NHWC", last)
@@ -158,7 +166,10 @@ def _made(model: str) -> Any:
     except BatchNormError:
         raise
     except Exception as error:
-        raise InvalidValue(f"{name}: {type(error).__name__}: {error}") from error
+        steps = traceback.extract_tb(error.__traceback__)
+        lines = [step.lineno for step in steps if step.filename == str(path.resolve())]
+        place = f", line {lines[-1]}" if lines else ""
+        raise InvalidValue(f"{name}{place}: {type(error).__name__}: {error}") from error
 
 
 def _batch(path: Path) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from batchnorm.cli.input import standard_input
+from batchnorm.cli.input import FrameworkName, standard_input
 from batchnorm.cli.output import echo, echo_bytes, echo_json
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import find as find_framework
@@ -31,7 +31,7 @@ _NAMES = ", ".join(record.name for record in known())
     metavar="FRAMEWORK",
     help="In place of --from: imports are --to's already, numbers and names still this one's.",
 )
-@click.option("--to", required=True, metavar="FRAMEWORK", help="Another of them.")
+@click.option("--to", required=True, type=FrameworkName(), help="Another of them.")
 @click.option("--write", "writing", is_flag=True, help="Change the files, each at once.")
 @click.option(
     "--out-dir", type=click.Path(path_type=Path), help="Write a changed copy of the one PATH there."

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
-from batchnorm.cli.input import standard_input
+from batchnorm.cli.input import FrameworkName, standard_input
 from batchnorm.cli.output import console, echo, echo_json
 from batchnorm.frameworks import current, find, known
+from batchnorm.translate.call import parse_call
 from batchnorm.translate.proof import Proof
 from batchnorm.translate.report import SCHEMA, as_data, print_translation
 from batchnorm.translate.translation import Translation, translate
@@ -22,7 +23,9 @@ _NAMES = ", ".join(record.name for record in known())
 @click.command("translate", short_help="Write one framework's call in another's words.")
 @click.argument("call")
 @click.option("--from", "from_", metavar="FRAMEWORK", help=f"The call's framework: {_NAMES}.")
-@click.option("--to", required=True, metavar="FRAMEWORK", help="The other one, or `all` others.")
+@click.option(
+    "--to", required=True, type=FrameworkName("all"), help="The other one, or `all` others."
+)
 @click.option("--num-features", type=click.IntRange(1), help="Channels, which Keras doesn't name.")
 @click.option("--rank", type=click.IntRange(2, 5), help="Rank of the inputs of a Keras layer: 4.")
 @click.option(
@@ -68,7 +71,7 @@ def command(
         )
 
     if to == "all":
-        source = _source(one, from_)
+        source = find(from_).name if from_ is not None else parse_call(call).form.dialect.name
         names = [r.name for r in current() if r.framework != find(source).framework]
         found = [one(name, source) for name in names]
     else:
@@ -88,14 +91,6 @@ def command(
                 out.rule(translation.plan.target.form.dialect.name, align="left")
             print_translation(translation, out, real=proof)
     sys.exit(_exit_code(found, proofs, strict))
-
-
-def _source(one: Any, from_: str | None) -> str:
-    """The source's dialect, inferred if need be."""
-    if from_ is not None:
-        return find(from_).name
-    name: str = one(current()[0].name, None).plan.source.form.dialect.name
-    return name
 
 
 def _exit_code(found: list[Translation], proofs: list[Proof | None], strict: bool) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from batchnorm.cli.input import FrameworkName
 from batchnorm.cli.output import echo, echo_json
 from batchnorm.conformance import vectors
 from batchnorm.printable import shown
@@ -14,7 +15,9 @@ __all__ = ["command"]
 
 
 @click.command
-@click.option("--dialect", required=True, help="torch, mindspore, tf_keras or keras.")
+@click.option(
+    "--dialect", required=True, type=FrameworkName(), help="torch, mindspore, tf_keras or keras."
+)
 @click.option(
     "-o", "--output", required=True, type=click.Path(file_okay=False, path_type=Path),
     help="The folder; it is made if it isn't there.",
@@ -31,6 +34,9 @@ def command(dialect: str, output: Path, examples: int, seed: int, as_json: bool)
     drawn = vectors(dialect, examples=examples, seed=seed)
     output.mkdir(parents=True, exist_ok=True)
     found = [(vector.save(output), vector) for vector in drawn]
+    others = len({*output.glob("*.safetensors")} - {path for path, _ in found})
+    if others:  # whoever plays the folder plays them too
+        echo(shown(f"{output} holds {others} other .safetensors files, which stay"), error=True)
     if as_json:
         files = [{"file": path.name, **vector.facts()} for path, vector in found]
         echo_json({"folder": str(output), "seed": seed, "files": files})

@@ -144,7 +144,9 @@ def load(name: str) -> Any:
             found = getattr(found, part)
         return found() if isinstance(found, type) else found
     except Exception as error:
+        dotted = module.removesuffix(".py").replace("/", ".")
+        hint = f"; {dotted}:{attribute}?" if dotted != module else ""
         raise InvalidValue(
             f"expected package.module:adapter that can be imported from here, but {name!r} gives "
-            f"{type(error).__name__}: {error}"
+            f"{type(error).__name__}: {error}{hint}"
         ) from error

@@ -63,6 +63,9 @@ def compare(
         >>> [(d.layer, d.role, d.largest) for d in bn.compare(torch, keras).differences]
         [('n', 'running_var', 0.5)]
     """
+    for name, value in (("atol", atol), ("rtol", rtol)):
+        if not 0 <= value < math.inf:
+            raise InvalidValue(f"{name} must be a number from 0, but got {value}")
     with opened(a) as first, opened(b) as second:
         left = source_of(first, frameworks[0], parameters=second)
         right = source_of(second, frameworks[1], parameters=first)

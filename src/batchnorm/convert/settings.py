@@ -158,7 +158,7 @@ def read_settings(
     content: Mapping[str, Any]
     if isinstance(given, Mapping):
         content = given
-    elif isinstance(given, str) and "=" in given:
+    elif isinstance(given, str) and ("=" in given or not os.path.lexists(given)):
         content = _each_once([_pair(part) for part in given.split(",")])
     else:
         content = read_toml(given, "settings")
@@ -187,7 +187,8 @@ def _pair(part: str) -> tuple[str, float | str]:
         return name.strip(), float(value)
     except ValueError:
         raise InvalidValue(
-            f"--settings {part!r}: expected name=number, such as eps=1e-3, or a TOML file"
+            f"--settings {part!r}: expected name=number, such as eps=1e-3, or a TOML file that is "
+            "there"
         ) from None
 
 

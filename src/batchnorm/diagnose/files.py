@@ -32,6 +32,7 @@ __all__ = ["VERSION", "load", "save"]
 
 VERSION = 1
 KEY = "batchnorm_recording"
+NONE = "no recording of `batchnorm record`; checkpoints are compared by `batchnorm compare`"
 LATER = frozenset({"chance"})  # fields that the first files lack
 CLASSES = {c.__name__: c for c in (Corner, Node, Recording, Rule, Statistics, Trace)}
 
@@ -61,10 +62,12 @@ def load(path: str | os.PathLike[str]) -> Recording:
     Raises:
         CheckpointError: it is none, is damaged, or was written by a newer version.
     """
+    if checkpoints.detect(path) != "safetensors":
+        raise CheckpointError(f"{path}: is {NONE}")
     with checkpoints.read(path, format="safetensors") as found:
         text = found.metadata.get("safetensors", {}).get(KEY)
         if not isinstance(text, str):
-            raise CheckpointError(f"{path}: is a safetensors file, but no recording of batchnorm")
+            raise CheckpointError(f"{path}: is a safetensors file, but {NONE}")
         assert found.source is not None
         whole = parsed_json(found.source, text.encode(), "recording")
         try:

@@ -53,12 +53,13 @@ class Call:
     """How the dialect was found, where nobody named it."""
 
 
-def parse_call(text: str, of: Framework | None = None) -> Call:
+def parse_call(text: str, of: Framework | None = None, to: Framework | None = None) -> Call:
     """Read a call such as "nn.BatchNorm2d(64, eps=0.001)".
 
     Args:
         text: the call, with any prefix before the class name.
         of: the dialect; without it, what the prefix, the class or the parameters say.
+        to: the dialect that it is to become, which it isn't yet.
 
     Raises:
         ValueError: no call, an unknown class or parameter, a missing, doubled or starred argument,
@@ -78,7 +79,7 @@ def parse_call(text: str, of: Framework | None = None) -> Call:
             "the new batch in torch and in mindspore.ops; `batchnorm explain` has the layers' rules"
         )
     positional, keywords = _split(node)
-    found, inferred = _form(prefix, class_name, keywords, of)
+    found, inferred = _form(prefix, class_name, keywords, of, to)
     return Call(found, bind(found, positional, keywords, text), inferred)
 
 
@@ -171,7 +172,11 @@ def _split(node: ast.Call) -> tuple[list[ast.expr], dict[str, ast.expr]]:
 
 
 def _form(
-    prefix: list[str], class_name: str, keywords: Mapping[str, ast.expr], of: Framework | None
+    prefix: list[str],
+    class_name: str,
+    keywords: Mapping[str, ast.expr],
+    of: Framework | None,
+    to: Framework | None,
 ) -> tuple[Form, str]:
     said = _said(prefix)
     dotted = ".".join(prefix)
@@ -211,9 +216,13 @@ def _form(
     plain = _by_momentum({n: f for n, f in fitting.items() if _written_as(dotted, f)}, keywords)
     if plain is not None:
         return plain
+    others = {n: f for n, f in fitting.items() if to is None or n != to.name}
+    if len(others) == 1:
+        (found,) = others.values()
+        return found, f"its parameters, as it is to become {to.name if to else ''}"
     raise CallError(
         f"{'.'.join([*prefix, class_name])} can be {' or '.join(fitting or having)}: say which "
-        "with --from"
+        "with --from (from_)"
     )
 
 

@@ -182,7 +182,7 @@ def translate(
     target = find_framework(to)
     if isinstance(source, str):
         try:
-            call = parse_call(source, None if from_ is None else find_framework(from_))
+            call = parse_call(source, None if from_ is None else find_framework(from_), target)
             _check(call.form, target, num_features)
             made = make_plan(
                 call.form,
