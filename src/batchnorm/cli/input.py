@@ -18,7 +18,7 @@ __all__ = ["FrameworkName", "language", "standard_input"]
 LARGEST = 1 << 26  # bytes of source code
 
 
-class FrameworkName(click.ParamType):
+class FrameworkName(click.types.StringParamType):
     """A framework's name, which who leaves it out is told; `find` resolves it."""
 
     name = "framework"
