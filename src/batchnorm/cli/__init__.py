@@ -20,7 +20,6 @@ from batchnorm import __version__
 from batchnorm.cli import output
 from batchnorm.core import kernel
 from batchnorm.errors import BatchNormError
-from batchnorm.frameworks.names import did_you_mean
 
 __all__ = ["main"]
 
@@ -72,6 +71,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Find the command that the first word names, or say which is near."""
         if args[0] not in COMMANDS and not args[0].startswith("-"):
+            from batchnorm.frameworks.names import did_you_mean  # which --version doesn't need
+
             near = did_you_mean(args[0].casefold(), COMMANDS)
             context.fail(
                 f"there is no command {args[0]!r}{near}; --help lists those that are there"
