@@ -5,7 +5,7 @@ import pytest
 from built_nets import BUILD, plain, torch_net
 
 from batchnorm import frameworks
-from batchnorm.diagnose import diagnose
+from batchnorm.diagnose import diagnose, live
 from batchnorm.errors import InvalidType
 
 torch = pytest.importorskip("torch")
@@ -185,3 +185,20 @@ def test_a_loss_of_a_port_with_another_fault_is_not_judged():
     port.parameters["classifier"]["kernel"] *= 2
     report = diagnose(torch_net(given), torch_net(port), given.batch())
     assert [(f.cause, f.layers) for f in report.findings] == [("kernel-not-loaded", ["classifier"])]
+
+
+@pytest.mark.parametrize("source", ["torch", "keras"])
+def test_what_keeps_freed_memory_runs_last(source, monkeypatch):
+    """TensorFlow's pool would stand beside what torch takes: 3.2 GB of a ResNet-50, not 1.9."""
+    pytest.importorskip("keras")
+    given, order = net(), []
+    pair = [BUILD[name](given) for name in ("torch", "keras")]
+    whole = live.record
+    monkeypatch.setattr(
+        live, "record", lambda model, *x, **named: order.append(model) or whole(model, *x, **named)
+    )
+    batch = given.batch() if source == "torch" else np.moveaxis(given.batch(), 1, -1)
+    report = diagnose(*(pair if source == "torch" else pair[::-1]), batch)
+    assert report.frameworks[0] == source
+    assert not report.findings
+    assert order == pair

@@ -64,9 +64,15 @@ def diagnose(
         batch = carried(batch, last, own_last)
     elif _same(source_batch, batch):
         own_last = last
-    first = record(source, given, steps=steps, loss=mine, last=last)
-    second = record(port, batch, steps=steps, loss=own, last=own_last)
-    return compare_recordings(first, second, map)
+    runs = {"source": (source, given, mine, last), "port": (port, batch, own, own_last)}
+    order = ["source", "port"]
+    if getattr(room, "KEEPS_MEMORY", False) and not getattr(other, "KEEPS_MEMORY", False):
+        order.reverse()  # else what the one keeps would stand beside what the other takes
+    found = {}
+    for side in order:
+        model, x, differentiated, channels_last = runs[side]
+        found[side] = record(model, x, steps=steps, loss=differentiated, last=channels_last)
+    return compare_recordings(found["source"], found["port"], map)
 
 
 def _same(a: Any, b: Any) -> bool:

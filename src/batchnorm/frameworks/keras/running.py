@@ -24,6 +24,7 @@ from batchnorm.vocabulary import Array
 
 __all__ = [
     "CALLS",
+    "KEEPS_MEMORY",
     "backend_of",
     "descend",
     "described",
@@ -41,6 +42,7 @@ CALLS = {
     True: "model(x, training=True), layer.trainable = True",
     False: "training=False",
 }  # that set the mode
+KEEPS_MEMORY = True  # TensorFlow's pool (oneDNN) holds what has been freed
 Tell = Callable[[str, str, Any, Any], None]
 LATEST: dict[int, list[tuple[Any, Any]]] = {}  # of a model under way: variables and gradients
 
