@@ -16,6 +16,23 @@ BN_INLINE std::int64_t before_lines(const T* out, bool stream) {
   return stream ? (std::int64_t)(-(std::uintptr_t)out % 64 / sizeof(T)) : 0;
 }
 
+// The rows of channels last that make one run, where a part has all channels: as many as fill whole steps,
+// so that no more than `most` coefficients stand beside the elements. Long rows that do are runs themselves.
+BN_INLINE std::int64_t rows_of_run(const View& v, const Part& part, std::int64_t most) {
+  const std::int64_t channels = part.channel_end - part.channel;
+  if (channels < v.channels || (channels >= 128 && channels % LANES == 0)) return 1;
+  const std::int64_t rows = whole_steps(channels, POSITIONS);
+  return smaller(rows > 1 ? rows : whole_steps(channels, most), v.outer);
+}
+
+// Whether what lies side by side in a part is long, or a run's whole cache lines. A line written through
+// the caches among others that go around them takes as long as sixty of those.
+template <class T>
+BN_INLINE bool fill_lines(const View& v, const Part& part, std::int64_t most) {
+  const std::int64_t bytes = (part.channel_end - part.channel) * v.inner * sizeof(T);
+  return bytes >= 4096 || (v.inner > 1 ? 1 : rows_of_run(v, part, most)) * bytes % 64 == 0;
+}
+
 // The whole cache lines of a run, behind its first `lead` elements. Only their steps may go around the
 // caches: a line of which one step alone did is read, joined and written again, which takes as long as
 // twenty lines.
@@ -217,9 +234,7 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
           : channels_per_run(v, (part.block_end - part.block) * v.rows, MOST);
   if (run > 1 || last) {
     const std::int64_t at_once = last ? part.channel_end - part.channel : run;
-    // Rows of few channels, one behind the other, make a run together.
-    const bool few = last && at_once == v.channels && at_once < 128;
-    const std::int64_t rows = few ? smaller(whole_steps(at_once, POSITIONS), v.outer) : 1;
+    const std::int64_t rows = last ? rows_of_run(v, part, MOST) : 1;
     alignas(64) S expanded[count][MOST + LANES];
     const S* at[count];
     for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {

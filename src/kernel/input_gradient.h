@@ -109,6 +109,7 @@ template <class T>
 void input_gradient(const View& v, const Tensors& tensors, const Part& part,
                     const GradientCoefficients& k) {
   Tensors t = as_read(tensors, part);
+  t.stream = t.stream && fill_lines<T>(v, part, POSITIONS);
   if (!k.of_x) t.x = nullptr;
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};

@@ -259,8 +259,11 @@ inline void write_blocks(int threads, const Part& part, Write write) {
 // Writes all blocks of all channels, in runs that are as long as the number of threads allows.
 template <class Write>
 inline void write_all(const Job& job, int threads, Write write) {
+  constexpr Index PAGE = 4096;  // bytes: a part that takes less of each is slowed down by addresses
   const View& v = job.view;
-  if (last(v) || v.channels < 4 * threads) {
+  const Index beside = v.channels * v.inner * bytes_of(job.element) / (4 * threads);
+  const bool blocks = beside < PAGE && v.blocks >= 4 * threads;
+  if (last(v) || v.channels < 4 * threads || blocks) {
     write_blocks(threads, {0, v.channels, 0, v.blocks, false, {}}, write);
   } else {
     // Four runs for each thread: the processor fetches long runs ahead by itself.
