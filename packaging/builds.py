@@ -103,13 +103,13 @@ def main() -> int:
             folder = Path(home, str(number))
             folder.mkdir()
             places.append(installed(build, folder))
-        for _ in range(given.rounds):
-            turn = []
-            for place in places:
+        for number in range(given.rounds):
+            turn: list[dict] = [{} for _ in places]
+            for index in range(len(places))[:: 1 if number % 2 else -1]:
                 command = [str(given.python), __file__, "--worker"]
-                environment = os.environ | {"PYTHONPATH": str(place)}
+                environment = os.environ | {"PYTHONPATH": str(places[index])}
                 done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, check=True)
-                turn.append(json.loads(done.stdout))
+                turn[index] = json.loads(done.stdout)
             rounds.append(turn)
     first, differing = rounds[0][0], 0
     for build, other in zip(given.builds[1:], rounds[0][1:], strict=True):
