@@ -15,7 +15,7 @@ from decimal import Decimal
 
 from batchnorm.lint.configured import assigned, entries, keyword_of, option, option_of
 from batchnorm.source import Names
-from batchnorm.source.handed import default_of
+from batchnorm.source.class_values import default_of
 from batchnorm.source.tree import definition
 
 __all__ = ["Number", "number", "numbers"]

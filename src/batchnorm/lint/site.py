@@ -10,7 +10,7 @@ from pathlib import Path
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import find
 from batchnorm.source import Names, Symbol
-from batchnorm.source.handed import default_of, handed_on, inherited, partial_of
+from batchnorm.source.class_values import default_of, handed_on, inherited, partial_of
 from batchnorm.source.tree import definition
 from batchnorm.translate.form import Form, forms
 

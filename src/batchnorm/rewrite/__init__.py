@@ -7,6 +7,6 @@ from batchnorm.rewrite.report import Report
 from batchnorm.rewrite.rewriter import Rewritten, rewrite_source
 from batchnorm.rewrite.run import rewrite
 from batchnorm.rewrite.site import Site
-from batchnorm.rewrite.written import rewrite_written
+from batchnorm.rewrite.written_as import rewrite_written
 
 __all__ = ["Report", "Rewritten", "Site", "rewrite", "rewrite_source", "rewrite_written"]

@@ -14,9 +14,9 @@ from functools import lru_cache
 
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import Framework
-from batchnorm.rewrite.given import Given, given
+from batchnorm.rewrite.call_arguments import Given, given
+from batchnorm.rewrite.input_shapes import around
 from batchnorm.rewrite.job import Job, Outcome, Task
-from batchnorm.rewrite.known import around
 from batchnorm.rewrite.reasons import afterwards, late, to_do
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
+from batchnorm.rewrite.call_arguments import Given, given
 from batchnorm.rewrite.calls import (
     call_text,
     planned,
@@ -17,7 +18,6 @@ from batchnorm.rewrite.calls import (
     spelled,
     target_class,
 )
-from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.reasons import to_do
 from batchnorm.rewrite.site import Left

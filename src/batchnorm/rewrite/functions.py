@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ast
 
+from batchnorm.rewrite.call_arguments import given
 from batchnorm.rewrite.calls import call_text, planned, spelled, target_class
-from batchnorm.rewrite.given import given
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.site import Left
 from batchnorm.source import Symbol

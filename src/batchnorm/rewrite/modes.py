@@ -14,7 +14,7 @@ from batchnorm.rewrite.attributes import stays
 from batchnorm.rewrite.job import Job
 from batchnorm.source import Thing
 from batchnorm.source.arguments import Arguments
-from batchnorm.source.handed import default_of
+from batchnorm.source.class_values import default_of
 
 __all__ = ["mode_of", "names_a_net", "rewrite_layer_call", "rewrite_mode", "said_mode"]
 

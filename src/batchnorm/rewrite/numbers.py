@@ -1,7 +1,7 @@
 """What a layer is given, where the class is the target's and the numbers another framework's.
 
 Momentum and epsilon are corrected, and what isn't written gets the original's default. Not here:
-which calls make a layer (`written`, `passed`).
+which calls make a layer (`written_as`, `indirect_layers`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import ast
 from collections.abc import Iterable
 
 from batchnorm.declaration import Parameter
-from batchnorm.rewrite.given import given
+from batchnorm.rewrite.call_arguments import given
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.site import Left
 from batchnorm.source.arguments import Arguments

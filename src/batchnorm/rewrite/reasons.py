@@ -8,10 +8,10 @@ from __future__ import annotations
 import ast
 import re
 
-from batchnorm.rewrite.given import Given
+from batchnorm.rewrite.call_arguments import Given
 from batchnorm.rewrite.job import Job
 from batchnorm.source import Edit
-from batchnorm.source.handed import default_of
+from batchnorm.source.class_values import default_of
 from batchnorm.translate import Difference, Form, Plan
 
 __all__ = ["afterwards", "late", "may_be_none", "to_do"]

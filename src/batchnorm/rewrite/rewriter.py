@@ -13,15 +13,20 @@ from pathlib import Path
 from batchnorm.frameworks import current, find
 from batchnorm.rewrite.attributes import layer_at, report_unknown, rewrite_attribute
 from batchnorm.rewrite.calls import decide, rewrite_call
+from batchnorm.rewrite.class_values import indirect_call, settle
 from batchnorm.rewrite.factories import rewrite_partial, rewrite_reference
 from batchnorm.rewrite.functions import rewrite_function, tracks
-from batchnorm.rewrite.handed import indirect_call, settle
-from batchnorm.rewrite.hidden import report_exports, report_hidden, report_mixture, report_settings
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import marks_of
 from batchnorm.rewrite.modes import rewrite_layer_call, rewrite_mode
 from batchnorm.rewrite.site import Site
 from batchnorm.rewrite.types import merge_tuple
+from batchnorm.rewrite.unfollowed import (
+    report_exports,
+    report_hidden,
+    report_mixture,
+    report_settings,
+)
 from batchnorm.rewrite.unused import remove_unused, unused_imports
 from batchnorm.source import (
     NAMES,
@@ -34,7 +39,7 @@ from batchnorm.source import (
     parse_source,
     parse_text,
 )
-from batchnorm.source.handed import partial_of
+from batchnorm.source.class_values import partial_of
 
 __all__ = ["Rewritten", "rewrite_source"]
 

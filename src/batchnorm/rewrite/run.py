@@ -1,6 +1,6 @@
 """A run over files and folders: what `batchnorm rewrite` does, as a function.
 
-Not here: one file (`rewriter`, `written`), and what is printed (`report`, the command).
+Not here: one file (`rewriter`, `written_as`), and what is printed (`report`, the command).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from batchnorm.errors import BatchNormError, InvalidValue
 from batchnorm.frameworks import find as find_framework
 from batchnorm.rewrite.report import Report
 from batchnorm.rewrite.rewriter import Rewritten, rewrite_source
-from batchnorm.rewrite.written import rewrite_written
+from batchnorm.rewrite.written_as import rewrite_written
 from batchnorm.source import AnyPath, find, listed, special, work_on
 from batchnorm.source import write as write_file
 

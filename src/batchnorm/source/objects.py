@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from batchnorm.newer_python import TryStar
+from batchnorm.source.class_values import handed_on
 from batchnorm.source.guards import Guards
-from batchnorm.source.handed import handed_on
 from batchnorm.source.known import (
     Environment,
     Thing,

@@ -11,7 +11,7 @@ from batchnorm.lint.fix import Fix, inverted, put
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.number import Number, numbers
 from batchnorm.lint.rule import Hit, Rule
-from batchnorm.source.handed import others
+from batchnorm.source.class_values import others
 
 __all__ = ["RULE", "THRESHOLD"]
 

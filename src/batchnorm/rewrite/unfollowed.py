@@ -10,12 +10,12 @@ from __future__ import annotations
 import ast
 
 from batchnorm.rewrite.attributes import layer_at
-from batchnorm.rewrite.handed import handed_on
+from batchnorm.rewrite.class_values import handed_on
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol, keras_module, symbol_at
-from batchnorm.source.handed import handed_on as handed_classes
-from batchnorm.source.handed import held
+from batchnorm.source.class_values import handed_on as handed_classes
+from batchnorm.source.class_values import held
 from batchnorm.translate import Difference, forms
 
 __all__ = ["report_exports", "report_hidden", "report_mixture", "report_settings", "unknown"]

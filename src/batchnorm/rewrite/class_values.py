@@ -10,17 +10,17 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 
+from batchnorm.rewrite.call_arguments import Given, given
 from batchnorm.rewrite.calls import anew, call_text, counterpart, planned, target_class
 from batchnorm.rewrite.factories import fixed_plan, same_counting
-from batchnorm.rewrite.given import Given, given
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.reasons import to_do
 from batchnorm.rewrite.site import Left
 from batchnorm.rewrite.types import names_a_type
 from batchnorm.source import Symbol
 from batchnorm.source.arguments import Arguments
-from batchnorm.source.handed import handed_on as handed
-from batchnorm.source.handed import others as other_classes
+from batchnorm.source.class_values import handed_on as handed
+from batchnorm.source.class_values import others as other_classes
 from batchnorm.translate import Plan, forms
 
 __all__ = ["handed_on", "indirect_call", "settle"]

@@ -10,13 +10,13 @@ from __future__ import annotations
 import ast
 import re
 
-from batchnorm.rewrite.hidden import unknown
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.numbers import corrected, defaults, means_the_opposite
 from batchnorm.rewrite.site import Left
 from batchnorm.rewrite.types import names_a_type
+from batchnorm.rewrite.unfollowed import unknown
 from batchnorm.source import Edit, Symbol
-from batchnorm.source.handed import handed_on, inherited, others, partial_of
+from batchnorm.source.class_values import handed_on, inherited, others, partial_of
 from batchnorm.translate import forms
 
 __all__ = ["correct", "correct_passed", "report_passed"]

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from batchnorm.frameworks import Framework, find
 from batchnorm.rewrite.attributes import opposite, report_unknown
+from batchnorm.rewrite.indirect_layers import correct, correct_passed, report_passed
 from batchnorm.rewrite.job import Job, Task
 from batchnorm.rewrite.marks import HEAD, line_for, marks_of
 from batchnorm.rewrite.modes import mode_of, names_a_net, said_mode
-from batchnorm.rewrite.passed import correct, correct_passed, report_passed
 from batchnorm.rewrite.rewriter import Rewritten
 from batchnorm.source import (
     NOTEBOOK,
@@ -29,7 +29,7 @@ from batchnorm.source import (
     apply,
     parse_source,
 )
-from batchnorm.source.handed import inherited, partial_of
+from batchnorm.source.class_values import inherited, partial_of
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
