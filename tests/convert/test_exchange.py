@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 
 import batchnorm as bn
 
+STATE = ("weight", "bias", "running_mean", "running_var")
+
 
 def converted(net, names, orders, wired=(False, False), **options):
     """The conversion of one drawing into another, and whether both compute the same."""
@@ -78,15 +80,48 @@ def test_branches_that_two_sides_number_in_different_orders_are_asked_about(seed
     assert done.report.exit_code == 1
 
 
-def test_words_that_two_sides_share_by_chance_are_no_reason_against_their_modules():
-    """The listing and two words agree; a norm's module holds its convolution, and they don't."""
-    draw = random.Random(3273731620)
+@pytest.mark.parametrize(
+    ("seed", "schemes", "orders"),
+    [
+        # Two words and the listing agree; a norm's module holds its convolution, and they don't.
+        (3273731620, ("nested", "by feeder"), ("few exchanged", "pairs exchanged")),
+        # One word, twice: of a convolution and of its norm in the same module.
+        (1740766969, ("by feeder", "by feeder"), ("pairs exchanged", "branches first")),
+        # The numbers of hashes.
+        (3347854077, ("hex", "blocks"), ("shuffled", "branches last")),
+    ],
+)
+def test_words_and_numbers_that_agree_by_chance_are_no_reason(seed, schemes, orders):
+    draw = random.Random(seed)
     net = Net(draw)
-    names = [net.names(scheme, draw) for scheme in ("nested", "by feeder")]
-    orders = [net.order(order, draw) for order in ("few exchanged", "pairs exchanged")]
-    done, same = converted(net, names, orders)
+    names = [net.names(scheme, draw) for scheme in schemes]
+    done, same = converted(net, names, [net.order(order, draw) for order in orders])
     assert not same
     assert done.report.exit_code == 1
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_stem_s_norm_is_told_by_the_widths_in_its_module(alone):
+    """`bn1` and the first block's norm have one shape; with three channels in, it is the stem's."""
+
+    def kernel(path, *shape):
+        return {f"{path}.weight": np.zeros(shape, "f4")}
+
+    def norm(path, n):
+        return {f"{path}.{leaf}": np.full(4, n, "f4") for leaf in STATE}
+
+    taken = 3 if alone else 4
+    a = {
+        **kernel("conv_stem", 4, taken, 3, 3),
+        **norm("bn1", 1),
+        **kernel("blocks.0.conv_dw", 4, 1, 3, 3),
+    }
+    a |= {**norm("blocks.0.bn1", 2), **kernel("classifier", 9, 5)}
+    b = {**kernel("features.0.0", 4, taken, 3, 3), **norm("features.0.1", 0)}
+    b |= {**kernel("features.1.0.0", 4, 1, 3, 3), **norm("features.1.0.1", 0), **kernel("fc", 9, 5)}
+    done = bn.convert(a, from_framework="torch", to="torch", like=b)
+    assert done.report.exit_code == (0 if alone else 1)
+    assert (done.load()["features.0.1.weight"] == 1).all()
 
 
 def test_a_norm_named_after_the_next_convolution_on_one_side_is_asked_about():

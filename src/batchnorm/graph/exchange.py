@@ -10,11 +10,13 @@ side lists its layers alone is none: a model may make them in another.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from batchnorm.graph.adjacency import BRANCH, TYPES, words
+from batchnorm.graph.graph import Layer
 from batchnorm.graph.nearness import Nearness
 from batchnorm.graph.side import Side
 
@@ -23,6 +25,8 @@ __all__ = ["exchangeable"]
 Two: TypeAlias = tuple[int, int]
 NOTHING: frozenset[Two] = frozenset()
 
+TOKENS = re.compile(r"[._/-]")
+NUMBERED = re.compile(r"([a-z]*)\d+(.*)")
 REACH = 12  # neighbours in the order of a side that each layer is compared with
 FIRST = frozenset({"stem", "init", "initial", "first", "entry"})
 LAST = frozenset({"head", "final", "last", "classifier", "fc", "top", "exit"})
@@ -123,12 +127,14 @@ class _Reasons:
     def _said(self, a: int, b: int) -> tuple[bool, list[bool | None]]:
         """Whether calls say on both sides which runs first; and what calls, or else names, say."""
         mine = self.source.runs_before(a, b), self.target.runs_before(self.pairs[a], self.pairs[b])
-        return None not in mine, [
-            _counted(names[i], names[j]) if order is None else order
-            for order, names, i, j in zip(
-                mine, self.names, (a, self.pairs[a]), (b, self.pairs[b]), strict=True
-            )
-        ]
+        said = list(mine)
+        sides = (self.source, self.target)
+        for n, (side, i, j) in enumerate(
+            zip(sides, (a, self.pairs[a]), (b, self.pairs[b]), strict=True)
+        ):
+            if said[n] is None and not _hashed(side.layers[i].path, side.layers[j].path):
+                said[n] = _counted(self.names[n][i], self.names[n][j])
+        return None not in mine, said
 
     def _disordered(self) -> frozenset[int]:
         """Layers that one side counts before, the other after, one of their kind in another shape.
@@ -168,12 +174,13 @@ class _Reasons:
         return bool(((first & other) - (second | another)) | ((second & another) - (first | other)))
 
     def _shared(self) -> frozenset[str]:
-        """Words that partners share throughout, and more than once."""
+        """Words that partners share throughout, and more than once; a norm has its kernel's."""
         both: Counter[str] = Counter()
         one: Counter[str] = Counter()
         for a, b in self.pairs.items():
             mine, theirs = set(self.names[0][a]), set(self.names[1][b])
-            both.update(mine & theirs)
+            if self.pairs.get(self.source.kernel_of.get(a, a)) != self.target.kernel_of.get(b):
+                both.update(mine & theirs)
             one.update(mine ^ theirs)
         return frozenset(
             word for word, count in both.items()
@@ -192,6 +199,24 @@ class _Reasons:
         ):
             yield from self._one_sided(mine, theirs, (a, c), d)
             yield from self._one_sided(mine, theirs, (b, d), c)
+        for i in (a, b):
+            yield from self._by_sole_norm(i)
+
+    def _by_sole_norm(self, norm: int) -> Iterator[frozenset[Two]]:
+        """A reason by a kernel whose norm it is, by width on one side and by name on the other."""
+        other, layers = self.pairs[norm], self.source.layers
+        kernel, its = self.source.kernel_of.get(norm), self.target.kernel_of.get(other)
+        if kernel is None or its is None or self.pairs.get(kernel) != its:
+            return
+        sole = [_sole(self.source, norm), _sole(self.target, other)]
+        shown = [
+            self._shown(self.source, self.source.kernel_of, [norm]),
+            self._shown(self.target, self.target.kernel_of, [other]),
+        ]
+        if any(sole) and all(a or b for a, b in zip(sole, shown, strict=True)):
+            sign = layers[kernel].signature
+            alike = [k for k in self.pairs if layers[k].signature == sign and k != kernel]
+            yield frozenset(_two(kernel, k) for k in alike)
 
     def _beside(self, a: int, b: int) -> tuple[list[frozenset[Two]], bool]:
         """Reasons by layers that stand nearer to one of them on both sides; and what is against.
@@ -270,6 +295,34 @@ class _Reasons:
                 yield frozenset(_two(near, self.back[n]) for n in alike)
 
 
+def _sole(side: Side, norm: int) -> bool:
+    """Whether a norm can't be but its kernel's, by the widths of the layers in their module.
+
+    That is a stem's: the kernel takes another width than it puts out (three channels, which divide
+    no number of groups), and the module has no other norm or kernel of the norm's width.
+    """
+    layers, own = side.layers, side.kernel_of[norm]
+    kernel, parent = layers[own], _module(layers[norm])
+    if _module(kernel) != parent or kernel.width != layers[norm].width:
+        return False
+    out, taken, *_ = *_widths(kernel), 1, 1
+    return out % taken != 0 and not any(
+        out in (layer.width, *_widths(layer))
+        for i, layer in enumerate(layers)
+        if i not in (norm, own) and _module(layer) == parent
+    )
+
+
+def _module(layer: Layer) -> list[str]:
+    return re.split(r"[./]", layer.path)[:-1]
+
+
+def _widths(layer: Layer) -> tuple[int, ...]:
+    """The widths that a kernel's shape has, which any of its inputs may have."""
+    found = layer.signature[1] if isinstance(layer.signature, tuple) else ()
+    return tuple(found[:2]) if isinstance(found, tuple) else ()
+
+
 def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two names are one but for their class, or but for the number after it."""
     if [w for w in one if w not in TYPES] == [w for w in other if w not in TYPES]:
@@ -278,6 +331,18 @@ def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
     if one[:-1] != other[:-1] or len(numbers) < 2 or not all(w.isdigit() for w in numbers):
         return False
     return abs(int(numbers[0]) - int(numbers[1])) == 1
+
+
+def _hashed(first: str, second: str) -> bool:
+    """Whether names differ as hashes do (`m0ab172`, `m7b8398`), whose numbers count nothing."""
+    for one, two in zip(*(TOKENS.split(name.lower()) for name in (first, second)), strict=False):
+        if one != two:
+            found = NUMBERED.fullmatch(one), NUMBERED.fullmatch(two)
+            if found[0] is None or found[1] is None or found[0][1] != found[1][1]:
+                return False
+            letters = [re.sub(r"\d+", "0", numbered[2]) for numbered in found if numbered]
+            return letters[0] != letters[1] and all("0" in rest for rest in letters)
+    return False
 
 
 def _counted(first: Sequence[str], second: Sequence[str]) -> bool | None:
