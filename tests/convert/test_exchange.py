@@ -100,6 +100,17 @@ def test_words_and_numbers_that_agree_by_chance_are_no_reason(seed, schemes, ord
     assert done.report.exit_code == 1
 
 
+def test_numbers_of_one_side_against_the_calls_of_the_other_are_asked_about():
+    """`conv2` is listed before `conv1`, and beside the norm that the first of them feeds."""
+    draw = random.Random(1555809268)
+    net = Net(draw, (1, 6), draw.choice([(6,), (4, 6, 8)]))
+    names = [net.names(scheme, draw) for scheme in ("hex", "stem on top")]
+    orders = [net.order(order, draw) for order in ("shuffled in blocks", "few exchanged")]
+    done, same = converted(net, names, orders, (True, False))
+    assert not same
+    assert done.report.exit_code == 1
+
+
 @pytest.mark.parametrize("alone", [True, False])
 def test_a_stem_s_norm_is_told_by_the_widths_in_its_module(alone):
     """`bn1` and the first block's norm have one shape; with three channels in, it is the stem's."""

@@ -110,10 +110,12 @@ class _Reasons:
     def _reasons(self, a: int, b: int) -> list[frozenset[Two]]:
         """Each reason as what must be told apart for it; one that needs nothing is enough."""
         c, d = self.pairs[a], self.pairs[b]
-        known, said = self._said(a, b)
+        calls, said = self._said(a, b)
         same = None not in said and said[0] == said[1]
-        if known or (same and not {a, b} & self.disordered):
+        if calls == 2 or (same and not {a, b} & self.disordered):
             return [NOTHING] if said[0] == said[1] else []
+        if calls and None not in said and not same:
+            return []  # calls of one side, and against them numbers of the other
         arms, others = self.source.arms, self.target.arms
         if {a, b} <= set(arms) and {c, d} <= set(others) and arms[a] != arms[b]:
             return [NOTHING] if (arms[a], arms[b]) == (others[c], others[d]) else []
@@ -124,8 +126,8 @@ class _Reasons:
             return [NOTHING]
         return [*self._neighbours(a, b), *(beside if self.wired else [])]
 
-    def _said(self, a: int, b: int) -> tuple[bool, list[bool | None]]:
-        """Whether calls say on both sides which runs first; and what calls, or else names, say."""
+    def _said(self, a: int, b: int) -> tuple[int, list[bool | None]]:
+        """On how many sides calls say which runs first; and what calls, or else names, say."""
         mine = self.source.runs_before(a, b), self.target.runs_before(self.pairs[a], self.pairs[b])
         said = list(mine)
         sides = (self.source, self.target)
@@ -134,7 +136,7 @@ class _Reasons:
         ):
             if said[n] is None and not _hashed(side.layers[i].path, side.layers[j].path):
                 said[n] = _counted(self.names[n][i], self.names[n][j])
-        return None not in mine, said
+        return len(mine) - mine.count(None), said
 
     def _disordered(self) -> frozenset[int]:
         """Layers that one side counts before, the other after, one of their kind in another shape.
