@@ -11,6 +11,7 @@ from torch.nn import functional as F
 FIRST = "the stride of a bottleneck is in its first convolution in Keras, in its second in mindcv"
 MOBILE = ("ReLU6 in Keras, ReLU there; strided convolutions are padded after alone in Keras, on "
           "both sides there")  # fmt: skip
+PADS = "Keras pads pools after more than before, the torch net on both sides alike"
 POOLS = "average pools leave padding out of the mean in Keras, count it in timm"
 # pair -> (what differs, the side that is changed, changes)
 DIFFERENCES = {
@@ -22,10 +23,8 @@ DIFFERENCES = {
         "the pooling of the stem rounds up without padding in timm, pads in pytorchcv",
         0, ("pool_up",),
     ),
-    ("k3:Xception", "cv:xception"): (
-        "Keras pads pools after more than before, pytorchcv on both sides alike",
-        1, ("pool_after",),
-    ),
+    ("k3:Xception", "cv:xception"): (PADS, 1, ("pool_after",)),
+    ("timm:legacy_xception", "k3:Xception"): (PADS, 0, ("pool_after",)),
     ("tv:inception_v3", "ms:inception_v3"): (
         "average pools leave padding out of the mean in mindcv, count it in torchvision",
         0, ("uncounted",),
