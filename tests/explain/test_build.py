@@ -42,16 +42,22 @@ def test_pages_are_deterministic(pages):
     assert build.pages() == pages
 
 
-def test_index_links_every_page_and_nothing_else(pages):
-    index = pages["README.md"]
-    linked = {name for name in pages if f"({name})" in index}
-    assert linked == {name for name in pages if name.endswith(".md")} - {"README.md"}
+@pytest.mark.parametrize(
+    ("index", "language", "other"),
+    [("README.md", ".en.md", "README.zh.md"), ("README.zh.md", ".zh.md", "README.md")],
+)
+def test_an_index_links_every_page_of_its_language_and_the_other_index(
+    pages, index, language, other
+):
+    linked = {name for name in pages if f"({name})" in pages[index]}
+    own = {name for name in pages if name.endswith(language)} - {index}
+    assert linked == own | {other}
 
 
 def test_every_page_shows_what_happens_when_a_rule_is_ignored(pages):
     for name, text in pages.items():
         picture = name.replace(".md", ".svg")
-        if name.endswith(".md") and name != "README.md":
+        if name.endswith(".md") and not name.startswith("README"):
             assert (f"]({picture})" in text) == (picture in pages)
     drawn = {name.replace(".svg", ".md") for name in pages if name.endswith(".svg")}
     without = {name for name in pages if name.endswith(".en.md")} - drawn
