@@ -42,6 +42,14 @@ def converted(net, names, orders, wired=(False, False), **options):
     return done, np.allclose(wanted, net.logits(found, x), 1e-3, 1e-4 * size)
 
 
+def drawn(seed, schemes, orders):
+    """A net of that seed under names and in orders of registration of both sides, converted."""
+    draw = random.Random(seed)
+    net = Net(draw)
+    names = [net.names(scheme, draw) for scheme in schemes]
+    return converted(net, names, [net.order(order, draw) for order in orders])
+
+
 # The same draws each time.
 @settings(
     max_examples=150,
@@ -55,10 +63,7 @@ def converted(net, names, orders, wired=(False, False), **options):
     orders=st.tuples(st.sampled_from(ORDERS), st.sampled_from(ORDERS)),
 )
 def test_what_is_converted_without_a_question_computes_the_same(seed, schemes, orders):
-    draw = random.Random(seed)
-    net = Net(draw)
-    names = [net.names(scheme, draw) for scheme in schemes]
-    done, same = converted(net, names, [net.order(order, draw) for order in orders])
+    done, same = drawn(seed, schemes, orders)
     assert done.report.exit_code == 1 or same
 
 
@@ -72,10 +77,7 @@ def test_what_is_converted_without_a_question_computes_the_same(seed, schemes, o
 )
 def test_branches_that_two_sides_number_in_different_orders_are_asked_about(seed, schemes, orders):
     """A layer of another shape shows that the numbers count in different orders."""
-    draw = random.Random(seed)
-    net = Net(draw)
-    names = [net.names(scheme, draw) for scheme in schemes]
-    done, same = converted(net, names, [net.order(order, draw) for order in orders])
+    done, same = drawn(seed, schemes, orders)
     assert not same
     assert done.report.exit_code == 1
 
@@ -92,10 +94,7 @@ def test_branches_that_two_sides_number_in_different_orders_are_asked_about(seed
     ],
 )
 def test_words_and_numbers_that_agree_by_chance_are_no_reason(seed, schemes, orders):
-    draw = random.Random(seed)
-    net = Net(draw)
-    names = [net.names(scheme, draw) for scheme in schemes]
-    done, same = converted(net, names, [net.order(order, draw) for order in orders])
+    done, same = drawn(seed, schemes, orders)
     assert not same
     assert done.report.exit_code == 1
 
@@ -137,10 +136,7 @@ def test_a_stem_s_norm_is_told_by_the_widths_in_its_module(alone):
 
 def test_a_norm_named_after_the_next_convolution_on_one_side_is_asked_about():
     """Registered before it on the other side too, it is taken for that convolution's own."""
-    draw = random.Random(2494)
-    net = Net(draw)
-    names = [net.names(scheme, draw) for scheme in ("by eater", "by feeder")]
-    done, same = converted(net, names, [net.order(o, draw) for o in ("run", "few exchanged")])
+    done, same = drawn(2494, ("by eater", "by feeder"), ("run", "few exchanged"))
     assert done.report.exit_code == 1 or same
 
 

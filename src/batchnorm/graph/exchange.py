@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from batchnorm.graph.adjacency import BRANCH, TYPES, words
+from batchnorm.graph.counting import alike, counted
 from batchnorm.graph.graph import Layer
 from batchnorm.graph.nearness import Nearness
 from batchnorm.graph.side import Side
@@ -25,13 +26,7 @@ __all__ = ["exchangeable"]
 Two: TypeAlias = tuple[int, int]
 NOTHING: frozenset[Two] = frozenset()
 
-TOKENS = re.compile(r"[._/-]")
-NUMBERED = re.compile(r"([a-z]*)\d+(.*)")
 REACH = 12  # neighbours in the order of a side that each layer is compared with
-FIRST = frozenset({"stem", "init", "initial", "first", "entry"})
-LAST = frozenset({"head", "final", "last", "classifier", "fc", "top", "exit"})
-STEPS = {"expand": 0, "expansion": 0, "depthwise": 1, "dw": 1, "squeeze": 1, "project": 2,
-         "projection": 2, "pwl": 2}  # of an inverted bottleneck  # fmt: skip
 
 
 def exchangeable(
@@ -73,6 +68,7 @@ class _Reasons:
         self.near = Nearness(source), Nearness(target)
         # Two sets of names can agree on what stands together and both mislead.
         self.wired = source.graph.wired or target.graph.wired
+        self.sole = _sole_norms(source), _sole_norms(target)
         self.disordered = self._disordered()
 
     def told(self, asked: Collection[Two]) -> set[Two]:
@@ -134,8 +130,9 @@ class _Reasons:
         for n, (side, i, j) in enumerate(
             zip(sides, (a, self.pairs[a]), (b, self.pairs[b]), strict=True)
         ):
-            if said[n] is None and not _hashed(side.layers[i].path, side.layers[j].path):
-                said[n] = _counted(self.names[n][i], self.names[n][j])
+            if said[n] is None:
+                paths = side.layers[i].path, side.layers[j].path
+                said[n] = counted(paths, self.names[n][i], self.names[n][j])
         return len(mine) - mine.count(None), said
 
     def _disordered(self) -> frozenset[int]:
@@ -210,15 +207,15 @@ class _Reasons:
         kernel, its = self.source.kernel_of.get(norm), self.target.kernel_of.get(other)
         if kernel is None or its is None or self.pairs.get(kernel) != its:
             return
-        sole = [_sole(self.source, norm), _sole(self.target, other)]
+        sole = [norm in self.sole[0], other in self.sole[1]]
         shown = [
             self._shown(self.source, self.source.kernel_of, [norm]),
             self._shown(self.target, self.target.kernel_of, [other]),
         ]
         if any(sole) and all(a or b for a, b in zip(sole, shown, strict=True)):
             sign = layers[kernel].signature
-            alike = [k for k in self.pairs if layers[k].signature == sign and k != kernel]
-            yield frozenset(_two(kernel, k) for k in alike)
+            rivals = [k for k in self.pairs if layers[k].signature == sign and k != kernel]
+            yield frozenset(_two(kernel, k) for k in rivals)
 
     def _beside(self, a: int, b: int) -> tuple[list[frozenset[Two]], bool]:
         """Reasons by layers that stand nearer to one of them on both sides; and what is against.
@@ -277,7 +274,7 @@ class _Reasons:
         """Whether calls or names, and not the order of listing, show which norm follows which."""
         names = self.names[side is self.target]
         wired = side.graph.wired
-        return all(i in of and (wired or _alike(names[i], names[of[i]])) for i in layers)
+        return all(i in of and (wired or alike(names[i], names[of[i]])) for i in layers)
 
     def _one_sided(
         self, mine: Mapping[int, set[int]], theirs: Mapping[int, set[int]], pair: Two, other: int
@@ -297,71 +294,30 @@ class _Reasons:
                 yield frozenset(_two(near, self.back[n]) for n in alike)
 
 
-def _sole(side: Side, norm: int) -> bool:
-    """Whether a norm can't be but its kernel's, by the widths of the layers in their module.
+def _sole_norms(side: Side) -> frozenset[int]:
+    """Norms that can't be but their kernel's, by the widths of the layers in their module.
 
     That is a stem's: the kernel takes another width than it puts out (three channels, which divide
     no number of groups), and the module has no other norm or kernel of the norm's width.
     """
-    layers, own = side.layers, side.kernel_of[norm]
-    kernel, parent = layers[own], _module(layers[norm])
-    if _module(kernel) != parent or kernel.width != layers[norm].width:
-        return False
-    out, taken, *_ = *_widths(kernel), 1, 1
-    return out % taken != 0 and not any(
-        out in (layer.width, *_widths(layer))
-        for i, layer in enumerate(layers)
-        if i not in (norm, own) and _module(layer) == parent
-    )
-
-
-def _module(layer: Layer) -> list[str]:
-    return re.split(r"[./]", layer.path)[:-1]
+    modules: dict[tuple[str, ...], list[int]] = {}
+    for i, layer in enumerate(side.layers):
+        modules.setdefault(tuple(re.split(r"[./]", layer.path)[:-1]), []).append(i)
+    found = set()
+    for module in modules.values():
+        widths = {i: {side.layers[i].width, *_widths(side.layers[i])} for i in module}
+        for norm in module:
+            kernel, out = side.kernel_of.get(norm), side.layers[norm].width
+            if kernel not in widths or out is None or side.layers[kernel].width != out:
+                continue
+            _, taken, *_ = *_widths(side.layers[kernel]), 1, 1
+            others = (own for i, own in widths.items() if i not in (norm, kernel))
+            if out % taken != 0 and not any(out in own for own in others):
+                found.add(norm)
+    return frozenset(found)
 
 
 def _widths(layer: Layer) -> tuple[int, ...]:
     """The widths that a kernel's shape has, which any of its inputs may have."""
     found = layer.signature[1] if isinstance(layer.signature, tuple) else ()
     return tuple(found[:2]) if isinstance(found, tuple) else ()
-
-
-def _alike(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two names are one but for their class, or but for the number after it."""
-    if [w for w in one if w not in TYPES] == [w for w in other if w not in TYPES]:
-        return True
-    numbers = [*one[-1:], *other[-1:]]
-    if one[:-1] != other[:-1] or len(numbers) < 2 or not all(w.isdigit() for w in numbers):
-        return False
-    return abs(int(numbers[0]) - int(numbers[1])) == 1
-
-
-def _hashed(first: str, second: str) -> bool:
-    """Whether names differ as hashes do (`m0ab172`, `m7b8398`), whose numbers count nothing."""
-    for one, two in zip(*(TOKENS.split(name.lower()) for name in (first, second)), strict=False):
-        if one != two:
-            found = NUMBERED.fullmatch(one), NUMBERED.fullmatch(two)
-            if found[0] is None or found[1] is None or found[0][1] != found[1][1]:
-                return False
-            letters = [re.sub(r"\d+", "0", numbered[2]) for numbered in found if numbered]
-            return letters[0] != letters[1] and all("0" in rest for rest in letters)
-    return False
-
-
-def _counted(first: Sequence[str], second: Sequence[str]) -> bool | None:
-    """Whether one name counts before another: by the first number (or letter) that differs."""
-    for place in range(max(len(first), len(second))):
-        a, b = (own[place] if place < len(own) else "" for own in (first, second))
-        if a == b:
-            continue
-        if a in FIRST or b in LAST:
-            return None if b in FIRST or a in LAST else True
-        if b in FIRST or a in LAST:
-            return False
-        if a in STEPS and b in STEPS:
-            return STEPS[a] < STEPS[b] if STEPS[a] != STEPS[b] else None
-        if all(not one or one.isdigit() for one in (a, b)):
-            return int(a or -1) < int(b or -1)
-        if len(a) == len(b) == 1 and a.isalpha() and b.isalpha():
-            return a < b
-        return None
-    return None
