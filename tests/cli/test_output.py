@@ -255,3 +255,11 @@ def test_an_unknown_kernel_is_one_line(value, code, checkpoint):
     use = "import batchnorm, numpy; batchnorm.torch.BatchNorm1d(2)(numpy.ones((3, 2), 'f4'))"
     done = subprocess.run([sys.executable, "-c", use], env=environment, capture_output=True)
     assert (b"InvalidValue: BATCHNORM_KERNEL" in done.stderr) == bool(code)
+
+
+def test_the_package_itself_is_the_command():
+    done = subprocess.run(
+        [sys.executable, "-m", "batchnorm", "translat"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "python -m batchnorm" in done.stderr and "did you mean 'translate'?" in done.stderr

@@ -160,7 +160,7 @@ def keras_net(keras, drop):
     x = keras.layers.Conv2D(4, 3, name="stem")(inputs)
     x = keras.layers.BatchNormalization(name="stem_bn")(x)
     y = keras.layers.BatchNormalization(name="bn")(keras.layers.Conv2D(4, 1, name="conv")(x))
-    return keras.Model(inputs, drop(x, y))
+    return keras.Model(inputs, keras.layers.BatchNormalization(name="last")(drop(x, y)))
 
 
 @pytest.mark.parametrize("package", ["keras", "tf_keras"])
@@ -186,7 +186,12 @@ def test_keras_layers_that_drop_a_branch(package):
                 return x + 0.5 * y
             return x + tensorflow.floor(0.5 + tensorflow.random.uniform([])) * y
 
+    class Function(keras.layers.Layer):
+        def call(self, x, training=None):
+            return tensorflow.nn.dropout(x, 0.5) if training else x
+
     drops = {
+        Function: (lambda x, y: x + y, lambda x, y: x + Function()(y)),
         DropPath: (lambda x, y: x + y, lambda x, y: x + DropPath()(y)),
         StochasticDepth: (lambda x, y: x + 0.5 * y, lambda x, y: StochasticDepth()([x, y])),
     }
@@ -200,6 +205,19 @@ def test_keras_layers_that_drop_a_branch(package):
             np.testing.assert_allclose(
                 *(np.asarray(model(x, training=False)) for model in pair), rtol=1e-6, atol=1e-6
             )
+
+
+def test_a_function_in_a_keras_2_model_drops_nothing_and_is_as_it_was_afterwards():
+    keras = pytest.importorskip("tf_keras")
+    tensorflow = pytest.importorskip("tensorflow")
+    source = keras_net(keras, lambda x, y: x + y)
+    port = keras_net(keras, lambda x, y: x + tensorflow.nn.dropout(y, 0.5))
+    port.set_weights(source.get_weights())
+    x = np.moveaxis(batch(), 1, -1)
+    for pair in ((source, port), (port, source)):
+        report = bn.diagnose(*pair, x)
+        assert not report.findings and not report.undecided, f"{report}"
+    assert not np.allclose(port(x), source(x)), "it drops outside"
 
 
 def test_a_keras_layer_that_holds_a_batch_norm_and_is_named_after_dropout():
@@ -227,7 +245,7 @@ def test_a_keras_layer_that_holds_a_batch_norm_and_is_named_after_dropout():
     assert bn.diagnose(source, port, x).causes == ["momentum-inverted"]
 
 
-@pytest.mark.parametrize("written", ["layer", "function", "mindcv"])
+@pytest.mark.parametrize("written", ["layer", "function", "of mindspore", "mindcv"])
 def test_mindspore_cells_that_drop_a_branch(written, monkeypatch):
     mindspore = pytest.importorskip("mindspore")
     nn = mindspore.nn
@@ -240,20 +258,27 @@ def test_mindspore_cells_that_drop_a_branch(written, monkeypatch):
         def __init__(self, drop):
             super().__init__()
             self.dense, self.norm = nn.Dense(5, 4), nn.BatchNorm1d(4)
-            self.drop = drop
+            self.drop, self.last = drop, nn.BatchNorm1d(4)
 
         def construct(self, x):
             y = self.norm(self.dense(x))
-            return y + (y if self.drop is None else self.drop(y))
+            return self.last(y + (y if self.drop is None else self.drop(y)))
 
     class ByFunction(Net):
         def construct(self, x):
             y = self.norm(self.dense(x))
-            return y + ops.dropout(y, 0.5, self.training)
+            return self.last(y + ops.dropout(y, 0.5, self.training))
 
-    monkeypatch.setitem(globals(), "ops", mindspore.ops)
+    class ByModule(Net):
+        def construct(self, x):
+            y = self.norm(self.dense(x))
+            return self.last(y + ms.ops.dropout(y, 0.5, self.training))
+
+    name, module = ("ms", mindspore) if written == "of mindspore" else ("ops", mindspore.ops)
+    monkeypatch.setitem(globals(), name, module)
     source = Net(None).set_train()
-    port = (ByFunction(None) if made is None else Net(made)).set_train()
+    written_in = {"function": ByFunction, "of mindspore": ByModule}.get(written, Net)
+    port = written_in(made).set_train()
     mindspore.load_param_into_net(port, source.parameters_dict())
     x = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
     given = []

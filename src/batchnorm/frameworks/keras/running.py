@@ -349,7 +349,7 @@ def _last_use(node: Any, uses: Counter[int]) -> Callable[[dict[int, Any]], Any]:
 @contextmanager
 def _off(layer: Any) -> Iterator[None]:
     """A layer that makes noise is called as in inference; what can't be so gives its input."""
-    own = layer.call
+    own, before = layer.call, dict(vars(layer))
     switched = "training" in inspect.signature(own).parameters
 
     def call(x: Any, *given: Any, **named: Any) -> Any:
@@ -359,7 +359,10 @@ def _off(layer: Any) -> Iterator[None]:
     try:
         yield
     finally:
-        vars(layer).pop("call", None)
+        if "call" in before:  # a layer made of a function's call
+            layer.call = own
+        else:
+            vars(layer).pop("call", None)
 
 
 def _tensors(result: Any) -> list[Any]:
