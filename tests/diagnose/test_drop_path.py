@@ -216,7 +216,8 @@ def test_a_function_in_a_keras_2_model_drops_nothing_and_is_as_it_was_afterwards
     x = np.moveaxis(batch(), 1, -1)
     for pair in ((source, port), (port, source)):
         report = bn.diagnose(*pair, x)
-        assert not report.findings and not report.undecided, f"{report}"
+        assert not report.findings, f"{report}"
+        assert not report.undecided, f"{report}"
     assert not np.allclose(port(x), source(x)), "it drops outside"
 
 
@@ -272,7 +273,7 @@ def test_mindspore_cells_that_drop_a_branch(written, monkeypatch):
     class ByModule(Net):
         def construct(self, x):
             y = self.norm(self.dense(x))
-            return self.last(y + ms.ops.dropout(y, 0.5, self.training))
+            return self.last(y + ms.ops.dropout(y, 0.5, self.training))  # noqa: F821
 
     name, module = ("ms", mindspore) if written == "of mindspore" else ("ops", mindspore.ops)
     monkeypatch.setitem(globals(), name, module)
