@@ -28,7 +28,7 @@ TIERS = [  # each may import those above it, and its own
     {"translate", "hosts"},
     {"explain", "convert", "diagnose", "recalibrate", "source"},
     {"rewrite", "lint"},
-    {"cli"},
+    {"cli", "__main__"},
 ]
 ALONE = {  # may import less than their tier
     "core": {"errors", "vocabulary", "_kernel", "arrays"},
