@@ -33,7 +33,7 @@ def imports() -> dict[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for path in sorted(PACKAGE.rglob("*.py")):
         own = path.relative_to(PACKAGE).with_suffix("").parts[0]
-        if own == "__init__":
+        if own in ("__init__", "__main__"):
             continue
         found[own]
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -28,7 +28,8 @@ TIERS = [  # each may import those above it, and its own
     {"translate", "hosts"},
     {"explain", "convert", "diagnose", "recalibrate", "source"},
     {"rewrite", "lint"},
-    {"cli", "__main__"},
+    {"cli"},
+    {"__main__"},
 ]
 ALONE = {  # may import less than their tier
     "core": {"errors", "vocabulary", "_kernel", "arrays"},
