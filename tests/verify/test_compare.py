@@ -162,6 +162,27 @@ def test_a_variance_of_next_to_nothing_may_be_the_square_of_the_means_rounding()
     assert 0 < abs(theirs - exact) < allowed < 1e-10
 
 
+def test_a_mask_of_nothing_is_among_the_statistics_of_ghost_batches():
+    step = Step((4, 1, 1, 8), mask="none")
+    arguments = {"axis": -2, "epsilon": 1e-5, "virtual_batch_size": 1}
+    case = Case("tf_keras", "BatchNormalization", arguments, "float32", (2,), (step,))
+    x = np.linspace(-2, 2, 32, dtype=np.float32).reshape(4, 1, 1, 8)
+    y = x / np.sqrt(np.float32(1e-5))  # no mean is subtracted, and the variance is 0
+    rounding = 2 * 2.0**-24 * float(np.abs(y).max())
+    allowed = bounds(case, Data(x, None, np.zeros((4, 1, 1), bool)), 0, {})["y"]
+    assert rounding < allowed < 1e3 * rounding
+    assert bounds(case, Data(x, None, None), 0, {})["y"] < rounding / 4
+
+
+def test_no_bound_takes_one_channels_variance_and_anothers_deviation():
+    case = Case("keras", "BatchNormalization", {"axis": 1}, "float32", (1,), (Step((8, 2)),))
+    x = np.linspace(-1, 1, 16, dtype=np.float32).reshape(8, 2)
+    apart = [
+        bounds(case, Data(x * np.float32(s), None, None), 0, {})["y"] for s in ((1, 1), (1, 0))
+    ]
+    assert apart[1] < 200 * apart[0]  # and not by the square of 1 / sqrt(epsilon), which is 1000
+
+
 def test_sums_of_sixteen_bits_are_float32s_whose_error_grows_with_their_number():
     def found(dtype, count):
         x = np.linspace(-1, 1, 2 * count).reshape(count, 2).astype(dtype)

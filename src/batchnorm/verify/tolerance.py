@@ -22,6 +22,7 @@ does wrong. That is a deviation.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -107,47 +108,55 @@ def bounds(
     stored = max((2 * roundoff(v.dtype) for n, v in before.items() if "stddev" in n), default=0.0)
     dy, dy_sum = _gradient(case, given)
     summed = u + (_sixteen_bit(case.dtype) if own.keeps_input_type else 0.0)
-    return {
+    found = {
         "y": gamma * forward + u * beta,
         "dx": 3 * gamma * dy / data.std * (1 + x_hat) * (summed * (1 + x_hat) + rho + backward),
         "gradient of gamma": dy_sum * (backward + summed * x_hat),
         "gradient of beta": dy_sum * summed,
         "mean": blend * (u + 2 * kept) * data.size,
         "var": blend * (off + (2 * kept + stored) * data.var + (u + stored) * within),
-        "stddev": blend * (u * math.sqrt(data.var + within) + off / data.std),
+        "stddev": blend * (u * np.sqrt(data.var + within) + off / data.std),
     }
+    return {quantity: float(np.max(bound)) for quantity, bound in found.items()}
 
 
 class _Measured(NamedTuple):
-    """Largest magnitudes over all channels, and the smallest standard deviation (with epsilon)."""
+    """Largest magnitudes, and the standard deviation (with epsilon), of each statistic.
 
-    size: float  # of inputs and running means
-    deviation: float  # of an input from the mean that is subtracted
-    var: float
-    std: float
+    A statistic is that of one channel, of one ghost batch, with or without the mask, or a running
+    one: a bound is what the worst of them allows, and none takes one's variance and another's
+    deviation.
+    """
+
+    size: Array  # of inputs and running means
+    deviation: Array  # of an input from the mean that is subtracted
+    var: Array
+    std: Array
 
 
 def _measure(case: Case, given: Data, number: int, before: Mapping[str, Array]) -> _Measured:
     """Measure the data, with every statistic that may have been used: batch, masked, running."""
     epsilon = min(_epsilons(case, number))
-    size, deviation, variances, stds = _largest(given.x), 0.0, [0.0], []
-    for rows, mean, var in _batch_statistics(case, given, number):
-        deviation = max(deviation, _largest(rows - mean[:, None]))
-        variances.append(_largest(var))
-        stds.append(_smallest(np.sqrt(np.abs(var + epsilon))))
+    means = [_largest(value) for name, value in before.items() if name.endswith("mean")]
+    size = max([_largest(given.x), *means])
+    rows: list[tuple[float, float, float, float]] = []
+    for values, mean, var in _batch_statistics(case, given, number):
+        for channel, center, spread in zip(values, mean, var, strict=True):
+            deviation = 2 * size if before else _largest(channel - center)
+            rows.append((size, deviation, abs(spread), math.sqrt(abs(spread + epsilon))))
     for name, value in before.items():
-        wide = _wide(value)
-        if name.endswith("mean"):
-            size = max(size, _largest(wide))
+        found = _wide(value).ravel()
+        if "stddev" in name:
+            least = math.sqrt(max(epsilon, 0.0))
+            rows += [(size, 2 * size, v * v, max(abs(v), least)) for v in found]
         elif "var" in name:
-            variances.append(_largest(wide))
-            stds.append(_smallest(np.sqrt(np.abs(wide + epsilon))))
-        elif "stddev" in name:
-            variances.append(_largest(wide) ** 2)
-            stds.append(max(_smallest(np.abs(wide)), math.sqrt(max(epsilon, 0.0))))
-    deviation = max(deviation, 2 * size if before else 0.0)
-    std = min((s for s in stds if s > 0), default=1.0)
-    return _Measured(size, deviation, max(variances), std)
+            rows += [(size, 2 * size, abs(v), math.sqrt(abs(v + epsilon))) for v in found]
+    finite = [row for row in rows if np.isfinite(row).all()] or [(size, 2 * size, 0.0, 1.0)]
+    measured = np.array(finite).T
+    if case.arguments.get("renorm"):  # one's deviation by another's
+        measured[:3], measured[3] = measured[:3].max(1, keepdims=True), measured[3].min()
+    measured[3][measured[3] == 0] = min((s for s in measured[3] if s > 0), default=1.0)
+    return _Measured(*measured)
 
 
 def _batch_statistics(case: Case, given: Data, number: int) -> Iterator[tuple[Array, Array, Array]]:
@@ -157,8 +166,9 @@ def _batch_statistics(case: Case, given: Data, number: int) -> Iterator[tuple[Ar
     if size and 0 not in axes and case.steps[number].training and len(x) % size == 0:
         x, axes = x.reshape(size, -1, *x.shape[1:]), (1, *(axis + 1 for axis in axes))
     weights = [np.ones(x.shape)]
-    if given.mask is not None and given.mask.shape == x.shape[:-1]:
-        weights.append(np.broadcast_to(_wide(given.mask)[..., None], x.shape))
+    if given.mask is not None:  # also where ghost batches meet its batch axis elsewhere
+        with contextlib.suppress(ValueError):  # refused, then
+            weights.append(np.broadcast_to(_wide(given.mask)[..., None], x.shape))
     for weight in weights:
         rows, w = _rows(x, axes), _rows(weight, axes)
         with np.errstate(all="ignore"):
@@ -248,7 +258,3 @@ def _wide(x: Array) -> Array:
 def _largest(x: Array) -> float:
     finite = np.abs(_wide(x))
     return float(finite[np.isfinite(finite)].max(initial=0.0))
-
-
-def _smallest(x: Array) -> float:
-    return float(x[np.isfinite(x)].min(initial=np.inf))
