@@ -175,7 +175,15 @@ UNKNOWN = [
     "bn = nn.BatchNorm2d(3)\nif a:\n    bn = make()\nbn.HERE",
     "bn = nn.BatchNorm2d(3)\ndef f(bn):\n    bn.HERE",
     "class A(nn.Module):\n    def __init__(self):\n        self.bn = nn.BatchNorm2d(3)\n"
-    "        self.bn = nn.Identity()\n    def f(self):\n        self.bn.HERE",
+    "        self.bn = other()\n    def f(self):\n        self.bn.HERE",
+    "class A(nn.Sequential):\n    def __init__(self, c):\n        super().__init__(c)\n"
+    "        self.add_module('bn', nn.BatchNorm2d(3))\n    def f(self):\n"
+    "        bn, = self.children()\n        bn.HERE",
+    "class A(nn.Sequential):\n    def __init__(self, c):\n        super().__init__()\n"
+    "        self.c = c\n        self.bn = nn.BatchNorm2d(3)\n    def f(self):\n"
+    "        c, bn = self.children()\n        bn.HERE",
+    "class A(nn.Module):\n    def __init__(self):\n        self.c = nn.Linear(1, 1)\n"
+    "        self.c = nn.Identity()\n    def f(self):\n        self.c.HERE",
     "for m in net:\n    if isinstance(m, nn.BatchNorm2d):\n        pass\n    m.HERE",
     "for m in net:\n    if isinstance(m, nn.BatchNorm2d):\n        m = m.x\n        m.HERE",
     "for m in net:\n    if isinstance(m, nn.BatchNorm2d) or a:\n        m.HERE",
@@ -215,6 +223,29 @@ def test_a_guard_of_several_classes_says_so():
     found = thing_at_mark("if isinstance(m, (nn.BatchNorm2d, nn.GroupNorm)):\n    m.HERE")
     assert found.symbols
     assert not found.only
+
+
+def test_an_attribute_that_may_be_another_layer_says_which():
+    text = "class A(nn.Module):\n    def __init__(self):\n        self.bn = nn.BatchNorm2d(3)\n"
+    found = thing_at_mark(
+        text + "        self.bn = nn.Identity()\n    def f(self):\n        self.bn.HERE"
+    )
+    assert not found.only
+    assert found.others == {"torch.nn.Identity"}
+
+
+@pytest.mark.parametrize(
+    "children",
+    ["self.children()", "self._modules.values()", "self.cells()", "self._cells.values()"],
+)
+def test_children_are_known_by_their_order(children):
+    text = (
+        "class A(nn.Sequential):\n    def __init__(self):\n        super().__init__()\n"
+        "        self.add_module('c', nn.Linear(3, 3))\n        self.bn = nn.BatchNorm1d(3)\n"
+        f"    def f(self):\n        c, bn = {children}\n        "
+    )
+    assert thing_at_mark(text + "bn.HERE").only
+    assert thing_at_mark(text + "c.HERE") is None
 
 
 def test_the_call_that_made_a_layer_is_known():

@@ -77,7 +77,9 @@ DEFAULTS: Mapping[str, Mapping[str, Any]] = {
         "FUNCTION": ("", (), False),
         "FUNCTIONS": {},  # paths of batch norms that no plan covers -> what is to be done
         "FROZEN": "",  # the arguments of a layer that keeps its statistics and parameters
-        "NORMS": {},  # other normalizations -> the names that they have of `ROLES`
+        "NORMS": {},  # layers that stand in for one -> the names that they have of `ROLES`
+        # Role that no attribute says -> what says it, and what is to be seen to.
+        "DERIVED": {},
         "NETS": (),  # how the paths of its layers and nets begin
         "HOLDER": "",  # the package that has it as `keras`
         "SECOND_NAME": "",  # what users call its package where its own name is taken

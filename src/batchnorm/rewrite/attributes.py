@@ -14,9 +14,19 @@ from batchnorm.source import Thing
 from batchnorm.translate import complement
 from batchnorm.translate.argument import parse
 
-__all__ = ["layer_at", "opposite", "report_unknown", "rewrite_attribute", "stays"]
+__all__ = [
+    "layer_at",
+    "opposite",
+    "report_unknown",
+    "rewrite_attribute",
+    "rewrite_by_name",
+    "stays",
+]
 
 _SETTINGS = {"epsilon", "momentum"}
+_RUNNING = {"running_mean", "running_var", "batches"}
+_STATE = {"gamma", "beta", "epsilon", *_RUNNING}
+"""What `NORMS` tells of all the classes in it; running statistics no other layer has."""
 
 
 def layer_at(job: Job, node: ast.expr) -> Thing | None:
@@ -40,23 +50,24 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
     if role is None or _is_inner(job, node):
         return
     try:
-        new = next((n for n, r in to.room("source").ROLES.items() if r == role), None)
+        new = _named(job, role)
         if stays(job, thing):
             raise Left("its layer stays what it was")
         if not thing.only and new == name and role not in _SETTINGS:
             return  # whatever class it is of, its attribute is called so
-        if not thing.only:
-            raise Left(f"{job.source.text(inner)} may be of another class, which has {name}")
-        if new is None:
+        derived = to.room("source").DERIVED.get(role) if new is None else None
+        if new is None and (derived is None or not isinstance(node.ctx, ast.Load)):
             raise Left(f"{to.name} has no counterpart of {name}")
+        said, also = derived or (f"{{}}.{new}", "")
+        if not thing.only:
+            also = "; ".join(filter(None, (also, _other_classes(job, inner, thing, name, role))))
         parent = job.source.parents[node]
         if isinstance(parent, ast.Attribute) and parent.attr == "requires_grad" and to.is_keras:
             raise Left(f"{to.name} has no requires_grad: set the variable's trainable")
-        if role in _SETTINGS and not isinstance(node.ctx, ast.Load):
+        if new is not None and role in _SETTINGS and not isinstance(node.ctx, ast.Load):
             _set(job, node, role, new)
             return
-        base = _base(job, inner, thing)
-        text = f"{base}.{new}"
+        text = said.format(_base(job, inner, thing))
         inverted = role == "momentum" and opposite(job)
         if inverted:
             text = f"(1 - {text})"
@@ -65,7 +76,72 @@ def rewrite_attribute(job: Job, node: ast.Attribute, thing: Thing) -> None:
         return
     if text != job.text(node):
         job.replace(node, text)
-        job.rewritten(node, "attribute", text)
+        job.rewritten(node, "attribute", text, also)
+
+
+def rewrite_by_name(job: Job, node: ast.Call, said: ast.Constant) -> bool:
+    """`getattr(bn, "weight")` and `hasattr(…)` of a known layer; whether it was rewritten."""
+    of = node.args[0]
+    thing, name = layer_at(job, of), str(said.value)
+    role = job.task.from_.room("source").ROLES.get(name)
+    new = None if role is None else _named(job, role)
+    if role is None or new in (None, name) or thing is None or role in _SETTINGS:
+        return False
+    try:
+        also = "" if thing.only else _other_classes(job, of, thing, name, role)
+        base = _base(job, of, thing)
+    except Left:
+        return False
+    text = job.source.text(said)
+    if text[1:-1] != name or stays(job, thing):
+        return False
+    if base != job.base(of):
+        job.replace(of, base)
+    job.replace(said, f"{text[0]}{new}{text[-1]}")
+    job.rewritten(node, "attribute", job.text(node), also)
+    return True
+
+
+def _named(job: Job, role: str) -> str | None:
+    """What the target calls what an attribute says."""
+    return next((n for n, r in job.task.to.room("source").ROLES.items() if r == role), None)
+
+
+def _other_classes(job: Job, of: ast.expr, thing: Thing, name: str, role: str) -> str:
+    """What is to be seen to where an object may be of another class as well.
+
+    Raises:
+        Left: the other class may keep the attribute under its old name.
+    """
+    from_, to = job.task.from_, job.task.to
+    text, new = job.source.text(of), _named(job, role)
+    if (
+        not thing.others and thing.calls
+    ):  # of a class that was handed on: so is the call that made it
+        return f"{text} may be of another class, which must have {new} as well" if new else ""
+    known, theirs = from_.room("source").NORMS, to.room("source").NORMS
+    porting = []
+    for path in sorted(thing.others) or [""]:
+        last = path.rpartition(".")[2]
+        if path in known and role in _STATE:
+            if name in known[path]:
+                named = (names for p, names in theirs.items() if _alike(p, last))
+                if not all(new in names for names in [*named] or [()]):
+                    raise Left(f"{text} may be of another class, which has {name}")
+                porting.append(last)
+        elif role not in _RUNNING or not path.startswith(from_.room("source").NETS):
+            raise Left(f"{text} may be of another class, which has {name}")
+    if not porting:
+        return ""
+    verb, it, has = ("stays", "it", "has") if len(porting) == 1 else ("stay", "them", "have")
+    stay = f"{' and '.join(porting)} {verb} {from_.name}'s"
+    return f"{stay}: carry {it} over as well, which {has} no {new} before"
+
+
+def _alike(path: str, last: str) -> bool:
+    """Whether a class is another framework's normalization of the same kind."""
+    other = path.rpartition(".")[2]
+    return other.startswith(last) or last.startswith(other)
 
 
 def stays(job: Job, thing: Thing) -> bool:
@@ -80,7 +156,7 @@ def report_unknown(job: Job, node: ast.Attribute) -> None:
     """Say that running statistics are taken from what isn't known to be a layer."""
     roles, of = job.task.from_.room("source").ROLES, node.value
     role = roles.get(node.attr)
-    new = next((n for n, r in job.task.to.room("source").ROLES.items() if r == role), None)
+    new = None if role is None else _named(job, role)
     own = isinstance(of, ast.Name) and of.id in ("self", "cls")
     if role not in ("running_mean", "running_var") or new == node.attr or own:
         return
@@ -97,7 +173,7 @@ def _base(job: Job, node: ast.expr, thing: Thing) -> str:
         return job.base(node.value)
     to = job.task.to
     for outer, inner in to.room("source").INNER.items():
-        if names == {outer}:
+        if names == {outer} and not thing.others:
             return f"{text}.{inner}"
         if outer in names:
             raise Left(f"{to.title}'s {outer} keeps it in {inner}, and other layers don't")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ast
 
-from batchnorm.rewrite.attributes import layer_at
+from batchnorm.rewrite.attributes import layer_at, rewrite_by_name
 from batchnorm.rewrite.class_values import handed_on
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.types import names_a_type
@@ -28,8 +28,9 @@ _SETTINGS = {"momentum", "eps", "epsilon"}
 def report_hidden(job: Job, node: ast.AST) -> None:
     """Report a node if it is such a use."""
     match node:
-        case ast.Call(func=ast.Name(id=name), args=[of, ast.Constant(value=str(said)), *_]):
-            if name in _BY_STRING:
+        case ast.Call(func=ast.Name(id=name), args=[of, ast.Constant(value=str(said)) as at, *_]):
+            read = name in ("getattr", "hasattr")
+            if name in _BY_STRING and not (read and rewrite_by_name(job, node, at)):
                 _named(job, node, of, said)
         case ast.MatchClass(cls=ast.Name() | ast.Attribute() as named, kwd_attrs=[_, *_]):
             symbol = job.names.symbol(named)

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from batchnorm.newer_python import TryStar
+from batchnorm.source.children import assignment, in_order, other_layer
 from batchnorm.source.class_values import handed_on
 from batchnorm.source.guards import Guards
 from batchnorm.source.known import (
@@ -80,6 +81,8 @@ class Objects:
                 return env.without([node.name])
             case ast.Assign() | ast.AnnAssign():
                 return self._assign(node, env)
+            case ast.Expr() if (registered := assignment(node)) is not None:
+                return self._assign(registered, env)
             case ast.If():
                 self._expression(node.test, env)
                 yes, no = self._guards.narrow(node.test, env)
@@ -156,7 +159,7 @@ class Objects:
                 self._expression(target, env)
                 given = None if node.value is None else self._tuple_of(node.value)
                 for each, value in [] if given is None else unpacked(target, given):
-                    part = self.known.get(value)
+                    part = self.known.get(value) or self._thing(value, env)
                     if key(each) and part is not None:
                         env.put(key(each), part)
                         self._note(each, part)
@@ -170,6 +173,7 @@ class Objects:
             return
         nothing = isinstance(value, ast.Constant) and value.value is None
         if isinstance(target.value, ast.Name) and target.value.id == "self" and not nothing:
+            found = found or other_layer(value, self.names)
             self._collected.setdefault(target.attr, []).append(found)
 
     def _function(
@@ -210,8 +214,10 @@ class Objects:
             self._expression(base, env)
         self._methods(node, env)
         # Known is what every assignment agrees on. The first look didn't know it yet.
+        agreed = {name: joined(found) for name, found in self._collected.items()}
         self._nets.attributes[node] = {
-            name: joined(found) for name, found in self._collected.items()
+            name: found if found is None or found.kind != "layer" or found.symbols else None
+            for name, found in agreed.items()
         }
         self.known, self._collected = known, None
         self._methods(node, env)
@@ -344,6 +350,9 @@ class Objects:
 
     def _tuple_of(self, node: ast.expr) -> ast.expr:
         """The tuple that a call of this file's function gives, if it gives one only; or itself."""
+        children = in_order(node, self._class, self.names)
+        if children is not None:
+            return children
         bound = (
             self.names.bindings(node.func)
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "CLASSES", "FROZEN", "GIVEN", "LAYER", "PACKAGES", "ROLES", "SHARED", "inside", "norms",
-    "owns",
+    "CLASSES", "DERIVED", "FROZEN", "GIVEN", "LAYER", "PACKAGES", "ROLES", "SHARED", "inside",
+    "norms", "owns",
 ]  # fmt: skip
 
 _KERAS = (
@@ -51,10 +51,15 @@ ROLES = {
     "scale": "has_gamma",
     "trainable": "trainable",
 }
+# Role that no attribute says -> what says it, and what is to be seen to.
+DERIVED = {
+    "affine": ("{}.scale", ""),
+    "channels": ("{}.moving_mean.shape[0]", "moving_mean is there once the layer is built"),
+}
 
 
 def norms(*packages: str) -> dict[str, frozenset[str]]:
-    """Other normalizations -> the names that they have of those that `ROLES` is about."""
+    """Layers that stand in for one -> the names that they have of those that `ROLES` is about."""
     names = frozenset({"gamma", "beta", "epsilon"})
     return {f"{p}.layers.{n}Normalization": names for p in packages for n in ("Layer", "Group")}
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 
 __all__ = [
-    "BASES", "CLASSES", "DATA_FORMAT", "FROZEN", "FUNCTION", "FUNCTIONS", "IGNORED", "INNER",
-    "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "inside",
+    "BASES", "CLASSES", "DATA_FORMAT", "DERIVED", "FROZEN", "FUNCTION", "FUNCTIONS", "IGNORED",
+    "INNER", "LAYER", "NETS", "NORMS", "PACKAGES", "ROLES", "inside",
 ]  # fmt: skip
 
 # The layers' classes, and what several of them derive from.
@@ -35,7 +35,7 @@ FUNCTIONS = {
 }
 # The arguments of a layer that keeps its statistics and parameters as they are.
 FROZEN = "affine=False, use_batch_statistics=False"
-# Other normalizations -> the names that they have of those that `ROLES` is about.
+# Layers that stand in for one -> the names that they have of those that `ROLES` is about.
 _AFFINE = frozenset({"gamma", "beta"})
 NORMS = {
     "mindspore.nn.LayerNorm": _AFFINE | {"epsilon"},
@@ -44,6 +44,7 @@ NORMS = {
         f"mindspore.nn.InstanceNorm{n}d": _AFFINE | {"moving_mean", "moving_variance", "eps"}
         for n in (1, 2, 3)
     },
+    "mindspore.nn.Identity": frozenset(),
 }
 # How the paths of its layers and nets begin.
 NETS = ("mindspore.nn.",)
@@ -59,6 +60,11 @@ ROLES = {
     "momentum": "momentum",
     "num_features": "channels",
     "use_batch_statistics": "forced_statistics",
+}
+# Role that no attribute says -> what says it, and what is to be seen to.
+DERIVED = {
+    "affine": ("{}.gamma.requires_grad", "a frozen layer has gamma.requires_grad False, too"),
+    "tracks": ("({}.use_batch_statistics is not True)", ""),
 }
 # Class -> the attribute of a layer inside that holds its state.
 INNER = {"BatchNorm3d": "bn2d"}

@@ -42,7 +42,7 @@ FUNCTIONS = {
     "torchvision.ops.FrozenBatchNorm2d": "{to} has no class for it",
     "torchvision.ops.misc.FrozenBatchNorm2d": "{to} has no class for it",
 }
-# Other normalizations -> the names that they have of those that `ROLES` is about.
+# Layers that stand in for one -> the names that they have of those that `ROLES` is about.
 _AFFINE = frozenset({"weight", "bias", "eps"})
 NORMS = {
     "torch.nn.LayerNorm": _AFFINE,
@@ -52,6 +52,7 @@ NORMS = {
         | {"running_mean", "running_var", "num_batches_tracked"}
         for n in (1, 2, 3)
     },
+    "torch.nn.Identity": frozenset(),
 }
 # How the paths of its layers and nets begin.
 NETS = ("torch.nn.",)
