@@ -1,6 +1,7 @@
 #include "buffers.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <iterator>
@@ -19,9 +20,18 @@
 namespace kernel {
 namespace {
 
+using Clock = std::chrono::steady_clock;
+
+constexpr auto UNUSED = std::chrono::seconds(1);  // from which a buffer's size is no longer asked for
+
+struct Kept {
+  void* memory;
+  Clock::time_point since;
+};
+
 struct Store {
   std::mutex mutex;
-  std::multimap<std::size_t, void*> kept;    // by size
+  std::multimap<std::size_t, Kept> kept;    // by size
   std::map<void*, std::size_t> in_use;
   std::size_t kept_bytes = 0, limit = std::size_t{256} << 20;
 };
@@ -37,13 +47,18 @@ Store& store() {
   return *one;
 }
 
+// Of those unused for long the one unused longest goes first, else the largest: where a loop's buffers
+// are more than the limit, its smaller ones stay.
 void shrink(Store& s) {
   while (s.kept_bytes > s.limit) {
-    const auto largest = std::prev(s.kept.end());
-    ASAN_UNPOISON_MEMORY_REGION(largest->second, largest->first);
-    unmap_pages(largest->second, largest->first);
-    s.kept_bytes -= largest->first;
-    s.kept.erase(largest);
+    auto goes = std::min_element(s.kept.begin(), s.kept.end(), [](const auto& a, const auto& b) {
+      return a.second.since < b.second.since;
+    });
+    if (Clock::now() - goes->second.since < UNUSED) goes = std::prev(s.kept.end());
+    ASAN_UNPOISON_MEMORY_REGION(goes->second.memory, goes->first);
+    unmap_pages(goes->second.memory, goes->first);
+    s.kept_bytes -= goes->first;
+    s.kept.erase(goes);
   }
 }
 
@@ -53,7 +68,7 @@ void* take(std::size_t bytes) {
   std::lock_guard<std::mutex> lock(s.mutex);
   const auto found = s.kept.lower_bound(size);
   if (found != s.kept.end() && found->first <= size + size / 4) {
-    void* memory = found->second;
+    void* memory = found->second.memory;
     s.in_use[memory] = found->first;
     s.kept_bytes -= found->first;
     s.kept.erase(found);
@@ -82,7 +97,7 @@ void give_buffer(void* memory) {
   const auto found = s.in_use.find(memory);
   if (found == s.in_use.end()) std::abort();
   ASAN_POISON_MEMORY_REGION(memory, found->second);  // nobody's until it is taken again
-  s.kept.emplace(found->second, memory);
+  s.kept.emplace(found->second, Kept{memory, Clock::now()});
   s.kept_bytes += found->second;
   s.in_use.erase(found);
   shrink(s);

@@ -46,7 +46,7 @@ constexpr Index SEGMENTS = 16;           // segments of a channel, at most
 constexpr Index LARGE = 1 << 18;         // values of a channel from which threads share one
 constexpr Index SERIAL = 48 * 1024;      // values below which no thread is woken
 constexpr Index CHANNEL = 64;            // values that take as long as what a channel takes by itself
-constexpr Index STREAM = 2 << 20;       // bytes of a result above which no core keeps it
+constexpr Index STREAM = 2 << 20;       // bytes of a result from which one core's caches don't keep it
 
 inline Index bytes_of(Element e) {
   return e == Element::float64 ? 8 : e == Element::float32 ? 4 : 2;
@@ -66,13 +66,22 @@ inline int threads_for(const View& v) {
   return work < SERIAL ? 1 : num_threads();
 }
 
+// Bytes of a result from which it bypasses the caches: several threads write into the last one as fast
+// as it takes, and what is written there is still there when it is read; one thread alone is slower at
+// that than memory is.
+inline Index kept_bytes(int threads) {
+  static const Index shared = std::clamp<Index>(cache_size(3) / 4, 2 * STREAM, 4 * STREAM);
+  return threads > 1 ? shared : STREAM;
+}
+
 // Fills the view's rows, chunk and blocks, and whether results bypass the caches. With the channels
-// last, a block is 128 to 512 rows; with long rows, a piece of one row; else as many rows as fit BLOCK.
+// last, a block is 64 to 512 rows; with long rows, a piece of one row; else as many rows as fit BLOCK.
 inline void plan(Job& job) {
   View& v = job.view;
   if (v.channels == 1) v.inner *= v.outer, v.outer = 1;  // one long row
   if (last(v)) {
-    v.rows = std::clamp<Index>(v.outer / SEGMENTS, 128, 512);
+    const Index most = std::clamp<Index>(v.outer / SEGMENTS, 128, 512);
+    v.rows = std::max<Index>(1, ceil_div(v.outer, std::max<Index>(1, ceil_div(v.outer, most))));
     v.chunk = 1;
   } else if (v.inner > BLOCK) {
     v.rows = 1;
@@ -82,7 +91,7 @@ inline void plan(Job& job) {
     v.chunk = v.inner;
   }
   v.blocks = ceil_div(v.outer, v.rows) * ceil_div(v.inner, v.chunk);
-  job.tensors.stream = size(v) * bytes_of(job.element) >= STREAM;
+  job.tensors.stream = size(v) * bytes_of(job.element) >= kept_bytes(threads_for(v));
 }
 
 // The multiple of channels at which turns and runs may be cut: a loop sums that many neighbours together
@@ -149,7 +158,7 @@ class Scratch {
 
 // Bytes of a core's second cache.
 inline Index cache_bytes() {
-  static const Index found = second_cache_bytes();
+  static const Index found = cache_size(2);
   return found > 0 ? std::clamp<Index>(found, 256 << 10, 4 << 20) : 1 << 20;
 }
 
@@ -198,7 +207,9 @@ struct Overlap {
     turns = ceil_div(channels, at_once);
     items = std::min<Index>(turns, threads > 1 ? 4 * threads : 1);
     bytes = ceil_div(at_once * one, 64) * 64;
-    const bool rows = !last(v) && (v.inner >= 256 || (v.inner >= 64 && v.inner % 16 == 0));
+    // Rows of other lengths begin and end within lines, which costs more than it saves where they are short.
+    const bool fills = v.inner % 16 == 0 || (bytes_of(job.element) >= 4 && v.inner >= 1000);
+    const bool rows = !last(v) && v.inner >= 64 && fills;
     if (!rows || !job.tensors.stream || turns < 2 * items) items = 0;
     if (bytes * tensors > cache_bytes() * 5 / 8) items = 0;
   }

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <thread>
 
 namespace kernel {
 
@@ -13,8 +14,22 @@ constexpr std::size_t HUGE_PAGE = std::size_t{2} << 20;
 // Processors that this process may use, at least 1; cgroups' quotas aside.
 int allowed_processors();
 
-// Bytes of a core's second cache; 0 where the system doesn't tell.
-std::int64_t second_cache_bytes();
+// The processor that this thread runs on; -1 where the system doesn't tell.
+int current_processor();
+
+// The processors that a thread may use, of the first 1,024.
+struct Affinity {
+  std::uint64_t bits[16] = {};
+};
+
+// Keeps a thread off a processor, which is how a sleeping one is woken elsewhere: false where it may
+// use no other. `before` is what it may use, for `restore_affinity`, which it calls itself.
+bool keep_off(std::thread::native_handle_type thread, int processor, Affinity& before);
+void restore_affinity(const Affinity& before);
+
+// Bytes of a cache: of level 2, which a core has to itself, or 3, which cores share; 0 where there is
+// none or the system doesn't tell.
+std::int64_t cache_size(int level);
 
 // `bytes`, a multiple of HUGE_PAGE, on such a boundary and in such pages where the system has them;
 // null where there is no memory. What is mapped goes back by `unmap_pages`, with its size; what is

@@ -13,7 +13,12 @@ int allowed_processors() {
   return all > 0 ? all : 1;
 }
 
-std::int64_t second_cache_bytes() {
+int current_processor() { return -1; }
+bool keep_off(std::thread::native_handle_type, int, Affinity&) { return false; }
+void restore_affinity(const Affinity&) {}
+
+std::int64_t cache_size(int level) {
+  if (level != 2) return 0;
   for (const char* name : {"hw.perflevel0.l2cachesize", "hw.l2cachesize"}) {
     std::int64_t bytes = 0;
     std::size_t size = sizeof bytes;

@@ -22,7 +22,11 @@ int allowed_processors() {
   return count > 0 ? count : 1;
 }
 
-std::int64_t second_cache_bytes() {
+int current_processor() { return -1; }
+bool keep_off(std::thread::native_handle_type, int, Affinity&) { return false; }
+void restore_affinity(const Affinity&) {}
+
+std::int64_t cache_size(int level) {
   DWORD bytes = 0;
   GetLogicalProcessorInformation(nullptr, &bytes);
   const DWORD count = bytes / sizeof(SYSTEM_LOGICAL_PROCESSOR_INFORMATION);
@@ -30,7 +34,7 @@ std::int64_t second_cache_bytes() {
       new SYSTEM_LOGICAL_PROCESSOR_INFORMATION[count]);
   if (count == 0 || !GetLogicalProcessorInformation(all.get(), &bytes)) return 0;
   for (DWORD i = 0; i < count; i++) {
-    if (all[i].Relationship == RelationCache && all[i].Cache.Level == 2) return all[i].Cache.Size;
+    if (all[i].Relationship == RelationCache && all[i].Cache.Level == level) return all[i].Cache.Size;
   }
   return 0;
 }

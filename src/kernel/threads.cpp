@@ -71,7 +71,10 @@ class Pool {
     const std::uint64_t job = job_of(state_.load(std::memory_order_relaxed)) + 1;
     state_.store(job << JOB | static_cast<std::uint64_t>(threads) << THREADS | OPEN);
     if (asleep_.load() > 0) {
-      { std::lock_guard<std::mutex> lock(mutex_); }
+      {
+        std::lock_guard<std::mutex> lock(mutex_);
+        place();
+      }
       wake_.notify_all();
     }
     work(ranges_, 0, threads, item_, context_);
@@ -85,6 +88,8 @@ class Pool {
     while (static_cast<int>(workers_.size()) < threads - 1) {
       int index = static_cast<int>(workers_.size()) + 1;
       try {
+        std::lock_guard<std::mutex> lock(mutex_);
+        places_.resize(index);
         workers_.emplace_back([this, index, seen = job_of(state_.load())] { serve(index, seen); });
       } catch (const std::system_error&) {
         break;  // no more threads to be had: fewer do the work
@@ -103,7 +108,7 @@ class Pool {
         state = state_.load(std::memory_order_acquire);
       }
       if (job_of(state) == seen) {
-        sleep(seen);
+        sleep(index, seen);
         continue;
       }
       bool joined = false;
@@ -117,11 +122,30 @@ class Pool {
     }
   }
 
-  void sleep(std::uint64_t seen) {
+  void sleep(int index, std::uint64_t seen) {
     std::unique_lock<std::mutex> lock(mutex_);
+    places_[index - 1].asleep = true;
     asleep_.fetch_add(1);  // before it looks again; `run` changes the state before it looks who sleeps
     wake_.wait(lock, [&] { return job_of(state_.load()) != seen; });
     asleep_.fetch_sub(1);
+    Place place = places_[index - 1];
+    places_[index - 1] = Place();
+    if (caller_ >= 0 && caller_ == current_processor()) woken_beside_ = true;
+    lock.unlock();
+    if (place.kept_off) restore_affinity(place.affinity);
+  }
+
+  // Sleeping workers are kept off the caller's processor where the system has woken one there, which
+  // then waits until the caller is done: KVM's guests do, whose idle processors look taken to them.
+  void place() {
+    caller_ = current_processor();
+    if (!woken_beside_) return;
+    for (std::size_t i = 0; i < workers_.size(); i++) {
+      Place& place = places_[i];
+      if (place.asleep && !place.kept_off) {
+        place.kept_off = keep_off(workers_[i].native_handle(), caller_, place.affinity);
+      }
+    }
   }
 
   // What workers know of a job in one number, so that one that is awake joins without a lock: how many
@@ -131,8 +155,16 @@ class Pool {
   static int threads_of(std::uint64_t state) { return static_cast<int>(state >> THREADS & 0x7fff); }
   static std::uint64_t job_of(std::uint64_t state) { return state >> JOB; }
 
+  struct Place {
+    bool asleep = false, kept_off = false;
+    Affinity affinity;
+  };
+
   std::mutex busy_, mutex_;
   std::condition_variable wake_;
+  std::vector<Place> places_;  // of the workers; this and the next two are changed under `mutex_`
+  int caller_ = -1;            // the processor of whoever woke them
+  bool woken_beside_ = false;  // whether one was ever woken there
   std::atomic<std::uint64_t> state_{0};
   std::atomic<int> asleep_{0};
   void (*item_)(void*, std::int64_t) = nullptr;
