@@ -126,7 +126,7 @@ def test_what_drops_a_branch_is_off_and_that_is_said(name):
         assert not report.findings, f"{report}"
         assert not report.undecided
         assert all(WORDS[lang] in report.text(lang) for lang in WORDS)
-    for one, other in zip(seen[1::6], seen[4::6], strict=True):  # the first training step
+    for one, other in zip(seen[1::8], seen[5::8], strict=True):  # the first training step
         torch.testing.assert_close(one, other, rtol=0, atol=0)
     assert functions == (drop_path, stochastic_depth, drop_connect, layers.stochastic_depth)
     assert all(module.training for module in port.modules())
@@ -142,6 +142,34 @@ def test_random_numbers_that_nothing_switches_off_are_said():
         assert [u.what for u in report.undecided] == ["what depends on chance"]
         assert f"random numbers were drawn in the {said}, by" in f"{report}"
         assert "随机数" in report.text("zh")
+
+
+class ByNumpy(Block):
+    """As many repositories drop a whole branch: by a generator that isn't the framework's."""
+
+    def dropped(self, x):
+        return x * (np.random.random() if self.training else 1)
+
+
+class Always(Block):
+    """Noise in inference too."""
+
+    def dropped(self, x):
+        return x + torch.rand(1)
+
+
+@pytest.mark.parametrize("steps", [0, 1])
+@pytest.mark.parametrize("made", [ByNumpy, Always])
+def test_random_numbers_of_any_generator_are_said_and_accuse_no_layer(made, steps):
+    source, port = Block(), made()
+    port.load_state_dict(source.state_dict())
+    for pair in ((source, port), (port, source)):
+        report = bn.diagnose(*pair, batch(), steps=steps)
+        assert not report.findings, f"{report}"
+        said = [u.what for u in report.undecided]
+        assert said == (["what depends on chance"] if steps or made is Always else []), f"{report}"
+    port.bn.eps = 1e-2
+    assert bn.diagnose(source, port, batch(), steps=steps).causes == ["epsilon-differs"]
 
 
 def test_a_net_that_is_only_named_after_dropout_trains():
@@ -205,6 +233,80 @@ def test_keras_layers_that_drop_a_branch(package):
             np.testing.assert_allclose(
                 *(np.asarray(model(x, training=False)) for model in pair), rtol=1e-6, atol=1e-6
             )
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+def test_keras_layers_that_change_images_by_chance_are_off(package):
+    keras = pytest.importorskip(package)
+    changes = keras.Sequential([keras.layers.RandomFlip(), keras.layers.RandomRotation(0.2)])
+    source = keras_net(keras, lambda x, y: x + y)
+    port = keras_net(keras, lambda x, y: changes(x) + y)
+    port.set_weights(source.get_weights())
+    for pair in ((source, port), (port, source)):
+        report = bn.diagnose(*pair, np.moveaxis(batch(), 1, -1))
+        assert not report.findings, f"{report}"
+        assert not report.undecided, f"{report}"
+
+
+def test_a_generator_that_a_keras_layer_holds_is_told_and_left_as_it_was():
+    keras = pytest.importorskip("keras")
+
+    class Noisy(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.seeds = keras.random.SeedGenerator(3)
+
+        def call(self, x):
+            return x * keras.random.uniform((1, 1, 1, 4), seed=self.seeds)
+
+    noisy = Noisy()
+    source = keras_net(keras, lambda x, y: x + y)
+    port = keras_net(keras, lambda x, y: x + noisy(y))
+    port.set_weights(source.get_weights())
+    before = noisy.seeds.state.numpy()
+    report = bn.diagnose(source, port, np.moveaxis(batch(), 1, -1))
+    assert not report.findings, f"{report}"
+    assert [u.what for u in report.undecided] == ["what depends on chance"], f"{report}"
+    np.testing.assert_array_equal(noisy.seeds.state.numpy(), before)
+
+
+DRAWN = {
+    "keras": {
+        "tf.random": lambda keras, tf: lambda y: y * tf.random.normal((1, 1, 1, 4)),
+        "keras.random": lambda keras, tf: lambda y: y * keras.random.uniform((1, 1, 1, 4)),
+        "tf.random.Generator": lambda keras, tf: (
+            lambda y: y * tf.random.get_global_generator().uniform((1, 1, 1, 4))
+        ),
+    },
+    "tf_keras": {
+        "tf.random": lambda keras, tf: lambda y: y * tf.random.normal((1, 1, 1, 4)),
+        "backend": lambda keras, tf: lambda y: y * keras.backend.random_uniform((1, 1, 1, 4)),
+    },
+}
+
+
+@pytest.mark.parametrize("package", DRAWN)
+def test_random_numbers_that_keras_layers_draw_are_said(package):
+    keras = pytest.importorskip(package)
+    tensorflow = pytest.importorskip("tensorflow")
+
+    class Noisy(keras.layers.Layer):
+        def __init__(self, drawn):
+            super().__init__()
+            self.drawn = drawn
+
+        def call(self, x, training=None):
+            return self.drawn(x) if training else x
+
+    for make in DRAWN[package].values():
+        source = keras_net(keras, lambda x, y: x + y)
+        port = keras_net(keras, lambda x, y, make=make: x + Noisy(make(keras, tensorflow))(y))
+        port.set_weights(source.get_weights())
+        for pair, said in (((source, port), "port"), ((port, source), "source")):
+            report = bn.diagnose(*pair, np.moveaxis(batch(), 1, -1))
+            assert not report.findings, f"{report}"
+            assert [u.what for u in report.undecided] == ["what depends on chance"], f"{report}"
+            assert f"random numbers were drawn in the {said}, by" in f"{report}"
 
 
 def test_a_function_in_a_keras_2_model_drops_nothing_and_is_as_it_was_afterwards():
@@ -287,4 +389,35 @@ def test_mindspore_cells_that_drop_a_branch(written, monkeypatch):
     source.register_forward_hook(lambda cell, taken, y: given.append(y.asnumpy()))
     report = bn.diagnose(source, port, x)
     assert not report.findings, f"{report}"
-    np.testing.assert_array_equal(given[1], given[3])
+    np.testing.assert_array_equal(given[1], given[4])
+
+
+DRAWN_BY_CELLS = {
+    "a primitive": lambda ms: ms.ops.StandardNormal(),
+    "ops": lambda ms: lambda shape: ms.ops.normal(shape, ms.Tensor(0.0), ms.Tensor(1.0)),
+    "numpy": lambda ms: lambda shape: ms.Tensor(np.random.random(shape), ms.float32),
+}
+
+
+@pytest.mark.parametrize("by", DRAWN_BY_CELLS)
+def test_random_numbers_that_mindspore_cells_draw_are_said(by):
+    mindspore = pytest.importorskip("mindspore")
+    nn, drawn = mindspore.nn, DRAWN_BY_CELLS[by](mindspore)
+
+    class Net(nn.Cell):
+        def __init__(self, noisy):
+            super().__init__()
+            self.dense, self.norm = nn.Dense(5, 4), nn.BatchNorm1d(4)
+            self.noisy, self.last = noisy, nn.BatchNorm1d(4)
+
+        def construct(self, x):
+            y = self.norm(self.dense(x))
+            return self.last(y + (drawn((8, 4)) if self.noisy and self.training else 0))
+
+    source, port = Net(False).set_train(), Net(True).set_train()
+    mindspore.load_param_into_net(port, source.parameters_dict())
+    x = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    for pair in ((source, port), (port, source)):
+        report = bn.diagnose(*pair, x)
+        assert not report.findings, f"{report}"
+        assert [u.what for u in report.undecided] == ["what depends on chance"], f"{report}"

@@ -98,6 +98,18 @@ def test_the_commands_record_and_compare(folder, capsys):
     assert run("diagnose", folder / "batch.npz", pair[1]) == 2
 
 
+def test_what_was_recorded_as_json_here_and_in_another_python(folder, capfd):
+    words = ["record", f"{folder}/models.py:source", "--batch", folder / "batch.npz", "--json"]
+    for more in ([], ["--python", sys.executable, "--force"]):
+        assert run(*words, "-o", folder / "a.bnrec", *more) == 0
+        found = json.loads(capfd.readouterr().out)
+        assert (found["command"], found["exit_code"]) == ("record", 0)
+        assert (found["framework"], found["batch_norms"], found["rank"]) == ("torch", 4, [0, 1])
+        assert found["phases"] == ["inference", "training"]
+        assert found["bytes"] == (folder / "a.bnrec").stat().st_size
+        assert "16 values of a channel" in found["dropped"][0]
+
+
 def test_models_are_diagnosed_in_one_command(folder, capsys):
     models = [f"{folder}/models.py:{name}" for name in ("source", "port")]
     assert run("diagnose", *models, "--batch", folder / "batch.npz", "--json") == 1

@@ -239,3 +239,33 @@ def test_ways_of_turning_a_kernel_that_give_the_same_are_both_listed():
     assert causes == {"kernel-transposed": ["b.conv"]}, f"{report}"
     said = {report.findings[0].evidence["how"], report.findings[0].runner_up[:21]}
     assert said == {"spatial axes exchanged", "spatial axes reversed"}
+
+
+def pooled(pool):
+    class Pooled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            given = torch_net(net())
+            self.a, self.b, self.pool = given.a, given.b, pool
+
+        def forward(self, x):
+            return self.b.bn(self.b.conv(self.pool(torch.relu(self.a.bn(self.a.conv(x))))))
+
+    return Pooled()
+
+
+@pytest.mark.parametrize("own", [nn.MaxPool2d(3, 2), nn.MaxPool2d(3, 1, 1), nn.AvgPool2d(3, 2)])
+def test_a_pool_that_gives_another_size_is_named_by_the_shapes(own):
+    causes, report = found(pooled(nn.MaxPool2d(3, 2, 1)), pooled(own), net().batch())
+    assert causes == {"input-differs": ["b.conv"]}, f"{report}"
+    assert report.findings[0].evidence["in the source"] == "(4, 8, 6, 6)"
+
+
+@pytest.mark.parametrize("blank", [0, 1, 2, 3])
+def test_images_with_blank_edges_are_no_padding(blank):
+    """Zeros that a convolution and a layer before it would pad can't be told from the image's."""
+    given = net()
+    x = given.batch()
+    x[:, :, :blank] = x[:, :, :, :blank] = 0
+    x[:, :, -1:] = 0
+    assert not found(torch_net(given), ported("keras", given), x)[0]

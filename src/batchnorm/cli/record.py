@@ -17,12 +17,12 @@ import click
 import batchnorm
 from batchnorm import checkpoints
 from batchnorm.batches import carried, is_last
-from batchnorm.cli.output import echo, is_terminal
+from batchnorm.cli.output import echo, echo_json, is_terminal
 from batchnorm.diagnose import Recording, record
 from batchnorm.diagnose.files import save
 from batchnorm.diagnose.ranks import rank_here
+from batchnorm.diagnose.recorder import room_of
 from batchnorm.diagnose.trace import PLACES
-from batchnorm.diagnose.watching import room_of
 from batchnorm.errors import BatchNormError, InvalidValue
 from batchnorm.printable import shown
 
@@ -62,6 +62,7 @@ main({arguments!r})
     help="Which of how many processes this is; one that mpirun or torchrun started knows.",
 )
 @click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(
     model: str,
     batch: Path,
@@ -71,6 +72,7 @@ def command(
     layout: str | None,
     rank: str | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Run a model once in inference and once or more in training, and keep what a diagnosis needs.
 
@@ -83,11 +85,17 @@ def command(
     batch, output = (Path(str(p).replace("{rank}", str(which[0]))) for p in (batch, output))
     recording = recorded(model, batch, steps, layout, which)
     save(recording, output, force=force)
-    size = output.stat().st_size / 1e6
-    norms = len(recording.norms)
-    echo(f"{output}: {norms} batch norms, {', '.join(recording.phases)}, {size:.1f} MB")
+    size, norms = output.stat().st_size, len(recording.norms)
     sampled = f"of what layers take and give all but {PLACES} values of a channel and its moments"
-    for text in (sampled, *recording.dropped):
+    dropped = [sampled, *recording.dropped]
+    if as_json:
+        echo_json({
+            "file": str(output), "framework": recording.framework, "batch_norms": norms,
+            "phases": recording.phases, "rank": list(which), "bytes": size, "dropped": dropped,
+        })  # fmt: skip
+        return
+    echo(f"{output}: {norms} batch norms, {', '.join(recording.phases)}, {size / 1e6:.1f} MB")
+    for text in dropped:
         echo(f"left out: {text}")
 
 
@@ -123,6 +131,7 @@ def _elsewhere(python: str, options: dict[str, Any]) -> int:
     words += ["--layout", options["layout"]] if options["layout"] else []
     words += ["--rank", options["rank"]] if options["rank"] else []
     words += ["--force"] if options["force"] else []
+    words += ["--json"] if options["as_json"] else []
     root = str(Path(batchnorm.__file__).resolve().parent)
     code = ELSEWHERE.format(root=root, arguments=words)
     try:

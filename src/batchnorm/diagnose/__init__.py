@@ -8,9 +8,9 @@ compared by `compare_recordings`.
 from batchnorm.diagnose.comparison import compare_recordings
 from batchnorm.diagnose.finding import Finding, Undecided
 from batchnorm.diagnose.live import diagnose
+from batchnorm.diagnose.recorder import record
 from batchnorm.diagnose.recording import Recording
 from batchnorm.diagnose.report import Report
-from batchnorm.diagnose.watching import record
 
 __all__ = [
     "Finding",

@@ -117,10 +117,17 @@ class _Between:
         given = {n: v for n, (shape, v) in values.items() if shape == other.inner_shape}
         if one.inner_shape != other.inner_shape:
             moved = sorted(one.inner_shape) == sorted(other.inner_shape)
+            shapes = {"port": str(other.inner_shape), "source": str(one.inner_shape)}
             if moved and one.shape != other.shape and not np.isinf(error):
-                self.add(pair, "layout-differs",
-                          {"port": str(other.inner_shape), "source": str(one.inner_shape)}, "",
-                          INFERENCE)  # fmt: skip
+                self.add(pair, "layout-differs", shapes, "", INFERENCE)
+            elif not (np.isinf(error) or _may_be_one(one, other)):
+                self.add(
+                    pair,
+                    "input-differs",
+                    {"shape in the port": shapes["port"], "in the source": shapes["source"]},
+                    "",
+                    INFERENCE,
+                )
         elif link is not None and all(n in given for n in link.names):
             found = linked(link, own, given)
             if found is not None and found[0] == "input-differs":
@@ -142,6 +149,14 @@ class _Between:
     def _tolerated(self, d: float, error: float, cause: str) -> bool:
         """Whether the difference is rounding alone, for a function that is not exactly ours."""
         return cause == "input-differs" and d <= max(CLOSE, 4 * error)
+
+
+def _may_be_one(one: Trace, other: Trace) -> bool:
+    """Whether inputs may have one size without padding: zeros at edges may be values as well."""
+    sizes = zip(one.inner_shape, one.shape, other.inner_shape, other.shape, strict=False)
+    return len(one.shape) == len(other.shape) and all(
+        max(low, own_low) <= min(high, own_high) for low, high, own_low, own_high in sizes
+    )
 
 
 def _unlinked(x: Array, own: Array, error: float) -> tuple[str, dict[str, Any], str]:

@@ -71,8 +71,12 @@ class _Comparison:
                 }
                 for cause, evidence, runner in layer_findings(pair.source, pair.port, others):
                     self._add(pair, cause, evidence, runner, INFERENCE)
-        between(self.source, self.port, self.pairs, self._add, self._doubt)
-        self._loss()
+        self._unreached()
+        drawn = self._drawn()
+        if INFERENCE not in drawn:
+            between(self.source, self.port, self.pairs, self._add, self._doubt)
+        if not drawn:
+            self._loss()
         for side, nodes in (("source", self.left), ("port", self.right)):
             names = [n.name for n in nodes if n.kind == "batch_norm"]
             if names:
@@ -166,6 +170,13 @@ class _Comparison:
     def _named(self, pair: Pair, cause: str) -> bool:
         return any(f.cause == cause and f.layers == [pair.source.name] for f in self.findings)
 
+    def _computes_with_less(self, pair: Pair) -> bool:
+        """Whether the port's layer was found to compute with fewer digits, in any phase so far."""
+        return any(
+            f.cause == "precision-differs" and f.layers == [pair.source.name]
+            and "loaded as" not in f.evidence for f in self.findings
+        )  # fmt: skip
+
     def _phase(self, pair: Pair, phase: str, trained: frozenset[str]) -> None:
         source, port = pair.source, pair.port
         rule, declared = source.rules.get(phase), port.rules.get(phase)
@@ -205,11 +216,11 @@ class _Comparison:
                     return
                 replay = told
             explained = explain_output(replay, rule, declared)
-            causes = set()
+            causes = {cause for cause, _, _ in explained.findings}
+            if self._computes_with_less(pair) and causes & {"precision-differs", "unexplained"}:
+                causes, explained.findings = {"precision-differs"}, []
             for cause, evidence, runner in explained.findings:
-                causes.add(cause)
-                if not (cause == "precision-differs" and self._named(pair, cause)):
-                    self._add(pair, cause, evidence, runner, phase)
+                self._add(pair, cause, evidence, runner, phase)
             h = explained.hypothesis
             axis = rule.axis if h is None else h.axis
             if not causes & {"mode-differs", "precision-differs"} and axis in replay.statistics:
@@ -305,13 +316,32 @@ class _Comparison:
         self._add(pair, "synchronization-differs", evidence, "", phase)
         return other
 
-    def _loss(self) -> None:
-        """A constant between the gradients that reach the last batch norm, of equal outputs."""
+    def _unreached(self) -> None:
+        """Gradients that stop in one model: named where they come from, so at the last layer."""
+        norms = [p for p in self.pairs if p.source.kind == p.port.kind == "batch_norm"]
+        for phase in (p for p in self.source.phases if p in self.port.phases and p != INFERENCE):
+            told = [[_reached(n.calls.get(phase, [])) for n in (p.source, p.port)] for p in norms]
+            if not (any(mine for mine, _ in told) and any(own for _, own in told)):
+                continue  # nobody differentiates one of them
+            stops = [None not in sides and sides[0] != sides[1] for sides in told]
+            for pair, sides, here, behind in zip(
+                norms, told, stops, [*stops, False][1:], strict=True
+            ):
+                if here and not behind and not self._named(pair, "mode-differs"):
+                    where = f"the {'source' if sides[0] else 'port'} only"
+                    evidence = {"a gradient reaches it in": where}
+                    self._add(pair, "gradient-differs", evidence, "", phase)
+
+    def _drawn(self) -> set[str]:
+        """In which phases random numbers were drawn, so that what reaches a layer says nothing."""
         drawn = [side for side, r in (("source", self.source), ("port", self.port)) if r.chance]
         if drawn:
             self._doubt("what depends on chance", "random numbers were drawn in the "
                         f"{' and the '.join(drawn)}, by what no switch turns off")  # fmt: skip
-            return
+        return {*self.source.chance, *self.port.chance}
+
+    def _loss(self) -> None:
+        """A constant between the gradients that reach the last batch norm, of equal outputs."""
         outputs = [[o.reshape(-1, 1) for o in r.outputs] for r in (self.source, self.port)]
         norms = [p for p in self.pairs if p.source.call(TRAINING) and p.port.call(TRAINING)]
         norms = [p for p in norms if p.source.kind == "batch_norm"]
@@ -335,6 +365,15 @@ class _Comparison:
 
         if holds(pair.source) and not holds(pair.port):
             self._add(pair, "not-updated", {"dropped": "between two steps"}, "", phase)
+
+
+def _reached(calls: list[Trace]) -> bool | None:
+    """Whether a gradient has reached a layer; None where it trains nothing."""
+    if not any({"gamma", "beta"} & set(call.before) for call in calls):
+        return None
+    if all(call.dy is None for call in calls):
+        return False
+    return True if any(call.gradients for call in calls) else None
 
 
 def _beyond(rule: Rule, replay: Replay) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from batchnorm.batches import carried, is_last, plain
 from batchnorm.diagnose.comparison import compare_recordings
+from batchnorm.diagnose.recorder import record, room_of
 from batchnorm.diagnose.report import Report
-from batchnorm.diagnose.watching import record, room_of
 
 __all__ = ["diagnose"]
 

@@ -1,7 +1,7 @@
 """A model's run as it is kept: its layers in order of execution, each with its calls by phase.
 
 Two recordings are all that a diagnosis looks at, whether they were made a moment ago in one process
-or read from files. Not here: how one is made (`watching.py`) or saved (`files.py`).
+or read from files. Not here: how one is made (`recorder.py`) or saved (`files.py`).
 """
 
 from __future__ import annotations

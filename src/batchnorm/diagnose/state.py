@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from batchnorm.diagnose.replay import sixteen
-from batchnorm.vocabulary import Array
+from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["same", "state_findings"]
+__all__ = ["rounded_as", "same", "state_findings"]
 
 STATISTICS, AFFINE = ("running_mean", "running_var"), ("gamma", "beta")
 NEUTRAL = {"gamma": 1.0, "beta": 0.0, "running_mean": 0.0, "running_var": 1.0}
@@ -29,6 +29,21 @@ def same(a: Array, b: Array, close: float = CLOSE) -> bool:
     with np.errstate(all="ignore"):
         near = np.abs(x - y) <= low * np.maximum(np.abs(x), np.abs(y)) + 1e-12
     return bool((near | (np.isnan(x) & np.isnan(y)) | (x == y)).all())
+
+
+def rounded_as(a: Array, b: Array) -> str:
+    """The 16-bit type that a's values have gone through to be b's; "" for none.
+
+    >>> x = np.float32([0.1, 0.3])
+    >>> rounded_as(x, x.astype(np.float16).astype(np.float32)), rounded_as(x, x + 1)
+    ('float16', '')
+    """
+    for name in ("float16", "bfloat16"):
+        with np.errstate(all="ignore"):
+            rounded = a.astype(as_dtype(name)).astype(np.float32)
+        if same(rounded, b):
+            return name
+    return ""
 
 
 def state_findings(
@@ -51,6 +66,10 @@ def state_findings(
     full_source, full_port = _filled(source, port), _filled(port, source)
     wrong = [r for r in full_source if not same(full_source[r], full_port[r])]
     if not wrong:
+        return
+    lost = {rounded_as(full_source[r], full_port[r]) for r in wrong}
+    if lost in ({"float16"}, {"bfloat16"}):
+        yield "precision-differs", {"loaded as": lost.pop()}
         return
     if len(wrong) > 1 or not _trivial(full_port, wrong):
         for name, other in others.items():

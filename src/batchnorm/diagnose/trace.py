@@ -2,7 +2,7 @@
 
 So a recording of a large model stays small, and a batch norm can still be replayed exactly: its
 output at a place depends on the place's input and on the channel's moments. Channels are axis 1
-here, wherever the framework has them. Not here: who runs the model (`watching.py`).
+here, wherever the framework has them. Not here: who runs the model (`recorder.py`).
 """
 
 from __future__ import annotations

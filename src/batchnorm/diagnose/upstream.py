@@ -17,7 +17,7 @@ import numpy as np
 
 from batchnorm.diagnose.corner import FAR, computed_otherwise, kernel_variants, off, pads_of
 from batchnorm.diagnose.recording import INFERENCE, Node
-from batchnorm.diagnose.state import same
+from batchnorm.diagnose.state import rounded_as, same
 from batchnorm.diagnose.trace import Trace
 from batchnorm.vocabulary import Array
 
@@ -78,7 +78,9 @@ def layer_findings(
     b = np.zeros(1) if port.bias is None else port.bias
     if a.size == 1 or b.size == 1 or a.shape == b.shape:
         a, b = np.broadcast_arrays(a, b)
-        if not same(a, b, 1e-5):
+        if lost := "" if same(a, b, 1e-5) else rounded_as(a, b):
+            found.append(("precision-differs", {"loaded as": lost}, ""))
+        elif not same(a, b, 1e-5):
             held = "missing" if port.bias is None else "zero" if not b.any() else "other values"
             largest = float(np.abs(a.astype(np.float64) - b).max())
             found.append(("bias-differs", {"port's": held, "largest difference": largest}, ""))
@@ -103,6 +105,9 @@ def _kernel(
         if a.shape != b.shape:
             return
     if same(a, b, 1e-5) or carried_order(source, port) is not None:
+        return
+    if lost := rounded_as(a, b):
+        yield "precision-differs", {"loaded as": lost}, ""
         return
     if (columns := _moved(a, b)) is not None:
         yield "kernel-transposed", {"how": f"columns as of {columns} channels, last"}, ""

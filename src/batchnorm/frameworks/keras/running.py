@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
 
+from batchnorm.frameworks.keras.functional import released
 from batchnorm.frameworks.keras.live import walk
 from batchnorm.frameworks.keras.saved import STATE
 from batchnorm.frameworks.noise import functions_quiet, makes_noise
@@ -158,8 +158,8 @@ def _seen(tensor: Any) -> Array:
 
 @contextmanager
 def unchanged(model: Any) -> Iterator[None]:
-    """Variables afterwards as before, bit for bit."""
-    weights = list(model.weights)
+    """Variables, seeds among them, afterwards as before, bit for bit."""
+    weights = list(model.variables)
     values = [_array(weight) for weight in weights]
     try:
         yield
@@ -193,14 +193,22 @@ def run(
         inner = [layer for _, layer in walk(model, "", set())]
         stack.enter_context(functions_quiet([model, *inner], "call"))
         for layer in inner:
-            if makes_noise(layer) and not parameterised(layer):
+            if (makes_noise(layer) or _augments(layer)) and not parameterised(layer):
                 stack.enter_context(_off(layer))
-            stack.enter_context(_released(layer))
+            stack.enter_context(released(layer))
+        seeds = _seeds(model)
+
+        def called() -> Any:
+            result = model(given, **named)
+            if not all(map(np.array_equal, seeds, _seeds(model))):
+                tell("", "chance", np.empty(0), None)
+            return result
+
         if not backward:
-            return [_array(t) for t in _tensors(model(given, **named))], {}
+            return [_array(t) for t in _tensors(called())], {}
         tensorflow: Any = sys.modules["tensorflow"]
         with tensorflow.GradientTape() as tape:
-            result = model(given, **named)
+            result = called()
             outputs = _tensors(result)
             arrays = [_array(t) for t in outputs]
             if loss is not None:
@@ -279,15 +287,28 @@ def _watched(path: str, layer: Any, tell: Tell, backward: bool) -> Iterator[None
         inner.append(x)
         return activation(x)
 
-    layer.call = call
     if callable(activation):
         layer.activation = activated
     try:
-        yield
+        with _called(layer, call):
+            yield
     finally:
-        vars(layer).pop("call", None)
         if callable(activation):
             layer.activation = activation
+
+
+@contextmanager
+def _called(layer: Any, call: Callable[..., Any]) -> Iterator[None]:
+    """Another `call` in a layer's place, which may be its own: one that is made of a function."""
+    own = vars(layer).get("call")
+    layer.call = call
+    try:
+        yield
+    finally:
+        if own is None:
+            vars(layer).pop("call", None)
+        else:
+            layer.call = own
 
 
 def _again(layer: Any, compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -314,55 +335,26 @@ def _again(layer: Any, compute: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return again
 
 
-@contextmanager
-def _released(model: Any) -> Iterator[None]:
-    """Values are freed after their last use; Keras 3 keeps all of a functional model's."""
-    graph = getattr(model, "_functional", None) or model
-    nodes = [n for at in getattr(graph, "_nodes_by_depth", {}).values() for n in at]
-    nodes = [n for n in nodes if hasattr(getattr(n, "arguments", None), "fill_in")]
-    if nodes:
-        uses = Counter(id(x) for node in nodes for x in node.input_tensors)
-        uses.update(id(x) for x in graph.outputs)
-    for node in nodes:
-        node.arguments.fill_in = _last_use(node, uses)
-    try:
-        yield
-    finally:
-        for node in nodes:
-            vars(node.arguments).pop("fill_in", None)
+def _seeds(model: Any) -> list[Array]:
+    """Of Keras 3's generators of random numbers that layers hold."""
+    return [_array(v) for v in model.variables if "seed_generator" in v.name]
 
 
-def _last_use(node: Any, uses: Counter[int]) -> Callable[[dict[int, Any]], Any]:
-    own, left = node.arguments.fill_in, uses
-
-    def fill_in(values: dict[int, Any]) -> Any:
-        filled = own(values)
-        for x in node.input_tensors:
-            left[id(x)] -= 1
-            if not left[id(x)]:
-                del values[id(x)]
-        return filled
-
-    return fill_in
+def _augments(layer: Any) -> bool:
+    """Whether it changes images by chance, in training alone: `RandomFlip` and its like."""
+    named = type(layer).__name__.startswith("Random")
+    return named and "training" in inspect.signature(layer.call).parameters
 
 
-@contextmanager
-def _off(layer: Any) -> Iterator[None]:
+def _off(layer: Any) -> AbstractContextManager[None]:
     """A layer that makes noise is called as in inference; what can't be so gives its input."""
-    own, before = layer.call, dict(vars(layer))
+    own = layer.call
     switched = "training" in inspect.signature(own).parameters
 
     def call(x: Any, *given: Any, **named: Any) -> Any:
         return own(x, training=False) if switched else x
 
-    layer.call = call
-    try:
-        yield
-    finally:
-        if "call" in before:  # a layer made of a function's call
-            layer.call = own
-        else:
-            vars(layer).pop("call", None)
+    return _called(layer, call)
 
 
 def _tensors(result: Any) -> list[Any]:
