@@ -153,9 +153,10 @@ class _Between:
 
 def _may_be_one(one: Trace, other: Trace) -> bool:
     """Whether inputs may have one size without padding: zeros at edges may be values as well."""
-    sizes = zip(one.inner_shape, one.shape, other.inner_shape, other.shape, strict=False)
+    ranges = [tuple(zip(t.inner_shape[2:], t.shape[2:], strict=True)) for t in (one, other)]
     return len(one.shape) == len(other.shape) and all(
-        max(low, own_low) <= min(high, own_high) for low, high, own_low, own_high in sizes
+        max(low, own_low) <= min(high, own_high)
+        for (low, high), (own_low, own_high) in zip(*ranges, strict=True)
     )
 
 
