@@ -1,9 +1,11 @@
 // The sums of a backward, per channel over a part of a tensor: of dy, of dy * (x - mean), and of dy * dy;
 // of 16- and 32-bit elements the largest |x| too, which bounds |x - mean|.
 //
-// The sums are doubles. For 16-bit elements, a backward that also writes dx first adds eight products
-// each in float (a strip), which halves the operations; `prepare_gradient` finds the channels where float
-// isn't enough, and their sums are taken again in double.
+// The sums are doubles. Strips in float of 32-bit elements would move dx by 9e-7 of its largest value where
+// rows repeat and one x lies far out, with nothing cancelled that would tell (tests/core/test_accuracy.py).
+// For 16-bit elements, a backward that also writes dx first adds eight products each in float (a strip),
+// which halves the operations; `prepare_gradient` finds the channels where float isn't enough, and their
+// sums are taken again in double.
 #pragma once
 
 #include "sums.h"

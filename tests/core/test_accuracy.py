@@ -526,3 +526,28 @@ def test_empty_batches_give_empty_results_and_no_gradient(mode, shape):
     assert not dgamma.any()
     assert not dbeta.any()
     assert dgamma.shape == dbeta.shape == (channels,)
+
+
+def test_sums_in_strips_of_float_could_not_hold_the_bound_of_dx():
+    """Why float32 sums are double's: eight additions in float at a time, as of 16-bit elements."""
+    rng, count = np.random.default_rng(622), 64 * 128
+    x, dy = (np.tile(rng.standard_normal(16).astype(SINGLE), count // 16) for _ in range(2))
+    x[0] = np.sqrt(count) * np.std(x)
+    deviations = x - SINGLE(x.astype(DOUBLE).mean())  # of floats, rounded once
+    a = b = 0.0
+    for start in range(0, count, 128):
+        sums = np.zeros((2, 16), SINGLE)
+        for row in range(start, start + 128, 16):
+            d, g = deviations[row : row + 16].astype(DOUBLE), dy[row : row + 16].astype(DOUBLE)
+            sums = np.array([sums[0] + g, sums[1] + g * d]).astype(SINGLE)  # fused
+        a, b = a + sums[0].astype(DOUBLE).sum(), b + sums[1].astype(DOUBLE).sum()
+    settings = core.Settings((1,), Mode.BATCH, EPSILON)
+    _, _, saved = core.forward(x.astype(DOUBLE)[:, None], None, None, None, settings)
+    exact = core.backward(saved, dy.astype(DOUBLE)[:, None])[0][:, 0]
+    mean, inv_std = x.astype(DOUBLE).mean(), 1 / np.sqrt(x.astype(DOUBLE).var() + EPSILON)
+    b -= (mean - DOUBLE(SINGLE(mean))) * a
+    in_float = inv_std * (dy - a / count - (x - mean) * inv_std**2 * b / count)
+    assert np.abs(in_float - exact).max() > 2 * 4e-7 * np.abs(exact).max()
+    assert np.std(exact) > 0.9 * inv_std * np.std(dy)  # nothing cancels
+    own = core.backward(core.forward(x[:, None], None, None, None, settings)[2], dy[:, None])[0]
+    assert np.abs(own[:, 0] - exact).max() < 4e-7 * np.abs(exact).max()
