@@ -157,6 +157,34 @@ def test_classes_that_stay_the_old_frameworks_are_named_and_are_the_exit_code(tm
     assert json.loads(done.stdout)["summary"]["classes"] == ["Net"]
 
 
+def test_what_a_name_of_another_file_may_be_is_told(tmp_path):
+    for name, text in {
+        "pkg/__init__.py": "",
+        "pkg/own.py": "class BatchNorm2d:\n    pass\n",
+        "pkg/backend.py": "import os\nif os.environ.get('B'):\n    from torch import nn\nelse:\n"
+        "    from pkg import own as nn\n",
+        "pkg/net.py": "from pkg.backend import nn\nbn = nn.BatchNorm2d(3)\n",
+        "pkg/star.py": "from elsewhere import *\nbn = BatchNorm2d(3)\n",
+    }.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    sites = [
+        site
+        for each in ("net.py", "star.py")
+        for site in rewrite_source(
+            (tmp_path / "pkg" / each).read_bytes(),
+            from_="torch",
+            to="mindspore",
+            path=tmp_path / "pkg" / each,
+        ).sites
+    ]
+    assert [site.reason for site in sites] == [
+        "nn may be torch.nn or pkg/own.py: import the one that is meant",
+        "what BatchNorm2d is can't be told from this file",
+    ]
+
+
 def test_a_function_does_what_the_command_does(tmp_path):
     (tmp_path / "net.py").write_text(NET)
     report = batchnorm.rewrite(str(tmp_path), from_="torch", to="mindspore")

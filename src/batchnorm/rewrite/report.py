@@ -184,6 +184,8 @@ def _short(site: Site) -> str:
     for difference in ("hides which arguments", "may be of another class", "may have changed"):
         if difference in reason:
             return f"… {difference}…"
+    if reason.endswith(": import the one that is meant"):
+        return "a name may be one of several: import the one that is meant"
     if reason.startswith("what ") and "can't be told" in reason:
         return f"what {'an object' if ': of a ' in reason else 'a name'} is can't be told"
     return reason.partition("; ")[0].partition(" (")[0]

@@ -26,6 +26,7 @@ from batchnorm.rewrite.unfollowed import (
     report_hidden,
     report_mixture,
     report_settings,
+    unsure,
 )
 from batchnorm.rewrite.unused import remove_unused, unused_imports
 from batchnorm.source import (
@@ -245,9 +246,7 @@ def _visit(job: Job, node: ast.AST) -> None:
         if symbol is None and job.names.unknown(node):
             if isinstance(parent, ast.Attribute):
                 return
-            root = job.source.text(node).partition(".")[0]
-            job.left(node, "reference", f"what {root} is can't be told from this file",
-                     certain=False)  # fmt: skip
+            job.left(node, "reference", unsure(job, node), certain=False)
             return
     report_hidden(job, node)
     if isinstance(node, ast.Attribute):

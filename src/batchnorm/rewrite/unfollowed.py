@@ -13,12 +13,19 @@ from batchnorm.rewrite.attributes import layer_at, rewrite_by_name
 from batchnorm.rewrite.class_values import handed_on
 from batchnorm.rewrite.job import Job
 from batchnorm.rewrite.types import names_a_type
-from batchnorm.source import Symbol, keras_module, symbol_at
+from batchnorm.source import Symbol, keras_module, plain, symbol_at
 from batchnorm.source.class_values import handed_on as handed_classes
 from batchnorm.source.class_values import held
 from batchnorm.translate import Difference, forms
 
-__all__ = ["report_exports", "report_hidden", "report_mixture", "report_settings", "unknown"]
+__all__ = [
+    "report_exports",
+    "report_hidden",
+    "report_mixture",
+    "report_settings",
+    "unknown",
+    "unsure",
+]
 
 _BY_STRING = {"getattr", "hasattr", "setattr", "delattr"}
 _GRAPHS = (".Model", ".Sequential", ".Input", ".layers.", ".models.", ".engine.")
@@ -149,6 +156,18 @@ def report_settings(job: Job) -> None:
             if hidden is not None and classes & set(held(job.names, node.func)):
                 job.left(node, "call", f"what is called may be a batch norm: **{job.text(hidden)} "
                                        "hides what it is given")  # fmt: skip
+
+
+def unsure(job: Job, node: ast.expr) -> str:
+    """Why it can't be told what a name is: what it may be, where that is known."""
+    root = node
+    while isinstance(root, ast.Attribute):
+        root = root.value
+    paths = [plain(path) for path in job.names.paths(root)]
+    if len(paths) < 2:
+        return f"what {job.source.text(root)} is can't be told from this file"
+    may = f"{', '.join(paths[:-1])} or {paths[-1]}"
+    return f"{job.source.text(root)} may be {may}: import the one that is meant"
 
 
 def unknown(job: Job, func: ast.expr, defined: set[str]) -> bool:

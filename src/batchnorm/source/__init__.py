@@ -9,6 +9,7 @@ are layers), `files` (folders).
 """
 
 from batchnorm.source.contents import contents, special
+from batchnorm.source.exports import plain
 from batchnorm.source.files import (
     NOTEBOOK,
     AnyPath,
@@ -56,6 +57,7 @@ __all__ = [
     "names_a_batch_norm",
     "parse_source",
     "parse_text",
+    "plain",
     "special",
     "symbol_at",
     "work_on",

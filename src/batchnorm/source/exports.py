@@ -14,7 +14,7 @@ from pathlib import Path
 from batchnorm.source.contents import contents
 from batchnorm.source.symbols import PACKAGES
 
-__all__ = ["DEEPEST", "exported", "member", "own_files"]
+__all__ = ["DEEPEST", "exported", "member", "own_files", "plain"]
 
 _OUTSIDE = ("os.", "typing.", "collections.", "numpy.")
 """How paths begin that are surely none of the tree's."""
@@ -45,6 +45,11 @@ def member(path: str, name: str, depth: int) -> tuple[str, ...]:
         return (f"{path}.{name}",)
     file = Path(path.removeprefix(_MODULE))
     return _given_by(file, name, depth + 1) or _submodule(file, name) or (f"{path}.{name}",)
+
+
+def plain(path: str) -> str:
+    """A path as people read it: a module of the tree by its folder and file."""
+    return "/".join(path.split("/")[-2:]) if path.startswith(_MODULE) else path
 
 
 def own_files(folder: Path, module: str, level: int) -> Iterator[Path]:
