@@ -119,6 +119,9 @@ OTHERS = {
     "layers.py": "from mindspore import nn\nBN = nn.BatchNorm2d\n"
     "def norm(c, momentum):\n    return BN(c, momentum=momentum)\n",
     "backend.py": "from tensorflow import keras\n",
+    "options.py": "import argparse\nparser = argparse.ArgumentParser()\n"
+    "parser.add_argument('--bn-momentum', default=0.1)\n"
+    "def read():\n    return parser.parse_args()\nargs = read()\n",
 }
 HEAD = "from mindspore import nn\nimport settings, layers, backend\n"
 
@@ -134,6 +137,11 @@ HEAD = "from mindspore import nn\nimport settings, layers, backend\n"
         "from layers import norm\nnorm(3, 0.1)",
         "from layers import BN\nBN(3, momentum=0.1)",
         "from backend import keras\nkeras.layers.BatchNormalization(momentum=0.1)",
+        "from options import parser\na = parser.parse_args()\n"
+        "nn.BatchNorm2d(3, momentum=a.bn_momentum)",
+        "from options import read\nargs = read()\nnn.BatchNorm2d(3, momentum=args.bn_momentum)",
+        "from options import args\nnn.BatchNorm2d(3, momentum=args.bn_momentum)",
+        "def net(args):\n    return nn.BatchNorm2d(3, momentum=args.bn_momentum)",
     ],
 )
 def test_numbers_and_layers_are_followed_into_the_tree_s_other_files(tmp_path, code):
@@ -141,3 +149,20 @@ def test_numbers_and_layers_are_followed_into_the_tree_s_other_files(tmp_path, c
         (tmp_path / name).write_text(text)
     found, _ = lint_text(f"{HEAD}{code}\n".encode(), Settings(), tmp_path / "net.py")
     assert [each.rule for each in found] == ["BN001"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import argparse\nargs = argparse.ArgumentParser().parse_args()\n"
+        "nn.BatchNorm2d(3, momentum=args.bn_momentum)",  # whose parser stands here
+        "def net(args):\n    return nn.BatchNorm2d(3, momentum=args.rate)",  # of two parsers
+        "def net(m):\n    return nn.BatchNorm2d(3, momentum=m.bn_momentum)",
+    ],
+)
+def test_a_parser_of_another_file_counts_where_it_is_the_only_one(tmp_path, code):
+    parser = "p.add_argument('--bn-momentum', default=0.1)\np.add_argument('--rate', default=0.1)\n"
+    (tmp_path / "a.py").write_text(parser)
+    (tmp_path / "b.py").write_text(parser.replace("bn-momentum", "other-momentum"))
+    found, _ = lint_text(f"{HEAD}{code}\n".encode(), Settings(), tmp_path / "net.py")
+    assert found == []

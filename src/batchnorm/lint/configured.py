@@ -1,72 +1,17 @@
-"""Where a settings object's number stands: options of a command line, namespaces, dictionaries.
+"""Where a settings object's number stands: namespaces and dictionaries.
 
-`args.bn_momentum` where the file says `add_argument("--bn-momentum", default=0.1)`, flags, options
-of click, `SimpleNamespace(momentum=0.1)`, `cfg["bn"]["momentum"]`, `_C.BN.MOMENTUM = 0.1`. Not
-here: which numbers these expressions are (`number`).
+`SimpleNamespace(momentum=0.1)`, `cfg["bn"]["momentum"]`, `_C.BN.MOMENTUM = 0.1`. Not here: options
+of a command line (`options`), and which numbers these expressions are (`number`).
 """
 
 from __future__ import annotations
 
 import ast
-import re
 from functools import lru_cache
 
 from batchnorm.source import Names
 
-__all__ = ["assigned", "entries", "keyword_of", "option", "option_of"]
-
-_PARSED = re.compile(
-    r"(?i)^_?(args?|argv|opts?|options?|flags?|params?|hparams?|cfg|conf|config)_?$"
-)
-_LONG = re.compile(r"^--(\w[\w-]*)$")
-
-
-def option(node: ast.Attribute, names: Names) -> ast.expr | None:
-    """The default of the only option of the file that `args.name` can be."""
-    of = node.value
-    name = of.attr if isinstance(of, ast.Attribute) else getattr(of, "id", "")
-    made = names.value(of)
-    parsed = isinstance(made, ast.Call) and getattr(made.func, "attr", "") == "parse_args"
-    said = _options(names).get(node.attr, []) if parsed or _PARSED.match(name) else []
-    return said[0] if len(said) == 1 else None
-
-
-def option_of(parameter: ast.AST, names: Names) -> ast.expr | None:
-    """The default that `@click.option("--momentum", default=0.1)` gives a parameter."""
-    function = names.source.parents[names.source.parents[parameter]]
-    for decorator in getattr(function, "decorator_list", []):
-        if isinstance(decorator, ast.Call) and getattr(decorator.func, "attr", "") == "option":
-            found = _defined(decorator)
-            if found is not None and found[0] == getattr(parameter, "arg", ""):
-                return found[1]
-    return None
-
-
-@lru_cache(maxsize=8)
-def _options(names: Names) -> dict[str, list[ast.expr | None]]:
-    """Destination -> the defaults that options of the file give it."""
-    found: dict[str, list[ast.expr | None]] = {}
-    for node in ast.walk(names.source.tree):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-            name, said = node.func.attr, None
-            if name == "add_argument":
-                said = _defined(node)
-            elif name.startswith("DEFINE_") and len(node.args) > 1:
-                first = node.args[0]
-                said = (getattr(first, "value", ""), node.args[1])
-            if said is not None:
-                found.setdefault(str(said[0]), []).append(said[1])
-    return found
-
-
-def _defined(call: ast.Call) -> tuple[str, ast.expr | None] | None:
-    """The destination and the default of `add_argument("--name", default=…)`."""
-    keywords = {k.arg: k.value for k in call.keywords}
-    texts = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    said = keywords.get("dest")
-    long = next((m[1] for text in texts if (m := _LONG.match(text))), None)
-    name = said.value if isinstance(said, ast.Constant) else long
-    return None if name is None else (str(name).replace("-", "_"), keywords.get("default"))
+__all__ = ["assigned", "entries", "keyword_of"]
 
 
 def keyword_of(call: ast.Call, name: str) -> tuple[bool, ast.expr | None]:

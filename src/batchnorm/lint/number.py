@@ -13,10 +13,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from batchnorm.lint.configured import assigned, entries, keyword_of, option, option_of
+from batchnorm.lint.configured import assigned, entries, keyword_of
+from batchnorm.lint.options import option, option_of
 from batchnorm.source import Names
 from batchnorm.source.class_values import default_of
-from batchnorm.source.tree import definition
+from batchnorm.source.tree import Definition, definition
 
 __all__ = ["Number", "number", "numbers"]
 
@@ -187,33 +188,82 @@ def _setting(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ...
     if found:
         return found
     default = option(node, names)
-    if default is not None:
-        return tuple(replace(n, default=True) for n in numbers(default, names, depth))
+    if default is not None and isinstance(default.node, ast.expr):
+        every = numbers(default.node, default.names, depth)
+        return _told_from(
+            tuple(replace(n, default=True) for n in every), node, default.names, names
+        )
     said = assigned(node, names)
     return () if said is None else numbers(said, names, depth)
 
 
 def _of_class(node: ast.Attribute, names: Names, depth: int) -> tuple[Number, ...]:
     """What a class gives an attribute: of the class itself, of what it made, of what is said so."""
-    of = node.value
+    found = _made(node.value, names, depth)
+    if found is None:
+        return ()
+    owner, call = found
+    if call is not None and isinstance(call.node, ast.Call):
+        may, said_there = keyword_of(call.node, node.attr)
+        if may:
+            every = () if said_there is None else numbers(said_there, call.names, depth)
+            return _told_from(every, node, call.names, names)
+    if not isinstance(owner.node, ast.ClassDef):
+        return ()
+    said = [v for v in owner.names.given(owner.node).get(node.attr, []) if v is not None]
+    every = tuple(n for value in said for n in numbers(value, owner.names, depth))
+    return _told_from(every, node, owner.names, names)
+
+
+def _made(of: ast.expr, names: Names, depth: int) -> tuple[Definition, Definition | None] | None:
+    """The class of a settings object, also of one inside another, and the call that made it."""
+    if depth > _DEEPEST:
+        return None
     if isinstance(of, ast.Name):
         for binding in names.bindings(of):
             if isinstance(binding.node, ast.arg) and binding.node.annotation is not None:
                 of = binding.node.annotation
     made = names.value(of)
     if isinstance(made, ast.Call):
-        may, said_there = keyword_of(made, node.attr)
-        if may:
-            return () if said_there is None else numbers(said_there, names, depth)
-    found = definition(made.func if isinstance(made, ast.Call) else of, names, settings=True)
-    if found is None or not isinstance(found.node, ast.ClassDef):
-        return ()
-    said = [v for v in found.names.given(found.node).get(node.attr, []) if v is not None]
-    every = tuple(n for value in said for n in numbers(value, found.names, depth))
-    if found.names is names or found.names.path is None:
-        return every
-    path = found.names.path.name
-    return tuple(Number(n.value, node, n.default, f"{path}:{n.node.lineno}") for n in every)
+        found = definition(made.func, names, settings=True)
+        call = Definition(names, made)
+        return found or call, call
+    found = definition(of, names, settings=True)
+    if found is not None and isinstance(found.node, ast.ClassDef):
+        return found, None
+    if found is not None and isinstance(found.node, ast.Call) and found.names is not names:
+        return _made(found.node, found.names, depth + 1)
+    if not isinstance(of, ast.Attribute):
+        return None
+    if isinstance(of.value, ast.Name) and of.value.id in ("self", "cls"):
+        around = names.source.around(of)
+        within = next((n for n in around if isinstance(n, ast.ClassDef)), None)
+        outer = None if within is None else Definition(names, within)
+    else:
+        by = _made(of.value, names, depth + 1)
+        outer = None if by is None or _may_give(by[1], of.attr) else by[0]
+    if outer is None or not isinstance(outer.node, ast.ClassDef):
+        return None
+    said = outer.names.given(outer.node).get(of.attr, [])
+    if len(said) != 1 or said[0] is None:
+        return None
+    return _made(said[0], outer.names, depth + 1)
+
+
+def _may_give(call: Definition | None, name: str) -> bool:
+    return call is not None and isinstance(call.node, ast.Call) and keyword_of(call.node, name)[0]
+
+
+def _told_from(
+    found: tuple[Number, ...], node: ast.expr, of: Names, names: Names
+) -> tuple[Number, ...]:
+    """Numbers of another file, by their use here."""
+    if of is names or of.path is None:
+        return found
+    path = of.path.name
+    return tuple(
+        Number(n.value, node, n.default, n.elsewhere or f"{path}:{n.node.lineno}") for n in found
+    )
 
 
 def _elsewhere(node: ast.expr, names: Names, depth: int) -> tuple[Number, ...]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from batchnorm.declaration import Parameter
 from batchnorm.frameworks import find
+from batchnorm.lint.dictionary import starred
 from batchnorm.source import Names, Symbol
 from batchnorm.source.class_values import default_of, handed_on, inherited, partial_of
-from batchnorm.source.tree import definition
 from batchnorm.translate.form import Form, forms
 
 __all__ = ["SWITCHES", "Site", "sites"]
@@ -133,47 +133,9 @@ def _bound(
         if keyword.arg is not None:
             arguments[keyword.arg] = keyword.value
             continue
-        entries = _literal(_value(keyword.value, names), names)
-        complete = complete and entries is not None
-        arguments |= entries or {}
+        entries, whole = starred(keyword.value, names)
+        complete = complete and whole
+        arguments |= entries
     switches = {p.name for p in form.parameters.values() if p.meaning.word in SWITCHES}
     still = _is_still([arguments[name] for name in switches & arguments.keys()], names)
     return Site(node, symbol, form, arguments, complete, still=still)
-
-
-def _value(node: ast.expr, names: Names) -> ast.expr:
-    """What a name is, or an attribute that its class gives once."""
-    if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        found = definition(node.value, names)
-        owner = None if found is None else found.node
-        if node.value.id in ("self", "cls"):
-            around = names.source.around(node)
-            owner = next((n for n in around if isinstance(n, ast.ClassDef)), None)
-        if isinstance(owner, ast.ClassDef) and (found is None or found.names is names):
-            said = names.given(owner).get(node.attr, [])
-            return said[0] if len(said) == 1 and said[0] is not None else node
-    return names.value(node)
-
-
-def _literal(node: ast.expr, names: Names) -> dict[str, ast.expr] | None:
-    """The entries of `dict(a=1)` or `{"a": 1}`, also of copies; None for anything else."""
-    pairs: list[tuple[ast.expr | str | None, ast.expr]] = []
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dict":
-        pairs = [(None, a) for a in node.args] + [(k.arg, k.value) for k in node.keywords]
-    elif isinstance(node, ast.Dict):
-        pairs = [
-            (k.value if isinstance(k, ast.Constant) and isinstance(k.value, str) else k, v)
-            for k, v in zip(node.keys, node.values, strict=True)
-        ]
-    else:
-        return None
-    found: dict[str, ast.expr] = {}
-    for key, value in pairs:
-        copied = _literal(names.value(value), names) if key is None else None
-        if isinstance(key, str):
-            found[key] = value
-        elif copied is not None:
-            found |= copied
-        else:
-            return None
-    return found

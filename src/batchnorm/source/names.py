@@ -132,8 +132,21 @@ class Names:
     def given(self, owner: ast.ClassDef) -> dict[str, list[ast.expr | None]]:
         """What a class gives its attributes, in its body and by `self.name = …`; None: unsure."""
         if owner not in self._given:
-            self._given[owner] = _attributes(owner)
+            said = _attributes(owner).items()
+            self._given[owner] = {name: [self._default(v) for v in values] for name, values in said}
         return self._given[owner]
+
+    def _default(self, value: ast.expr | None) -> ast.expr | None:
+        """What a field of a dataclass is unless it is given, as `field(default=0.1)` says it."""
+        if not isinstance(value, ast.Call) or not _FIELDS & set(self.paths(value.func)):
+            return value
+        keywords = {k.arg: k.value for k in value.keywords}
+        made = keywords.get("default_factory", keywords.get("factory"))
+        if isinstance(made, ast.Lambda):
+            return made.body
+        if made is not None:
+            return ast.copy_location(ast.Call(made, [], []), made)
+        return keywords.get("default", value.args[0] if value.args else None)
 
     def only_read(self, name: ast.Name) -> bool:
         """Whether a list or dictionary is nowhere changed, nor given to what may change it."""
@@ -186,6 +199,9 @@ class Names:
         while node not in self.scopes and node in self.source.parents:
             node = self.source.parents[node]
         return self.scopes.get(node, self.module)
+
+
+_FIELDS = {"dataclasses.field", "attr.ib", "attr.field", "attrs.field", "pydantic.Field"}
 
 
 def _attributes(owner: ast.ClassDef) -> dict[str, list[ast.expr | None]]:

@@ -31,6 +31,8 @@ def check(file: Linted) -> Iterator[Hit]:
       default.
     - The axis is chosen by the data format, and the choice is the wrong way round:
       `3 if data_format == "channels_first" else 1`.
+    - A Keras layer is given axis 0, which counts the samples of a batch: each sample gets a mean of
+      its own, and the layer takes batches of one size only.
 
     Data formats that are variables are not guessed.
 
@@ -92,6 +94,14 @@ def _keras(site: Site, file: Linted, named: set[str]) -> Iterator[Hit]:
     if (found is None or found.default) and not (axis is None and site.complete):
         return
     value = -1 if found is None else int(found.value)
+    if value == 0 and found is not None:
+        message = "axis 0 counts the samples of a batch, and each gets a mean of its own"
+        likely = 1 if named == {"channels_first"} else -1
+        own = found.node is axis and site.layer is None
+        yield Hit(
+            found.node, message, put(file, [(found.node, str(likely))], safe=False) if own else None
+        )
+        return
     wrong = {"channels_first": (-1, 3, 4), "channels_last": (1,)}
     if len(named) == 1 and value in wrong[next(iter(named))]:
         (layout,) = named

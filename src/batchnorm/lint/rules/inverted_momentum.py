@@ -29,9 +29,11 @@ def check(file: Linted) -> Iterator[Hit]:
 
     A momentum above 0.5 given to a torch layer, and one below 0.5 given to a MindSpore or Keras
     layer: a literal, a constant, an attribute that the class gives itself, a parameter's default,
-    what stands in for None, an entry of a dictionary that is only read, an option's default
-    (argparse, click, flags), what a settings object is given; also where a helper makes
-    the layer, of this file or of another of the same tree. People choose momenta that
+    what stands in for None, an entry of a dictionary that is only read, what is put into one before
+    the call (`kwargs.setdefault("momentum", 0.1)`), a field of a dataclass, an option's default
+    (argparse, click, flags; the parser may stand in another file, or beside it), what a settings
+    object is given; also where a helper makes the layer, of this file or of another of the same
+    tree. People choose momenta that
     let the running statistics average over many batches, so the weight of the new batch is far
     below one half: of the momenta written in the code that this rule was tried on, the right ones
     lie between 0.0003 and 0.2 in torch's sense, and none between 0.2 and 0.8
