@@ -49,5 +49,8 @@ def plain(value: Any) -> Array:
     """A tensor of any framework as an array."""
     for name in ("detach", "cpu", "asnumpy", "numpy"):
         if hasattr(value, name):
-            value = getattr(value, name)()
+            try:
+                value = getattr(value, name)()
+            except TypeError:  # 16 bits that NumPy has no type for
+                value = value.float().numpy()
     return np.asarray(value)

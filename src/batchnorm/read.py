@@ -112,8 +112,8 @@ def find(model: Any) -> dict[str, Any]:
     return _reader(model).layers_of(model)  # type: ignore[no-any-return]
 
 
-def framework_of(obj: Any) -> Framework:
-    """Whose layer or model it is.
+def framework_of(obj: Any, taker: str = "read") -> Framework:
+    """Whose layer or model it is; `taker` is what has been given it.
 
     Raises:
         TypeError: nobody's.
@@ -121,7 +121,7 @@ def framework_of(obj: Any) -> Framework:
     found = record_of(obj)
     if found is None:
         raise InvalidType(
-            f"read takes {_accepted()}, a model that holds some, or a layer of batchnorm itself, "
+            f"{taker} takes {_accepted()}, a model that holds some, or a layer of batchnorm, "
             f"but got {_kind(obj)}"
         )
     return found

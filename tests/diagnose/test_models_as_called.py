@@ -6,7 +6,7 @@ from built_nets import BUILD, plain, torch_net
 
 from batchnorm import frameworks
 from batchnorm.diagnose import diagnose, live
-from batchnorm.errors import InvalidType
+from batchnorm.errors import InvalidType, InvalidValue
 
 torch = pytest.importorskip("torch")
 nn = torch.nn
@@ -202,3 +202,43 @@ def test_what_keeps_freed_memory_runs_last(source, monkeypatch):
     assert report.frameworks[0] == source
     assert not report.findings
     assert order == pair
+
+
+REFUSED = {
+    "steps are 0 or more": {"steps": -1},
+    "but got 1.5": {"steps": 1.5},
+    "not 3": {"loss": 3},
+    "two of them, one for each model": {"loss": (len, len, len)},
+    "but got object of shape": {"batch": None},
+    "but got <U1": {"batch": "x"},
+    "of shape \\(0, 3, 8, 8\\)": {"batch": np.ones((0, 3, 8, 8), np.float32)},
+    "but got none": {"batch": ()},
+    "a diagnosis takes .* but got": {"source": "net.pth"},
+}
+
+
+@pytest.mark.parametrize("said", REFUSED)
+def test_what_can_not_be_run_is_refused_with_what_was_expected(said):
+    model = torch_net(net())
+    given = {"source": model, "port": model, "batch": net().batch()} | REFUSED[said]
+    with pytest.raises((InvalidType, InvalidValue), match=said):
+        diagnose(**given)
+
+
+def test_a_batch_that_no_finite_number_comes_of_is_undecided():
+    port = net().port()
+    port.options("b.bn")["epsilon"] = 1e-3
+    report = diagnose(torch_net(net()), torch_net(port), net().batch() * np.float32("nan"))
+    assert not report.findings, f"{report}"
+    found = {u.what: u.layers for u in report.undecided}
+    assert found["output, update and gradient"] == ("a.bn", "b.bn", "c.bn")
+
+
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_model_and_a_batch_of_16_bits(carried):
+    low = torch_net(net()).bfloat16()
+    batch = torch.from_numpy(net().batch())
+    batch = batch.bfloat16() if carried else batch
+    assert not diagnose(low, low, batch).findings
+    report = diagnose(torch_net(net()), low, batch)
+    assert set(report.causes) == {"precision-differs"}, f"{report}"

@@ -110,6 +110,22 @@ def test_what_was_recorded_as_json_here_and_in_another_python(folder, capfd):
         assert "16 values of a channel" in found["dropped"][0]
 
 
+def test_a_model_that_fails_on_the_batch_is_bad_input_and_no_difference(folder, capsys):
+    """Exit code 1, as of a traceback, would say that the models differ."""
+    model, last = f"{folder}/models.py:source", np.moveaxis(vgg().batch(), 1, -1)
+    np.savez(folder / "last.npz", last)
+    np.savez(folder / "two.npz", x=last, y=last)
+    for batch in ("last.npz", "two.npz"):
+        given = ["--batch", folder / batch]
+        assert run("diagnose", model, model, *given) == 2
+        assert run("record", model, *given, "-o", folder / "a.bnrec") == 2
+        said = capsys.readouterr().err
+        assert f"can't be run on this batch of {last.shape}" in said
+        assert "Error: " in said
+        assert "--layout" in said
+    assert run("diagnose", model, model, "--batch", folder / "last.npz", "--layout", "NHWC") == 0
+
+
 def test_models_are_diagnosed_in_one_command(folder, capsys):
     models = [f"{folder}/models.py:{name}" for name in ("source", "port")]
     assert run("diagnose", *models, "--batch", folder / "batch.npz", "--json") == 1

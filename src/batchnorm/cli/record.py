@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 
 import batchnorm
 from batchnorm import checkpoints
@@ -121,7 +122,16 @@ def recorded(
         if is_terminal(sys.stderr):
             echo(f"running: {phase}", error=True)
 
-    return record(made, given, steps=steps, loss=loss, last=last, rank=rank, progress=progress)
+    try:
+        return record(made, given, steps=steps, loss=loss, last=last, rank=rank, progress=progress)
+    except BatchNormError:
+        raise
+    except Exception as error:  # the model's own: a crash must not look like a difference
+        sizes = ", ".join(str(np.shape(value)) for value in _arrays(given))
+        raise InvalidValue(
+            f"{model} can't be run on this batch of {sizes}; --layout says how the batch is laid "
+            f"out: {type(error).__name__}: {shown(str(error))[:500]}"
+        ) from error
 
 
 def _elsewhere(python: str, options: dict[str, Any]) -> int:
@@ -179,6 +189,12 @@ def _made(model: str) -> Any:
         lines = [step.lineno for step in steps if step.filename == str(path.resolve())]
         place = f", line {lines[-1]}" if lines else ""
         raise InvalidValue(f"{name}{place}: {type(error).__name__}: {error}") from error
+
+
+def _arrays(batch: Any) -> list[Any]:
+    if isinstance(batch, dict):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, tuple) else [batch]
 
 
 def _batch(path: Path) -> Any:

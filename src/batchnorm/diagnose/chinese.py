@@ -110,6 +110,8 @@ CHINESE = {
     "update and gradient": "更新与梯度",
     "the port's values have fewer digits": "移植模型的数值位数较少",
     "output, update and gradient in training": "训练时的输出、更新与梯度",
+    "output, update and gradient": "输出、更新与梯度",
+    "no number reaches it that is finite": "到达该层的没有有限的数",
     "pairing": "层的对应",
     "all calls of a step": "一步内的全部调用",
     "what depends on chance": "取决于随机数的内容",

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from batchnorm.diagnose.alignment import Pair, align
 from batchnorm.diagnose.between import CLOSE, between, difference
 from batchnorm.diagnose.finding import Finding, Undecided, grouped
@@ -192,6 +194,10 @@ class _Comparison:
             self._called(pair, phase)
         for index, (mine, trace) in enumerate(calls):
             if 0 in trace.shape:
+                continue
+            if not np.isfinite(trace.x).any():
+                self._doubt("output, update and gradient", "no number reaches it that is finite",
+                            source.name)  # fmt: skip
                 continue
             if mine.dtype != trace.dtype and "float" in mine.dtype and "float" in trace.dtype:
                 self._add(pair, "precision-differs", {"port": trace.dtype, "source": mine.dtype},

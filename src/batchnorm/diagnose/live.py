@@ -11,6 +11,7 @@ from batchnorm.batches import carried, is_last, plain
 from batchnorm.diagnose.comparison import compare_recordings
 from batchnorm.diagnose.recorder import record, room_of
 from batchnorm.diagnose.report import Report
+from batchnorm.errors import InvalidType
 
 __all__ = ["diagnose"]
 
@@ -47,7 +48,7 @@ def diagnose(
 
     Raises:
         TypeError: a model that is none, holds no batch norm, or can't be watched.
-        ValueError: the map names a layer that isn't there.
+        ValueError: the map names a layer that isn't there; steps below 0, or a batch of no numbers.
 
     >>> import batchnorm as bn
     >>> x = np.random.default_rng(0).normal(size=(8, 3, 4, 4)).astype(np.float32)
@@ -56,7 +57,12 @@ def diagnose(
     >>> found.causes, found.findings[0].fix
     (['momentum-inverted'], 'momentum=0.9')
     """
-    mine, own = loss if isinstance(loss, tuple) else (loss, loss)
+    losses = loss if isinstance(loss, tuple) else (loss, loss)
+    if len(losses) != 2 or not all(each is None or callable(each) for each in losses):
+        raise InvalidType(
+            f"loss is a function of the outputs, or two of them, one for each model, not {loss!r}"
+        )
+    mine, own = losses
     (_, room), (_, other) = room_of(source), room_of(port)
     given = batch if source_batch is None else source_batch
     last, own_last = is_last(room, room.eager(source)), is_last(other, other.eager(port))

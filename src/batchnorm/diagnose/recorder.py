@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
+from batchnorm.batches import plain
 from batchnorm.diagnose import own_layers
 from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.recording import INFERENCE, TRAINING, Recording
 from batchnorm.diagnose.trace import Trace, sampled
 from batchnorm.diagnose.watching import Watcher, canonical
-from batchnorm.errors import InvalidType
+from batchnorm.errors import InvalidType, InvalidValue
 from batchnorm.frameworks import dialect_of
 from batchnorm.layer import Layer
 from batchnorm.read import framework_of
@@ -43,7 +44,7 @@ def room_of(model: Any) -> tuple[str, ModuleType]:
     parts = list(model.values()) if isinstance(model, Mapping) else model
     if isinstance(parts, list | tuple) and parts and all(isinstance(p, Layer) for p in parts):
         return dialect_of(type(parts[0])) or parts[0].FRAMEWORK, own_layers
-    record = framework_of(model)
+    record = framework_of(model, "a diagnosis")
     return record.name, record.room("running")
 
 
@@ -73,7 +74,10 @@ def record(
 
     Raises:
         TypeError: it is no model of a framework that is known here, or can't be watched.
+        ValueError: steps below 0, or a batch of no numbers.
     """
+    if not isinstance(steps, int) or steps < 0:
+        raise InvalidValue(f"steps are 0 or more, but got {steps!r}")
     name, room = room_of(model)
     model = room.eager(model)
     layers = room.parameterised(model)
@@ -85,7 +89,7 @@ def record(
     last = bool(last) if said is None else said
     watcher = Watcher(room, model, layers, last, loss is not None)
     found = Recording(name, rank=rank or rank_here())
-    found.batch = [_of_batch(value, last) for value in _arrays(batch)]
+    found.batch = _given(batch, last)
 
     def weigh(outputs: list[Array]) -> list[Array]:
         return [_weights(output, last, index) for index, output in enumerate(outputs)]
@@ -150,9 +154,10 @@ def _repeats(
     """Whether a pass once more gives the same: else random numbers are drawn."""
     with room.unchanged(model):
         again, _ = room.run(model, batch, {}, lambda *told: None, training=training)
+    sizes = [float(np.abs(old[np.isfinite(old)]).max(initial=0.0)) for old in outputs]
     return all(
-        np.allclose(new, old, 0, ROUNDING * float(np.abs(old).max(initial=0.0)), equal_nan=True)
-        for old, new in zip(outputs, again, strict=True)
+        np.allclose(new, old, 0, ROUNDING * size, equal_nan=True)
+        for old, new, size in zip(outputs, again, sizes, strict=True)
     )
 
 
@@ -162,17 +167,21 @@ def _give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def _arrays(batch: Any) -> list[Any]:
-    if isinstance(batch, Mapping):
-        return list(batch.values())
-    return list(batch) if isinstance(batch, tuple | list) else [batch]
+def _given(batch: Any, last: bool) -> list[Trace]:
+    """What of each array of a batch is kept."""
+    values = batch.values() if isinstance(batch, Mapping) else batch
+    several = isinstance(batch, Mapping | tuple | list)
+    arrays = [plain(value) for value in values] if several else [plain(batch)]
+    if not arrays or any(array.dtype.kind in "OUSM" or not array.size for array in arrays):
+        what = ", ".join(f"{a.dtype} of shape {a.shape}" for a in arrays) or "none"
+        raise InvalidValue(
+            "expected a batch of one sample or more, as an array or tensor, a tuple or a mapping "
+            f"of them, but got {what}"
+        )
+    return [_of_batch(canonical(array, last)) for array in arrays]
 
 
-def _of_batch(value: Any, last: bool) -> Trace:
-    for name in ("detach", "asnumpy", "numpy"):
-        if hasattr(value, name):
-            value = getattr(value, name)()
-    array = canonical(np.asarray(value), last)
+def _of_batch(array: Array) -> Trace:
     if array.ndim < 2:
         array = array.reshape(-1, 1)
     kept = sampled(array)

@@ -303,6 +303,8 @@ def linked(
     fitting = [name for name, f in ACTIVATIONS.items() if _fits(f, total, x)]
     if fitting:
         return "activation-differs", {"port": " or ".join(fitting), "source": wanted}, ""
+    if lost := rounded_as(expected, x):
+        return "precision-differs", {"as of": lost}, ""
     scaled = scale_of(x, expected)
     if scaled is not None:
         return "scale-differs", scaled, ""

@@ -5,6 +5,7 @@ Not here: who runs the model (`recorder.py`), and what is made of it (`compariso
 
 from __future__ import annotations
 
+import warnings
 from collections import Counter
 from collections.abc import Mapping
 from types import ModuleType
@@ -16,6 +17,7 @@ from batchnorm.diagnose.recording import INFERENCE, Node, Rule
 from batchnorm.diagnose.trace import Trace, corners, sampled, statistics, unpadded
 from batchnorm.errors import BatchNormError
 from batchnorm.frameworks import dialect_of
+from batchnorm.layer import Layer
 from batchnorm.read import read_layer
 from batchnorm.vocabulary import Array, Mode
 
@@ -124,7 +126,7 @@ class Watcher:
         """What the layer's own settings say of such an input, in both modes."""
         if node.unread or self.phase in node.rules:
             return
-        layer = read_layer(self.layers[node.name])
+        layer = _rule(self.layers[node.name])
         moved = self.last and x.ndim > 2
         shape = (x.shape[0], *x.shape[2:], x.shape[1]) if moved else x.shape
         training = self.phase != INFERENCE
@@ -214,7 +216,7 @@ def _node(room: ModuleType, path: str, layer: Any) -> Node:
         node.class_name = type(layer).__name__
         node.facts = {"synchronized": _synchronized(layer)}
         try:
-            read = read_layer(layer)
+            read = _rule(layer)
         except BatchNormError as error:
             node.unread = str(error)
             return node
@@ -240,6 +242,13 @@ def _node(room: ModuleType, path: str, layer: Any) -> Node:
         node.kernel = kernel
     node.facts = facts
     return node
+
+
+def _rule(layer: Any) -> Layer:
+    """A layer read as the batch norm that it is, whatever its forward adds."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return read_layer(layer)
 
 
 def _synchronized(layer: Any) -> bool:

@@ -211,10 +211,11 @@ def run(
         if makes_noise(module) and not parameterised(module):
             module.training = False
     with ExitStack() as stack:
+        under = _Under(tell, backward)
         for path, layer in layers.items():
-            for handle in _watch(path, layer, tell, backward):
+            for handle in under.watch(path, layer):
                 stack.callback(handle.remove)
-        stack.enter_context(_without_dropout())
+        stack.enter_context(_functions(under))
         stack.enter_context(functions_quiet(model.modules(), "forward"))
         stack.enter_context(torch.set_grad_enabled(backward))
         given, before = _on_device(batch, model, backward), torch.get_rng_state()
@@ -235,28 +236,57 @@ def run(
     return arrays, {path: _gradients(layer) for path, layer in layers.items()}
 
 
-def _watch(path: str, layer: Any, tell: Tell, backward: bool) -> list[Any]:
-    def spied(tensor: Any, which: str) -> Any:
-        if backward and tensor.requires_grad:
-            tensor.register_hook(lambda grad: tell(path, which, _seen(grad), None))
+class _Under:
+    """The watched layers whose forward is under way, the innermost last.
+
+    A batch norm whose forward does more (timm's BatchNormAct2d: an activation, in place) has told
+    what `batch_norm` has made of its own input before that.
+    """
+
+    def __init__(self, tell: Tell, backward: bool) -> None:
+        self.tell, self.backward = tell, backward
+        self.layers: list[tuple[str, Any]] = []
+        self.told: list[bool] = []
+
+    def watch(self, path: str, layer: Any) -> list[Any]:
+        """Hooks of a layer, to be removed."""
+
+        def before(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+            # A view has the gradient of this layer alone, where others take the same tensor.
+            first = None if given else next(iter(named))
+            x = given[0] if first is None else named[first]
+            x = self.spied(path, x.view_as(x), "x")
+            self.layers.append((path, x))
+            self.told.append(False)
+            return ((x, *given[1:]), named) if first is None else (given, named | {first: x})
+
+        def after(_: Any, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
+            if not self.told[-1]:
+                self.forward(given[0] if given else next(iter(named.values())), y)
+            self.layers.pop()
+            self.told.pop()
+
+        return [
+            layer.register_forward_pre_hook(before, with_kwargs=True),
+            layer.register_forward_hook(after, with_kwargs=True),
+        ]
+
+    def spied(self, path: str, tensor: Any, which: str) -> Any:
+        """The tensor, whose gradient is told."""
+        if self.backward and tensor.requires_grad:
+            tensor.register_hook(lambda grad: self.tell(path, which, _seen(grad), None))
         return tensor
 
-    def before(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        # A view has the gradient of this layer alone, where others take the same tensor.
-        if given:
-            return (spied(given[0].view_as(given[0]), "x"), *given[1:]), named
-        first = next(iter(named))
-        return given, named | {first: spied(named[first].view_as(named[first]), "x")}
+    def forward(self, x: Any, y: Any) -> None:
+        """What the innermost layer has been given and gives."""
+        path, self.told[-1] = self.layers[-1][0], True
+        self.tell(path, "forward", _seen(x), _seen(y))
+        self.spied(path, y, "y")
 
-    def after(_: Any, given: tuple[Any, ...], named: dict[str, Any], y: Any) -> None:
-        x = given[0] if given else next(iter(named.values()))
-        tell(path, "forward", _seen(x), _seen(y))
-        spied(y, "y")
-
-    return [
-        layer.register_forward_pre_hook(before, with_kwargs=True),
-        layer.register_forward_hook(after, with_kwargs=True),
-    ]
+    def normalized(self, x: Any, y: Any) -> None:
+        """What `batch_norm` has made of x, which may be what the innermost layer was given."""
+        if self.layers and self.layers[-1][1] is x and not self.told[-1]:
+            self.forward(x, y)
 
 
 def _gradients(layer: Any) -> dict[str, Array]:
@@ -269,21 +299,25 @@ def _gradients(layer: Any) -> dict[str, Array]:
 
 
 @contextmanager
-def _without_dropout() -> Iterator[None]:
-    """torch.nn.functional's dropouts give their input."""
+def _functions(under: _Under) -> Iterator[None]:
+    """torch.nn.functional's dropouts give their input, and its batch norms are told."""
     torch: Any = sys.modules["torch"]
 
-    class Off(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
+    class Functions(torch.overrides.TorchFunctionMode):  # type: ignore[misc]
         LISTENS = True  # so an accelerated layer computes as it does outside
 
         def __torch_function__(
             self, function: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
-            if getattr(function, "__name__", "") in DROPOUTS:
-                return args[0] if args else kwargs["input"]
-            return function(*args, **(kwargs or {}))
+            name, named = getattr(function, "__name__", ""), kwargs or {}
+            if name in DROPOUTS:
+                return args[0] if args else named["input"]
+            y = function(*args, **named)
+            if name == "batch_norm":
+                under.normalized(args[0] if args else named["input"], y)
+            return y
 
-    with Off():
+    with Functions():
         yield
 
 
