@@ -133,6 +133,38 @@ def test_a_kernel_whose_other_axes_are_1_is_a_dense_one_in_every_framework(space
         assert np.array_equal(done.load()[name], laid(target, matrix, theirs)[name])
 
 
+@pytest.mark.parametrize("target", ["torch", "mindspore", "keras"])
+@pytest.mark.parametrize("source", ["torch", "keras"])
+@pytest.mark.parametrize("dense_first", [True, False])
+def test_a_pair_of_the_map_may_be_a_dense_layer_and_a_convolution_in_the_place_of_flatten(
+    source, target, dense_first
+):
+    """Each framework's Flatten has its own order, and so has its kernel of a convolution."""
+
+    def laid(framework, kernel, dense):
+        if framework == "keras":
+            kernel = kernel.transpose(2, 3, 1, 0)
+            return {"head/kernel": kernel.reshape(-1, kernel.shape[-1]) if dense else kernel}
+        return {"head.weight": kernel.reshape(len(kernel), -1) if dense else kernel}
+
+    kernel = drawn(5, 4, 3, 2)
+    state, wanted = laid(source, kernel, dense_first), laid(target, kernel, not dense_first)
+    like = {name: value * 0 for name, value in wanted.items()}
+    norms = {"torch": "weight bias running_mean running_var"}
+    for framework, to in ((source, state), (target, like)):
+        words = norms.get(framework, "gamma beta moving_mean moving_variance").split()
+        to |= {f"n{'/' if framework == 'keras' else '.'}{w}": drawn(4) ** 2 for w in words}
+    options = {"like": like, "from_framework": source, "to": target}
+    asked = bn.convert(state, **options)
+    assert asked.report.exit_code == 1
+    assert "could be 'head'" in asked.report.of("unused")[0].what
+    done = bn.convert(state, map={"layers": {"head": "head"}}, **options)
+    assert done.report.exit_code == 0, done.report.problems
+    (name,) = wanted
+    np.testing.assert_array_equal(done.load()[name], wanted[name])
+    assert "flattened" in next(row.what for row in done.report.rows if row.layer == "head")
+
+
 def test_a_transposed_or_larger_kernel_is_no_dense_one():
     state = {"up.weight": drawn(8, 2, 3, 3)}
     assert torch_to(state, {"up.weight": drawn(8, 2)}).report.exit_code == 1

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 
 from batchnorm.convert.groups import Group
-from batchnorm.convert.layout import canonical
+from batchnorm.convert.layout import canonical, flattened
 from batchnorm.convert.signatures import signature
 
 __all__ = ["candidates", "without_counterpart", "without_place"]
@@ -31,7 +31,13 @@ def candidates(group: Group, others: Sequence[Group], among: Sequence[Group]) ->
     place = next((i for i, one in enumerate(alike) if one is group), 0)
     if place < len(fitting):
         fitting.insert(0, fitting.pop(place))
-    return fitting
+    return fitting or [other for other in others if _flattened(group, other)]
+
+
+def _flattened(a: Group, b: Group) -> bool:
+    """Whether one is a dense layer after Flatten and the other a convolution in its place."""
+    kernels = {a.kind, b.kind} == {"kernel"} and "embedding" not in (a.form, b.form)
+    return kernels and flattened(canonical(a, "weight"), canonical(b, "weight"))
 
 
 def without_counterpart(group: Group, others: Sequence[Group], side: str) -> str:

@@ -18,7 +18,7 @@ from batchnorm.convert.groups import CHANNELS_LAST, Group
 from batchnorm.convert.rooms import saved
 from batchnorm.errors import InvalidValue
 
-__all__ = ["Shape", "Step", "canonical", "matrix", "same_shape", "step", "untouched"]
+__all__ = ["Shape", "Step", "canonical", "flattened", "matrix", "same_shape", "step", "untouched"]
 
 Shape: TypeAlias = tuple[int, ...]
 
@@ -78,6 +78,13 @@ def matrix(shape: Shape) -> Shape | None:
     return shape[:2] if plain else None
 
 
+def flattened(a: Shape, b: Shape) -> bool:
+    """Whether one of two canonical kernels is dense, with the values of the other."""
+    flat, wide = sorted((a, b), key=len)
+    row = math.prod(wide[1:])
+    return len(flat) == 2 < len(wide) and wide[1] != 1 and flat == (wide[0], row)
+
+
 def same_shape(a: Shape, b: Shape) -> bool:
     """Whether two canonical shapes are one: MindSpore's Conv1d kernels have a 1 in between."""
     if len(a) > len(b):
@@ -134,17 +141,30 @@ def step(
 
 
 def _as_matrix(source: Group, shape: Shape, *, last: bool) -> Step | None:
-    """Between a dense kernel and a convolution's whose other axes are 1; None for other shapes."""
-    own = source.members["weight"].shape
-    wide = (shape[-1], shape[-2], *shape[:-2]) if last and len(shape) > 1 else shape
-    plain = matrix(canonical(source, "weight"))
-    if plain is None or len(own) == len(shape) or plain != matrix(wide):
-        return None
+    """Between a dense kernel and that of a convolution over all that Flatten would order for it.
+
+    Most often that is one place, its other axes being 1. None for other shapes.
+    """
     first = source.framework not in CHANNELS_LAST
-    split = plain if first else (plain[1], plain[0])
+    given = canonical(source, "weight")
+    wanted = (shape[-1], shape[-2], *shape[:-2]) if last and len(shape) > 1 else shape
+    if "depthwise" in source.form or not flattened(given, wanted):
+        return None
+    flat, wide = sorted((given, wanted), key=len)
     turned = "" if first != last else "OI → IO, " if first else "IO → OI, "
-    axes = (1, 0) if turned else (0, 1)
-    return Step(split, axes, shape, f"{turned}reshaped to {_text(shape)}")
+    if matrix(wide) is not None:
+        split = flat if first else (flat[1], flat[0])
+        return Step(
+            split, (1, 0) if turned else (0, 1), shape, f"{turned}reshaped to {_text(shape)}"
+        )
+    rank = len(wide)
+    split = wide if first else (*wide[2:], wide[1], wide[0])
+    axes = tuple(range(rank))
+    if turned:
+        axes = (*axes[2:], 1, 0) if first else (rank - 1, rank - 2, *axes[: rank - 2])
+    order = "H·W·C" if last else "C·H·W"
+    what = f"{turned}reshaped to {_text(shape)}, flattened values in the order {order}"
+    return Step(split, axes, shape, what)
 
 
 def _kept(own: Shape, shape: Shape | None, framework: str, kernel: Group | None) -> Step:
