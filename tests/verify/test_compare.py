@@ -200,6 +200,27 @@ def test_sums_of_sixteen_bits_are_float32s_whose_error_grows_with_their_number()
     assert 0 < more_beta < 1.5 * beta
 
 
+def test_torch_sums_in_float32_where_channels_are_last_in_memory():
+    def found(layout):
+        step = Step((8, 3, 32, 128), layout=layout)
+        case = Case("torch", "BatchNorm2d", {"num_features": 3}, "float32", (1,), (step,))
+        return bounds(case, given, 0, {})["var"]
+
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(0).normal(3, 1, (8, 3, 32, 128)).astype(np.float32)
+    given = Data(x, None, None)
+    exact, off = x.astype(np.float64).var((0, 2, 3)), {}
+    for layout in ("", "channels last"):
+        layer = torch.nn.BatchNorm2d(3, eps=1e-30, momentum=1.0)
+        kind = torch.channels_last if layout else torch.contiguous_format
+        layer(torch.from_numpy(x).contiguous(memory_format=kind))
+        n = x.size / 3
+        off[layout] = np.abs(layer.running_var.numpy() * (n - 1) / n - exact).max()
+        assert off[layout] < found(layout)
+    assert off["channels last"] > found("")
+    assert found("channels last") < 1e-4
+
+
 def test_roundoff_is_half_a_unit_in_the_last_place():
     assert roundoff("float32") == np.finfo(np.float32).eps / 2
     assert roundoff("float16") == np.finfo(np.float16).eps / 2

@@ -19,7 +19,7 @@ class Arithmetic:
         keeps_input_type: whether it keeps batch mean and 1/std in the input's type, computes y
             from what it keeps, and sums the gradient of a 16-bit output in 16 bits.
         keeps_parameter_type: whether it keeps mean and 1/std in the parameters' float16.
-        sums_in_double: whether it sums float32 in double.
+        sums_in_double: whether it sums float32 in double, where channels are first in memory.
         casts_integers: whether integers are cast to the type that it computes in.
         one_pass: names of its backends whose variance is E[x²] - E[x]².
     """

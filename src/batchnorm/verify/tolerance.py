@@ -90,7 +90,7 @@ def bounds(
     own = find(case.dialect).arithmetic
     data = _measure(case, given, number, before)
     per_channel = given.x.size / max(1, math.prod(given.x.shape[a] for a in case.channel_axes))
-    steps = OPERATIONS + _sum(case) * math.sqrt(max(per_channel, 1.0))
+    steps = OPERATIONS + _sum(case, number) * math.sqrt(max(per_channel, 1.0))
     weights = [m for m in _values(case, number, "momentum") if isinstance(m, int | float)]
     blend = max((abs(m) + abs(1 - m) for m in weights), default=1.0)
     u = roundoff(arithmetic(case)) * steps
@@ -232,9 +232,15 @@ def _sixteen_bit(dtype: str) -> float:
     return roundoff(dtype) if dtype in ("float16", "bfloat16") else 0.0
 
 
-def _sum(case: Case) -> float:
-    """Only PyTorch sums float32 in double (at::acc_type<float, false>), and 16 bits in float32."""
-    in_double = find(case.dialect).arithmetic.sums_in_double and not _sixteen_bit(case.dtype)
+def _sum(case: Case, number: int) -> float:
+    """Only PyTorch sums float32 in double (at::acc_type<float, false>), and 16 bits in float32.
+
+    It does not where the channels are last in memory: of 32,768 values the variance is then 3e-6
+    off, and 1e-7 else.
+    """
+    own, step = find(case.dialect).arithmetic, case.steps[number]
+    last = step.layout == "channels last" and len(step.shape) > 2
+    in_double = own.sums_in_double and not last and not _sixteen_bit(case.dtype)
     return 0.0 if in_double and arithmetic(case) == "float32" else SUM
 
 
