@@ -9,7 +9,7 @@ from built_nets import torch_net, vgg
 
 from batchnorm.diagnose import Finding, Report, Undecided, diagnose
 from batchnorm.diagnose.chinese import said
-from batchnorm.diagnose.page import document
+from batchnorm.diagnose.page import document, page
 from batchnorm.diagnose.report import Depth
 
 NAMES = [f"layer{i}.conv" for i in range(40)]
@@ -125,3 +125,18 @@ def test_numbers_of_no_size_are_shown():
     report.depth[0] = Depth("layer0.conv", float("inf"), 0)
     assert "∞" in document(report)
     assert np.isfinite(len(report.to_json()))
+
+
+def test_the_picture_calls_equal_only_what_was_measured():
+    """A convolution behind a fault gives other values, and nobody has compared them."""
+    report = Report(
+        pairs=[("a", "a", "name"), ("conv", "conv", "name"), ("b", "b", "name")],
+        depth=[Depth("a", 0.0, 0), Depth("b", 0.5, 2)],
+        follows=["b"],
+    )
+    boxes = re.findall(r'title="([^"]*)" class="layer (\w+)"', page(report))
+    assert boxes == [
+        ("a → a: equal", "equal"),
+        ("conv → conv", "other"),
+        ("b → b: follows", "follows"),
+    ]

@@ -269,3 +269,17 @@ def test_images_with_blank_edges_are_no_padding(blank):
     x[:, :, :blank] = x[:, :, :, :blank] = 0
     x[:, :, -1:] = 0
     assert not found(torch_net(given), ported("keras", given), x)[0]
+
+
+@pytest.mark.parametrize("pool", [None, nn.AvgPool2d(3, 2, 1)])
+def test_a_model_that_prepares_its_batch_itself_is_given_another_one(pool):
+    """As keras.applications' EfficientNets do, which take images of 0 to 255."""
+    source, port = pooled(nn.MaxPool2d(3, 2, 1)), pooled(pool or nn.MaxPool2d(3, 2, 1))
+    port.register_forward_pre_hook(lambda module, given: (given[0] / 255,))
+    x = net().batch()
+    causes, report = found(source, port, x * 255, source_batch=x)
+    assert causes == ({} if pool is None else {"input-differs": ["b.conv"]}), f"{report}"
+    assert "batches that differ" not in f"{report}"
+    causes, report = found(source, port, x * 25, source_batch=x)  # which it prepares wrongly
+    assert causes == {"scale-differs": ["a.conv"]}, f"{report}"
+    assert "batches that differ" in f"{report}"

@@ -1,7 +1,8 @@
 """The report as one page of HTML, which needs nothing else: causes, the model as a picture, a plot.
 
-The picture lists the layers in order, those with a cause in red, those that only follow in orange;
-the plot shows how far each batch norm's output is off. Colours are never alone: each has a word.
+The picture lists the layers in order, those with a cause in red, batch norms that only follow in
+orange and equal ones in green; the plot shows how far each batch norm's output is off. Colours are
+never alone: each has a word.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ margin:2px;font-size:.8em}
 .bn-diagnosis .cause{border-color:var(--cause);fill:var(--cause)}
 .bn-diagnosis .follows{border-color:var(--follows);fill:var(--follows)}
 .bn-diagnosis .equal{border-color:var(--equal);fill:var(--equal)}
+.bn-diagnosis .other{border-color:var(--line)}
 .bn-diagnosis svg text{fill:var(--ink)}
 .bn-diagnosis .plot{overflow-x:auto}
 .bn-diagnosis svg{min-width:32em}
@@ -120,14 +122,14 @@ def _kinds(report: Report) -> dict[str, str]:
 
 
 def _picture(report: Report, lang: str) -> str:
-    kinds = _kinds(report)
+    kinds = dict.fromkeys([each.layer for each in report.depth], "equal") | _kinds(report)
     words = dict(zip(("cause", "follows", "equal"), HEADS[lang][4:7], strict=True))
     boxes = []
     for name, port, _ in report.pairs:
-        kind = kinds.get(name, "equal")
+        kind = kinds.get(name, "other")  # of what feeds a batch norm only its own faults are known
         label = escape(name or "·")
-        tip = f"{label} → {escape(port or '·')}: {words[kind]}"
-        mark = "" if kind == "equal" else f" ▸ {words[kind]}"
+        tip = f"{label} → {escape(port or '·')}" + (f": {words[kind]}" if kind in words else "")
+        mark = f" ▸ {words[kind]}" if kind in ("cause", "follows") else ""
         boxes.append(f'<span title="{tip}" class="layer {kind}">{label}{mark}</span>')
     return f"<p>{' → '.join(boxes)}</p>"
 
@@ -154,7 +156,7 @@ def _plot(report: Report, lang: str) -> str:
             f'<line x1="38" x2="{WIDTH + 40}" y1="{y:.1f}" y2="{y:.1f}"/>'
         )
     return (
-        f'<div class="plot"><svg role="img" viewBox="0 -4 {WIDTH + 50} {HEIGHT + 14}" width="100%" '
+        f'<div class="plot"><svg role="img" viewBox="0 -4 {WIDTH + 50} {HEIGHT + 20}" width="100%" '
         f'xmlns="http://www.w3.org/2000/svg"><title>{HEADS[lang][7]}</title>'
         f"{''.join(lines)}{''.join(bars)}</svg></div><p>{HEADS[lang][7]}</p>"
     )
