@@ -14,7 +14,7 @@ from batchnorm.lint.linted import Linted
 from batchnorm.source import Edit
 from batchnorm.source.arguments import Arguments
 
-__all__ = ["Fix", "argued", "inverted", "line_before", "put"]
+__all__ = ["Fix", "argued", "inverted", "line_before", "put", "renamed"]
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,22 @@ def put(file: Linted, pairs: Iterable[tuple[ast.AST, str]], *, safe: bool = True
     if not pairs or not all(_exact(file, node) for node, _ in pairs):
         return None
     return Fix(tuple(Edit(*file.source.span(node), text) for node, text in pairs), safe)
+
+
+def renamed(
+    file: Linted, pairs: Iterable[tuple[ast.Attribute, str]], *, safe: bool = True
+) -> Fix | None:
+    """Other names in place of attributes' own; what they are of stays as it is written."""
+    pairs = list(pairs)
+    if not pairs or not all(_exact(file, node) for node, _ in pairs):
+        return None
+    edits = []
+    for node, name in pairs:
+        end, old = file.source.span(node)[1], node.attr.encode()
+        if file.source.data[end - len(old) : end] != old:
+            return None  # in letters of another width, which mean the same
+        edits.append(Edit(end - len(old), end, name))
+    return Fix(tuple(edits), safe)
 
 
 def argued(

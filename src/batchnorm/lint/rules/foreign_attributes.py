@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 
 from batchnorm.frameworks import current, find, known
-from batchnorm.lint.fix import Fix, put
+from batchnorm.lint.fix import Fix, renamed
 from batchnorm.lint.linted import Linted
 from batchnorm.lint.rule import Hit, Rule
 from batchnorm.source import Thing
@@ -86,7 +86,7 @@ def check(file: Linted) -> Iterator[Hit]:
             framework = file.framework(thing)
             known.add(node)
             if node.attr in foreign(framework) and not _guarded(node, file):
-                key = file.function(node), file.text(node.value), node.attr, framework
+                key = file.function(node), _text(file, node.value), node.attr, framework
                 uses.setdefault(key, []).append(node)
                 inner[node] = _inner(thing, node)
     for (_, of, name, framework), nodes in uses.items():
@@ -184,13 +184,19 @@ def _told(
     stored = any(isinstance(node.ctx, ast.Store) for nodes in wrong.values() for node in nodes)
     what = "assigning it changes nothing" if stored else "no such attribute"
     pairs = [
-        (node, f"{file.source.text(node.value)}.{inner}{_own_name(name, framework)}")
+        (node, f"{inner}{_own_name(name, framework)}")
         for name, nodes in wrong.items()
         for node in nodes
     ]
     known = inner is not None and all(_own_name(n, framework) != _NOTHING for n in wrong)
-    fix = put(file, pairs, safe=safe) if known else None
+    fix = renamed(file, pairs, safe=safe) if known else None
     return f"{of}.{right}: {what} on {framework}'s batch norm{where}", fix
+
+
+def _text(file: Linted, node: ast.expr) -> str:
+    """What has the attribute, as it is written before the dot."""
+    plain = isinstance(node, ast.Name | ast.Attribute | ast.Call | ast.Subscript)
+    return file.text(node) if plain else f"({file.text(node)})"
 
 
 def _inner(thing: Thing, node: ast.Attribute) -> str | None:
