@@ -2,6 +2,7 @@
 
 import warnings
 
+import numpy as np
 import pytest
 from built_nets import BUILD, plain, torch_net
 
@@ -80,3 +81,34 @@ def test_faults_of_such_a_norm_and_of_its_activation_are_told_apart(kind):
     report = diagnose(fused(kind), fused(kind, port, a=Abs()), given.batch())
     found = {f.cause: f.layers for f in report.findings}
     assert found == {"epsilon-differs": ["b.bn"], "activation-differs": ["b.conv"]}, f"{report}"
+
+
+@pytest.mark.parametrize("package", ["keras", "tf_keras"])
+def test_a_keras_norm_with_a_call_of_its_own_is_undecided_and_accuses_nobody(package):
+    keras = pytest.importorskip(package)
+    tensorflow = pytest.importorskip("tensorflow")
+
+    class Fused(keras.layers.BatchNormalization):
+        def call(self, x, training=None):
+            return tensorflow.nn.silu(super().call(x, training=training))
+
+    def made(kind, activated, epsilon=1e-3):
+        inputs = keras.Input((8, 8, 3))
+        x = kind(name="norm", epsilon=epsilon)(keras.layers.Conv2D(4, 3, name="conv")(inputs))
+        x = x if activated else keras.layers.Activation("silu")(x)
+        x = keras.layers.Conv2D(4, 3, name="conv2")(x)
+        last = keras.layers.BatchNormalization(name="last", epsilon=epsilon)
+        return keras.Model(inputs, last(x))
+
+    source, port = made(keras.layers.BatchNormalization, False), made(Fused, True)
+    port.set_weights(source.get_weights())
+    x = np.random.default_rng(0).normal(size=(4, 8, 8, 3)).astype(np.float32)
+    for pair, said in (((source, port), "silu itself"), ((port, source), "can't be read")):
+        report = diagnose(*pair, x)
+        assert not report.findings, f"{report}"
+        assert [u.layers for u in report.undecided] == [("norm",)]
+        assert said in report.undecided[0].why
+    low = made(Fused, True, 1e-5)
+    low.set_weights(source.get_weights())
+    found = {(f.cause, *f.layers) for f in diagnose(source, low, x).findings}
+    assert ("epsilon-differs", "last") in found

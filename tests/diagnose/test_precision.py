@@ -45,3 +45,23 @@ def test_a_layer_that_computes_with_16_bits_is_named_once(name):
     port.b.bn.forward = low
     report = diagnose(torch_net(net), port, net.batch(), steps=2)
     assert [(f.cause, f.layers) for f in report.findings] == [("precision-differs", ["b.bn"])]
+
+
+def test_another_formula_is_not_taken_for_fewer_digits():
+    """Epsilon outside the root changes as little as 16 bits do."""
+    net = plain(shape=(4, 3, 12, 12))
+    port = torch_net(net)
+    norm = port.b.bn
+
+    def outside(x):
+        axes, shape = (0, 2, 3), (1, -1, 1, 1)
+        mean, var = norm.running_mean, norm.running_var
+        if norm.training:
+            mean, var = x.mean(axes), x.var(axes, unbiased=False)
+        x = (x - mean.view(shape)) / (var.view(shape).sqrt() + 1e-3)
+        return x * norm.weight.view(shape) + norm.bias.view(shape)
+
+    norm.forward = outside
+    report = diagnose(torch_net(net), port, net.batch())
+    assert set(report.causes) == {"unexplained", "not-updated"}, f"{report}"
+    assert {name for f in report.findings for name in f.layers} == {"b.bn"}

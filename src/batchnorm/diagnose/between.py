@@ -90,6 +90,8 @@ class _Between:
                 compared = True
                 error = self._reaches(pair, one, other, before, values, error)
             before.insert(0, (f"the input of {node.name}", one.inner_shape, x))
+            if node.unread or (pair is not None and pair.port.unread):
+                continue  # its output may be that of more than a batch norm
             before.insert(0, (node.name, one.output_shape, y))
             if other is not None:
                 values[f"the input of {node.name}"] = (

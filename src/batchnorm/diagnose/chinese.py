@@ -158,6 +158,7 @@ PATTERNS = {
     r"no layer of the other model was found for these of the (.+); name it in a map":
         "{0}的这些层在另一个模型中没有找到对应的层；请在映射文件中写明",
     r"the source's rule can't be read: (.+)": "无法读取源模型的规则：{0}",
+    r"the layer applies (.+) itself": "该层自己应用 {0}",
     r"(.+): nothing is kept by which it could be replayed": "{0}：没有记录可供重放的数据",
     r"(both models'|the source's|the port's) statistics are those of all processes, .+":
         "{0}统计量来自所有进程，只有两边同样多进程的全部记录才能判断：`batchnorm record --rank`",

@@ -24,7 +24,7 @@ from batchnorm.diagnose.report import Depth, Report
 from batchnorm.diagnose.state import same, state_findings
 from batchnorm.diagnose.trace import Trace
 from batchnorm.diagnose.update import explain_update
-from batchnorm.diagnose.upstream import layer_findings
+from batchnorm.diagnose.upstream import adds, layer_findings
 
 __all__ = ["compare_recordings"]
 
@@ -225,6 +225,10 @@ class _Comparison:
             causes = {cause for cause, _, _ in explained.findings}
             if self._computes_with_less(pair) and causes & {"precision-differs", "unexplained"}:
                 causes, explained.findings = {"precision-differs"}, []
+            if port.unread and causes == {"unexplained"} and (added := adds(replay, rule)):
+                self._doubt("output, update and gradient", f"the layer applies {added} itself",
+                            source.name)  # fmt: skip
+                continue
             for cause, evidence, runner in explained.findings:
                 self._add(pair, cause, evidence, runner, phase)
             h = explained.hypothesis

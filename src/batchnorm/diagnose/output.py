@@ -15,7 +15,7 @@ import numpy as np
 
 from batchnorm.diagnose.recording import Rule
 from batchnorm.diagnose.replay import Hypothesis, Replay, sixteen
-from batchnorm.vocabulary import Array
+from batchnorm.vocabulary import Array, as_dtype
 
 __all__ = ["Explained", "explain_output"]
 
@@ -143,7 +143,9 @@ def _unlisted(replay: Replay, expected: Hypothesis, declared: Rule | None) -> Ex
             with np.errstate(all="ignore"):
                 # Inputs and results rounded to so few digits.
                 low = sixteen(name) * (np.abs(y) + 2 * np.abs(replay.x) * _slope(replay, h))
-                if (np.abs(replay.y - y) <= bound + low).all():
+                held = replay.y.astype(as_dtype(name)).astype(np.float64)
+                # Another formula may be as near, but gives numbers of more digits.
+                if np.array_equal(held, replay.y) and (np.abs(replay.y - y) <= bound + low).all():
                     found.hypothesis = h
                     found.findings.append(("precision-differs", {"as of": name}, ""))
                     return found

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from batchnorm.diagnose.corner import FAR, computed_otherwise, kernel_variants, off, pads_of
-from batchnorm.diagnose.recording import INFERENCE, Node
+from batchnorm.diagnose.recording import INFERENCE, Node, Rule
+from batchnorm.diagnose.replay import Hypothesis, Replay, distance
 from batchnorm.diagnose.state import rounded_as, same
 from batchnorm.diagnose.trace import Trace
 from batchnorm.vocabulary import Array
@@ -24,6 +25,7 @@ from batchnorm.vocabulary import Array
 __all__ = [
     "ACTIVATIONS",
     "Link",
+    "adds",
     "carried_order",
     "layer_findings",
     "link_of",
@@ -88,6 +90,16 @@ def layer_findings(
         found += _geometry(source, port)
         found += _computed(source, port)
     yield from found
+
+
+def adds(replay: Replay, rule: Rule) -> str:
+    """Which activation a batch norm's own class applies to what the rule gives; "" for none."""
+    h = Hypothesis.of(rule)
+    if not replay.able(h):
+        return ""
+    y, bound = replay.output(h)
+    fitting = [name for name, f in ACTIVATIONS.items() if distance(replay.y, f(y), 2 * bound) <= 1]
+    return " or ".join(fitting)
 
 
 def _kernel(
