@@ -83,6 +83,15 @@ def test_faults_of_such_a_norm_and_of_its_activation_are_told_apart(kind):
     assert found == {"epsilon-differs": ["b.bn"], "activation-differs": ["b.conv"]}, f"{report}"
 
 
+@pytest.mark.parametrize("used", [0, 1])
+def test_a_norm_that_normalizes_twice_and_drops_one_is_updated_twice(used):
+    port = torch_net(net())
+    whole = port.b.bn.forward
+    port.b.bn.forward = lambda x: (whole(x), whole(x))[used]
+    report = diagnose(torch_net(net()), port, net().batch(), steps=2)
+    assert {(f.cause, *f.layers) for f in report.findings} == {("updated-twice", "b.bn")}
+
+
 @pytest.mark.parametrize("package", ["keras", "tf_keras"])
 def test_a_keras_norm_with_a_call_of_its_own_is_undecided_and_accuses_nobody(package):
     keras = pytest.importorskip(package)
