@@ -11,9 +11,11 @@ from functools import partial
 
 import numpy as np
 import pytest
+from torch import nn as torch_nn
 
 from batchnorm.frameworks import find
 from batchnorm.lint.rules.foreign_attributes import foreign, spelled
+from batchnorm.rewrite import rewrite_source
 
 KERAS = ".layers.BatchNormalization()\nlayer.build((None, 3))\n"
 MAKE = {
@@ -127,7 +129,7 @@ def _given(path):
         return "3, affine=True, track_running_stats=True"
     name = path.rpartition(".")[2]
     return {"LayerNorm": "(3,)", "GroupNorm": "1, 3", "LayerNormalization": "",
-            "GroupNormalization": "3"}.get(name, "3")  # fmt: skip
+            "GroupNormalization": "3", "Identity": ""}.get(name, "3")  # fmt: skip
 
 
 @pytest.mark.parametrize("framework", STEP)
@@ -145,6 +147,23 @@ for name, value in json.loads({json.dumps(values)!r}).items():
     found = ask(framework, code)
     ignored = [name for name in values if found[name] == found["as made"]]
     assert ignored == list(said)
+
+
+@pytest.mark.parametrize("framework", ["mindspore", "keras", "tf_keras"])
+def test_what_no_attribute_says_is_read_from_another(ask, framework):
+    told = ["affine", "track_running_stats" if framework == "mindspore" else "num_features"]
+    wanted, text = [], "from torch import nn\nfound = []\n"
+    for name in ("BatchNorm2d", "BatchNorm3d"):
+        for given in ("", ", affine=False", ", track_running_stats=False"):
+            if framework == "mindspore" or "track" not in given:
+                text += f"layer = nn.{name}(3{given})\n"
+                text += "" if framework == "mindspore" else "layer.build((None, 3, 4, 4, 4))\n"
+                text += f"found.append([{', '.join('layer.' + each for each in told)}])\n"
+                layer = getattr(torch_nn, name)(3, **eval(f"dict({given[2:]})"))
+                wanted.append([getattr(layer, each) for each in told])
+    after = rewrite_source(text, from_="torch", to=framework).after.decode()
+    assert not any(f".{each}" in after for each in told)
+    assert ask(framework, after) == wanted
 
 
 def test_mindspores_momentum_holds_one_minus_what_was_given(ask):
