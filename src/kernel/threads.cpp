@@ -22,6 +22,7 @@ namespace kernel {
 namespace {
 
 constexpr int MOST_THREADS = 256;
+constexpr std::size_t PLACED = 3;  // workers, at two system calls each
 // How long a worker looks for the next job before it sleeps: a wake-up costs the caller as much.
 constexpr auto AWAKE = std::chrono::microseconds(100);
 
@@ -136,11 +137,12 @@ class Pool {
   }
 
   // Sleeping workers are kept off the caller's processor where the system has woken one there, which
-  // then waits until the caller is done: KVM's guests do, whose idle processors look taken to them.
+  // then waits until the caller is done: KVM's guests do, whose idle processors look taken to them. Of
+  // many workers only the first few: the others' parts are taken over by whoever comes.
   void place() {
     caller_ = current_processor();
     if (!woken_beside_) return;
-    for (std::size_t i = 0; i < workers_.size(); i++) {
+    for (std::size_t i = 0; i < workers_.size() && i < PLACED; i++) {
       Place& place = places_[i];
       if (place.asleep && !place.kept_off) {
         place.kept_off = keep_off(workers_[i].native_handle(), caller_, place.affinity);
