@@ -106,6 +106,13 @@ def test_what_differs_is_found_from_either_side(other):
     assert compare(CASE, observed(other), observed(Y)).disagreement is not None
 
 
+@pytest.mark.filterwarnings("error")
+def test_what_is_far_apart_where_nothing_is_allowed_is_found_without_a_warning():
+    at = "step 1: state running_var"
+    theirs, ours = ([Observation(at, np.array([v]))] for v in (0.0, 1e300))
+    assert compare(CASE, theirs, ours).disagreement is not None
+
+
 def test_equal_nan_and_infinity_are_equal():
     y = np.array([np.nan, np.inf, -np.inf, 1], np.float32)
     assert compare(CASE, observed(y), observed(y.copy())).disagreement is None

@@ -143,9 +143,10 @@ def _compare_arrays(
     largest = np.abs(a[np.isfinite(a)]).max(initial=0.0) or 1.0
     if not gap.size:
         return Distance(0.0, 0.0, place)
-    ratio = gap / limit
+    with np.errstate(over="ignore"):  # far apart where next to nothing is allowed
+        ratio, relative = gap / limit, gap.max() / largest
     at = np.unravel_index(np.argmax(ratio), ratio.shape)
-    distance = Distance(float(ratio[at]), float(gap.max() / largest), place)
+    distance = Distance(float(ratio[at]), float(relative), place)
     if distance.of_tolerance > 1:
         index = [int(i) for i in at]
         theirs_there, ours_there = (f"{value[at]:.9g} at {index}" for value in (a, b))
