@@ -207,6 +207,21 @@ def test_sums_of_sixteen_bits_are_float32s_whose_error_grows_with_their_number()
     assert 0 < more_beta < 1.5 * beta
 
 
+def test_roundings_of_integers_sums_may_all_go_one_way():
+    tensorflow = pytest.importorskip("tensorflow")
+    x = np.random.default_rng(4).integers(-60, 60, (4096, 1)).astype(np.int32)
+    step = Step(x.shape)
+    case = Case("keras", "BatchNormalization", {"axis": 1}, "int32", (1,), (step,))
+    _, variance = tensorflow.nn.moments(tensorflow.cast(x, tensorflow.float32), [0])
+    off = abs(float(variance[0]) - x.astype(np.float64).var())
+    whole = bounds(case, Data(x, None, None), 0, {})["var"]
+    other = bounds(replace(case, dtype="float32"), Data(x * np.float32(1), None, None), 0, {})[
+        "var"
+    ]
+    assert off < whole
+    assert whole > 5 * other
+
+
 def test_torch_sums_in_float32_where_channels_are_last_in_memory():
     def found(layout):
         step = Step((8, 3, 32, 128), layout=layout)

@@ -90,7 +90,10 @@ def bounds(
     own = find(case.dialect).arithmetic
     data = _measure(case, given, number, before)
     per_channel = given.x.size / max(1, math.prod(given.x.shape[a] for a in case.channel_axes))
-    steps = OPERATIONS + _sum(case, number) * math.sqrt(max(per_channel, 1.0))
+    # Integers lie on a grid, on which roundings of a sum all go one way: their number counts.
+    whole = roundoff(case.dtype) == 0.0
+    growth = per_channel / 4 if whole else math.sqrt(max(per_channel, 1.0))
+    steps = OPERATIONS + _sum(case, number) * growth
     weights = [m for m in _values(case, number, "momentum") if isinstance(m, int | float)]
     blend = max((abs(m) + abs(1 - m) for m in weights), default=1.0)
     u = roundoff(arithmetic(case)) * steps
