@@ -10,7 +10,7 @@ import numpy as np
 
 from batchnorm.vocabulary import Array
 
-__all__ = ["carried", "is_last", "plain"]
+__all__ = ["arrays", "carried", "is_last", "plain"]
 
 
 def is_last(room: ModuleType, model: Any) -> bool:
@@ -43,6 +43,13 @@ def _each(batch: Any, change: Callable[[Any], Any]) -> Any:
     if isinstance(batch, tuple | list):
         return tuple(change(value) for value in batch)
     return change(batch)
+
+
+def arrays(batch: Any) -> list[Array]:
+    """The arrays of a batch, which may be one, or a tuple or mapping of them."""
+    if isinstance(batch, Mapping):
+        batch = tuple(batch.values())
+    return [plain(value) for value in batch] if isinstance(batch, tuple | list) else [plain(batch)]
 
 
 def plain(value: Any) -> Array:

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-import numpy as np
 
 import batchnorm
 from batchnorm import checkpoints
+from batchnorm.batches import arrays as arrays_of
 from batchnorm.batches import carried, is_last
 from batchnorm.cli.output import echo, echo_json, is_terminal
 from batchnorm.diagnose import Recording, record
@@ -127,7 +127,7 @@ def recorded(
     except BatchNormError:
         raise
     except Exception as error:  # the model's own: a crash must not look like a difference
-        sizes = ", ".join(str(np.shape(value)) for value in _arrays(given))
+        sizes = ", ".join(str(array.shape) for array in arrays_of(given))
         raise InvalidValue(
             f"{model} can't be run on this batch of {sizes}; --layout says how the batch is laid "
             f"out: {type(error).__name__}: {shown(str(error))[:500]}"
@@ -189,12 +189,6 @@ def _made(model: str) -> Any:
         lines = [step.lineno for step in steps if step.filename == str(path.resolve())]
         place = f", line {lines[-1]}" if lines else ""
         raise InvalidValue(f"{name}{place}: {type(error).__name__}: {error}") from error
-
-
-def _arrays(batch: Any) -> list[Any]:
-    if isinstance(batch, dict):
-        return list(batch.values())
-    return list(batch) if isinstance(batch, tuple) else [batch]
 
 
 def _batch(path: Path) -> Any:

@@ -150,20 +150,15 @@ def _as_matrix(source: Group, shape: Shape, *, last: bool) -> Step | None:
     wanted = (shape[-1], shape[-2], *shape[:-2]) if last and len(shape) > 1 else shape
     if "depthwise" in source.form or not flattened(given, wanted):
         return None
-    flat, wide = sorted((given, wanted), key=len)
+    wide = max(given, wanted, key=len)
     turned = "" if first != last else "OI → IO, " if first else "IO → OI, "
-    if matrix(wide) is not None:
-        split = flat if first else (flat[1], flat[0])
-        return Step(
-            split, (1, 0) if turned else (0, 1), shape, f"{turned}reshaped to {_text(shape)}"
-        )
     rank = len(wide)
     split = wide if first else (*wide[2:], wide[1], wide[0])
     axes = tuple(range(rank))
     if turned:
         axes = (*axes[2:], 1, 0) if first else (rank - 1, rank - 2, *axes[: rank - 2])
-    order = "H·W·C" if last else "C·H·W"
-    what = f"{turned}reshaped to {_text(shape)}, flattened values in the order {order}"
+    order = f", flattened values in the order {'H·W·C' if last else 'C·H·W'}"
+    what = f"{turned}reshaped to {_text(shape)}{'' if matrix(wide) else order}"
     return Step(split, axes, shape, what)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from batchnorm.batches import plain
+from batchnorm.batches import arrays
 from batchnorm.diagnose import own_layers
 from batchnorm.diagnose.ranks import rank_here
 from batchnorm.diagnose.recording import INFERENCE, TRAINING, Recording
@@ -169,16 +169,14 @@ def _give_back() -> None:
 
 def _given(batch: Any, last: bool) -> list[Trace]:
     """What of each array of a batch is kept."""
-    values = batch.values() if isinstance(batch, Mapping) else batch
-    several = isinstance(batch, Mapping | tuple | list)
-    arrays = [plain(value) for value in values] if several else [plain(batch)]
-    if not arrays or any(array.dtype.kind in "OUSM" or not array.size for array in arrays):
-        what = ", ".join(f"{a.dtype} of shape {a.shape}" for a in arrays) or "none"
+    found = arrays(batch)
+    if not found or any(array.dtype.kind in "OUSM" or not array.size for array in found):
+        what = ", ".join(f"{a.dtype} of shape {a.shape}" for a in found) or "none"
         raise InvalidValue(
             "expected a batch of one sample or more, as an array or tensor, a tuple or a mapping "
             f"of them, but got {what}"
         )
-    return [_of_batch(canonical(array, last)) for array in arrays]
+    return [_of_batch(canonical(array, last)) for array in found]
 
 
 def _of_batch(array: Array) -> Trace:
