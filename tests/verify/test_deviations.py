@@ -97,6 +97,44 @@ def test_a_running_variance_of_minus_epsilon_is_what_single_values_and_a_momentu
         assert not found(**others)
 
 
+def test_a_running_variance_of_minus_epsilon_comes_of_any_values_that_are_alike():
+    def found(mask="", dtype="float32", size=4, channels=3, **more):
+        shape = (size, channels)
+        steps = Step(shape, mask=mask), Step(shape, False, (("epsilon", 0.5),))
+        arguments = {"axis": -1, "momentum": -0.5, **more}
+        case = Case("tf_keras", "BatchNormalization", arguments, dtype, (1,), steps)
+        return "a running variance of minus epsilon" in classes(case, "step 2: y")
+
+    assert found("none")  # a mask that leaves nothing
+    assert found(dtype="bool", size=2, channels=32)  # in one of the channels
+    assert found(virtual_batch_size=1)  # each ghost batch by itself
+    half = {"class_name": "Constant", "config": {"value": 0.5}}
+    assert found("none", momentum=-1.0, moving_variance_initializer=half)
+    assert not found("none", moving_variance_initializer=half)
+    assert not found("all")
+    assert not found("none", trainable=False)
+    assert not found("none", renorm=True)  # averages deviations instead
+    assert not found()
+
+
+def test_axes_alternate_as_often_as_lengths_and_ghost_batches_make_them():
+    def found(shape, axes, training=True, **arguments):
+        case = Case(
+            "tf_keras", "BatchNormalization", arguments, "float32", axes, (Step(shape, training),)
+        )
+        return "six runs of axes" in classes(case, "step 1: call")
+
+    assert found((2, 3, 2, 3, 2, 3), (1, 3, 5))
+    assert found((2, 3, 2, 3, 2, 3), (0, 2, 4), training=False)
+    for shape in ((2, 3, 2, 3, 1, 3), (2, 3, 2, 3, 2, 1), (1, 3, 2, 3, 2, 3), (0, 3, 2, 3, 2, 3)):
+        assert not found(shape, (1, 3, 5))
+    assert not found((2, 3, 2, 3, 2, 3), (1, 2, 3))
+    assert found((8, 4, 4, 8, 2, 1), (2, 4), virtual_batch_size=4)
+    assert found((8, 4, 4, 8, 2, 3), (2, 4), virtual_batch_size=1)
+    for more in ({"training": False}, {"trainable": False}, {"virtual_batch_size": 8}):
+        assert not found((8, 4, 4, 8, 2, 1), (2, 4), **{"virtual_batch_size": 4, **more})
+
+
 def test_parameters_have_two_dtypes_where_an_array_keeps_its_own():
     def found(**arguments):
         case = Case("mindspore", "BatchNorm1d", arguments, "float32", (1,), (Step((3, 2)),))

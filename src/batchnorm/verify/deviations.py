@@ -7,6 +7,7 @@ speak of; a class says which steps it holds for, never what happens there.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -19,7 +20,8 @@ import numpy as np
 
 from batchnorm.errors import InvalidValue
 from batchnorm.newer_python import tomllib
-from batchnorm.verify.draw import Case, Step
+from batchnorm.verify.draw import Case, Step, data
+from batchnorm.verify.tolerance import batch_statistics
 
 __all__ = ["CLASSES", "FILE", "Deviation", "find", "read"]
 
@@ -36,20 +38,50 @@ def _masked(case: Case, step: Step) -> bool:
     return bool(step.mask) and bool(step.training)
 
 
+def _trains(case: Case, step: Step) -> bool:
+    """Whether a layer of Keras takes the batch's statistics."""
+    trainable = case.arguments.get("trainable", True)
+    for each in case.steps:
+        trainable = dict(each.changes).get("trainable", trainable)
+        if each is step:
+            break
+    return bool(step.training and trainable)
+
+
 def _cancelled(case: Case, step: Step) -> bool:
-    """Whether epsilon is minus the running variance that batches of one value a channel left."""
-    settings, var = {"momentum": 0.99, "epsilon": 1e-3, **case.arguments}, 1.0
-    for each in () if case.loaded else case.steps:
+    """Whether epsilon is minus a running variance, as a negative momentum may leave it."""
+    settings = {"momentum": 0.99, "epsilon": 1e-3, **case.arguments}
+    if case.loaded or settings.get("renorm"):
+        return False
+    start = settings.get("moving_variance_initializer", "ones")
+    var = np.full(1, 1.0 if start == "ones" else dict(start)["config"]["value"])
+    for number, each in enumerate(case.steps):
         settings |= dict(each.changes)
         momentum, epsilon = settings["momentum"], settings["epsilon"]
-        if not all(isinstance(number, int | float) for number in (momentum, epsilon)):
+        if not all(isinstance(value, int | float) for value in (momentum, epsilon)):
             return False
+        trains = _trains(case, each)
         if each is step:
-            return not step.training and var + epsilon == 0
-        if each.training:
-            sizes = math.prod(each.shape[axis] for axis in case.channel_axes)
-            var = var * momentum if math.prod(each.shape) == sizes else math.nan
+            return not trains and bool(np.any(np.abs(var + epsilon) <= 1e-6 * epsilon))
+        if trains:
+            *_, (_, _, batch) = batch_statistics(case, data(case, number), number)  # with the mask
+            channels = math.prod(each.shape[axis] for axis in case.channel_axes)
+            batch = batch.reshape(-1, channels).mean(0)  # of ghost batches
+            var = momentum * var + (1 - momentum) * batch
     return False
+
+
+def _alternate(case: Case, step: Step) -> bool:
+    """Whether axes with statistics of their own and without alternate in more than five runs.
+
+    Axes of length 1 belong to any run; the axis that counts ghost batches has statistics.
+    """
+    shape, owns = step.shape, set(case.channel_axes)
+    size = case.arguments.get("virtual_batch_size")
+    if size and _trains(case, step):
+        shape, owns = (size, shape[0] // size, *shape[1:]), {1, *(axis + 1 for axis in owns)}
+    runs = itertools.groupby(axis in owns for axis, length in enumerate(shape) if length != 1)
+    return 0 not in shape and sum(1 for _ in runs) > 5
 
 
 CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
@@ -77,6 +109,7 @@ CLASSES: Mapping[str, Callable[[Case, Step], bool]] = {
         bool(case.arguments.get("synchronized")) and step.mask == "weights"
     ),
     "a running variance of minus epsilon": _cancelled,
+    "six runs of axes": _alternate,
     "a mask beside virtual batches": lambda case, step: (
         _masked(case, step) and case.arguments.get("virtual_batch_size") is not None
     ),

@@ -34,7 +34,7 @@ from batchnorm.questions.subject import Adjustment
 from batchnorm.verify.draw import Case, Data
 from batchnorm.vocabulary import Array, as_dtype
 
-__all__ = ["SUM", "arithmetic", "bounds", "compute_dtype", "roundoff"]
+__all__ = ["SUM", "arithmetic", "batch_statistics", "bounds", "compute_dtype", "roundoff"]
 
 OPERATIONS = 8  # subtract, square, divide, add epsilon, root, reciprocal, scale, shift
 SUM = 2.0  # what a sum of n terms adds, in units of √n, where it is taken in the same precision
@@ -143,7 +143,7 @@ def _measure(case: Case, given: Data, number: int, before: Mapping[str, Array]) 
     means = [_largest(value) for name, value in before.items() if name.endswith("mean")]
     size = max([_largest(given.x), *means])
     rows: list[tuple[float, float, float, float]] = []
-    for values, mean, var in _batch_statistics(case, given, number):
+    for values, mean, var in batch_statistics(case, given, number):
         for channel, center, spread in zip(values, mean, var, strict=True):
             deviation = 2 * size if before else _largest(channel - center)
             rows.append((size, deviation, abs(spread), math.sqrt(abs(spread + epsilon))))
@@ -162,7 +162,7 @@ def _measure(case: Case, given: Data, number: int, before: Mapping[str, Array]) 
     return _Measured(*measured)
 
 
-def _batch_statistics(case: Case, given: Data, number: int) -> Iterator[tuple[Array, Array, Array]]:
+def batch_statistics(case: Case, given: Data, number: int) -> Iterator[tuple[Array, Array, Array]]:
     """Give (values, mean, variance) by channel and ghost batch; under the mask too."""
     x, axes = _wide(given.x), case.channel_axes
     size = case.arguments.get("virtual_batch_size")

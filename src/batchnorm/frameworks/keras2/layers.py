@@ -93,8 +93,9 @@ class BatchNormalization(KerasLayer):
         give what NumPy does or a ValueError, never a TensorFlow exception class; layer() without
         inputs is a TypeError. Results are closer to the true ones; where float32 overflows in the
         variance (x about 1e20) they are those still, and TensorFlow's are 0. synchronized=True has
-        one replica to synchronize. Weights are set all or none. input_dim and input_shape may be
-        None.
+        one replica to synchronize. Lists of axes are taken that TensorFlow broadcasts by XLA only
+        (six runs of axes with statistics and without: [1, 3, 5] of rank 6). Weights are set all or
+        none. input_dim and input_shape may be None.
 
     Raises:
         ValueError: an axis out of range, `fused` with what it lacks, another shape than built for.
