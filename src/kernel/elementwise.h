@@ -5,6 +5,8 @@
 // and where rows are shorter than a step.
 #pragma once
 
+#include <limits>
+
 #include "sums.h"
 
 namespace kernel {
@@ -16,21 +18,25 @@ BN_INLINE std::int64_t before_lines(const T* out, bool stream) {
   return stream ? (std::int64_t)(-(std::uintptr_t)out % 64 / sizeof(T)) : 0;
 }
 
-// The rows of channels last that make one run, where a part has all channels: as many as fill whole steps,
-// so that no more than `most` coefficients stand beside the elements. Long rows that do are runs themselves.
-BN_INLINE std::int64_t rows_of_run(const View& v, const Part& part, std::int64_t most) {
+// The coefficients that may stand beside the elements, at most.
+template <class S>
+constexpr std::int64_t BESIDE = 8192 / sizeof(S);
+
+// Whether a part's rows of channels last make one run: it has all channels, so that they lie one behind
+// the other, and rows enough to pay for the coefficients of one, which then begin anew with each row.
+template <class S>
+BN_INLINE bool rows_joined(const View& v, const Part& part) {
   const std::int64_t channels = part.channel_end - part.channel;
-  if (channels < v.channels || (channels >= 128 && channels % LANES == 0)) return 1;
-  const std::int64_t rows = whole_steps(channels, POSITIONS);
-  return smaller(rows > 1 ? rows : whole_steps(channels, most), v.outer);
+  const std::int64_t rows = (part.block_end - part.block) * v.rows;
+  return channels == v.channels && channels <= BESIDE<S> && (rows >= 4 || channels < 64);
 }
 
-// Whether what lies side by side in a part is long, or a run's whole cache lines. A line written through
-// the caches among others that go around them takes as long as sixty of those.
+// Whether what lies side by side in a part is long, or whole cache lines. A line written through the
+// caches among others that go around them takes as long as sixty of those.
 template <class T>
-BN_INLINE bool fill_lines(const View& v, const Part& part, std::int64_t most) {
+BN_INLINE bool fill_lines(const View& v, const Part& part) {
   const std::int64_t bytes = (part.channel_end - part.channel) * v.inner * sizeof(T);
-  return bytes >= 4096 || (v.inner > 1 ? 1 : rows_of_run(v, part, most)) * bytes % 64 == 0;
+  return bytes >= 4096 || bytes % 64 == 0 || (v.inner == 1 && rows_joined<ScalarOf<T>>(v, part));
 }
 
 // The whole cache lines of a run, behind its first `lead` elements. Only their steps may go around the
@@ -49,25 +55,29 @@ struct Lines {
 
 // Calls run.whole(i, k, whether it may go around the caches) for sixteen elements, after run.ask(i) for
 // what comes soon, and run.part(i, n, k) for n fewer: at the end of a run, and for the first ones, before
-// whole steps of the lines behind run.lead() elements. The `count` coefficients k of each stand in `at`.
+// whole steps of the lines behind run.lead() elements. The `count` coefficients k of element i stand in
+// `at`, at i modulo `period`, and those of the first sixteen once more behind the last.
 template <class T, int count, class V, class Run>
 BN_INLINE void along_each(const Run& run, std::int64_t length,
-                          const typename V::Scalar* const* at) {
+                          const typename V::Scalar* const* at, std::int64_t period) {
   V k[count];
-  auto part = [&](std::int64_t i, int n) __attribute__((always_inline)) {
+  std::int64_t i = 0, own = 0;
+  auto part = [&](int n) __attribute__((always_inline)) {
     if (n <= 0) return;
-    BN_EACH(count) k[j] = load_part<typename V::Scalar>(at[j] + i, n, 0);
+    BN_EACH(count) k[j] = load_part<typename V::Scalar>(at[j] + own, n, 0);
     run.part(i, n, k);
+    i += n, own += n;
   };
   const Lines<T> lines(run.lead(), length);
-  std::int64_t i = smaller(lines.lead % LANES, length);
-  part(0, (int)i);
+  part((int)smaller(lines.lead % LANES, length));
   for (; i + LANES <= length; i += LANES) {
-    BN_EACH(count) k[j] = load(at[j] + i);
+    BN_EACH(count) k[j] = load(at[j] + own);
     run.ask(i);
     run.whole(i, k, lines.have(i));
+    own += LANES;
+    if (own >= period) own -= period;
   }
-  part(i, (int)(length - i));
+  part((int)(length - i));
 }
 
 // The same for the rows of channels [c, end), one behind the other, with their coefficients `of`. A
@@ -190,12 +200,10 @@ struct RowsBeside {
   }
 };
 
-// The values of all channels `rows` times.
+// Fills out[0 .. count) with the values of all channels, again and again.
 template <class S>
-BN_INLINE void repeat(const S* values, std::int64_t channels, std::int64_t rows, S* out) {
-  for (std::int64_t n = 0; n < rows; n++) {
-    for (std::int64_t c = 0; c < channels; c++) *out++ = values[c];
-  }
+BN_INLINE void repeat(const S* values, std::int64_t channels, std::int64_t count, S* out) {
+  for (std::int64_t i = 0; i < count; i++) out[i] = i < channels ? values[i] : out[i - channels];
 }
 
 template <class Visit>
@@ -220,34 +228,49 @@ BN_INLINE void each_stretch(const Part& part, const unsigned char* flags, Visit 
   }
 }
 
-// Cuts a part into runs: each(place, length, at) with `at` the run's coefficients beside its elements;
-// rows(place, inner, c, end) for rows of channels [c, end), each channel by itself where `by_channel`.
-// `coefficients` are `count` arrays per channel.
-template <int count, class S, std::int64_t MOST, class RunEach, class RunRows>
+// Cuts a part into runs: each(place, length, at, period) with `at` the run's coefficients, as along_each
+// takes them; rows(place, inner, c, end) for rows of channels [c, end), each channel by itself where
+// `by_channel`. `coefficients` are `count` arrays per channel.
+template <int count, class S, class RunEach, class RunRows>
 BN_INLINE void each_run(const View& v, const Part& part, const S* const* coefficients,
                         bool by_channel, RunEach each, RunRows rows) {
+  constexpr std::int64_t ENDLESS = std::numeric_limits<std::int64_t>::max();
   const bool last = v.inner == 1 && !by_channel;
   const bool whole_rows = !by_channel && v.inner >= LANES && v.chunk == v.inner;
   const std::int64_t run =
       by_channel || last || whole_rows
           ? 1
-          : channels_per_run(v, (part.block_end - part.block) * v.rows, MOST);
-  if (run > 1 || last) {
-    const std::int64_t at_once = last ? part.channel_end - part.channel : run;
-    const std::int64_t rows = last ? rows_of_run(v, part, MOST) : 1;
-    alignas(64) S expanded[count][MOST + LANES];
-    const S* at[count];
-    for (std::int64_t c = part.channel; c < part.channel_end; c += at_once) {
-      const std::int64_t channels = smaller(at_once, part.channel_end - c);
+          : channels_per_run(v, (part.block_end - part.block) * v.rows, BESIDE<S>);
+  alignas(64) S expanded[count][BESIDE<S> + LANES];
+  const S* at[count];
+  if (last) {
+    const std::int64_t channels = part.channel_end - part.channel;
+    const bool joined = rows_joined<S>(v, part);
+    const std::int64_t period = joined ? (LANES + channels - 1) / channels * channels : ENDLESS;
+    for (int j = 0; j < count; j++) {
+      at[j] = joined ? expanded[j] : coefficients[j] + part.channel;
+      if (joined) repeat(coefficients[j], channels, period + LANES, expanded[j]);
+    }
+    each_block(part, [&](std::int64_t block) {
+      const Box box = box_of(v, block);
+      const std::int64_t at_once = joined ? box.row_end - box.row : 1;
+      for (std::int64_t n = box.row; n < box.row_end; n += at_once) {
+        each(place_of(v, part, n, part.channel, 0), at_once * channels, at, period);
+      }
+    });
+    return;
+  }
+  if (run > 1) {
+    for (std::int64_t c = part.channel; c < part.channel_end; c += run) {
+      const std::int64_t channels = smaller(run, part.channel_end - c);
       for (int j = 0; j < count; j++) {
-        if (!last) expand(coefficients[j] + c, channels, v.inner, expanded[j]);
-        if (rows > 1) repeat(coefficients[j], channels, rows, expanded[j]);
-        at[j] = last && rows == 1 ? coefficients[j] + c : expanded[j];
+        expand(coefficients[j] + c, channels, v.inner, expanded[j]);
+        at[j] = expanded[j];
       }
       each_block(part, [&](std::int64_t block) {
         const Box box = box_of(v, block);
-        for (std::int64_t n = box.row; n < box.row_end; n += rows) {
-          each(place_of(v, part, n, c, 0), smaller(rows, box.row_end - n) * channels * v.inner, at);
+        for (std::int64_t n = box.row; n < box.row_end; n++) {
+          each(place_of(v, part, n, c, 0), channels * v.inner, at, ENDLESS);
         }
       });
     }

@@ -113,9 +113,9 @@ struct GradientLanes {
     sums[2] = fma(g, g, sums[2]);
   }
 
-  void fold(const Columns<GradientLanes>& from, std::int64_t start, std::int64_t end,
+  BN_INLINE void fold(const Columns<GradientLanes>& from, std::int64_t start, std::int64_t end,
             Columns<GradientLanes>& to, std::int64_t c) const {
-    for (int j = 0; j < 3; j++) to.sums[j][c] = sum_run(from.sums[j], start, end);
+    BN_EACH(3) to.sums[j][c] = sum_run(from.sums[j], start, end);
     if constexpr (!DOUBLE) {
       to.sums[3][c] = largest_run(from.sums[3], start, end);
     }

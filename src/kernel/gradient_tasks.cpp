@@ -196,10 +196,10 @@ void backward(Job job, const Statistics& s, const double* gamma, bool batch, dou
   FloatEnvironment environment;
   plan(job);
   const View& v = job.view;
-  if (last(v) && v.outer <= FEW_ROWS) {
+  if (has_few_values(v)) {
     std::atomic<bool> marked{false};
     share_channels(0, v.channels, threads_for(v), [&](Index c, Index end) {
-      const bool some = loops(job).few_rows(v, job.tensors, s, gamma, batch, epsilon, sums, c, end);
+      const bool some = loops(job).few_values(v, job.tensors, s, gamma, batch, epsilon, sums, c, end);
       if (some) marked = true;
     });
     if (!marked) return;

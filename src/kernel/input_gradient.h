@@ -84,10 +84,10 @@ template <class T, class V, Way WAY, int count>
 BN_INLINE void input_gradient_as(const View& v, const Tensors& t, const Part& part,
                                  const typename V::Scalar* const (&of)[count]) {
   using S = typename V::Scalar;
-  each_run<count, S, POSITIONS>(
+  each_run<count, S>(
       v, part, of, false,
-      [&](const Place& place, std::int64_t length, const S* const* at) {
-        along_each<T, count, V>(InputGradient<T, V, WAY>(t, place), length, at);
+      [&](const Place& place, std::int64_t length, const S* const* at, std::int64_t period) {
+        along_each<T, count, V>(InputGradient<T, V, WAY>(t, place), length, at, period);
       },
       [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
         along_rows<T, count, V>(InputGradient<T, V, WAY>(t, place), length, c, end, of);
@@ -109,7 +109,7 @@ template <class T>
 void input_gradient(const View& v, const Tensors& tensors, const Part& part,
                     const GradientCoefficients& k) {
   Tensors t = as_read(tensors, part);
-  t.stream = t.stream && fill_lines<T>(v, part, POSITIONS);
+  t.stream = t.stream && fill_lines<T>(v, part);
   if (!k.of_x) t.x = nullptr;
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};

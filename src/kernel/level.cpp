@@ -2,7 +2,7 @@
 // the matching -march; includes nothing that holds code of its own.
 #include "level.h"
 
-#include "few_rows.h"
+#include "few_values.h"
 #include "input_gradient.h"
 #include "moments.h"
 #include "move.h"
@@ -16,7 +16,7 @@ constexpr Loops loops() {
   return {moments<T>, join<T>, normalize<T>, gradient_sums<T, D>, gradient_sums<T, SummedIn<T>>,
           input_gradient<T>, moments_and_normalize<T>, sums_and_input_gradient<T>, conclude<T>,
           prepare<T>, finish_sums<T>, prepare_gradient<T>, mark_cancelled<T>,
-          recover<T>, few_rows<T>};
+          recover<T>, few_values<T>};
 }
 
 }  // namespace

@@ -5,7 +5,16 @@
 
 namespace kernel {
 
-constexpr int FEW_ROWS = 16;
+constexpr int FEW_VALUES = 32;
+
+namespace {
+// Whether sixteen channels are best read at once, all their values in turn: where there are but a few,
+// which fill no steps of their own (boxes.h).
+constexpr bool has_few_values(const View& v) {
+  if (v.inner == 1) return v.outer <= FEW_VALUES / 2;
+  return v.outer < 4 && v.inner < 16 && v.outer * v.inner <= FEW_VALUES;
+}
+}  // namespace
 
 struct Loops {
   void (*moments)(const View&, const Tensors&, const Part&, const Partials&);
@@ -37,9 +46,9 @@ struct Loops {
   // Writes dx of those of channels [c, end) that are marked: see cancelled.h.
   void (*recover)(const View&, const Tensors&, const Statistics&, const double* gamma, double epsilon,
                   const double* marked, std::int64_t c, std::int64_t end);
-  // The whole backward of channels [c, end) of at most FEW_ROWS rows, channels last: see few_rows.h.
-  bool (*few_rows)(const View&, const Tensors&, const Statistics&, const double* gamma, bool batch,
-                   double epsilon, const GradientSums&, std::int64_t c, std::int64_t end);
+  // The whole backward of channels [c, end) of a few values: see few_values.h.
+  bool (*few_values)(const View&, const Tensors&, const Statistics&, const double* gamma, bool batch,
+                     double epsilon, const GradientSums&, std::int64_t c, std::int64_t end);
 };
 
 struct Level {

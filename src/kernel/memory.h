@@ -128,22 +128,42 @@ BN_INLINE V as(From from) {
   }
 }
 
-// n lanes of a, where all are equal, then b's.
-template <class V>
-BN_INLINE V joined(V a, V b, int n) {
+// Where there are no masks: FIRST + LANES - n are n lanes of all bits, then none, as comparisons give them.
+#if BN_LEVEL < 4
+template <class S>
+alignas(64) constexpr S FIRST[2 * LANES] = {-1, -1, -1, -1, -1, -1, -1, -1,
+                                            -1, -1, -1, -1, -1, -1, -1, -1};
+typedef decltype(RegisterF{} < RegisterF{}) FirstF;
+typedef decltype(RegisterD{} < RegisterD{}) FirstD;
+BN_INLINE FirstF first_f(int n, int i) {
+  FirstF first;
+  __builtin_memcpy(&first, FIRST<std::int32_t> + LANES - n + i * WIDTH_F, sizeof(first));
+  return first;
+}
+BN_INLINE FirstD first_d(int n, int i) {
+  FirstD first;
+  __builtin_memcpy(&first, FIRST<std::int64_t> + LANES - n + i * WIDTH_D, sizeof(first));
+  return first;
+}
+#endif
+
+// The first n lanes of a, then b's.
+BN_INLINE F joined(F a, F b, int n) {
+#if BN_LEVEL == 4
+  return {_mm512_mask_blend_ps((__mmask16)((1u << n) - 1), b.r[0], a.r[0])};
+#else
+  BN_LANES(COUNT_F) b.r[i] = first_f(n, i) ? a.r[i] : b.r[i];
+  return b;
+#endif
+}
+BN_INLINE D joined(D a, D b, int n) {
 #if BN_LEVEL == 4
   const unsigned mask = (1u << n) - 1;
-  if constexpr (sizeof(typename V::Scalar) == 4) {
-    return {{_mm512_mask_blend_ps((__mmask16)mask, b.r[0], a.r[0])}};
-  } else {
-    return {{_mm512_mask_blend_pd((__mmask8)mask, b.r[0], a.r[0]),
-             _mm512_mask_blend_pd((__mmask8)(mask >> 8), b.r[1], a.r[1])}};
-  }
+  return {{_mm512_mask_blend_pd((__mmask8)mask, b.r[0], a.r[0]),
+           _mm512_mask_blend_pd((__mmask8)(mask >> 8), b.r[1], a.r[1])}};
 #else
-  typename V::Scalar lanes[2 * LANES];
-  store(lanes, a);
-  store(lanes + LANES, b);
-  return load(lanes + LANES - n);
+  BN_LANES(COUNT_D) b.r[i] = first_d(n, i) ? a.r[i] : b.r[i];
+  return b;
 #endif
 }
 
@@ -169,6 +189,17 @@ BN_PART VectorOf<T> load_part(const T* p, int n, ScalarOf<T> fill) {
     return {_mm512_mask_blend_ps(mask, _mm512_set1_ps(fill), loaded.r[0])};
   }
 #else
+#if BN_LEVEL == 3
+  if constexpr (sizeof(T) == 4) {
+    F f;
+    BN_LANES(COUNT_F) f.r[i] = _mm256_maskload_ps(p + i * WIDTH_F, (__m256i)first_f(n, i));
+    return joined(f, set(fill), n);
+  } else if constexpr (sizeof(T) == 8) {
+    D d;
+    BN_LANES(COUNT_D) d.r[i] = _mm256_maskload_pd(p + i * WIDTH_D, (__m256i)first_d(n, i));
+    return joined(d, set(fill), n);
+  }
+#endif
   ScalarOf<T> lanes[LANES];
   for (int i = 0; i < LANES; i++) lanes[i] = fill;
   for (int i = 0; i < n; i++) lanes[i] = get(p + i);

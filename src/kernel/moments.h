@@ -8,6 +8,7 @@
 #pragma once
 
 #include "sums.h"
+#include "turned.h"
 
 namespace kernel {
 namespace {
@@ -157,7 +158,7 @@ struct Moments {
     }
   }
 
-  void fold(const Columns<Moments>& from, std::int64_t start, std::int64_t end,
+  BN_INLINE void fold(const Columns<Moments>& from, std::int64_t start, std::int64_t end,
             Columns<Moments>& to, std::int64_t c) const {
     for (int j = 0; j < 2; j++) {
       if constexpr (DOUBLE) {
@@ -220,8 +221,19 @@ BN_INLINE Moments<T, SummedIn<T>, PLAIN> moments_of(const View& v, const Tensors
 
 template <class T>
 void moments(const View& v, const Tensors& t, const Part& part, const Partials& out) {
-  auto sum = moments_of<T>(v, t, part, out);
-  sum_part(v, part, sum);
+  if (v.inner == 1 || !has_few_values(v)) {
+    auto sum = moments_of<T>(v, t, part, out);
+    return sum_part(v, part, sum);
+  }
+  alignas(64) T x[FEW_VALUES * TURNED];
+  const View rows = turned(v);
+  for (std::int64_t c = part.channel; c < part.channel_end; c += TURNED) {
+    const std::int64_t count = smaller(TURNED, part.channel_end - c);
+    turn<false>(v, c, count, t.x, x);
+    const Partials own = {out.shift + c, out.a + c, out.a_low + c, out.b + c, out.b_low + c};
+    Moments<T, SummedIn<T>> sum(rows, {x, nullptr}, own);
+    sum_part(rows, {0, count, 0, 1, false, {}}, sum);
+  }
 }
 
 }  // namespace

@@ -74,17 +74,15 @@ struct Normalizer {
   }
 };
 
-constexpr std::int64_t RUN = 2048;  // elements whose coefficients lie beside them
-
 template <class T, Way WAY>
 void normalize_as(const View& v, const Tensors& t, const Part& part, const Coefficients& k) {
   using V = VectorOf<T>;
   using S = ScalarOf<T>;
   const S* of[4] = {(const S*)k.mean, (const S*)k.residual, (const S*)k.scale, (const S*)k.shift};
-  each_run<4, S, RUN>(
+  each_run<4, S>(
       v, part, of, k.careful != nullptr,
-      [&](const Place& place, std::int64_t length, const S* const* at) {
-        along_each<T, 4, V>(Normalizer<T, WAY>(t, place), length, at);
+      [&](const Place& place, std::int64_t length, const S* const* at, std::int64_t period) {
+        along_each<T, 4, V>(Normalizer<T, WAY>(t, place), length, at, period);
       },
       [&](const Place& place, std::int64_t length, std::int64_t c, std::int64_t end) {
         if (k.careful && (k.careful[c] || length == 1)) {
@@ -100,7 +98,7 @@ void normalize_as(const View& v, const Tensors& t, const Part& part, const Coeff
 template <class T>
 void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
   Tensors t = as_read(tensors, part);
-  t.stream = t.stream && fill_lines<T>(v, part, RUN);
+  t.stream = t.stream && fill_lines<T>(v, part);
   if (t.addend) {
     normalize_as<T, Way::ANY>(v, t, part, k);
   } else if (t.stream) {

@@ -54,7 +54,7 @@ template <class Sum>
 struct Columns {
   alignas(64) double sums[Sum::SUMS][POSITIONS];
   BN_INLINE void set(const typename Sum::Lanes& lanes, std::int64_t i) {
-    for (int j = 0; j < Sum::SUMS; j++) store(sums[j] + i, lanes.sum(j));
+    BN_EACH(Sum::SUMS) store(sums[j] + i, lanes.sum(j));
   }
 };
 
@@ -193,10 +193,13 @@ void sum_columns(const View& v, const Part& part, std::int64_t at_once, Sum& sum
             }
           }
           settle(strip, own);
-          kept[p / LANES] = own;
+          if (row_end == box.row_end) {
+            columns.set(own, p);
+          } else {
+            kept[p / LANES] = own;
+          }
         }
       }
-      for (std::int64_t p = 0; p < width; p += LANES) columns.set(kept[p / LANES], p);
       if (v.inner == 1) {
         sum.end(box, c0, group, columns);
       } else {

@@ -27,6 +27,8 @@ SHAPES = {
     "very short rows": ((40, 5, 3), (1,)),
     "rows of one step": ((37, 61, 4, 4), (1,)),
     "few rows of each": ((3, 90, 5, 5), (1,)),
+    "few values of each": ((3, 75, 2, 5), (1,)),
+    "three values of each": ((1, 37, 3), (1,)),
     "long rows": ((2, 3, 200, 201), (1,)),
     "one channel": ((31, 1, 9), (1,)),
     "features": ((1000, 33), (1,)),
@@ -86,12 +88,17 @@ def test_whole_tasks_agree_with_the_reference(level, shape, dtype, mode, monkeyp
     close(found, everything(x, dy, axes, mode), dtype, 4)
 
 
-@pytest.mark.parametrize(("shape", "axis"), [((3, 16, 300, 300), 1), ((31, 121, 143, 3), 3)])
-def test_channels_larger_than_a_cache_agree_with_the_reference(level, shape, axis, monkeypatch):
-    x, dy = data(shape, "float32"), data(shape, "float32", 5)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((3, 16, 300, 300), 1), ((31, 121, 143, 3), 3), ((14001, 333), 1)]
+)
+def test_tensors_larger_than_a_cache_agree_with_the_reference(
+    level, shape, axis, dtype, monkeypatch
+):
+    x, dy = data(shape, dtype), data(shape, dtype, 5)
     found = everything(x, dy, (axis,))
     use(monkeypatch, reference)
-    close(found, everything(x, dy, (axis,)), "float32", 4)
+    close(found, everything(x, dy, (axis,)), dtype, 4)
 
 
 @pytest.mark.parametrize("dtype", BOUNDS)
@@ -120,7 +127,9 @@ def test_halves_agree_with_the_reference(level, shape, dtype):
 
 @pytest.mark.parametrize("addend", [False, True])
 @pytest.mark.parametrize("dtype", BOUNDS)
-@pytest.mark.parametrize("shape", ["short rows", "features", "images", "long rows"])
+@pytest.mark.parametrize(
+    "shape", ["short rows", "features", "images", "long rows", "few values of each"]
+)
 def test_relu_and_addend_are_those_of_the_reference(level, shape, dtype, addend, monkeypatch):
     shape, axes = SHAPES[shape]
     x, dy = data(shape, dtype), data(shape, dtype, 5)

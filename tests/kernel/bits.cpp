@@ -132,6 +132,7 @@ int main(int count, char** arguments) {
   const std::int64_t shapes[][3] = {{1, 1, 5},   {3, 2, 4},    {2, 3, 17},  {4, 5, 49},    {8, 16, 64}, {2, 70, 9},
                                     {1, 33, 130}, {300, 7, 1},  {65, 64, 1}, {33, 100, 1},  {5, 1, 9001}, {2, 3, 8300},
                                     {17, 4, 3},   {2, 130, 16}, {7, 9, 1},   {2, 40, 1},  {1, 21, 2},  {16, 19, 1},
+                                    {3, 41, 9},   {1, 70, 10},  {41, 67, 1},
                                     {1, 2, 300000}};
   for (Element e : {Element::float32, Element::float64, Element::float16, Element::bfloat16}) {
     for (const auto& s : shapes) {
