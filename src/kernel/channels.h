@@ -194,16 +194,16 @@ BN_INLINE Lanewise held(D dy, D dy_d, D size, Lanewise constant) {
 // enough for the channel, for dx and, where strips summed it, for the sums themselves.
 //
 // Float is enough where the error of dx stays within 6.7 u of the channel's largest |dx|, u = 2^-24. That
-// error is at most u * (3 |dx| + 2 |shift| + 4 |(x - mean) slope|), and without fused multiply-add
-// u * (4 |dx| + 3 |shift| + 6 |(x - mean) slope|), of `mean` and `shift` as floats. The largest |dx| isn't
+// error is at most u * (2 |dx| + 3 |shift| + 4 |(x - mean) slope|), and without fused multiply-add
+// u * (3 |dx| + 4 |shift| + 6 |(x - mean) slope|), of `mean` and `shift` as floats. The largest |dx| isn't
 // known, but it is no less than the root mean square of dx / scale times scale: the mean square of dy,
 // less the square of its mean, less at most twice the square of the mean of dy * x_hat (once, if epsilon
-// were 0).
+// were 0). A little of (6.7 - 2) / 4, or (6.7 - 3) / 6, is left for what these bounds neglect.
 template <class T>
 void prepare_gradient(const Statistics& s, const double* gamma, const double* constant,
                       const double* slope, double share, const GradientSums* sums, std::int64_t c,
                       std::int64_t end, const GradientArrays& out) {
-  const double spare = (BN_FUSED ? 0.9 : 0.4) * (sizeof(T) == 2 ? 0x1p7 : 1);
+  const double spare = (BN_FUSED ? 1.14 : 0.58) * (sizeof(T) == 2 ? 0x1p7 : 1);
   const D none = set(0.0);
   each_sixteen(c, end, [&](std::int64_t i, int n) __attribute__((always_inline)) {
     const D mean = take(s.mean, i, n), residual = take(s.residual, i, n), inv_std = take(s.inv_std, i, n);
@@ -239,7 +239,7 @@ void prepare_gradient(const Statistics& s, const double* gamma, const double* co
           const D furthest = largest + size_of(near) + size_of(mean - near + residual);
           const D left = squares - mean_dy * mean_dy - set(2.0) * mean_dy_x * mean_dy_x;
           const D size = root(left);  // NaN where nothing is left
-          const D taken = size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
+          const D taken = set(0.75) * size_of(mean_dy) + size_of(mean_dy_x) * furthest * inv_std;
           enough = enough & (taken <= set(spare) * size) & fits(slope_of_dx) & fits(size * scale) &
                    (size_of(mean) <= set(0x1p100));
         }

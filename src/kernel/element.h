@@ -83,7 +83,7 @@ struct NormalizeArrays {
 };
 
 // dx = scale * (dy - constant + (x - mean) * slope), in double; in float for the channels where that is
-// enough (`in_float`, null where none is): (x - mean_f) * slope_f + (dy * scale_f + shift_f). Where
+// enough (`in_float`, null where none is): dy * scale_f + ((x - mean_f) * slope_f + shift_f). Where
 // statistics were not the batch's, `of_x` is false: the slope is 0, and x is not read.
 struct GradientCoefficients {
   bool of_x;

@@ -237,10 +237,12 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
   constexpr std::int64_t ENDLESS = std::numeric_limits<std::int64_t>::max();
   const bool last = v.inner == 1 && !by_channel;
   const bool whole_rows = !by_channel && v.inner >= LANES && v.chunk == v.inner;
+  // A row of less than a step costs more than its coefficients, unless there are masks.
+  const std::int64_t outer = (part.block_end - part.block) * v.rows;
   const std::int64_t run =
-      by_channel || last || whole_rows
-          ? 1
-          : channels_per_run(v, (part.block_end - part.block) * v.rows, BESIDE<S>);
+      by_channel || last || whole_rows         ? 1
+      : BN_LEVEL < 4 && v.inner < LANES        ? whole_steps(v.inner, BESIDE<S>)
+                                               : channels_per_run(v, outer, BESIDE<S>);
   alignas(64) S expanded[count][BESIDE<S> + LANES];
   const S* at[count];
   if (last) {

@@ -1,5 +1,5 @@
 // dx in double is scale * (dy - constant + (x - mean) * slope), which is exactly 0 where dy is
-// constant. In float, for the channels where that is enough, it is (x - mean) * slope_f + (dy * scale_f
+// constant. In float, for the channels where that is enough, it is dy * scale_f + ((x - mean) * slope_f
 // + shift_f). What x - mean lacks of the mean's digits is in the constant and the shift; only 64-bit
 // elements subtract it.
 #pragma once
@@ -32,18 +32,17 @@ struct InputGradient {
   BN_INLINE Element dx(V own, V g, const V* k) const {
     Element narrowed;
     constexpr bool IN_FLOAT = sizeof(typename V::Scalar) == 4;
-    V value;
-    if constexpr (IN_FLOAT) {
-      value = fma(g, k[1], k[2]);
-    } else {
-      value = g - k[2];
-    }
+    V value = IN_FLOAT ? k[2] : g - k[2];
     if (PLAIN || x) {
       V d = own - k[0];
       if constexpr (sizeof(T) == 8) d = d - k[4];
       value = fma(d, k[3], value);
     }
-    if constexpr (!IN_FLOAT) value = value * k[1];
+    if constexpr (IN_FLOAT) {
+      value = fma(g, k[1], value);
+    } else {
+      value = value * k[1];
+    }
     narrow(value, narrowed);
     if constexpr (sizeof(T) == 2 && !IN_FLOAT) narrowed = usual(narrowed);
     return narrowed;
@@ -109,15 +108,16 @@ template <class T>
 void input_gradient(const View& v, const Tensors& tensors, const Part& part,
                     const GradientCoefficients& k) {
   Tensors t = as_read(tensors, part);
-  t.stream = t.stream && fill_lines<T>(v, part);
   if (!k.of_x) t.x = nullptr;
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
+    t.stream = t.stream && fill_lines<T>(v, part);
     input_gradient_in<T, D>(v, t, part, of);
   } else {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope};
     const float* const of_f[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
     each_stretch(part, k.in_float, [&](const Part& stretch, bool in_float) {
+      t.stream = tensors.stream && fill_lines<T>(v, stretch);
       if (in_float) {
         input_gradient_in<T, F>(v, t, stretch, of_f);
       } else {
@@ -125,7 +125,7 @@ void input_gradient(const View& v, const Tensors& tensors, const Part& part,
       }
     });
   }
-  if (t.stream) stream_end();
+  if (tensors.stream) stream_end();
 }
 
 template <class T, Way WAY>

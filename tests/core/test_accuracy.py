@@ -1,5 +1,6 @@
 """The accuracy that docs/accuracy.md promises, by 80-digit arithmetic on the same rounded input."""
 
+import math
 from decimal import Decimal, localcontext
 
 import ml_dtypes
@@ -551,3 +552,28 @@ def test_sums_in_strips_of_float_could_not_hold_the_bound_of_dx():
     assert np.std(exact) > 0.9 * inv_std * np.std(dy)  # nothing cancels
     own = core.backward(core.forward(x[:, None], None, None, None, settings)[2], dy[:, None])[0]
     assert np.abs(own[:, 0] - exact).max() < 4e-7 * np.abs(exact).max()
+
+
+@pytest.mark.parametrize("rest", [(), (3,), (16,), (40,)])
+def test_dx_holds_its_bound_about_the_means_that_float_is_enough_for(rest):
+    """Of dy = a + b x_hat + r, where one channel is computed in float and the next in double."""
+    rng = np.random.default_rng(8)
+    for count in (5, 18, 54, 170, 734, 2000):
+        shape = (-(-count // max(1, math.prod(rest))) + 3, 97, *rest)
+        axes, per_channel = (0, *range(2, len(shape))), (1, 97, *(1 for _ in rest))
+        x = rng.standard_normal(shape) + rng.standard_normal(per_channel) * 4
+        x[0] *= rng.uniform(1, 30, per_channel[1:])
+        x_hat = (x - x.mean(axes, keepdims=True)) / x.std(axes, keepdims=True)
+        dy = rng.uniform(-2, 2, per_channel) + rng.uniform(-0.6, 0.6, per_channel) * x_hat
+        dy = (dy + rng.choice([-1.0, 1.0], shape)).astype(SINGLE)
+        x = x.astype(SINGLE)
+        settings = core.Settings((1,), Mode.BATCH, EPSILON)
+        dx = core.backward(core.forward(x, None, None, None, settings)[2], dy)[0]
+        wide, wide_dy = x.astype(DOUBLE), dy.astype(DOUBLE)
+        inv_std = 1 / np.sqrt(wide.var(axes, keepdims=True) + EPSILON)
+        x_hat = (wide - wide.mean(axes, keepdims=True)) * inv_std
+        exact = wide_dy - wide_dy.mean(axes, keepdims=True)
+        exact -= x_hat * (wide_dy * x_hat).mean(axes, keepdims=True)
+        exact *= inv_std
+        largest = np.abs(exact).max(axes)
+        assert (np.abs(dx - exact).max(axes) <= 4e-7 * largest)[largest > 1e-6].all()
