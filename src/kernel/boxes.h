@@ -37,9 +37,9 @@ BN_INLINE std::int64_t whole_steps(std::int64_t length, std::int64_t most) {
 }
 
 // The number of neighbouring channels whose rows, end to end, fill whole vectors; 1 where one row is
-// long enough to be summed by itself, or a box has fewer than 4 rows.
+// long enough to be summed by itself, or a box has fewer than SOME_ROWS.
 BN_INLINE std::int64_t channels_per_run(const View& v, std::int64_t rows, std::int64_t most) {
-  if (v.inner >= 256 || (v.inner >= 64 && v.inner % LANES == 0) || rows < 4) return 1;
+  if (v.inner >= 256 || (v.inner >= 64 && v.inner % LANES == 0) || rows < SOME_ROWS) return 1;
   return whole_steps(v.inner, most);
 }
 

@@ -17,6 +17,9 @@ struct Bfloat {
   std::uint16_t bits;
 };
 
+// From as many rows on, neighbouring channels are summed at once (boxes.h).
+constexpr std::int64_t SOME_ROWS = 4;
+
 // A dense tensor as (outer, channels, inner); inner == 1 is channels last. Sums are formed over
 // blocks that depend on the shape alone: `rows` outer indices by `chunk` inner ones.
 struct View {

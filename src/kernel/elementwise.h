@@ -1,8 +1,8 @@
 // What writes one result per element has in common: runs of memory, and how a part falls into them.
 //
 // A run is a stretch of neighbours in memory, written in aligned steps of sixteen. Its coefficients
-// stay in registers row by row; or lie in memory beside the elements, one for each: in channels last,
-// and where rows are shorter than a step.
+// stay in registers row by row; or lie in memory beside the elements: those of one row in channels last,
+// which then may begin anew with each row, and one for each element where rows are shorter than a step.
 #pragma once
 
 #include <limits>
@@ -31,12 +31,15 @@ BN_INLINE bool rows_joined(const View& v, const Part& part) {
   return channels == v.channels && channels <= BESIDE<S> && (rows >= 4 || channels < 64);
 }
 
-// Whether what lies side by side in a part is long, or whole cache lines. A line written through the
-// caches among others that go around them takes as long as sixty of those.
-template <class T>
+// Whether what lies side by side in a part, whose coefficients are of type S, is long, or whole cache
+// lines. A line written through the caches among others that go around them takes as long as sixty of
+// those.
+template <class T, class S>
 BN_INLINE bool fill_lines(const View& v, const Part& part) {
   const std::int64_t bytes = (part.channel_end - part.channel) * v.inner * sizeof(T);
-  return bytes >= 4096 || bytes % 64 == 0 || (v.inner == 1 && rows_joined<ScalarOf<T>>(v, part));
+  const std::int64_t stride = v.outer > 1 ? v.channels * v.inner * sizeof(T) : 0;
+  return bytes >= 4096 || (bytes % 64 == 0 && stride % 64 == 0) ||
+         (v.inner == 1 && rows_joined<S>(v, part));
 }
 
 // The whole cache lines of a run, behind its first `lead` elements. Only their steps may go around the
@@ -56,7 +59,8 @@ struct Lines {
 // Calls run.whole(i, k, whether it may go around the caches) for sixteen elements, after run.ask(i) for
 // what comes soon, and run.part(i, n, k) for n fewer: at the end of a run, and for the first ones, before
 // whole steps of the lines behind run.lead() elements. The `count` coefficients k of element i stand in
-// `at`, at i modulo `period`, and those of the first sixteen once more behind the last.
+// `at`, at i modulo `period`; behind the last one before they begin anew, those of the first sixteen stand
+// once more.
 template <class T, int count, class V, class Run>
 BN_INLINE void along_each(const Run& run, std::int64_t length,
                           const typename V::Scalar* const* at, std::int64_t period) {
@@ -248,6 +252,7 @@ BN_INLINE void each_run(const View& v, const Part& part, const S* const* coeffic
   if (last) {
     const std::int64_t channels = part.channel_end - part.channel;
     const bool joined = rows_joined<S>(v, part);
+    // Whole rows that hold a step at least, so that a step never goes beyond two periods.
     const std::int64_t period = joined ? (LANES + channels - 1) / channels * channels : ENDLESS;
     for (int j = 0; j < count; j++) {
       at[j] = joined ? expanded[j] : coefficients[j] + part.channel;

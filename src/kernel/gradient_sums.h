@@ -114,7 +114,7 @@ struct GradientLanes {
   }
 
   BN_INLINE void fold(const Columns<GradientLanes>& from, std::int64_t start, std::int64_t end,
-            Columns<GradientLanes>& to, std::int64_t c) const {
+                      Columns<GradientLanes>& to, std::int64_t c) const {
     BN_EACH(3) to.sums[j][c] = sum_run(from.sums[j], start, end);
     if constexpr (!DOUBLE) {
       to.sums[3][c] = largest_run(from.sums[3], start, end);

@@ -111,13 +111,15 @@ void input_gradient(const View& v, const Tensors& tensors, const Part& part,
   if (!k.of_x) t.x = nullptr;
   if constexpr (sizeof(T) == 8) {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope, k.residual};
-    t.stream = t.stream && fill_lines<T>(v, part);
+    t.stream = t.stream && fill_lines<T, double>(v, part);
     input_gradient_in<T, D>(v, t, part, of);
   } else {
     const double* const of[] = {k.mean, k.scale, k.constant, k.slope};
     const float* const of_f[] = {k.mean_f, k.scale_f, k.shift_f, k.slope_f};
     each_stretch(part, k.in_float, [&](const Part& stretch, bool in_float) {
-      t.stream = tensors.stream && fill_lines<T>(v, stretch);
+      const bool lines =
+          in_float ? fill_lines<T, float>(v, stretch) : fill_lines<T, double>(v, stretch);
+      t.stream = tensors.stream && lines;
       if (in_float) {
         input_gradient_in<T, F>(v, t, stretch, of_f);
       } else {

@@ -159,7 +159,7 @@ struct Moments {
   }
 
   BN_INLINE void fold(const Columns<Moments>& from, std::int64_t start, std::int64_t end,
-            Columns<Moments>& to, std::int64_t c) const {
+                      Columns<Moments>& to, std::int64_t c) const {
     for (int j = 0; j < 2; j++) {
       if constexpr (DOUBLE) {
         double high = 0, low = 0;
@@ -221,7 +221,7 @@ BN_INLINE Moments<T, SummedIn<T>, PLAIN> moments_of(const View& v, const Tensors
 
 template <class T>
 void moments(const View& v, const Tensors& t, const Part& part, const Partials& out) {
-  if (v.inner == 1 || !has_few_values(v)) {
+  if (v.inner == 1 || !has_few_values(v)) {  // channels last need no turning
     auto sum = moments_of<T>(v, t, part, out);
     return sum_part(v, part, sum);
   }

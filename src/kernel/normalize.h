@@ -98,7 +98,7 @@ void normalize_as(const View& v, const Tensors& t, const Part& part, const Coeff
 template <class T>
 void normalize(const View& v, const Tensors& tensors, const Part& part, const Coefficients& k) {
   Tensors t = as_read(tensors, part);
-  t.stream = t.stream && fill_lines<T>(v, part);
+  t.stream = t.stream && fill_lines<T, ScalarOf<T>>(v, part);
   if (t.addend) {
     normalize_as<T, Way::ANY>(v, t, part, k);
   } else if (t.stream) {

@@ -23,7 +23,11 @@ BN_INLINE void turn(const View& v, std::int64_t c, std::int64_t count, const voi
     T* own = (T*)tensor + (n * v.channels + c) * v.inner;
     for (std::int64_t j = 0; j < count; j++, own += v.inner) {
       _Pragma("GCC unroll 4") for (std::int64_t i = 0; i < v.inner; i++) {
-        BACK ? own[i] = rows[i * TURNED + j] : rows[i * TURNED + j] = own[i];
+        if constexpr (BACK) {
+          own[i] = rows[i * TURNED + j];
+        } else {
+          rows[i * TURNED + j] = own[i];
+        }
       }
     }
   }
