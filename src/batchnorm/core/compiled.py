@@ -36,8 +36,13 @@ class Compiled:
         self.infer = kernel.infer
         self.backward = kernel.backward
         self.empty_like = _kernel.empty_like
-        self.arranged = _kernel.arranged
         self._level = level
+
+    def arranged(self, x: Array, like: Array | None) -> Array | None:
+        """x in the layout of `like`, or dense: itself, an aligned copy of native bytes, or None."""
+        if not (x.flags.aligned and x.dtype.isnative):
+            x = np.require(x, x.dtype.newbyteorder("="), ["A"])
+        return _kernel.arranged(x, like)
 
     def on_tensors(self, *types: type) -> _kernel.TensorTasks:
         """The tasks on tensors of these types, described by the first one's DLPack exchange API."""
