@@ -9,8 +9,7 @@ constexpr int FEW_VALUES = 32;
 
 namespace {
 // Whether sixteen channels are best read at once, all their values in turn: where there are but a few,
-// which fill no steps of their own. Channels last need no copy for it, and are so
-// up to half as many.
+// which fill no steps of their own. Channels last need no copy for it, and take it up to half as many.
 constexpr bool has_few_values(const View& v) {
   if (v.inner == 1) return v.outer <= FEW_VALUES / 2;
   return v.outer < SOME_ROWS && v.inner < 16 && v.outer * v.inner <= FEW_VALUES;
